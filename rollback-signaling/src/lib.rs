@@ -1,0 +1,43 @@
+//! The messages between a rollback client and its signaling server: bounded serde types and their
+//! JSON form. It knows no socket, no room logic and no WebRTC.
+//!
+//! Each message is one JSON object in one WebSocket text message. Every field is checked while it
+//! is parsed, so a value of these types is always within its limits; `docs/signaling-protocol.md`
+//! has a worked example.
+//!
+//! ```
+//! use rollback_signaling::ClientMessage;
+//! let message = ClientMessage::from_json(r#"{"kind":"leave"}"#)?;
+//! assert_eq!(message, ClientMessage::Leave {});
+//! assert!(ClientMessage::from_json(r#"{"kind":"leave","now":1}"#).is_err());
+//! # Ok::<(), rollback_signaling::MessageError>(())
+//! ```
+
+mod hex_u64;
+mod message;
+mod names;
+mod text;
+mod token;
+
+pub use message::{
+    AttemptId, CANDIDATE_BYTES_MAX, ClientMessage, ERROR_TEXT_BYTES_MAX, ErrorCode, Join, Member,
+    MessageError, SDP_BYTES_MAX, SETTINGS_BYTES_MAX, ServerMessage, SignalPayload,
+};
+pub use names::{
+    MEMBER_NAME_BYTES_MAX, MemberName, NameError, RESERVED_ROOM_NAMES, ROOM_NAME_CHARS_MAX,
+    RoomName,
+};
+pub use text::{Text, TextError};
+pub use token::{Token, TokenError};
+
+/// The version of these messages. Client and server must have the same one; a server answers any
+/// other with [`ErrorCode::UnsupportedVersion`].
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Longest message in bytes, either way. The largest honest one, an offer, has 1–4 KiB; 64 KiB
+/// leaves room for [`SDP_BYTES_MAX`] with every character escaped.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Most members of one group, the same as the engine's limit of peers. A mesh of n members has
+/// n·(n − 1)/2 connections, each about 0.3 MB a side, and every member sends its inputs n − 1 times.
+pub const MEMBERS_MAX: u8 = 8;

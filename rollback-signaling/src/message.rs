@@ -1,0 +1,410 @@
+//! The messages themselves and their JSON form. Unknown kinds and unknown fields are errors.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{MESSAGE_BYTES_MAX, MemberName, RoomName, Text, Token, hex_u64};
+
+/// Longest session description in bytes; data-channel-only ones have 0.5–2 KiB.
+pub const SDP_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest ICE candidate in bytes, as JSON text; usual ones have 150–250.
+pub const CANDIDATE_BYTES_MAX: usize = 2 * 1024;
+
+/// Longest settings string in bytes: meant for a digest, never for the settings themselves.
+pub const SETTINGS_BYTES_MAX: usize = 256;
+
+/// Longest explanation of an error in bytes.
+pub const ERROR_TEXT_BYTES_MAX: usize = 512;
+
+/// One attempt to connect two members. The member with the lower slot counts its attempts for each
+/// other member from 1; a higher number replaces a lower one, and signals of a replaced attempt are
+/// dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptId(u32);
+
+impl AttemptId {
+    /// The attempt with this number.
+    #[must_use]
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The attempt after this one. The count stops at its end, which 136 years of one attempt a
+    /// second do not reach.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// What a client says to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientMessage {
+    /// The first message of each connection.
+    Join(Join),
+    /// Something for another member of the same group.
+    Signal {
+        /// The other member's slot.
+        to: u8,
+        /// What to pass on.
+        payload: SignalPayload,
+    },
+    /// The client goes and will not return: its slot and token end.
+    Leave {},
+}
+
+/// How a client enters a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the client.
+    pub protocol_version: u16,
+    /// The room, the same as in the link: it catches a proxy that sends links elsewhere.
+    pub room: RoomName,
+    /// The token of an earlier [`ServerMessage::Joined`], to return to the same slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// What other members may call this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<MemberName>,
+    /// A random number of the client's process. When it changes, the member is a new process that
+    /// has none of the old one's connections.
+    #[serde(with = "hex_u64")]
+    pub incarnation: u64,
+    /// A digest of whatever all members must have in common. The server compares it, and refuses
+    /// a member whose settings differ from those of the members waiting.
+    #[serde(default)]
+    pub settings: Text<SETTINGS_BYTES_MAX>,
+}
+
+/// What one member says to another through the server, which does not look inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SignalPayload {
+    /// A session description that starts an attempt; sent by the lower slot.
+    Offer {
+        /// The new attempt.
+        attempt: AttemptId,
+        /// The description (RFC 8866).
+        sdp: Text<SDP_BYTES_MAX>,
+    },
+    /// The answer to an offer; sent by the higher slot.
+    Answer {
+        /// The offer's attempt.
+        attempt: AttemptId,
+        /// The description (RFC 8866).
+        sdp: Text<SDP_BYTES_MAX>,
+    },
+    /// An address at which the sender may be reached.
+    Candidate {
+        /// The attempt it belongs to.
+        attempt: AttemptId,
+        /// An `RTCIceCandidateInit` as JSON text.
+        candidate: Text<CANDIDATE_BYTES_MAX>,
+    },
+    /// The higher slot asks for a new offer, because its connection is lost or never came.
+    RequestOffer {
+        /// The attempt that the sender has given up, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<AttemptId>,
+    },
+}
+
+/// What the server says to a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerMessage {
+    /// The answer to [`ClientMessage::Join`].
+    Joined {
+        /// The client's slot, from 0 to `expected - 1`.
+        slot: u8,
+        /// The secret with which this client returns to the slot.
+        token: Token,
+        /// Members of the group so far, this client included, in the order of slots.
+        members: Vec<Member>,
+        /// Members that make the group complete.
+        expected: u8,
+    },
+    /// Another member entered the incomplete group.
+    MemberJoined {
+        /// The new member.
+        member: Member,
+    },
+    /// The group is complete. Sent again to a member that returns.
+    Ready {
+        /// A random number, the same for all members of the group.
+        #[serde(with = "hex_u64")]
+        session_id: u64,
+        /// A random number, the same for all members, for whatever they draw in common.
+        #[serde(with = "hex_u64")]
+        seed: u64,
+        /// All members in the order of slots; a slot that was left for good is missing.
+        members: Vec<Member>,
+    },
+    /// Another member's payload.
+    Signal {
+        /// Its slot.
+        from: u8,
+        /// What it says.
+        payload: SignalPayload,
+    },
+    /// A member of a complete group lost its connection to the server. Its slot stays reserved, and
+    /// its connections to other members need not be affected.
+    MemberAway {
+        /// Its slot.
+        slot: u8,
+    },
+    /// A member that was away returned.
+    MemberBack {
+        /// The member as it is now; its incarnation says whether it is a new process.
+        member: Member,
+    },
+    /// A member left and will not return, or was away for too long.
+    MemberLeft {
+        /// Its slot.
+        slot: u8,
+    },
+    /// Something went wrong; the server closes the connection after it.
+    Error {
+        /// Which kind of thing.
+        code: ErrorCode,
+        /// The details, for people.
+        message: Text<ERROR_TEXT_BYTES_MAX>,
+    },
+}
+
+/// One member of a group as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its slot, from 0; the engine calls it the peer id.
+    pub slot: u8,
+    /// What it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<MemberName>,
+    /// The random number of its process, see [`Join::incarnation`].
+    #[serde(with = "hex_u64")]
+    pub incarnation: u64,
+    /// The settings it joined with.
+    #[serde(default)]
+    pub settings: Text<SETTINGS_BYTES_MAX>,
+    /// Whether it is connected to the server now.
+    pub connected: bool,
+}
+
+/// Why the server ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The client has another [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION).
+    UnsupportedVersion,
+    /// A message was not one of [`ClientMessage`], or too long.
+    BadMessage,
+    /// A message that makes no sense now, such as a signal before joining.
+    OutOfOrder,
+    /// The room in [`Join`] is not the room of the link.
+    WrongRoom,
+    /// This server has no room of that name.
+    UnknownRoom,
+    /// Members of the group have other settings.
+    SettingsDiffer,
+    /// The token is not, or no longer, a member's.
+    UnknownToken,
+    /// The signal is for a slot that is no other member's.
+    UnknownMember,
+    /// A limit of the server is reached; later it may not be.
+    ServerFull,
+    /// The client sends more than it may.
+    RateLimited,
+    /// The client does not read what is sent to it.
+    TooSlow,
+    /// The client did not join in time, or waited too long for others.
+    TimedOut,
+    /// Another connection returned with this client's token.
+    Replaced,
+    /// The server stops.
+    ShuttingDown,
+}
+
+impl ErrorCode {
+    /// Whether the same request may succeed later, so that trying again makes sense.
+    #[must_use]
+    pub const fn is_temporary(self) -> bool {
+        matches!(self, Self::ServerFull | Self::RateLimited | Self::TooSlow | Self::ShuttingDown)
+    }
+}
+
+/// Why bytes are no message.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The text is longer than [`MESSAGE_BYTES_MAX`].
+    #[error("expected a message of at most {MESSAGE_BYTES_MAX} bytes, got {got}")]
+    TooLong {
+        /// The bytes there are.
+        got: usize,
+    },
+    /// The text is not JSON, or not one of the messages, or a field is outside its limits.
+    #[error("expected a signaling message: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+impl ClientMessage {
+    /// Parses one message.
+    ///
+    /// # Errors
+    /// [`MessageError`] when the text is no message within its limits.
+    pub fn from_json(text: &str) -> Result<Self, MessageError> {
+        parse(text)
+    }
+
+    /// The message as JSON.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`], which the limits of all fields together do not allow to happen.
+    pub fn to_json(&self) -> Result<String, MessageError> {
+        write(self)
+    }
+}
+
+impl ServerMessage {
+    /// Parses one message.
+    ///
+    /// # Errors
+    /// [`MessageError`] when the text is no message within its limits.
+    pub fn from_json(text: &str) -> Result<Self, MessageError> {
+        parse(text)
+    }
+
+    /// The message as JSON.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`], which a list of at most [`MEMBERS_MAX`](crate::MEMBERS_MAX)
+    /// members does not reach.
+    pub fn to_json(&self) -> Result<String, MessageError> {
+        write(self)
+    }
+}
+
+fn parse<'text, M: Deserialize<'text>>(text: &'text str) -> Result<M, MessageError> {
+    if text.len() > MESSAGE_BYTES_MAX {
+        return Err(MessageError::TooLong { got: text.len() });
+    }
+    Ok(serde_json::from_str(text)?)
+}
+
+fn write<M: Serialize>(message: &M) -> Result<String, MessageError> {
+    let text = serde_json::to_string(message)?;
+    if text.len() > MESSAGE_BYTES_MAX {
+        return Err(MessageError::TooLong { got: text.len() });
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MEMBERS_MAX;
+
+    fn longest_text<const BYTES_MAX: usize>() -> Text<BYTES_MAX> {
+        "\"".repeat(BYTES_MAX).try_into().unwrap()
+    }
+
+    fn join() -> Join {
+        Join {
+            protocol_version: 1,
+            room: "kitchen".parse().unwrap(),
+            token: None,
+            name: None,
+            incarnation: 0xfeed,
+            settings: Text::default(),
+        }
+    }
+
+    #[test]
+    fn a_join_has_this_json_form() {
+        let text = r#"{"kind":"join","protocol_version":1,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
+        assert_eq!(ClientMessage::Join(join()).to_json().unwrap(), text);
+        assert_eq!(ClientMessage::from_json(text).unwrap(), ClientMessage::Join(join()));
+    }
+
+    #[test]
+    fn unknown_kinds_and_fields_are_named_in_the_error() {
+        let unknown_kind = ClientMessage::from_json(r#"{"kind":"dance"}"#).unwrap_err();
+        assert!(unknown_kind.to_string().contains("unknown variant `dance`"), "{unknown_kind}");
+        let texts = [
+            r#"{"kind":"leave","x":1}"#,
+            r#"{"kind":"join","protocol_version":1,"room":"a","incarnation":"0000000000000000","x":1}"#,
+            r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer","x":1}}"#,
+            r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer"},"x":1}"#,
+        ];
+        for text in texts {
+            let error = ClientMessage::from_json(text).unwrap_err().to_string();
+            assert!(error.contains("unknown field `x`"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn fields_outside_their_limits_are_refused() {
+        let long_settings = format!(
+            r#"{{"kind":"join","protocol_version":1,"room":"a","incarnation":"0000000000000000","settings":"{}"}}"#,
+            "s".repeat(SETTINGS_BYTES_MAX + 1)
+        );
+        let texts = [
+            r#"{"kind":"join","protocol_version":1,"room":"A","incarnation":"0000000000000000"}"#,
+            r#"{"kind":"join","protocol_version":1,"room":"a","incarnation":7}"#,
+            r#"{"kind":"join","protocol_version":70000,"room":"a","incarnation":"0000000000000000"}"#,
+            r#"{"kind":"signal","to":256,"payload":{"kind":"request_offer"}}"#,
+            r#"{"kind":"signal","to":-1,"payload":{"kind":"request_offer"}}"#,
+            &long_settings,
+        ];
+        for text in texts {
+            assert!(ClientMessage::from_json(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_refused_one_byte_past_the_limit() {
+        let leave = r#"{"kind":"leave"}"#;
+        let at_limit = format!("{leave}{}", " ".repeat(MESSAGE_BYTES_MAX - leave.len()));
+        assert!(ClientMessage::from_json(&at_limit).is_ok());
+        let past = ClientMessage::from_json(&format!("{at_limit} "));
+        assert!(matches!(past, Err(MessageError::TooLong { got }) if got == MESSAGE_BYTES_MAX + 1));
+    }
+
+    #[test]
+    fn the_largest_messages_fit() {
+        let offer = SignalPayload::Offer { attempt: AttemptId::new(u32::MAX), sdp: longest_text() };
+        assert!(ClientMessage::Signal { to: 255, payload: offer }.to_json().is_ok());
+        let member = |slot| Member {
+            slot,
+            name: Some("\"".repeat(64).parse().unwrap()),
+            incarnation: u64::MAX,
+            settings: longest_text(),
+            connected: false,
+        };
+        let members = (0..MEMBERS_MAX).map(member).collect();
+        assert!(ServerMessage::Ready { session_id: 1, seed: 2, members }.to_json().is_ok());
+    }
+
+    #[test]
+    fn server_messages_survive_their_json_form() {
+        let messages = [
+            ServerMessage::MemberAway { slot: 3 },
+            ServerMessage::Signal {
+                from: 1,
+                payload: SignalPayload::Candidate {
+                    attempt: AttemptId::new(4),
+                    candidate: r#"{"candidate":"x"}"#.to_owned().try_into().unwrap(),
+                },
+            },
+            ServerMessage::Error { code: ErrorCode::WrongRoom, message: Text::default() },
+            ServerMessage::Ready { session_id: u64::MAX, seed: 0, members: vec![] },
+        ];
+        for message in messages {
+            let text = message.to_json().unwrap();
+            assert_eq!(ServerMessage::from_json(&text).unwrap(), message, "{text}");
+        }
+    }
+}
