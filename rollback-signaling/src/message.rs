@@ -218,8 +218,6 @@ pub enum ErrorCode {
     ServerFull,
     /// The client sends more than it may.
     RateLimited,
-    /// The client does not read what is sent to it.
-    TooSlow,
     /// The client did not join in time, or waited too long for others.
     TimedOut,
     /// Another connection returned with this client's token.
@@ -232,7 +230,7 @@ impl ErrorCode {
     /// Whether the same request may succeed later, so that trying again makes sense.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
-        matches!(self, Self::ServerFull | Self::RateLimited | Self::TooSlow | Self::ShuttingDown)
+        matches!(self, Self::ServerFull | Self::RateLimited | Self::ShuttingDown)
     }
 }
 

@@ -1,0 +1,159 @@
+//! The one task that owns the coordinator: requests of all connections come in over one bounded
+//! channel, and each connection has a bounded outbox.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rollback_signaling::{ClientMessage, RoomName, ServerMessage, Token};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::command::{ClientId, Command, Effect, Entropy};
+use crate::config::ServerConfig;
+use crate::coordinator::{Coordinator, Status};
+
+/// What a connection, or a reader of the health page, wants of the app.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Connected {
+        room: RoomName,
+        outbox: mpsc::Sender<ServerMessage>,
+        reply: oneshot::Sender<ClientId>,
+    },
+    Said {
+        client: ClientId,
+        message: ClientMessage,
+    },
+    SaidNonsense {
+        client: ClientId,
+        error: String,
+    },
+    Disconnected {
+        client: ClientId,
+    },
+    Status {
+        reply: oneshot::Sender<Status>,
+    },
+}
+
+/// The task's state.
+pub(crate) struct App {
+    coordinator: Coordinator,
+    outboxes: BTreeMap<ClientId, mpsc::Sender<ServerMessage>>,
+    clients_seen: u64,
+    started_at: Instant,
+}
+
+impl App {
+    pub(crate) fn new(config: ServerConfig) -> Self {
+        Self {
+            coordinator: Coordinator::new(config),
+            outboxes: BTreeMap::new(),
+            clients_seen: 0,
+            started_at: Instant::now(),
+        }
+    }
+
+    /// Serves requests until `shutdown`, then says goodbye to every client.
+    pub(crate) async fn serve(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        shutdown: CancellationToken,
+    ) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = tick.tick() => self.handle(Command::Tick),
+                request = requests.recv() => match request {
+                    Some(request) => self.answer(request),
+                    None => break,
+                },
+            }
+        }
+        self.handle(Command::ShutDown);
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Connected { room, outbox, reply } => {
+                let client = ClientId::new(self.clients_seen);
+                self.clients_seen += 1;
+                if reply.send(client).is_ok() {
+                    self.outboxes.insert(client, outbox);
+                    self.handle(Command::Connected { client, room });
+                }
+            }
+            Request::Said { client, message } => self.hear(client, message),
+            Request::SaidNonsense { client, error } => {
+                self.handle(Command::BadMessage { client, error });
+            }
+            Request::Disconnected { client } => {
+                self.outboxes.remove(&client);
+                self.handle(Command::Disconnected { client });
+            }
+            Request::Status { reply } => {
+                // A reader that has gone away meanwhile needs no answer.
+                let _ = reply.send(self.coordinator.status());
+            }
+        }
+    }
+
+    fn hear(&mut self, client: ClientId, message: ClientMessage) {
+        match message {
+            ClientMessage::Join(join) => match draw_entropy() {
+                Ok(entropy) => {
+                    self.handle(Command::Join { client, join: Box::new(join), entropy });
+                }
+                Err(error) => {
+                    // Without randomness there are no secrets: nobody new gets in.
+                    tracing::error!(%error, "the system gives no random numbers");
+                    self.outboxes.remove(&client);
+                    self.handle(Command::Disconnected { client });
+                }
+            },
+            ClientMessage::Signal { to, payload } => {
+                self.handle(Command::Signal { client, to, payload: Box::new(payload) });
+            }
+            ClientMessage::Leave {} => self.handle(Command::Leave { client }),
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        let mut commands = vec![command];
+        // A client whose outbox is full is dropped, which makes effects for others in turn; each
+        // drop takes one outbox away, so this ends.
+        while let Some(command) = commands.pop() {
+            for effect in self.coordinator.handle(self.started_at.elapsed(), command) {
+                match effect {
+                    Effect::Send { client, message } => {
+                        let outbox = self.outboxes.get(&client);
+                        if outbox.is_some_and(|outbox| outbox.try_send(message).is_err()) {
+                            tracing::info!(%client, "dropped: it does not read what it is sent");
+                            self.outboxes.remove(&client);
+                            commands.push(Command::Disconnected { client });
+                        }
+                    }
+                    Effect::Close { client } => {
+                        self.outboxes.remove(&client);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn draw_entropy() -> Result<Entropy, getrandom::Error> {
+    let mut token = [0; 16];
+    getrandom::fill(&mut token)?;
+    Ok(Entropy {
+        token: Token::from_bytes(token),
+        session_id: getrandom::u64()?,
+        seed: getrandom::u64()?,
+    })
+}
+
+/// How often time passes for the coordinator, whose limits are all of seconds or more.
+const TICK: Duration = Duration::from_secs(1);

@@ -1,0 +1,102 @@
+//! What goes into the coordinator and what comes out of it.
+
+use std::fmt;
+
+use rollback_signaling::{Join, RoomName, ServerMessage, SignalPayload, Token};
+
+/// One connection; never used again for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(u64);
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// A connection to the link of a room.
+    Connected {
+        /// The new connection.
+        client: ClientId,
+        /// The room of its link.
+        room: RoomName,
+    },
+    /// The client asks to join.
+    Join {
+        /// Its connection.
+        client: ClientId,
+        /// What it asks for.
+        join: Box<Join>,
+        /// Fresh random numbers, used if the client gets a new slot.
+        entropy: Entropy,
+    },
+    /// The client has something for another member.
+    Signal {
+        /// Its connection.
+        client: ClientId,
+        /// The other member's slot.
+        to: u8,
+        /// What to pass on.
+        payload: Box<SignalPayload>,
+    },
+    /// The client goes for good.
+    Leave {
+        /// Its connection.
+        client: ClientId,
+    },
+    /// The client sent something that is no message.
+    BadMessage {
+        /// Its connection.
+        client: ClientId,
+        /// What was wrong with it.
+        error: String,
+    },
+    /// The connection is gone.
+    Disconnected {
+        /// The connection.
+        client: ClientId,
+    },
+    /// Time passed; expected about once a second.
+    Tick,
+    /// The server stops.
+    ShutDown,
+}
+
+/// Random numbers of a secure source, drawn by the caller.
+#[derive(Debug, Clone)]
+pub struct Entropy {
+    /// For the token of a new member.
+    pub token: Token,
+    /// For the session of a new group.
+    pub session_id: u64,
+    /// For the seed of a new group.
+    pub seed: u64,
+}
+
+/// Something that the caller has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send this.
+    Send {
+        /// The connection to send it on.
+        client: ClientId,
+        /// What to send.
+        message: ServerMessage,
+    },
+    /// Close the connection once all is sent. The coordinator has forgotten it already.
+    Close {
+        /// The connection.
+        client: ClientId,
+    },
+}
+
+impl ClientId {
+    /// The connection with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "client {}", self.0)
+    }
+}

@@ -1,0 +1,152 @@
+//! One group: the members matched together, who sits where, and whether all are there.
+
+use std::time::Duration;
+
+use rollback_signaling::{Join, Member, RoomName, SETTINGS_BYTES_MAX, Text, Token};
+
+use crate::command::{ClientId, Entropy};
+use crate::config::GroupSize;
+
+/// The members matched together in a room. It is *waiting* until every slot has a connected member
+/// and *complete* ever after.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) room: RoomName,
+    pub(crate) session_id: u64,
+    pub(crate) seed: u64,
+    pub(crate) is_complete: bool,
+    settings: Text<SETTINGS_BYTES_MAX>,
+    seats: Vec<Option<Seat>>,
+}
+
+/// One member of a group.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) token: Token,
+    pub(crate) presence: Presence,
+    pub(crate) joined_at: Duration,
+    join: Join,
+}
+
+/// Whether a member has a connection to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Here(ClientId),
+    Away { since: Duration },
+}
+
+impl Group {
+    /// A group without members, whose settings are those of the member that founds it.
+    pub(crate) fn found(size: GroupSize, join: &Join, entropy: &Entropy) -> Self {
+        Self {
+            room: join.room.clone(),
+            session_id: entropy.session_id,
+            seed: entropy.seed,
+            is_complete: false,
+            settings: join.settings.clone(),
+            seats: (0..size.members()).map(|_| None).collect(),
+        }
+    }
+
+    /// Members that make the group complete.
+    pub(crate) fn expected(&self) -> u8 {
+        u8::try_from(self.seats.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Whether a member with these settings may sit here.
+    pub(crate) fn agrees_with(&self, settings: &Text<SETTINGS_BYTES_MAX>) -> bool {
+        self.settings == *settings
+    }
+
+    /// The slot for a newcomer of a waiting group: the first free one, else that of the member
+    /// away for longest.
+    pub(crate) fn slot_for_newcomer(&self) -> Option<u8> {
+        let free = self.seats.iter().position(Option::is_none);
+        let away = || {
+            let away_since = |(index, seat): (usize, &Option<Seat>)| match seat.as_ref()?.presence {
+                Presence::Away { since } => Some((since, index)),
+                Presence::Here(_) => None,
+            };
+            self.seats.iter().enumerate().filter_map(away_since).min().map(|(_, index)| index)
+        };
+        free.or_else(away).and_then(|index| u8::try_from(index).ok())
+    }
+
+    /// Seats a member and returns whoever sat there before.
+    pub(crate) fn seat(&mut self, slot: u8, seat: Seat) -> Option<Seat> {
+        self.seats.get_mut(usize::from(slot))?.replace(seat)
+    }
+
+    /// Frees a slot.
+    pub(crate) fn vacate(&mut self, slot: u8) -> Option<Seat> {
+        self.seats.get_mut(usize::from(slot))?.take()
+    }
+
+    /// The member of a slot.
+    pub(crate) fn seat_mut(&mut self, slot: u8) -> Option<&mut Seat> {
+        self.seats.get_mut(usize::from(slot))?.as_mut()
+    }
+
+    /// All members with their slots.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (u8, &Seat)> {
+        (0u8..).zip(&self.seats).filter_map(|(slot, seat)| Some((slot, seat.as_ref()?)))
+    }
+
+    /// The connection of a member, if it has one.
+    pub(crate) fn client_at(&self, slot: u8) -> Option<ClientId> {
+        self.seats.get(usize::from(slot))?.as_ref()?.client()
+    }
+
+    /// Members with a connection, other than the one at `slot`.
+    pub(crate) fn clients_except(&self, slot: u8) -> Vec<ClientId> {
+        let others = self.seats().filter(|(other, _)| *other != slot);
+        others.filter_map(|(_, seat)| seat.client()).collect()
+    }
+
+    /// Whether every slot has a connected member.
+    pub(crate) fn is_full(&self) -> bool {
+        self.seats.iter().all(|seat| seat.as_ref().is_some_and(|seat| seat.client().is_some()))
+    }
+
+    /// Whether nobody has a slot.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seats.iter().all(Option::is_none)
+    }
+
+    /// All members as the messages say it.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        self.seats().map(|(slot, seat)| seat.member(slot)).collect()
+    }
+}
+
+impl Seat {
+    /// A member that is here.
+    pub(crate) const fn taken(now: Duration, client: ClientId, join: Join, token: Token) -> Self {
+        Self { token, presence: Presence::Here(client), joined_at: now, join }
+    }
+
+    /// The member returns, perhaps as a new process.
+    pub(crate) fn resume(&mut self, client: ClientId, join: Join) {
+        self.presence = Presence::Here(client);
+        self.join = join;
+    }
+
+    /// The member's connection, if it has one.
+    pub(crate) const fn client(&self) -> Option<ClientId> {
+        match self.presence {
+            Presence::Here(client) => Some(client),
+            Presence::Away { .. } => None,
+        }
+    }
+
+    /// The member as the messages say it.
+    pub(crate) fn member(&self, slot: u8) -> Member {
+        Member {
+            slot,
+            name: self.join.name.clone(),
+            incarnation: self.join.incarnation,
+            settings: self.join.settings.clone(),
+            connected: self.client().is_some(),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The server that brings the members of a match together: rooms, signaling, health.
+//!
+//! `coordinator` holds all decisions and no I/O; `app` is the one task that owns it; `http` speaks
+//! with the world. [`run`] is the whole server for async callers and [`BackgroundServer`] for all
+//! others.
+
+mod app;
+mod background;
+mod command;
+mod config;
+mod coordinator;
+mod group;
+mod http;
+mod rate_limit;
+mod run;
+
+pub use background::{BackgroundServer, BackgroundServerError};
+pub use command::{ClientId, Command, Effect, Entropy};
+pub use config::{GroupSize, GroupSizeError, Rooms, ServerConfig};
+pub use coordinator::{Coordinator, Counters, Status};
+pub use run::run;

@@ -1,0 +1,127 @@
+//! The command `rollback-server`: reads the command line and runs the server until Ctrl-C.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use rollback_server::{GroupSize, Rooms, ServerConfig, run};
+use rollback_signaling::RoomName;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+/// Brings the members of a match together. People join with a link such as
+/// ws://127.0.0.1:8080/kitchen.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+
+    /// A room; may be given several times. Without it, any room that someone names exists.
+    #[arg(long = "room", value_name = "NAME")]
+    rooms: Vec<RoomName>,
+
+    /// How many members make a group complete: once for all rooms, or once for each --room in
+    /// their order.
+    #[arg(long, value_name = "N", default_values_t = [2])]
+    players: Vec<u8>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match serve(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rollback-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let rooms = rooms(&arguments.rooms, &arguments.players)?;
+    let listener = TcpListener::bind(arguments.listen).await?;
+    let address = listener.local_addr()?;
+    match &rooms {
+        Rooms::Fixed(rooms) => {
+            for (room, size) in rooms {
+                tracing::info!("ws://{address}/{room} for {} players", size.members());
+            }
+        }
+        Rooms::Any(size) => {
+            tracing::info!("ws://{address}/<any room> for {} players", size.members());
+        }
+    }
+    let interrupted = async {
+        // When Ctrl-C cannot be waited for, the server runs until it is killed.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    Ok(run(listener, ServerConfig::new(rooms), interrupted).await?)
+}
+
+fn rooms(names: &[RoomName], players: &[u8]) -> Result<Rooms, Box<dyn std::error::Error>> {
+    let sizes: Vec<GroupSize> =
+        players.iter().map(|&players| players.try_into()).collect::<Result<_, _>>()?;
+    let sizes = match sizes.as_slice() {
+        [size] if names.is_empty() => return Ok(Rooms::Any(*size)),
+        [size] => vec![*size; names.len()],
+        sizes if sizes.len() == names.len() => sizes.to_vec(),
+        sizes => {
+            let got = format!("{} for {} rooms", sizes.len(), names.len());
+            return Err(format!("expected --players once, or once a room; got {got}").into());
+        }
+    };
+    let rooms: BTreeMap<_, _> = names.iter().cloned().zip(sizes).collect();
+    if rooms.len() < names.len() {
+        return Err("expected each --room once".into());
+    }
+    Ok(Rooms::Fixed(rooms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Rooms, String> {
+        let arguments = [&["rollback-server"], arguments].concat();
+        let arguments = Arguments::try_parse_from(arguments).map_err(|error| error.to_string())?;
+        rooms(&arguments.rooms, &arguments.players).map_err(|error| error.to_string())
+    }
+
+    fn size(members: u8) -> GroupSize {
+        members.try_into().unwrap()
+    }
+
+    #[test]
+    fn without_a_room_any_room_exists() {
+        assert_eq!(parsed(&[]), Ok(Rooms::Any(size(2))));
+        assert_eq!(parsed(&["--players", "4"]), Ok(Rooms::Any(size(4))));
+    }
+
+    #[test]
+    fn players_are_given_once_or_once_for_each_room() {
+        let both = |first: u8, second: u8| {
+            let named = |name: &str, members| (name.parse().unwrap(), size(members));
+            Ok(Rooms::Fixed([named("a", first), named("b", second)].into()))
+        };
+        let once = parsed(&["--room", "a", "--room", "b", "--players", "3"]);
+        assert_eq!(once, both(3, 3));
+        let each = parsed(&["--room", "a", "--players", "3", "--room", "b", "--players", "4"]);
+        assert_eq!(each, both(3, 4));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert!(parsed(&["--room", "a", "--players", "3", "--players", "4"]).is_err());
+        assert!(parsed(&["--room", "a", "--room", "a"]).is_err());
+        assert!(parsed(&["--room", "Kitchen"]).is_err());
+        assert!(parsed(&["--players", "0"]).is_err());
+        assert!(parsed(&["--players", "9"]).is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The whole server as one future, for `main`, tests and embedders alike.
+
+use std::io;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::config::ServerConfig;
+use crate::http::{Door, router};
+
+/// Serves on `listener` until `shutdown` is ready; then tells every client and closes all sockets,
+/// which takes at most two seconds.
+///
+/// # Errors
+/// The listener's error, when it cannot accept connections any more.
+pub async fn run(
+    listener: TcpListener,
+    config: ServerConfig,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let (app, requests) = mpsc::channel(REQUESTS_MAX);
+    let stop = CancellationToken::new();
+    let door = Door { app, sockets: TaskTracker::new(), abort: CancellationToken::new() };
+    let (sockets, abort) = (door.sockets.clone(), door.abort.clone());
+    // Dropping this future ends every task it started, as a shutdown would.
+    let _stop_on_drop = stop.clone().drop_guard();
+    let _abort_on_drop = abort.clone().drop_guard();
+
+    let app = tokio::spawn(App::new(config).serve(requests, stop.clone()));
+    let listener = listener.tap_io(|stream| {
+        // Candidates are small and urgent. A socket that refuses works all the same.
+        let _ = stream.set_nodelay(true);
+    });
+    let stop_when_told = {
+        let stop = stop.clone();
+        async move {
+            tokio::select! {
+                () = shutdown => stop.cancel(),
+                () = stop.cancelled() => {}
+            }
+        }
+    };
+    let result = axum::serve(listener, router(door)).with_graceful_shutdown(stop_when_told).await;
+
+    stop.cancel();
+    let _ = app.await;
+    sockets.close();
+    if timeout(GOODBYE_TIMEOUT, sockets.wait()).await.is_err() {
+        abort.cancel();
+        let _ = timeout(GOODBYE_TIMEOUT, sockets.wait()).await;
+    }
+    result
+}
+
+/// Requests that may wait for the app. More make the sockets wait, and with them their senders.
+const REQUESTS_MAX: usize = 1024;
+
+/// How long clients may take to read the goodbye, and how long aborted sockets may take to end.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
