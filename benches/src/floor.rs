@@ -119,22 +119,23 @@ impl Engine {
     }
 
     fn remotes(&self) -> impl Iterator<Item = usize> + use<> {
-        let me = self.local.start;
-        (0..self.players).filter(move |&player| player != me)
+        let local = self.local.clone();
+        (0..self.players).filter(move |player| !local.contains(player))
     }
 
     /// Repairs the past, then simulates one frame unless too much of it would be a guess.
     fn advance(&mut self, game: &mut Game, inputs: &Inputs) {
+        let row = inputs.row(self.frame);
+        for player in self.local.clone() {
+            // A peer that waits has filed this input before.
+            self.given[ring(self.frame)][player] = row[player];
+            self.known[player] = self.frame + 1;
+        }
         if self.wrong_from < self.frame {
             self.resimulate(game);
         }
-        for player in self.local.clone() {
-            // A peer that waits has filed this input before.
-            self.given[ring(self.frame)][player] = inputs.of(player, self.frame);
-            self.known[player] = self.frame + 1;
-        }
-        let confirmed = self.known[..self.players].iter().min().copied().unwrap_or(0);
-        if self.frame >= confirmed + self.window {
+        let known = self.remotes().map(|player| self.known[player]);
+        if self.frame >= known.min().map_or(u64::MAX, |confirmed| confirmed + self.window) {
             return;
         }
         game.save_to(&mut self.snapshots[self.newest]);
@@ -161,14 +162,17 @@ impl Engine {
     }
 
     fn step(&mut self, game: &mut Game, frame: u64) {
-        let mut row = self.given[ring(frame)];
-        for (player, &known) in self.known[..self.players].iter().enumerate() {
-            if frame >= known {
-                row[player] = self.last_before(player, known);
-            }
+        // Byte by byte: a load of the row would have to wait for the bytes just stored in it.
+        let used = &mut self.used[ring(frame)][..self.players];
+        for (player, used) in used.iter_mut().enumerate() {
+            let known = self.known[player];
+            *used = match frame < known {
+                true => self.given[ring(frame)][player],
+                false if known == 0 => 0,
+                false => self.given[ring(known - 1)][player],
+            };
         }
-        self.used[ring(frame)] = row;
-        game.step(row[..self.players].iter().copied());
+        game.step(used.iter().copied());
     }
 
     fn last_before(&self, player: usize, frame: u64) -> u8 {
