@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use fortress_rollback::{
     Config, DesyncDetection, FortressRequest, Message, NonBlockingSocket, P2PSession, PlayerHandle,
-    PlayerType, RequestVec, SessionBuilder, SessionState, SyncTestSession,
+    PlayerType, RequestVec, SaveMode, SessionBuilder, SessionState, SyncTestSession,
     network::codec::{decode_message, encode_into},
 };
 
@@ -151,6 +151,7 @@ fn builder(setup: &Setup) -> SessionBuilder<Types> {
         .with_num_players(setup.cell.players)
         .expect("at least one player")
         .with_max_prediction_window(setup.cell.window())
+        .with_save_mode(if setup.is_sparse { SaveMode::Sparse } else { SaveMode::EveryFrame })
         // As ggrs has it unless asked: no checksums.
         .with_desync_detection_mode(DesyncDetection::Off)
 }

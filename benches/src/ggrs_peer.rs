@@ -147,6 +147,7 @@ fn builder(setup: &Setup) -> SessionBuilder<Types> {
         .with_num_players(setup.cell.players)
         .expect("at least one player")
         .with_max_prediction_window(setup.cell.window())
+        .with_sparse_saving_mode(setup.is_sparse)
 }
 
 /// The game and everything it needs to answer a session's requests.

@@ -23,11 +23,22 @@ pub enum Engine {
     Ggrs,
     /// fortress-rollback.
     Fortress,
+    /// ggrs saving only confirmed frames.
+    GgrsSparse,
+    /// fortress-rollback saving only confirmed frames.
+    FortressSparse,
 }
 
 impl Engine {
     /// All of them, the bounds first.
-    pub const ALL: [Self; 4] = [Self::Bare, Self::Floor, Self::Ggrs, Self::Fortress];
+    pub const ALL: [Self; 6] = [
+        Self::Bare,
+        Self::Floor,
+        Self::Ggrs,
+        Self::Fortress,
+        Self::GgrsSparse,
+        Self::FortressSparse,
+    ];
 
     /// How it is called in the reports.
     #[must_use]
@@ -37,13 +48,23 @@ impl Engine {
             Self::Floor => "floor",
             Self::Ggrs => "ggrs",
             Self::Fortress => "fortress",
+            Self::GgrsSparse => "ggrs-sparse",
+            Self::FortressSparse => "fortress-sparse",
         }
     }
 
-    /// Whether it has a mode for this cell: the bare game has no network.
+    /// Whether it has a mode for this cell: the bare game has no network, and to save less than every frame is for
+    /// large states that are guessed.
     #[must_use]
     pub const fn plays(self, cell: &Cell) -> bool {
-        !matches!((self, cell.workload), (Self::Bare, Workload::Mesh { .. }))
+        let is_mesh = matches!(cell.workload, Workload::Mesh { .. });
+        match self {
+            Self::Bare => !is_mesh,
+            Self::GgrsSparse | Self::FortressSparse => {
+                is_mesh && cell.state_bytes >= SPARSE_STATE_BYTES_MIN
+            }
+            Self::Floor | Self::Ggrs | Self::Fortress => true,
+        }
     }
 
     /// The engine of that name.
@@ -96,8 +117,8 @@ impl Cell {
             .collect()
     }
 
-    /// The cells of the count report: those of the smallest state, where an engine's own work shows, and those in which
-    /// only the traffic differs.
+    /// The cells of the count report: those of the smallest state, where an engine's own work shows, some in which only
+    /// the traffic differs, and one in which only the copies matter.
     #[must_use]
     pub fn counted() -> Vec<Self> {
         let mut cells = Self::timed();
@@ -108,6 +129,8 @@ impl Cell {
         }
         let rollback = Workload::Rollback { depth: 8 };
         cells.push(Self { workload: rollback, players: 8, state_bytes: STATE_BYTES[0] });
+        let mesh = Workload::Mesh { loss_per_mille: 0 };
+        cells.push(Self { workload: mesh, players: 2, state_bytes: STATE_BYTES[3] });
         cells
     }
 
@@ -180,22 +203,36 @@ pub trait Run {
 /// Puts `engine` into `cell`, ready to run; `None` if it has no such mode.
 #[must_use]
 pub fn build(engine: Engine, cell: &Cell, inputs: &Rc<Inputs>) -> Option<Box<dyn Run>> {
-    let setup = Setup { cell: *cell, inputs: Rc::clone(inputs) };
-    Some(match (cell.workload, engine) {
-        (Workload::Steady, Engine::Bare) => solo(bare::local(&setup)),
-        (Workload::Steady, Engine::Floor) => solo(floor::local(&setup)),
-        (Workload::Steady, Engine::Ggrs) => solo(ggrs_peer::local(&setup)),
-        (Workload::Steady, Engine::Fortress) => solo(fortress_peer::local(&setup)),
-        (Workload::Rollback { depth }, Engine::Bare) => solo(bare::rollback(&setup, depth)),
-        (Workload::Rollback { depth }, Engine::Floor) => solo(floor::rollback(&setup, depth)),
-        (Workload::Rollback { depth }, Engine::Ggrs) => solo(ggrs_peer::rollback(&setup, depth)),
-        (Workload::Rollback { depth }, Engine::Fortress) => {
-            solo(fortress_peer::rollback(&setup, depth))
+    if !engine.plays(cell) {
+        return None;
+    }
+    let is_sparse = matches!(engine, Engine::GgrsSparse | Engine::FortressSparse);
+    let setup = &Setup { cell: *cell, inputs: Rc::clone(inputs), is_sparse };
+    Some(match (engine, cell.workload) {
+        (Engine::Bare, Workload::Steady) => solo(bare::local(setup)),
+        (Engine::Bare, Workload::Rollback { depth }) => solo(bare::rollback(setup, depth)),
+        (Engine::Bare, Workload::Mesh { .. }) => return None,
+        (Engine::Floor, Workload::Steady) => solo(floor::local(setup)),
+        (Engine::Floor, Workload::Rollback { depth }) => solo(floor::rollback(setup, depth)),
+        (Engine::Floor, Workload::Mesh { loss_per_mille }) => {
+            mesh(setup, loss_per_mille, floor::member)
         }
-        (Workload::Mesh { .. }, Engine::Bare) => return None,
-        (Workload::Mesh { .. }, Engine::Floor) => mesh(&setup, floor::member),
-        (Workload::Mesh { .. }, Engine::Ggrs) => mesh(&setup, ggrs_peer::member),
-        (Workload::Mesh { .. }, Engine::Fortress) => mesh(&setup, fortress_peer::member),
+        (Engine::Ggrs | Engine::GgrsSparse, Workload::Steady) => solo(ggrs_peer::local(setup)),
+        (Engine::Ggrs | Engine::GgrsSparse, Workload::Rollback { depth }) => {
+            solo(ggrs_peer::rollback(setup, depth))
+        }
+        (Engine::Ggrs | Engine::GgrsSparse, Workload::Mesh { loss_per_mille }) => {
+            mesh(setup, loss_per_mille, ggrs_peer::member)
+        }
+        (Engine::Fortress | Engine::FortressSparse, Workload::Steady) => {
+            solo(fortress_peer::local(setup))
+        }
+        (Engine::Fortress | Engine::FortressSparse, Workload::Rollback { depth }) => {
+            solo(fortress_peer::rollback(setup, depth))
+        }
+        (Engine::Fortress | Engine::FortressSparse, Workload::Mesh { loss_per_mille }) => {
+            mesh(setup, loss_per_mille, fortress_peer::member)
+        }
     })
 }
 
@@ -293,6 +330,8 @@ pub struct Setup {
     pub cell: Cell,
     /// What the players do.
     pub inputs: Rc<Inputs>,
+    /// Whether the peer is to save confirmed frames only.
+    pub is_sparse: bool,
 }
 
 /// The one-way delay of a mesh, in ticks: 50 ms.
@@ -356,11 +395,9 @@ impl<P: Peer> Run for Mesh<P> {
 
 fn mesh<P: Peer + 'static>(
     setup: &Setup,
+    loss_per_mille: u16,
     member: impl Fn(&Setup, usize, &Network) -> P,
 ) -> Box<dyn Run> {
-    let Workload::Mesh { loss_per_mille } = setup.cell.workload else {
-        unreachable!("only a mesh is built here");
-    };
     let settings = LinkSettings { delay_ticks: DELAY_TICKS, loss_per_mille };
     let network = Network::new(setup.cell.players, settings, SEED);
     let peers = (0..setup.cell.players).map(|me| member(setup, me, &network)).collect();
@@ -376,6 +413,8 @@ fn mesh<P: Peer + 'static>(
 const HANDSHAKE_TICKS_MAX: u64 = 1_000;
 /// Twice as long as any ring of an engine here.
 const VERIFIED_FRAMES: u64 = 600;
+/// Below this the copies do not matter.
+const SPARSE_STATE_BYTES_MIN: usize = 64 << 10;
 /// Until the last true input has got through every loss, and the slowest peer has caught up.
 const SETTLING_TICKS: u64 = 300;
 

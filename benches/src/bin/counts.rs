@@ -228,7 +228,7 @@ impl Callgrind {
 }
 
 fn print_table(rows: &[Row]) {
-    let mut text = format!("{:<22}{:<10}", "cell", "engine");
+    let mut text = format!("{:<22}{:<16}", "cell", "engine");
     for (_, heading, _) in COLUMNS {
         text += &format!("{heading:>12}");
     }
@@ -237,7 +237,7 @@ fn print_table(rows: &[Row]) {
         if index > 0 && rows[index - 1].cell != row.cell {
             text.push('\n');
         }
-        text += &format!("{:<22}{:<10}", row.cell, row.engine);
+        text += &format!("{:<22}{:<16}", row.cell, row.engine);
         for ((_, _, digits), figure) in COLUMNS.iter().zip(row.figures) {
             text += &match figure {
                 Some(figure) => format!("{figure:>12.digits$}"),
