@@ -1,0 +1,109 @@
+//! Every failure of this crate, one cause a variant, and the Python exception each becomes.
+
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+create_exception!(rollback_py, RollbackError, PyException, "Base of every error of rollback_py.");
+create_exception!(
+    rollback_py,
+    SnapshotError,
+    RollbackError,
+    "The environment's state cannot be saved or restored."
+);
+create_exception!(
+    rollback_py,
+    EncodingError,
+    RollbackError,
+    "A value has no canonical encoding, or bytes are not one."
+);
+create_exception!(
+    rollback_py,
+    SpaceError,
+    RollbackError,
+    "An action space cannot be sent as bytes, or an action is outside it."
+);
+
+/// What goes wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{path}: a {class} can be neither copied nor restored ({cause})")]
+    Uncopyable { path: String, class: String, cause: String },
+    #[error(
+        "an array of {expected} bytes was saved, but it has {got} bytes now: arrays may not be resized in place"
+    )]
+    ArrayResized { expected: usize, got: usize },
+    #[error("this snapshot was made by another set of snapshots")]
+    ForeignSnapshot,
+    #[error("the snapshot is empty: save into it before using it")]
+    EmptySnapshot,
+    #[error("more than {max} objects belong to the state")]
+    TooManyObjects { max: usize },
+    #[error("{path}: a {class} has no canonical encoding ({cause})")]
+    Unencodable { path: String, class: String, cause: String },
+    #[error("the canonical encoding is longer than {max} bytes")]
+    EncodingTooLong { max: usize },
+    #[error("values are nested more than {max} deep")]
+    TooDeep { max: usize },
+    #[error("the encoding ends at byte {at}, but {needed} more bytes were announced")]
+    Truncated { at: usize, needed: usize },
+    #[error("{extra} bytes follow the end of the encoding")]
+    TrailingBytes { extra: usize },
+    #[error("unknown tag {tag:#04x} at byte {at}")]
+    UnknownTag { tag: u8, at: usize },
+    #[error("the bytes at {at} are not the canonical form of a {what}")]
+    NotCanonical { what: &'static str, at: usize },
+    #[error("player {player}: the space {space} cannot be sent as fixed-width bytes: {reason}")]
+    UnsupportedSpace { player: usize, space: String, reason: &'static str },
+    #[error("player {player}: the actions of {space} need {width} bytes, {max} are allowed")]
+    TooWide { player: usize, space: String, width: usize, max: usize },
+    #[error("player {player}: the action {value} is not in {space}")]
+    OutsideSpace { player: usize, value: String, space: String },
+    #[error("there is no player {player}: the environment has {players}")]
+    UnknownPlayer { player: usize, players: usize },
+    #[error("expected {expected} values, one for each player, got {got}")]
+    PlayerCount { expected: usize, got: usize },
+    #[error(transparent)]
+    Python(#[from] PyErr),
+}
+
+impl From<pyo3::CastError<'_, '_>> for Error {
+    fn from(error: pyo3::CastError<'_, '_>) -> Self {
+        Self::Python(error.into())
+    }
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Python(error) => error,
+            Error::Uncopyable { .. }
+            | Error::ArrayResized { .. }
+            | Error::ForeignSnapshot
+            | Error::EmptySnapshot
+            | Error::TooManyObjects { .. } => SnapshotError::new_err(message),
+            Error::Unencodable { .. }
+            | Error::EncodingTooLong { .. }
+            | Error::TooDeep { .. }
+            | Error::Truncated { .. }
+            | Error::TrailingBytes { .. }
+            | Error::UnknownTag { .. }
+            | Error::NotCanonical { .. } => EncodingError::new_err(message),
+            Error::UnsupportedSpace { .. }
+            | Error::TooWide { .. }
+            | Error::OutsideSpace { .. }
+            | Error::UnknownPlayer { .. }
+            | Error::PlayerCount { .. } => SpaceError::new_err(message),
+        }
+    }
+}
+
+/// Puts the exception tree into the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("RollbackError", py.get_type::<RollbackError>())?;
+    module.add("SnapshotError", py.get_type::<SnapshotError>())?;
+    module.add("EncodingError", py.get_type::<EncodingError>())?;
+    module.add("SpaceError", py.get_type::<SpaceError>())
+}

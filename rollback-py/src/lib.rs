@@ -1,0 +1,24 @@
+//! The extension module `_rollback`: snapshots, canonical hashes, action bytes and outputs of Python
+//! environments. It converts and computes; what to do with the results is decided in Python.
+
+mod canonical;
+mod errors;
+mod outputs;
+mod snapshot;
+mod spaces;
+
+use pyo3::prelude::*;
+
+/// The private half of `rollback_py`.
+#[pymodule(gil_used = false)]
+fn _rollback(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    errors::register(module)?;
+    module.add_class::<snapshot::Snapshots>()?;
+    module.add_class::<snapshot::Snapshot>()?;
+    module.add_class::<spaces::ActionCodec>()?;
+    module.add_class::<outputs::OutputCodec>()?;
+    module.add_function(wrap_pyfunction!(canonical::encode_value, module)?)?;
+    module.add_function(wrap_pyfunction!(canonical::decode_value, module)?)?;
+    module.add_function(wrap_pyfunction!(canonical::hash_bytes, module)?)?;
+    Ok(())
+}
