@@ -1,0 +1,453 @@
+//! What all members agree on before the first frame, parsed once and valid ever after.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use thiserror::Error;
+
+use crate::bytes::PutBytes;
+use crate::hash::keyed_hash;
+use crate::input::INPUT_WIDTH_MAX;
+use crate::roster::{PEERS_MAX, PLAYERS_MAX};
+use crate::{PeerId, PlayerHandle, Roster};
+
+/// How a match is played. All members must have the same; the handshake names the first field that differs.
+///
+/// ```
+/// use rollback_core::SessionConfig;
+///
+/// let config = SessionConfig::builder().players(2).tick_rate_hz(60).input_delay_frames(2).build()?;
+/// assert_eq!(config.prediction_window_frames(), 8);
+/// # Ok::<(), rollback_core::ConfigError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionConfig {
+    players: usize,
+    input_width: usize,
+    tick_rate_hz: u16,
+    input_delays: Vec<u8>,
+    prediction_window: u8,
+    report_interval: u8,
+    idle_input: Vec<u8>,
+    members_min: u8,
+    departure_timeout: Duration,
+    linger: Duration,
+}
+
+impl SessionConfig {
+    /// Starts from the defaults: 2 players, 60 Hz, no input delay, a prediction window of 8 frames.
+    #[must_use]
+    pub fn builder() -> SessionConfigBuilder {
+        SessionConfigBuilder::default()
+    }
+
+    /// How many players the simulation has.
+    #[must_use]
+    pub fn players(&self) -> usize {
+        self.players
+    }
+
+    /// How many bytes one input takes.
+    #[must_use]
+    pub fn input_width(&self) -> usize {
+        self.input_width
+    }
+
+    /// Frames a second.
+    #[must_use]
+    pub fn tick_rate_hz(&self) -> u16 {
+        self.tick_rate_hz
+    }
+
+    /// How long a frame lasts.
+    #[must_use]
+    pub fn frame_duration(&self) -> Duration {
+        Duration::from_secs(1) / u32::from(self.tick_rate_hz)
+    }
+
+    /// How many frames later a player's input takes effect.
+    #[must_use]
+    pub fn input_delay_frames(&self, player: PlayerHandle) -> u32 {
+        self.input_delays.get(player.index()).copied().unwrap_or_default().into()
+    }
+
+    /// How many frames may be simulated beyond the confirmed one; 0 is lockstep.
+    #[must_use]
+    pub fn prediction_window_frames(&self) -> u32 {
+        self.prediction_window.into()
+    }
+
+    /// Every how many frames the members compare the hashes of their states.
+    #[must_use]
+    pub fn report_interval_frames(&self) -> u32 {
+        self.report_interval.into()
+    }
+
+    /// The input that is filled in for a player whose peer has left.
+    #[must_use]
+    pub fn idle_input(&self) -> &[u8] {
+        &self.idle_input
+    }
+
+    /// The episode ends when fewer members than this are left.
+    #[must_use]
+    pub fn members_min(&self) -> usize {
+        self.members_min.into()
+    }
+
+    /// How long a peer may be silent before the others propose to go on without it.
+    #[must_use]
+    pub fn departure_timeout(&self) -> Duration {
+        self.departure_timeout
+    }
+
+    /// How long a peer stays after the end for those that have not heard of it.
+    #[must_use]
+    pub fn linger(&self) -> Duration {
+        self.linger
+    }
+
+    /// The longest input delay of any player.
+    #[must_use]
+    pub fn input_delay_max(&self) -> u32 {
+        self.input_delays.iter().copied().max().unwrap_or_default().into()
+    }
+
+    /// How many frames of inputs are kept: a power of two.
+    ///
+    /// Inputs are kept from the last agreed report until now: two members may be a window apart each way, their
+    /// inputs a delay ahead, and a report may take some intervals to be agreed.
+    #[must_use]
+    pub fn history_frames(&self) -> usize {
+        let window = usize::from(self.prediction_window);
+        let delay = self.input_delay_max() as usize;
+        let reports = REPORTS_PENDING_MAX * usize::from(self.report_interval);
+        (2 * window + 2 * delay + reports + 16).next_power_of_two()
+    }
+
+    /// A digest of every field that must be equal on all members.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        keyed_hash(&self.encode(), 0)
+    }
+
+    /// Every field in a fixed order, named, as the handshake sends and the recording keeps it.
+    #[must_use]
+    pub fn fields(&self) -> [(&'static str, Vec<u8>); 10] {
+        let millis = |duration: Duration| {
+            u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).to_le_bytes().to_vec()
+        };
+        [
+            ("players", vec![u8::try_from(self.players).unwrap_or(u8::MAX)]),
+            ("input_width", u16::try_from(self.input_width).unwrap_or(u16::MAX).to_le_bytes().into()),
+            ("tick_rate_hz", self.tick_rate_hz.to_le_bytes().into()),
+            ("input_delay_frames", self.input_delays.clone()),
+            ("prediction_window_frames", vec![self.prediction_window]),
+            ("report_interval_frames", vec![self.report_interval]),
+            ("idle_input", self.idle_input.clone()),
+            ("members_min", vec![self.members_min]),
+            ("departure_timeout_ms", millis(self.departure_timeout)),
+            ("linger_ms", millis(self.linger)),
+        ]
+    }
+
+    /// The fields as bytes, each behind its length.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (_, field) in self.fields() {
+            bytes.put_u16(u16::try_from(field.len()).unwrap_or(u16::MAX));
+            bytes.put(&field);
+        }
+        bytes
+    }
+}
+
+/// Collects the fields of a [`SessionConfig`].
+#[derive(Clone, Debug)]
+pub struct SessionConfigBuilder {
+    players: usize,
+    input_width: usize,
+    tick_rate_hz: u16,
+    input_delay: u8,
+    input_delays: Vec<(PlayerHandle, u8)>,
+    prediction_window: u8,
+    report_interval: u8,
+    idle_input: Vec<u8>,
+    members_min: usize,
+    departure_timeout: Duration,
+    linger: Duration,
+}
+
+impl Default for SessionConfigBuilder {
+    fn default() -> Self {
+        Self {
+            players: 2,
+            input_width: 1,
+            tick_rate_hz: 60,
+            input_delay: 0,
+            input_delays: Vec::new(),
+            prediction_window: 8,
+            report_interval: 10,
+            idle_input: Vec::new(),
+            members_min: 1,
+            departure_timeout: Duration::from_secs(5),
+            linger: Duration::from_secs(3),
+        }
+    }
+}
+
+impl SessionConfigBuilder {
+    /// How many players the simulation has: 1 to 64.
+    #[must_use]
+    pub fn players(mut self, players: usize) -> Self {
+        self.players = players;
+        self
+    }
+
+    /// How many bytes one input takes: 1 to 512, `Input::WIDTH` of the game's input.
+    #[must_use]
+    pub fn input_width(mut self, bytes: usize) -> Self {
+        self.input_width = bytes;
+        self
+    }
+
+    /// Frames a second: 1 to 1000.
+    #[must_use]
+    pub fn tick_rate_hz(mut self, hz: u16) -> Self {
+        self.tick_rate_hz = hz;
+        self
+    }
+
+    /// How many frames later every player's input takes effect: 0 to 30.
+    #[must_use]
+    pub fn input_delay_frames(mut self, frames: u8) -> Self {
+        self.input_delay = frames;
+        self
+    }
+
+    /// The same for one player alone.
+    #[must_use]
+    pub fn input_delay_frames_of(mut self, player: PlayerHandle, frames: u8) -> Self {
+        self.input_delays.push((player, frames));
+        self
+    }
+
+    /// How many frames may be simulated beyond the confirmed one: 0 (lockstep) to 128.
+    #[must_use]
+    pub fn prediction_window_frames(mut self, frames: u8) -> Self {
+        self.prediction_window = frames;
+        self
+    }
+
+    /// Every how many frames state hashes are compared: 1 to 60.
+    #[must_use]
+    pub fn report_interval_frames(mut self, frames: u8) -> Self {
+        self.report_interval = frames;
+        self
+    }
+
+    /// The input filled in for a player whose peer has left; all zero bytes unless given.
+    #[must_use]
+    pub fn idle_input(mut self, bytes: &[u8]) -> Self {
+        self.idle_input = bytes.to_vec();
+        self
+    }
+
+    /// End the episode when fewer members than this are left; 1 plays on to the last.
+    #[must_use]
+    pub fn members_min(mut self, members: usize) -> Self {
+        self.members_min = members;
+        self
+    }
+
+    /// How long a peer may be silent before the others propose to go on without it: 100 ms to 10 min.
+    #[must_use]
+    pub fn departure_timeout(mut self, timeout: Duration) -> Self {
+        self.departure_timeout = timeout;
+        self
+    }
+
+    /// How long a peer stays after the end for those that have not heard of it: up to 1 min.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// The configuration, when every field is in range.
+    ///
+    /// # Errors
+    /// Names the first field that is not.
+    pub fn build(self) -> Result<SessionConfig, ConfigError> {
+        check("players", self.players, 1, PLAYERS_MAX)?;
+        check("input_width", self.input_width, 1, INPUT_WIDTH_MAX)?;
+        check("tick_rate_hz", self.tick_rate_hz.into(), 1, 1000)?;
+        check("prediction_window_frames", self.prediction_window.into(), 0, WINDOW_MAX)?;
+        check("report_interval_frames", self.report_interval.into(), 1, REPORT_INTERVAL_MAX)?;
+        check("members_min", self.members_min, 1, PEERS_MAX)?;
+        let millis = |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
+        check("departure_timeout_ms", millis(self.departure_timeout), 100, 600_000)?;
+        check("linger_ms", millis(self.linger), 0, 60_000)?;
+        let mut input_delays = vec![self.input_delay; self.players];
+        for (player, frames) in self.input_delays {
+            let delay = input_delays.get_mut(player.index());
+            *delay.ok_or(ConfigError::NoSuchPlayer { player })? = frames;
+        }
+        for delay in &input_delays {
+            check("input_delay_frames", usize::from(*delay), 0, DELAY_MAX)?;
+        }
+        let idle_input = match self.idle_input.len() {
+            0 => vec![0; self.input_width],
+            width if width == self.input_width => self.idle_input,
+            got => return Err(ConfigError::IdleWidth { expected: self.input_width, got }),
+        };
+        Ok(SessionConfig {
+            players: self.players,
+            input_width: self.input_width,
+            tick_rate_hz: self.tick_rate_hz,
+            input_delays,
+            prediction_window: self.prediction_window,
+            report_interval: self.report_interval,
+            idle_input,
+            members_min: u8::try_from(self.members_min).unwrap_or(u8::MAX),
+            departure_timeout: self.departure_timeout,
+            linger: self.linger,
+        })
+    }
+}
+
+fn check(field: &'static str, got: usize, min: usize, max: usize) -> Result<(), ConfigError> {
+    if got < min || got > max {
+        return Err(ConfigError::OutOfRange { field, min, max, got });
+    }
+    Ok(())
+}
+
+/// What a room gives to each of its members: who plays where, and with which seed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    /// The room's number for this match; no two matches share one.
+    pub session: u64,
+    /// Which episode of the match, from 0.
+    pub episode: u32,
+    /// The seed that `reset` takes in this episode.
+    pub seed: u64,
+    /// Who plays where.
+    pub roster: Roster,
+    /// Which peer this computer is.
+    pub local: PeerId,
+    /// Which life of its slot this peer lives, from 0.
+    pub incarnation: u8,
+}
+
+impl Ticket {
+    /// The ticket for a later episode of the same match. Its seed is drawn from the match's seed and the number of
+    /// the episode, so that no two episodes start alike.
+    #[must_use]
+    pub fn for_episode(&self, match_seed: u64, episode: u32) -> Self {
+        // 63 bits: a seed must fit the signed numbers of other languages.
+        let seed = keyed_hash(&episode.to_le_bytes(), match_seed) >> 1;
+        Self { episode, seed, ..self.clone() }
+    }
+}
+
+/// What a member says of itself before play: what must be equal on all, and what may differ but is recorded.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Facts {
+    /// Facts that must be equal on all members: the environment, its version, its spaces.
+    pub must_match: Vec<(String, String)>,
+    /// Facts that may differ: versions of numeric libraries, CPU features.
+    pub may_differ: Vec<(String, String)>,
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ConfigError {
+    /// A field is out of range.
+    #[error("{field}: expected {min} to {max}, got {got}")]
+    OutOfRange {
+        /// The field.
+        field: &'static str,
+        /// The least it may be.
+        min: usize,
+        /// The most it may be.
+        max: usize,
+        /// What was given.
+        got: usize,
+    },
+    /// A delay was given to a player that does not exist.
+    #[error("input_delay_frames_of: there is no {player}")]
+    NoSuchPlayer {
+        /// The player.
+        player: PlayerHandle,
+    },
+    /// The idle input has another width than the inputs.
+    #[error("idle_input: expected {expected} bytes, got {got}")]
+    IdleWidth {
+        /// The width of an input.
+        expected: usize,
+        /// The width given.
+        got: usize,
+    },
+}
+
+/// The longest prediction window.
+pub const WINDOW_MAX: usize = 128;
+
+/// The longest input delay: half a second at 60 Hz.
+pub const DELAY_MAX: usize = 30;
+
+/// The longest report interval, so that a desync is replayed within a bounded history.
+pub const REPORT_INTERVAL_MAX: usize = 60;
+
+/// How many reports may wait for agreement before a session stalls.
+pub(crate) const REPORTS_PENDING_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_is_checked_at_its_limit() {
+        let builder = SessionConfig::builder;
+        assert!(builder().prediction_window_frames(128).build().is_ok());
+        assert!(builder().prediction_window_frames(129).build().is_err());
+        assert!(builder().input_delay_frames(30).build().is_ok());
+        assert_eq!(
+            builder().input_delay_frames(31).build(),
+            Err(ConfigError::OutOfRange { field: "input_delay_frames", min: 0, max: 30, got: 31 })
+        );
+        assert!(builder().input_width(512).build().is_ok());
+        assert!(builder().input_width(513).build().is_err());
+        assert!(builder().players(64).build().is_ok());
+        assert!(builder().players(65).build().is_err());
+        assert!(builder().tick_rate_hz(0).build().is_err());
+        assert!(builder().report_interval_frames(61).build().is_err());
+        assert!(builder().members_min(9).build().is_err());
+        assert!(builder().departure_timeout(Duration::from_millis(99)).build().is_err());
+        assert!(builder().linger(Duration::from_secs(61)).build().is_err());
+    }
+
+    #[test]
+    fn a_delay_and_an_idle_input_must_fit_the_players() {
+        let player = PlayerHandle::new(2).unwrap();
+        assert_eq!(
+            SessionConfig::builder().input_delay_frames_of(player, 1).build(),
+            Err(ConfigError::NoSuchPlayer { player })
+        );
+        assert_eq!(
+            SessionConfig::builder().input_width(2).idle_input(&[1]).build(),
+            Err(ConfigError::IdleWidth { expected: 2, got: 1 })
+        );
+    }
+
+    #[test]
+    fn every_field_changes_the_digest() {
+        let base = SessionConfig::builder().build().unwrap();
+        let other = SessionConfig::builder().linger(Duration::from_secs(1)).build().unwrap();
+        assert_ne!(base.digest(), other.digest());
+    }
+}

@@ -1,0 +1,148 @@
+//! Knows what an input is: fixed-width bytes with flags beside them. Does not know who gave it when.
+
+use core::fmt;
+
+/// What one player does in one frame, typed at the edge of the engine.
+///
+/// Between the edges an input is [`Input::WIDTH`] bytes, and every peer, also the one that acted, steps what
+/// [`read`](Input::read) makes of them.
+///
+/// ```
+/// use rollback_core::Input;
+///
+/// #[derive(Clone, Copy)]
+/// struct Pad { x: i8, buttons: u8 }
+///
+/// impl Input for Pad {
+///     const WIDTH: usize = 2;
+///     fn write(&self, bytes: &mut [u8]) { bytes.copy_from_slice(&[self.x.to_le_bytes()[0], self.buttons]); }
+///     fn read(bytes: &[u8]) -> Self {
+///         match *bytes {
+///             [x, buttons] => Self { x: i8::from_le_bytes([x]), buttons },
+///             _ => Self { x: 0, buttons: 0 },
+///         }
+///     }
+/// }
+/// ```
+pub trait Input: Sized {
+    /// How many bytes an input takes: 1 to [`INPUT_WIDTH_MAX`].
+    const WIDTH: usize;
+
+    /// Writes the input into exactly [`WIDTH`](Self::WIDTH) bytes.
+    fn write(&self, bytes: &mut [u8]);
+
+    /// The input that these [`WIDTH`](Self::WIDTH) bytes mean. Every byte string means one, as it may come from
+    /// the network.
+    fn read(bytes: &[u8]) -> Self;
+}
+
+macro_rules! integer_inputs {
+    ($($integer:ty),*) => {
+        $(impl Input for $integer {
+            const WIDTH: usize = size_of::<Self>();
+
+            fn write(&self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&self.to_le_bytes());
+            }
+
+            fn read(bytes: &[u8]) -> Self {
+                bytes.try_into().map(Self::from_le_bytes).unwrap_or_default()
+            }
+        })*
+    };
+}
+
+integer_inputs!(u8, u16, u32, u64, u128, i8, i16, i32, i64, i128);
+
+impl<const N: usize> Input for [u8; N] {
+    const WIDTH: usize = N;
+
+    fn write(&self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(self);
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        bytes.try_into().unwrap_or([0; N])
+    }
+}
+
+/// What is said of an input beside its bytes; part of the stream, so that all record it alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct InputFlags(u8);
+
+impl InputFlags {
+    /// Nothing is said.
+    pub const NONE: Self = Self(0);
+    /// The player's window had the focus.
+    pub const FOCUSED: Self = Self(1);
+    /// Nobody gave it: the player's peer had left, and idle was filled in.
+    pub const IDLE_FILLED: Self = Self(2);
+    /// A policy gave it, not a person.
+    pub const POLICY: Self = Self(4);
+
+    /// The flags as they are sent and recorded.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags with these bits; bits without a meaning are kept, so that a recording stays as it was.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is said.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl fmt::Debug for InputFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [(Self::FOCUSED, "focused"), (Self::IDLE_FILLED, "idle_filled")];
+        let names = names.into_iter().chain([(Self::POLICY, "policy")]);
+        f.debug_set().entries(names.filter(|(flag, _)| self.contains(*flag)).map(|n| n.1)).finish()
+    }
+}
+
+/// How the input that a step uses is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InputStatus {
+    /// Its player gave it; it will not change.
+    Given,
+    /// It has not arrived and is a guess.
+    Predicted,
+    /// Its player is gone; idle was filled in by agreement and will not change.
+    Idle,
+}
+
+/// The widest input: one datagram must hold a new frame and one that is repeated.
+pub const INPUT_WIDTH_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_and_arrays_come_back_as_they_went() {
+        let mut bytes = [0; 4];
+        (-7_i32).write(&mut bytes);
+        assert_eq!(bytes, [0xf9, 0xff, 0xff, 0xff]);
+        assert_eq!(i32::read(&bytes), -7);
+        assert_eq!(<[u8; 4]>::read(&bytes), bytes);
+    }
+
+    #[test]
+    fn bytes_of_another_width_read_as_the_default() {
+        assert_eq!(u16::read(&[1]), 0);
+        assert_eq!(<[u8; 2]>::read(&[1]), [0, 0]);
+    }
+}

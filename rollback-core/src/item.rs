@@ -1,0 +1,112 @@
+//! Knows the agreed changes that travel in a peer's input stream. Does not know how they are applied.
+
+use alloc::vec::Vec;
+
+use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
+use crate::Frame;
+use thiserror::Error;
+
+/// An agreed change, proposed by the peer in whose stream it travels and in force from the frame it stands at.
+///
+/// No peer can confirm that frame without it, so all apply it at the same frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// The proposer leaves: its inputs end before this frame, and idle is filled in from here on.
+    Leave,
+    /// The episode ends before this frame, for a reason that the application names.
+    End {
+        /// The application's own number for the reason.
+        code: u16,
+    },
+    /// The peer takes its slot again. Reserved: it is carried and recorded, and changes nothing yet.
+    Join {
+        /// Which life of the slot begins.
+        incarnation: u8,
+    },
+}
+
+impl Item {
+    /// Appends the item as it is sent and recorded.
+    pub(crate) fn encode(self, bytes: &mut Vec<u8>) {
+        let (kind, argument) = match self {
+            Self::Leave => (1, 0),
+            Self::End { code } => (2, code),
+            Self::Join { incarnation } => (3, u16::from(incarnation)),
+        };
+        bytes.put_u8(kind);
+        bytes.put_u16(argument);
+    }
+
+    /// Reads one item.
+    ///
+    /// # Errors
+    /// When the bytes end, or mean no item.
+    pub(crate) fn decode(reader: &mut ByteReader<'_>) -> Result<Self, ItemError> {
+        let kind = reader.u8()?;
+        let argument = reader.u16()?;
+        match (kind, argument, u8::try_from(argument)) {
+            (1, 0, _) => Ok(Self::Leave),
+            (2, code, _) => Ok(Self::End { code }),
+            (3, _, Ok(incarnation)) => Ok(Self::Join { incarnation }),
+            (1 | 3, ..) => Err(ItemError::Argument { kind, got: argument }),
+            _ => Err(ItemError::Kind { got: kind }),
+        }
+    }
+}
+
+/// An item at the frame from which it is in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ItemAt {
+    /// The frame.
+    pub frame: Frame,
+    /// The change.
+    pub item: Item,
+}
+
+/// Why bytes are no item.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ItemError {
+    /// The bytes end too early.
+    #[error(transparent)]
+    End(#[from] EndOfBytes),
+    /// No item has this number.
+    #[error("expected an item of kind 1 to 3, got {got}")]
+    Kind {
+        /// The number found.
+        got: u8,
+    },
+    /// An argument is out of range.
+    #[error("an item of kind {kind} cannot have the argument {got}")]
+    Argument {
+        /// The kind of the item.
+        kind: u8,
+        /// The argument found.
+        got: u16,
+    },
+}
+
+/// How many bytes an item takes.
+pub(crate) const ITEM_BYTES: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_read_as_it_was_written() {
+        for item in [Item::Leave, Item::End { code: 515 }, Item::Join { incarnation: 2 }] {
+            let mut bytes = Vec::new();
+            item.encode(&mut bytes);
+            assert_eq!(bytes.len(), ITEM_BYTES);
+            assert_eq!(Item::decode(&mut ByteReader::new(&bytes)), Ok(item));
+        }
+    }
+
+    #[test]
+    fn unknown_items_are_refused() {
+        let read = |bytes: &[u8]| Item::decode(&mut ByteReader::new(bytes));
+        assert_eq!(read(&[9, 0, 0]), Err(ItemError::Kind { got: 9 }));
+        assert_eq!(read(&[3, 0, 1]), Err(ItemError::Argument { kind: 3, got: 256 }));
+        assert!(matches!(read(&[1, 0]), Err(ItemError::End(_))));
+    }
+}

@@ -1,0 +1,61 @@
+//! A deterministic peer-to-peer rollback engine.
+//!
+//! Two or more computers run the same deterministic simulation and exchange only inputs. Each guesses the inputs
+//! that have not arrived, and when a guess was wrong, goes back and simulates again. This crate is the engine: it
+//! owns no socket, clock or thread, so that a session is a pure function of the calls made to it.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod bytes;
+mod clock_sync;
+mod config;
+mod desync;
+mod finality;
+mod frame;
+mod frame_pacer;
+mod game;
+mod hash;
+mod input;
+mod input_queue;
+mod item;
+mod peer;
+mod prediction;
+pub mod recording;
+mod replay;
+mod rollback;
+mod roster;
+mod session;
+mod snapshot_ring;
+mod sync_test;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod time;
+mod wire;
+
+pub use config::{
+    ConfigError, DELAY_MAX, Facts, REPORT_INTERVAL_MAX, SessionConfig, SessionConfigBuilder, Ticket,
+    WINDOW_MAX,
+};
+pub use desync::{Desync, DesyncFinding};
+pub use finality::{Agreed, Confirmed, Stable};
+pub use frame::Frame;
+pub use game::{Costs, Game, LEAVES_MAX, Leaves, Outcome, Same, Step, StepRow};
+pub use hash::{Chain, StateHash, StateHasher};
+pub use input::{INPUT_WIDTH_MAX, Input, InputFlags, InputStatus};
+pub use input_queue::InputHistory;
+pub use item::{Item, ItemAt, ItemError};
+pub use peer::{LinkCounters, Mismatch};
+pub use prediction::{Idle, Predictor, RepeatLast};
+pub use rollback::{DEPTHS, GameError, RollbackCounters};
+pub use roster::{
+    PEERS_MAX, PLAYERS_MAX, PeerId, PeerSet, PlayerHandle, Roster, RosterError, View,
+};
+pub use session::{
+    Advance, AdvanceError, End, EndCause, Event, InputError, Output, PEER_INPUT_BYTES_MAX, Session,
+    SessionCounters, SessionError, StableFrame, Stall,
+};
+pub use time::Timestamp;

@@ -1,0 +1,176 @@
+//! The protocol state between this peer and one other: what it has, what it said, when it was heard.
+
+use core::time::Duration;
+
+use super::Handshake;
+use crate::clock_sync::ClockSync;
+use crate::wire::{Applied, Bound, Digest, InputsHead, LinkKeys, Want};
+use crate::{Frame, PEERS_MAX, PeerId, Timestamp};
+
+/// One remote peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) peer: PeerId,
+    pub(crate) keys_out: LinkKeys,
+    pub(crate) keys_in: LinkKeys,
+    pub(crate) handshake: Handshake,
+    pub(crate) clock: ClockSync,
+    /// It holds every frame of ours before this one.
+    pub(crate) acked: Frame,
+    /// The frames after the first gap that it holds as well.
+    pub(crate) held_beyond_gap: u32,
+    /// It said that it has confirmed every frame before this one.
+    pub(crate) confirmed: Frame,
+    /// Its last report, by number.
+    pub(crate) report: Option<(u32, Digest)>,
+    /// What it lacks of third peers, by slot.
+    pub(crate) wants: [Option<Frame>; PEERS_MAX],
+    /// The newest view that it was seen in.
+    pub(crate) seen_view: u8,
+    /// When it was last heard, directly or through another.
+    pub(crate) heard_at: Timestamp,
+    pub(crate) heard_directly_at: Timestamp,
+    pub(crate) is_interrupted: bool,
+    /// A datagram of inputs to it is due.
+    pub(crate) is_due: bool,
+    /// A hello to it is due.
+    pub(crate) is_hello_due: bool,
+    /// How many more datagrams carry the current digest.
+    pub(crate) digests_due: u8,
+    /// Its frame when it sent its newest datagram, and when that was on our clock.
+    progress: Option<(Frame, Timestamp)>,
+    /// It knows that the episode is over.
+    pub(crate) is_done: bool,
+    /// It has heard our goodbye.
+    pub(crate) heard_goodbye: bool,
+    /// It has said goodbye.
+    pub(crate) has_said_goodbye: bool,
+    /// Its goodbye is to be answered.
+    pub(crate) owes_goodbye_heard: bool,
+    /// It is to be told that the others go on without it.
+    pub(crate) owes_eviction: bool,
+    pub(crate) counters: LinkCounters,
+}
+
+/// What passed between this peer and another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LinkCounters {
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Datagrams received, whatever they held.
+    pub datagrams_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Datagrams dropped because their tag was wrong: damaged, or of another match, episode or view.
+    pub tags_wrong: u64,
+    /// Datagrams dropped although their tag was right: the sender breaks the protocol.
+    pub malformed: u64,
+    /// Frames of inputs that came from their owner and were new.
+    pub frames_direct: u64,
+    /// Frames of a third peer's inputs that came through this one and were new.
+    pub frames_relayed: u64,
+    /// Frames of inputs that were held already.
+    pub frames_repeated: u64,
+}
+
+impl Link {
+    pub(crate) fn new(peer: PeerId, keys_out: LinkKeys, keys_in: LinkKeys, now: Timestamp) -> Self {
+        Self {
+            peer,
+            keys_out,
+            keys_in,
+            handshake: Handshake::default(),
+            clock: ClockSync::default(),
+            acked: Frame::ZERO,
+            held_beyond_gap: 0,
+            confirmed: Frame::ZERO,
+            report: None,
+            wants: [None; PEERS_MAX],
+            seen_view: 0,
+            heard_at: now,
+            heard_directly_at: now,
+            is_interrupted: false,
+            is_due: false,
+            is_hello_due: true,
+            digests_due: 0,
+            progress: None,
+            is_done: false,
+            heard_goodbye: false,
+            has_said_goodbye: false,
+            owes_goodbye_heard: false,
+            owes_eviction: false,
+            counters: LinkCounters::default(),
+        }
+    }
+
+    pub(crate) fn handle_heard(&mut self, now: Timestamp) {
+        self.heard_at = now;
+        self.heard_directly_at = now;
+    }
+
+    /// Takes what the head of an inputs datagram says. `own_end` is where our stream ends.
+    pub(crate) fn handle_head(&mut self, head: &InputsHead, own_end: Frame) {
+        if head.ack > self.acked && head.ack <= own_end {
+            self.acked = head.ack;
+            self.held_beyond_gap = head.held_beyond_gap;
+        } else if head.ack == self.acked {
+            self.held_beyond_gap |= head.held_beyond_gap;
+        }
+    }
+
+    /// It has confirmed everything before `frame`, so it holds our frames before that, too.
+    pub(crate) fn handle_confirmed(&mut self, frame: Frame, own_end: Frame) {
+        self.confirmed = self.confirmed.max(frame);
+        if frame > self.acked {
+            self.acked = frame.min(own_end).max(self.acked);
+            self.held_beyond_gap = 0;
+        }
+    }
+
+    /// It was at `frame` when it sent the datagram that arrived at `now`.
+    pub(crate) fn handle_progress(&mut self, now: Timestamp, frame: Frame) {
+        let newer = self.progress.is_none_or(|(last, _)| frame > last);
+        if let (true, Some(age)) = (newer, self.clock.last_age()) {
+            let sent = now.as_micros().saturating_sub(duration_micros(age));
+            self.progress = Some((frame, Timestamp::from_micros(sent)));
+        }
+    }
+
+    /// Where it is at `now`, in thousandths of a frame, if it ran on since its last datagram.
+    pub(crate) fn progress_at(&self, now: Timestamp, period: Duration) -> Option<i64> {
+        let (frame, at) = self.progress?;
+        let since = now.since(at).min(PROGRESS_MAX);
+        let ran_on = duration_micros(since).saturating_mul(1000) / duration_micros(period).max(1);
+        Some(i64::from(frame.index()) * 1000 + i64::try_from(ran_on).unwrap_or(i64::MAX))
+    }
+
+    pub(crate) fn handle_want(&mut self, want: Want) {
+        if let Some(slot) = self.wants.get_mut(want.owner.index()) {
+            *slot = Some(want.end);
+        }
+    }
+
+    pub(crate) fn count_applied(&mut self, applied: Applied, is_relayed: bool) {
+        let new = match is_relayed {
+            true => &mut self.counters.frames_relayed,
+            false => &mut self.counters.frames_direct,
+        };
+        *new += u64::from(applied.new);
+        self.counters.frames_repeated += u64::from(applied.known);
+    }
+
+    /// What the tag of a datagram binds beside its bytes.
+    pub(crate) fn bound(view: u8, head: &InputsHead) -> Bound {
+        let confirmed = head.confirmed.unwrap_or_default();
+        Bound { view, first: head.first, ack: head.ack, confirmed }
+    }
+}
+
+fn duration_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A peer that has not been heard for longer than this is not taken to have run on.
+const PROGRESS_MAX: Duration = Duration::from_millis(500);

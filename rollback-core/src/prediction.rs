@@ -1,0 +1,50 @@
+//! Guesses inputs that have not arrived. A guess is local: peers may guess differently and still agree.
+
+use core::fmt;
+
+use crate::{Frame, InputHistory, PlayerHandle};
+
+/// Guesses the input of a remote player. What was used is remembered by the engine, so a predictor may change its
+/// mind, learn, or be random.
+pub trait Predictor {
+    /// Writes a guess for `player` at `frame` into `guess`, which holds the idle input.
+    fn predict(
+        &mut self,
+        player: PlayerHandle,
+        frame: Frame,
+        history: &InputHistory<'_>,
+        guess: &mut [u8],
+    );
+}
+
+/// Guesses that a player goes on doing what it last did. Right for held keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RepeatLast;
+
+impl Predictor for RepeatLast {
+    fn predict(
+        &mut self,
+        player: PlayerHandle,
+        frame: Frame,
+        history: &InputHistory<'_>,
+        guess: &mut [u8],
+    ) {
+        if let Some((_, last)) = history.last_before(player, frame) {
+            guess.copy_from_slice(last);
+        }
+    }
+}
+
+/// Guesses that a player does nothing. Right for rare presses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Idle;
+
+impl Predictor for Idle {
+    fn predict(&mut self, _: PlayerHandle, _: Frame, _: &InputHistory<'_>, _: &mut [u8]) {}
+}
+
+impl fmt::Debug for dyn Predictor + Send {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Predictor")
+    }
+}

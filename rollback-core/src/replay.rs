@@ -1,0 +1,1 @@
+//! Re-simulates a recording.

@@ -1,0 +1,386 @@
+//! Steps the game: forwards, and back and forwards again when a guess was wrong. Does not know of peers.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use thiserror::Error;
+
+use crate::input_queue::InputQueue;
+use crate::snapshot_ring::SnapshotRing;
+use crate::{
+    Frame, Game, Leaves, Outcome, Predictor, SessionConfig, StateHash, StateHasher, Step,
+};
+
+/// The live game's place in time, and the way back.
+pub(crate) struct Rollback<G: Game> {
+    snapshots: SnapshotRing<G::Snapshot>,
+    outputs: Vec<Vec<u8>>,
+    hasher: StateHasher,
+    current: Frame,
+    halt: Option<Halt>,
+    report_interval: u32,
+    window: u32,
+    counters: RollbackCounters,
+}
+
+/// Why frames pass without being stepped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Halt {
+    /// The state of this frame is the last one of the episode.
+    Ended(Frame),
+    /// This frame could not be stepped with guessed inputs; the live state is unknown.
+    Failed(Frame),
+}
+
+/// What rolling back has cost so far.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RollbackCounters {
+    /// How many rollbacks there were.
+    pub rollbacks: u64,
+    /// How many frames were stepped again.
+    pub resimulated: u64,
+    /// How many states were saved.
+    pub saves: u64,
+    /// How many times a guessed input made a step fail.
+    pub failed_guesses: u64,
+    /// Rollbacks by how many frames they went back: index 0 for one frame, the last for all that went further.
+    pub depths: [u64; DEPTHS],
+}
+
+impl<G: Game> Rollback<G> {
+    pub(crate) fn new(config: &SessionConfig) -> Self {
+        let window = config.prediction_window_frames();
+        let slots = window as usize + 3;
+        Self {
+            snapshots: SnapshotRing::new(slots, crate::config::REPORTS_PENDING_MAX),
+            outputs: vec![Vec::new(); config.history_frames()],
+            hasher: StateHasher::new(),
+            current: Frame::ZERO,
+            halt: None,
+            report_interval: config.report_interval_frames(),
+            window,
+            counters: RollbackCounters::default(),
+        }
+    }
+
+    /// The next frame to step.
+    pub(crate) fn current(&self) -> Frame {
+        self.current
+    }
+
+    pub(crate) fn counters(&self) -> &RollbackCounters {
+        &self.counters
+    }
+
+    /// The frame whose state is the last one of the episode, as far as is known now.
+    pub(crate) fn ended_at(&self) -> Option<Frame> {
+        match self.halt {
+            Some(Halt::Ended(frame)) => Some(frame),
+            _ => None,
+        }
+    }
+
+    /// The first frame that was not stepped from the inputs held now.
+    pub(crate) fn simulated_end(&self, queue: &InputQueue) -> Frame {
+        let end = match self.halt {
+            Some(Halt::Ended(frame) | Halt::Failed(frame)) => frame.min(self.current),
+            None => self.current,
+        };
+        queue.first_incorrect().map_or(end, |wrong| end.min(wrong))
+    }
+
+    /// What stepping `frame` gave beside the new state.
+    pub(crate) fn output(&self, frame: Frame) -> &[u8] {
+        self.outputs.get(self.output_slot(frame)).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn agreed(&mut self, frame: Frame) {
+        self.snapshots.agreed(frame);
+    }
+
+    /// Saves and hashes the state after `reset`.
+    pub(crate) fn start(&mut self, game: &G) -> Result<StateHash, GameError<G::Error>> {
+        self.save(game, Frame::ZERO, Frame::ZERO)?;
+        self.hash_final(game, Frame::ZERO).map(Option::unwrap_or_default)
+    }
+
+    /// Steps the wrong frames again, when there are any. Answers how many frames it went back.
+    pub(crate) fn resimulate(
+        &mut self,
+        game: &mut G,
+        queue: &mut InputQueue,
+        predictor: &mut dyn Predictor,
+    ) -> Result<u32, GameError<G::Error>> {
+        let Some(wrong) = self.first_wrong(queue) else { return Ok(0) };
+        let Some((base, snapshot)) = self.snapshots.newest_up_to(wrong) else { return Ok(0) };
+        game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
+        self.snapshots.forget_after(wrong);
+        self.halt = None;
+        queue.clear_incorrect();
+        let depth = self.current.since(wrong);
+        for frame in base.until(self.current) {
+            self.step_frame(game, queue, predictor, frame, true)?;
+            self.counters.resimulated += 1;
+            if self.halt.is_some() {
+                break;
+            }
+        }
+        queue.set_simulated(self.current);
+        self.counters.rollbacks += 1;
+        if let Some(count) = self.counters.depths.get_mut((depth as usize).clamp(1, DEPTHS) - 1) {
+            *count += 1;
+        }
+        Ok(depth)
+    }
+
+    /// Steps the current frame; lets it pass when the episode has ended or the state is unknown.
+    pub(crate) fn step(
+        &mut self,
+        game: &mut G,
+        queue: &mut InputQueue,
+        predictor: &mut dyn Predictor,
+    ) -> Result<(), GameError<G::Error>> {
+        if self.halt.is_none() {
+            self.step_frame(game, queue, predictor, self.current, false)?;
+        }
+        self.current = self.current.next();
+        queue.set_simulated(self.current);
+        Ok(())
+    }
+
+    /// Hashes the state of `frame`, which is final, and keeps it until a later one is agreed.
+    pub(crate) fn hash_final(
+        &mut self,
+        game: &G,
+        frame: Frame,
+    ) -> Result<Option<StateHash>, GameError<G::Error>> {
+        let Some(snapshot) = self.snapshots.at(frame) else { return Ok(None) };
+        let hash = hash_of(game, snapshot, &mut self.hasher, frame)?;
+        self.snapshots.report(frame);
+        Ok(Some(hash))
+    }
+
+    /// Goes back to `end`, which is final, and saves its state: the episode ends before what was played on.
+    pub(crate) fn settle_at(
+        &mut self,
+        game: &mut G,
+        queue: &mut InputQueue,
+        end: Frame,
+    ) -> Result<(), GameError<G::Error>> {
+        if self.snapshots.at(end).is_some() {
+            return Ok(());
+        }
+        if self.current != end {
+            let Some((base, snapshot)) = self.snapshots.newest_up_to(end) else { return Ok(()) };
+            game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
+            for frame in base.until(end) {
+                step_confirmed(game, queue, frame)?;
+            }
+        }
+        self.halt = Some(Halt::Ended(end));
+        self.save(game, end, end)
+    }
+
+    /// Whether one more final state can be kept.
+    pub(crate) fn has_room_for_report(&self) -> bool {
+        self.snapshots.has_room()
+    }
+
+    /// Steps again from the last agreed state up to, and without, `end`, and gives `visit` the hash of every state
+    /// on the way. The game is left at `end`.
+    pub(crate) fn replay(
+        &mut self,
+        game: &mut G,
+        queue: &mut InputQueue,
+        end: Frame,
+        mut visit: impl FnMut(Frame, StateHash),
+    ) -> Result<Leaves, GameError<G::Error>> {
+        let Some(report) = self.snapshots.reports().first() else { return Ok(Leaves::default()) };
+        let (from, mut slot) = (report.frame, G::Snapshot::default());
+        game.load(&report.snapshot).map_err(|source| GameError::Load { frame: from, source })?;
+        for frame in from.until(end) {
+            step_confirmed(game, queue, frame)?;
+            let next = frame.next();
+            game.save(&mut slot).map_err(|source| GameError::Save { frame: next, source })?;
+            visit(next, hash_of(game, &slot, &mut self.hasher, next)?);
+        }
+        let mut leaves = Leaves::default();
+        // A state that cannot be walked still has its frame named.
+        if game.leaves(&slot, &mut leaves).is_err() {
+            leaves = Leaves::default();
+        }
+        Ok(leaves)
+    }
+
+    fn first_wrong(&self, queue: &InputQueue) -> Option<Frame> {
+        let wrong = queue.first_incorrect();
+        match self.halt {
+            // The failed frame has its real inputs now, or other ones: step it again either way.
+            Some(Halt::Failed(frame)) if queue.confirmed_end() > frame => {
+                Some(wrong.map_or(frame, |wrong| wrong.min(frame)))
+            }
+            Some(Halt::Failed(frame)) => wrong.filter(|wrong| *wrong <= frame),
+            Some(Halt::Ended(frame)) => wrong.filter(|wrong| *wrong < frame),
+            None => wrong,
+        }
+    }
+
+    fn step_frame(
+        &mut self,
+        game: &mut G,
+        queue: &mut InputQueue,
+        predictor: &mut dyn Predictor,
+        frame: Frame,
+        is_resimulation: bool,
+    ) -> Result<(), GameError<G::Error>> {
+        let confirmed = queue.confirmed_end();
+        if self.should_save(game, frame, confirmed) {
+            self.save(game, frame, confirmed)?;
+        }
+        let width = queue.width();
+        let step = Step::new(frame, width, queue.gather(frame, predictor), is_resimulation);
+        let output_slot = self.output_slot(frame);
+        let stepped = game.step(&step).and_then(|outcome| {
+            if let Some(output) = self.outputs.get_mut(output_slot) {
+                output.clear();
+                game.output(output)?;
+            }
+            Ok(outcome)
+        });
+        match stepped {
+            Ok(Outcome::Running) => Ok(()),
+            Ok(Outcome::Ended) => {
+                self.halt = Some(Halt::Ended(frame.next()));
+                self.save(game, frame.next(), confirmed)
+            }
+            Err(_) if frame >= confirmed => {
+                self.halt = Some(Halt::Failed(frame));
+                self.counters.failed_guesses += 1;
+                Ok(())
+            }
+            Err(source) => {
+                self.halt = Some(Halt::Failed(frame));
+                Err(GameError::Step { frame, source })
+            }
+        }
+    }
+
+    fn should_save(&self, game: &G, frame: Frame, confirmed: Frame) -> bool {
+        if frame.is_multiple_of(self.report_interval) {
+            return frame > Frame::ZERO;
+        }
+        if frame < confirmed {
+            return false;
+        }
+        let costs = game.costs();
+        // Saving every guessed frame makes a rollback step no frame in vain. Where a save costs more than a step,
+        // one at every half window (and at the first guess) halves the saves for a few more steps.
+        if costs.save_nanos <= costs.step_nanos {
+            return true;
+        }
+        let last = self.snapshots.newest_up_to(frame).map(|(at, _)| at);
+        last.is_none_or(|last| frame.since(last) >= (self.window / 2).max(1))
+    }
+
+    fn save(
+        &mut self,
+        game: &G,
+        frame: Frame,
+        confirmed: Frame,
+    ) -> Result<(), GameError<G::Error>> {
+        if let Some(slot) = self.snapshots.slot(frame, confirmed) {
+            game.save(slot).map_err(|source| GameError::Save { frame, source })?;
+            self.counters.saves += 1;
+        }
+        Ok(())
+    }
+
+    fn output_slot(&self, frame: Frame) -> usize {
+        frame.index() as usize & (self.outputs.len() - 1)
+    }
+}
+
+/// Steps a confirmed frame again, outside a rollback.
+fn step_confirmed<G: Game>(
+    game: &mut G,
+    queue: &mut InputQueue,
+    frame: Frame,
+) -> Result<(), GameError<G::Error>> {
+    let width = queue.width();
+    let step = Step::new(frame, width, queue.confirmed_row(frame), true);
+    game.step(&step).map_err(|source| GameError::Step { frame, source })?;
+    Ok(())
+}
+
+fn hash_of<G: Game>(
+    game: &G,
+    snapshot: &G::Snapshot,
+    hasher: &mut StateHasher,
+    frame: Frame,
+) -> Result<StateHash, GameError<G::Error>> {
+    hasher.reset();
+    game.hash(snapshot, hasher).map_err(|source| GameError::Hash { frame, source })?;
+    Ok(hasher.finish())
+}
+
+/// The simulation failed, and what it was doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum GameError<E> {
+    /// A state could not be saved.
+    #[error("the game could not save the state of frame {frame}")]
+    Save {
+        /// The frame of the state.
+        frame: Frame,
+        /// The game's own error.
+        source: E,
+    },
+    /// A state could not be loaded.
+    #[error("the game could not load the state of frame {frame}")]
+    Load {
+        /// The frame of the state.
+        frame: Frame,
+        /// The game's own error.
+        source: E,
+    },
+    /// A frame could not be stepped with the inputs that the players gave.
+    #[error("the game could not step frame {frame}")]
+    Step {
+        /// The frame.
+        frame: Frame,
+        /// The game's own error.
+        source: E,
+    },
+    /// A state could not be hashed.
+    #[error("the game could not hash the state of frame {frame}")]
+    Hash {
+        /// The frame of the state.
+        frame: Frame,
+        /// The game's own error.
+        source: E,
+    },
+}
+
+impl<E> GameError<E> {
+    /// The frame at which it happened.
+    pub fn frame(&self) -> Frame {
+        match self {
+            Self::Save { frame, .. }
+            | Self::Load { frame, .. }
+            | Self::Step { frame, .. }
+            | Self::Hash { frame, .. } => *frame,
+        }
+    }
+
+    /// The game's own error.
+    pub fn into_source(self) -> E {
+        match self {
+            Self::Save { source, .. }
+            | Self::Load { source, .. }
+            | Self::Step { source, .. }
+            | Self::Hash { source, .. } => source,
+        }
+    }
+}
+
+/// How many depths of rollbacks are counted apart.
+pub const DEPTHS: usize = 16;

@@ -1,0 +1,97 @@
+//! What happened, for the application to show or to write down.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::desync::Desync;
+use crate::{Frame, PeerId, PeerSet, View};
+
+/// Something that happened in a session. Nothing depends on its being read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// All members have said hello and play begins.
+    Started,
+    /// A peer has been silent for a while.
+    Interrupted {
+        /// The peer.
+        peer: PeerId,
+        /// For how long.
+        silent: Duration,
+    },
+    /// A peer is heard again.
+    Resumed {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A departure is proposed; no frame becomes stable until it is agreed.
+    DepartureProposed {
+        /// The peers that would depart.
+        peers: PeerSet,
+    },
+    /// The members have agreed to go on without some.
+    ViewChanged {
+        /// The view in force now.
+        view: View,
+        /// A peer that departed and the first frame that idle is filled in for it.
+        departed: PeerId,
+        /// That frame.
+        cut: Frame,
+    },
+    /// A peer has left in order.
+    Left {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// A peer's simulation failed; it goes.
+    PeerGameFailed {
+        /// The peer.
+        peer: PeerId,
+        /// The frame that could not be stepped there.
+        frame: Frame,
+    },
+    /// The members' states differ.
+    Desync(Desync),
+}
+
+/// Events that wait to be read; the oldest go first when they are not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Events {
+    waiting: VecDeque<Event>,
+    lost: u64,
+}
+
+impl Events {
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.waiting.len() == EVENTS_MAX {
+            self.waiting.pop_front();
+            self.lost += 1;
+        }
+        self.waiting.push_back(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.waiting.pop_front()
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+/// Far more than one frame can cause.
+const EVENTS_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unread_events_are_bounded() {
+        let mut events = Events::default();
+        for _ in 0..=EVENTS_MAX {
+            events.push(Event::Started);
+        }
+        assert_eq!(events.lost(), 1);
+        assert_eq!(core::iter::from_fn(|| events.pop()).count(), EVENTS_MAX);
+    }
+}

@@ -1,0 +1,144 @@
+//! Keeps the books of finality: what is confirmed, stable and agreed, what was handed out, and where the episode ends.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::links::Links;
+use crate::config::REPORTS_PENDING_MAX;
+use crate::session::{End, EndCause};
+use crate::{Chain, Frame, Item, PeerId, StateHash};
+
+/// The frontiers of one episode.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// The chain over the inputs of every frame before `chained`.
+    inputs: Chain,
+    chained: Frame,
+    /// The next stable frame to hand out.
+    pub(crate) next_row: Frame,
+    pub(crate) stable: Frame,
+    pub(crate) agreed: Frame,
+    /// The chain at the frames of reports that are not hashed yet.
+    marks: VecDeque<(Frame, Chain)>,
+    /// Hashes of states whose frames were not handed out yet.
+    hashes: VecDeque<(Frame, StateHash)>,
+    /// The earliest end that the members' items or departures make.
+    planned: Option<End>,
+    /// Whether that end is this peer's own leaving, while the others play on.
+    pub(crate) leaves_alone: bool,
+    /// The items of the frame that is being handed out.
+    pub(crate) row_items: Vec<(PeerId, Item)>,
+    members_min: usize,
+    report_interval: u32,
+}
+
+impl Ledger {
+    pub(crate) fn new(members_min: usize, report_interval: u32, start: StateHash) -> Self {
+        Self {
+            inputs: Chain::default(),
+            chained: Frame::ZERO,
+            next_row: Frame::ZERO,
+            stable: Frame::ZERO,
+            agreed: Frame::ZERO,
+            marks: VecDeque::with_capacity(REPORTS_PENDING_MAX * 4),
+            hashes: [(Frame::ZERO, start)].into_iter().collect(),
+            planned: None,
+            leaves_alone: false,
+            row_items: Vec::new(),
+            members_min,
+            report_interval,
+        }
+    }
+
+    /// Links the inputs of every newly confirmed frame, up to `limit`, into the chain, and notes the items that end
+    /// the episode.
+    pub(crate) fn chain_confirmed(&mut self, links: &mut Links, limit: Frame) {
+        let end = links.queue.confirmed_end().min(limit);
+        while self.chained < end && self.planned.is_none_or(|planned| self.chained < planned.frame) {
+            let frame = self.chained;
+            if frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO {
+                self.marks.push_back((frame, self.inputs));
+            }
+            let items = if links.queue.has_items() { self.note_items(links, frame) } else { None };
+            if self.planned.is_some_and(|planned| planned.frame == frame) {
+                return;
+            }
+            let row = links.queue.confirmed_row(frame);
+            self.inputs = self.inputs.link(row.inputs).link(row.flags);
+            self.inputs = items.map_or(self.inputs, |items| self.inputs.link(&items));
+            self.chained = frame.next();
+        }
+    }
+
+    /// Notes what the items of a frame end, and answers their bytes.
+    fn note_items(&mut self, links: &Links, frame: Frame) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut left = 0;
+        for (by, item) in links.queue.items_at(frame) {
+            bytes.push(by.slot());
+            item.encode(&mut bytes);
+            match item {
+                Item::End { code } => {
+                    self.plan_end(End { frame, cause: EndCause::Named(code), by: Some(by) });
+                }
+                Item::Leave => {
+                    left += 1;
+                    let members = links.membership.view().members.len().saturating_sub(left);
+                    let is_last = members < self.members_min;
+                    if is_last || by == links.local {
+                        self.leaves_alone = !is_last;
+                        self.plan_end(End { frame, cause: EndCause::Left, by: Some(by) });
+                    }
+                }
+                Item::Join { .. } => {}
+            }
+        }
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// A departure was agreed: the episode ends at its cut when too few members are left.
+    pub(crate) fn note_departure(&mut self, members: usize, by: PeerId, cut: Frame) {
+        if members < self.members_min {
+            self.plan_end(End { frame: cut, cause: EndCause::Departed, by: Some(by) });
+        }
+    }
+
+    fn plan_end(&mut self, end: End) {
+        if self.planned.is_none_or(|planned| end.frame < planned.frame) {
+            self.planned = Some(end);
+        }
+    }
+
+    /// Where the episode ends, as far as is certain: by the game at `game_ended`, or earlier by the members.
+    pub(crate) fn end(&self, game_ended: Option<Frame>) -> Option<End> {
+        let finished = game_ended.map(|frame| End { frame, cause: EndCause::Finished, by: None });
+        match (finished, self.planned) {
+            (Some(finished), Some(planned)) if planned.frame < finished.frame => Some(planned),
+            (finished, planned) => finished.or(planned),
+        }
+    }
+
+    /// The chain over the inputs of every frame before `frame`, when it is known.
+    pub(crate) fn inputs_before(&mut self, frame: Frame) -> Option<Chain> {
+        while self.marks.front().is_some_and(|(at, _)| *at < frame) {
+            self.marks.pop_front();
+        }
+        match self.marks.front() {
+            Some((at, chain)) if *at == frame => Some(*chain),
+            _ => (self.chained == frame).then_some(self.inputs),
+        }
+    }
+
+    /// Keeps a hash until its frame is handed out.
+    pub(crate) fn note_hash(&mut self, frame: Frame, hash: StateHash) {
+        self.hashes.push_back((frame, hash));
+    }
+
+    /// The hash of the state of `frame`, when that was reported. Earlier ones are forgotten.
+    pub(crate) fn take_hash(&mut self, frame: Frame) -> Option<StateHash> {
+        while self.hashes.front().is_some_and(|(at, _)| *at < frame) {
+            self.hashes.pop_front();
+        }
+        self.hashes.front().filter(|(at, _)| *at == frame).map(|(_, hash)| *hash)
+    }
+}

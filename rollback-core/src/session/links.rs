@@ -1,0 +1,478 @@
+//! Everything shared with the other peers: what arrives from them, and what is sent to them. Steps no game.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::event::Events;
+use super::membership::{Membership, Verdict};
+use super::transmit;
+use crate::bytes::ByteReader;
+use crate::desync::{Reports, Search};
+use crate::input_queue::InputQueue;
+use crate::peer::Link;
+use crate::session::Event;
+use crate::wire::{
+    self, Base, Claim, Control, ExtraRun, Goodbye, Hello, Inputs, InputsHead, Kind, LinkKeys,
+    WireError,
+};
+use crate::{Frame, PeerId, PeerSet, SessionConfig, Ticket, Timestamp};
+
+/// The mesh as this peer sees it.
+pub(crate) struct Links {
+    pub(crate) local: PeerId,
+    pub(crate) queue: InputQueue,
+    pub(crate) links: Vec<Link>,
+    pub(crate) membership: Membership,
+    pub(crate) reports: Reports,
+    pub(crate) events: Events,
+    pub(crate) search: Option<Search>,
+    pub(crate) goodbye: Option<Goodbye>,
+    /// Whether play has begun, so that inputs are sent.
+    pub(crate) has_started: bool,
+    /// Whether the end is agreed, as far as this peer knows.
+    pub(crate) end_agreed: bool,
+    pub(crate) hello: Hello,
+    /// Frame numbers take two bytes instead of one.
+    pub(crate) long: bool,
+    /// A third peer's inputs are asked of others when it was silent for this long.
+    pub(crate) relay_after: core::time::Duration,
+    config: SessionConfig,
+    config_digest: u64,
+    ticket: Ticket,
+    pub(crate) control: VecDeque<(PeerId, Control)>,
+    verdict: Option<Verdict>,
+    stable: Frame,
+    strangers: u64,
+}
+
+impl Links {
+    pub(crate) fn new(
+        config: &SessionConfig,
+        ticket: &Ticket,
+        hello: Hello,
+        now: Timestamp,
+    ) -> Self {
+        let queue = InputQueue::new(config, &ticket.roster);
+        let digest = config.digest();
+        let local = ticket.local;
+        let keys = |from, to| LinkKeys::new(ticket, digest, from, to);
+        let link = |peer| {
+            let keys_out = keys((local, ticket.incarnation), peer);
+            Link::new(peer, keys_out, keys((peer, 0), local), now)
+        };
+        Self {
+            local,
+            long: queue.capacity() > SHORT_HISTORY_MAX,
+            queue,
+            links: ticket.roster.peers().without(local).iter().map(link).collect(),
+            membership: Membership::new(local, ticket.roster.peers()),
+            reports: Reports::new(config.report_interval_frames()),
+            events: Events::default(),
+            search: None,
+            goodbye: None,
+            has_started: false,
+            end_agreed: false,
+            hello,
+            relay_after: config.frame_duration() * RELAY_AFTER_FRAMES,
+            config: config.clone(),
+            config_digest: digest,
+            ticket: ticket.clone(),
+            control: VecDeque::new(),
+            verdict: None,
+            stable: Frame::ZERO,
+            strangers: 0,
+        }
+    }
+
+    pub(crate) fn link(&self, peer: PeerId) -> Option<&Link> {
+        self.links.iter().find(|link| link.peer == peer)
+    }
+
+    /// Where the local stream ends.
+    pub(crate) fn own_end(&self) -> Frame {
+        self.queue.end(self.local)
+    }
+
+    /// The other members that still take part.
+    pub(crate) fn others(&self) -> PeerSet {
+        self.membership.view().members.without(self.local)
+    }
+
+    /// The other members that do not know yet that the episode is over.
+    pub(crate) fn others_not_done(&self) -> PeerSet {
+        let done = self.links.iter().filter(|link| link.is_done).map(|link| link.peer).collect();
+        self.others().minus(done)
+    }
+
+    /// What the members decided about this peer or the view, once.
+    pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
+        self.verdict.take()
+    }
+
+    pub(crate) fn strangers(&self) -> u64 {
+        self.strangers
+    }
+
+    /// Every frame before this one is confirmed by every member. Stands still while a departure is proposed.
+    pub(crate) fn stable_end(&mut self) -> Frame {
+        if self.membership.departing().is_empty() {
+            let told = self.links.iter().filter(|link| self.others().contains(link.peer));
+            let told = told.map(|link| match self.queue.closed(link.peer) {
+                Some(closed) if link.confirmed >= closed => Frame::MAX,
+                _ => link.confirmed,
+            });
+            let least = told.min().unwrap_or(Frame::MAX).min(self.queue.confirmed_end());
+            self.stable = self.stable.max(least);
+        }
+        self.stable
+    }
+
+    /// Takes a datagram. Whatever is wrong with it is counted, and it is dropped.
+    pub(crate) fn handle_datagram(&mut self, now: Timestamp, from: PeerId, bytes: &[u8]) {
+        let Some(index) = self.links.iter().position(|link| link.peer == from) else {
+            self.strangers += 1;
+            return;
+        };
+        let is_frozen = self.membership.is_frozen(from);
+        let Some(link) = self.links.get_mut(index) else { return };
+        link.counters.datagrams_received += 1;
+        link.counters.bytes_received += bytes.len() as u64;
+        if is_frozen {
+            link.owes_eviction = true;
+            return;
+        }
+        let read = match Kind::of(bytes) {
+            Some(Kind::Hello) => self.handle_hello(index, now, bytes),
+            Some(Kind::Inputs) => self.handle_inputs(index, now, bytes),
+            Some(Kind::Control) => self.handle_control(index, now, bytes),
+            None => Err(Refused::Tag),
+        };
+        let Some(link) = self.links.get_mut(index) else { return };
+        match read {
+            Ok(()) => {
+                if core::mem::take(&mut link.is_interrupted) {
+                    self.events.push(Event::Resumed { peer: from });
+                }
+            }
+            Err(Refused::Tag) => link.counters.tags_wrong += 1,
+            Err(Refused::Malformed(_)) => link.counters.malformed += 1,
+        }
+    }
+
+    fn handle_hello(&mut self, index: usize, now: Timestamp, bytes: &[u8]) -> Result<(), Refused> {
+        let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
+        if wire::is_next_hello(&link.keys_in, bytes) {
+            // It plays the next episode already, so it has seen the end of this one agreed.
+            link.is_done = true;
+            link.handle_heard(now);
+            return Ok(());
+        }
+        if !wire::is_sealed(&link.keys_in, wire::Bound::default(), bytes) {
+            return Err(Refused::Tag);
+        }
+        let hello = Hello::decode(bytes.get(wire::HEAD_BYTES..).unwrap_or_default())?;
+        link.handle_heard(now);
+        link.handshake.is_heard |= hello.heard;
+        link.is_hello_due |= !hello.heard;
+        if link.handshake.remote.is_none() {
+            let sender = (link.peer, hello.incarnation);
+            link.keys_in = LinkKeys::new(&self.ticket, self.config_digest, sender, self.local);
+            link.handshake.remote = Some(hello);
+        }
+        Ok(())
+    }
+
+    fn handle_inputs(&mut self, index: usize, now: Timestamp, bytes: &[u8]) -> Result<(), Refused> {
+        let (own_end, width, peers) =
+            (self.own_end(), self.queue.width(), self.ticket.roster.peer_count());
+        let link = self.links.get(index).ok_or(Refused::Tag)?;
+        let from = link.peer;
+        let flags = wire::flags(bytes);
+        let mut reader = ByteReader::new(bytes.get(wire::HEAD_BYTES..).unwrap_or_default());
+        let ends = (own_end, self.queue.end(from));
+        let head = InputsHead::decode(flags, &mut reader, self.long, ends)
+            .map_err(|_| Refused::Tag)?;
+        let view = self.view_of(link, &head, bytes).ok_or(Refused::Tag)?;
+        let players_of = |peer| self.queue.players_of(peer).len();
+        let inputs = Inputs::decode(flags, &mut reader, &head, players_of, (from, width))?;
+        let applied =
+            wire::apply_run(&mut self.queue, from, &inputs.run, Base::Previous, Frame::MAX)?;
+
+        let is_in_view = view == self.membership.view().number;
+        let mut newest = inputs.run.end();
+        for extra in inputs.extra_runs(
+            // Borrowed apart from the queue, which the runs are applied to.
+            |peer| self.ticket.roster.players_of(peer).count(),
+            width,
+        ) {
+            let Ok(extra) = extra else { break };
+            if extra.owner == from {
+                newest = newest.max(extra.run.end());
+            }
+            Self::apply_extra(
+                (&mut self.queue, &mut self.links, &mut self.reports),
+                (&self.membership, self.local, is_in_view),
+                (now, index, own_end),
+                &extra,
+            );
+        }
+
+        let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
+        link.handle_heard(now);
+        link.handshake.is_heard = true;
+        link.seen_view = view;
+        link.count_applied(applied, false);
+        link.clock.handle_sample(now, head.clock);
+        link.handle_head(&head, own_end);
+        if is_in_view {
+            // With two peers the confirmed frame follows from what is held of both.
+            let implied = (peers == 2).then(|| head.ack.min(newest));
+            link.handle_confirmed(head.confirmed.or(implied).unwrap_or_default(), own_end);
+        }
+        for want in inputs.wants() {
+            link.handle_want(want);
+        }
+        let delays = self.queue.players_of(from).iter();
+        let delay = delays.map(|player| self.config.input_delay_frames(*player)).min();
+        link.handle_progress(now, newest.minus(delay.unwrap_or_default()));
+        if let Some(block) = head.digest {
+            if block.clock_min != wire::CLOCK_UNKNOWN {
+                link.clock.handle_report(block.clock_min);
+            }
+            link.is_done |= block.end_agreed;
+            let number = self.reports.handle_report(from, block.report, block.digest);
+            link.report = Some((number, block.digest));
+        }
+        Ok(())
+    }
+
+    /// Files what a peer passes on of another, or apart from its own main run.
+    fn apply_extra(
+        (queue, links, reports): (&mut InputQueue, &mut [Link], &mut Reports),
+        (membership, local, is_in_view): (&Membership, PeerId, bool),
+        (now, sender, own_end): (Timestamp, usize, Frame),
+        extra: &ExtraRun<'_>,
+    ) {
+        let owner = extra.owner;
+        // Of a departing peer only what a member claimed is taken, and of one that is gone nothing.
+        let limit = match membership.is_frozen(owner) {
+            true if membership.departing().contains(owner) => membership.claimed(owner),
+            true => return,
+            false => Frame::MAX,
+        };
+        let is_known = links.iter().any(|link| link.peer == owner);
+        if owner == local || !is_known {
+            return;
+        }
+        let applied = wire::apply_run(queue, owner, &extra.run, Base::Idle, limit);
+        let sender_is_owner = links.get(sender).is_some_and(|link| link.peer == owner);
+        if let (Ok(applied), Some(link)) = (applied, links.get_mut(sender)) {
+            link.count_applied(applied, !sender_is_owner);
+        }
+        let Some(link) = links.iter_mut().find(|link| link.peer == owner) else { return };
+        if !sender_is_owner {
+            let has_new = applied.is_ok_and(|applied| applied.new > 0);
+            if has_new || extra.confirmed > link.confirmed {
+                link.heard_at = now;
+            }
+            if is_in_view {
+                link.handle_confirmed(extra.confirmed, own_end);
+            }
+            if let Some((number, digest)) = extra.report {
+                let number = reports.handle_report(owner, number, digest);
+                link.report = Some((number, digest));
+            }
+        }
+    }
+
+    /// The view in which a datagram was sealed: the one in force, or one next to it.
+    fn view_of(&self, link: &Link, head: &InputsHead, bytes: &[u8]) -> Option<u8> {
+        let view = self.membership.view().number;
+        [view, view.wrapping_sub(1), view.wrapping_add(1)]
+            .into_iter()
+            .find(|view| wire::is_sealed(&link.keys_in, Link::bound(*view, head), bytes))
+    }
+
+    fn handle_control(
+        &mut self,
+        index: usize,
+        now: Timestamp,
+        bytes: &[u8],
+    ) -> Result<(), Refused> {
+        let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
+        if !wire::is_sealed(&link.keys_in, wire::Bound::default(), bytes) {
+            return Err(Refused::Tag);
+        }
+        let message = Control::decode(bytes.get(wire::HEAD_BYTES..).unwrap_or_default())?;
+        link.handle_heard(now);
+        let from = link.peer;
+        match message {
+            Control::Claim(claim) => self.handle_claim(&claim),
+            Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
+            Control::GoodbyeHeard => link.heard_goodbye = true,
+            Control::DesyncHashes { agreed, hashes } => {
+                if let Some(search) = self.search.as_mut().filter(|s| s.disagreement.peer == from) {
+                    search.handle_hashes(agreed, hashes);
+                }
+            }
+            Control::DesyncLeaves { frame, total, start, digests } => {
+                if let Some(search) = self.search.as_mut().filter(|s| s.disagreement.peer == from) {
+                    search.handle_leaves(frame, total, start, &digests);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_claim(&mut self, claim: &Claim) {
+        let queue = &self.queue;
+        let verdict = self.membership.handle_claim(claim, |peer| queue.end(peer));
+        self.note_verdict(verdict);
+    }
+
+    fn handle_goodbye(&mut self, index: usize, goodbye: Goodbye) {
+        let own_end = self.own_end();
+        let Some(link) = self.links.get_mut(index) else { return };
+        link.owes_goodbye_heard = true;
+        link.has_said_goodbye = true;
+        match goodbye {
+            Goodbye::Left { confirmed } => link.handle_confirmed(confirmed, own_end),
+            Goodbye::GameFailed { frame } => {
+                let peer = link.peer;
+                if self.membership.view().members.contains(peer) {
+                    self.events.push(Event::PeerGameFailed { peer, frame });
+                    self.membership.handle_going(peer);
+                    self.suspect([peer].into_iter().collect());
+                }
+            }
+        }
+    }
+
+    /// Proposes to go on without `suspects`.
+    pub(crate) fn suspect(&mut self, suspects: PeerSet) {
+        let queue = &self.queue;
+        let verdict = self.membership.suspect(suspects, |peer| queue.end(peer));
+        self.note_verdict(verdict);
+    }
+
+    fn note_verdict(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Unchanged => {}
+            Verdict::Proposed(_) => {
+                let peers = self.membership.departing();
+                self.events.push(Event::DepartureProposed { peers });
+            }
+            Verdict::NoQuorum | Verdict::Evicted => self.verdict = Some(verdict),
+        }
+    }
+
+    /// Commits a proposed departure when it can be. Answers the last cut.
+    pub(crate) fn commit_departure(&mut self) -> Option<(PeerId, Frame)> {
+        let queue = &self.queue;
+        let cuts = self.membership.commit(|peer| queue.end(peer))?;
+        let view = self.membership.view();
+        let mut first: Option<(PeerId, Frame)> = None;
+        for (departed, cut) in PeerId::all(cuts.len()).zip(cuts) {
+            let Some(cut) = cut else { continue };
+            self.queue.close(departed, cut);
+            self.events.push(Event::ViewChanged { view, departed, cut });
+            if first.is_none_or(|(_, least)| cut < least) {
+                first = Some((departed, cut));
+            }
+        }
+        first
+    }
+
+    /// Members that left in order and have told all that others need are members no more.
+    pub(crate) fn retire_leavers(&mut self) {
+        for peer in self.others().iter() {
+            let Some(link) = self.link(peer) else { continue };
+            let closed = self.queue.closed(peer);
+            if closed.is_some_and(|closed| link.confirmed >= closed && self.stable >= closed) {
+                self.membership.handle_left(peer);
+                self.events.push(Event::Left { peer });
+            }
+        }
+    }
+
+    /// Members that were silent for too long, as long as it matters.
+    pub(crate) fn note_silence(&mut self, now: Timestamp) {
+        let others = self.others_not_done().minus(self.membership.departing());
+        let mut suspects = PeerSet::EMPTY;
+        for link in self.links.iter_mut().filter(|link| others.contains(link.peer)) {
+            let silent = now.since(link.heard_at);
+            if silent >= self.config.departure_timeout() {
+                suspects.insert(link.peer);
+            } else if silent >= INTERRUPTED_AFTER && !link.is_interrupted {
+                link.is_interrupted = true;
+                self.events.push(Event::Interrupted { peer: link.peer, silent });
+            }
+        }
+        if !suspects.is_empty() {
+            self.suspect(suspects);
+        }
+    }
+
+    /// Every peer is due one datagram, and the rare messages that wait.
+    pub(crate) fn make_due(&mut self, now: Timestamp) {
+        self.control.clear();
+        for index in 0..self.links.len() {
+            let Some(peer) = self.links.get(index).map(|link| link.peer) else { return };
+            let is_frozen = self.membership.is_frozen(peer);
+            let is_member = self.others().contains(peer);
+            let Some(link) = self.links.get_mut(index) else { return };
+            // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
+            let is_silent = now.since(link.heard_at) >= self.config.departure_timeout();
+            let is_leaving = !link.has_said_goodbye && !is_silent;
+            link.is_due = self.has_started && !is_frozen && (is_member || is_leaving);
+            link.is_hello_due = !link.handshake.is_heard && !is_frozen;
+            if core::mem::take(&mut link.owes_goodbye_heard) {
+                self.control.push_back((peer, Control::GoodbyeHeard));
+            }
+            if core::mem::take(&mut link.owes_eviction) {
+                let eviction = self.membership.eviction_of(peer).map(Control::Claim);
+                self.control.extend(eviction.map(|claim| (peer, claim)));
+            }
+            if !is_frozen {
+                let (seen, heard) = (link.seen_view, link.heard_goodbye);
+                let claims = self.membership.claims_for(seen).map(Control::Claim);
+                self.control.extend(claims.map(|claim| (peer, claim)));
+                let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
+                self.control.extend(goodbye.map(|goodbye| (peer, goodbye)));
+                transmit::search_messages(self.search.as_ref(), peer, &mut self.control);
+            }
+        }
+    }
+
+    /// Writes the next datagram that is due, and answers its receiver.
+    pub(crate) fn write_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
+        let to = transmit::write_datagram(self, now, bytes)?;
+        if let Some(link) = self.links.iter_mut().find(|link| link.peer == to) {
+            link.counters.datagrams_sent += 1;
+            link.counters.bytes_sent += bytes.len() as u64;
+        }
+        Some(to)
+    }
+}
+
+/// Why a datagram is dropped.
+enum Refused {
+    Tag,
+    Malformed(#[expect(dead_code, reason = "names the cause in a debugger")] WireError),
+}
+
+impl From<WireError> for Refused {
+    fn from(error: WireError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+/// A history of this many frames can be told apart by one byte of a frame number.
+const SHORT_HISTORY_MAX: u32 = 128;
+
+/// How many frames a peer may be silent before others are asked for its inputs: at 20 % loss four datagrams in a row
+/// are lost once in 600 frames.
+const RELAY_AFTER_FRAMES: u32 = 4;
+
+/// When the application is told that a peer is silent.
+const INTERRUPTED_AFTER: core::time::Duration = core::time::Duration::from_millis(500);

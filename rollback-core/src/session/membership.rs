@@ -1,0 +1,270 @@
+//! Who is a member, and how the members agree to go on without one. Sends nothing, knows no time.
+//!
+//! Suspicion removes nobody. A member that suspects others claims a smaller view and says how much of their inputs it
+//! holds; from its first claim on it takes nothing more from them directly. Whoever hears a claim joins it. When every
+//! member of the smaller view has claimed and one holds all inputs up to the longest claim, the cut, it commits. A
+//! smaller view needs a majority of the last, or exactly half with its lowest member, so two halves of a broken network
+//! never both go on. No confirmed frame is ever retracted: what a member confirmed, it claimed, and the cut is the
+//! longest claim.
+
+use crate::wire::Claim;
+use crate::{Frame, PEERS_MAX, PeerId, PeerSet, View};
+
+/// The view in force and the one proposed.
+#[derive(Clone, Debug)]
+pub(crate) struct Membership {
+    local: PeerId,
+    view: View,
+    proposal: Option<Proposal>,
+    /// The proposal that led to the view in force, for members that have not committed it.
+    committed: Option<Proposal>,
+    /// Members that take no further part: what they send is dropped, in every later view.
+    frozen: PeerSet,
+    /// Members that said themselves that they go; they do not count for a quorum.
+    going: PeerSet,
+}
+
+#[derive(Clone, Debug)]
+struct Proposal {
+    base: u8,
+    members: PeerSet,
+    claims: [Option<[Frame; PEERS_MAX]>; PEERS_MAX],
+}
+
+/// What came of a suspicion or a claim.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// Nothing new.
+    Unchanged,
+    /// This view is proposed now.
+    Proposed(PeerSet),
+    /// Too few would be left: this side of the network does not go on.
+    NoQuorum,
+    /// The others go on without this peer.
+    Evicted,
+}
+
+impl Membership {
+    pub(crate) fn new(local: PeerId, members: PeerSet) -> Self {
+        Self {
+            local,
+            view: View::initial(members),
+            proposal: None,
+            committed: None,
+            frozen: PeerSet::EMPTY,
+            going: PeerSet::EMPTY,
+        }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.view
+    }
+
+    /// The members that are proposed to depart.
+    pub(crate) fn departing(&self) -> PeerSet {
+        match &self.proposal {
+            Some(proposal) => self.view.members.minus(proposal.members),
+            None => PeerSet::EMPTY,
+        }
+    }
+
+    pub(crate) fn is_frozen(&self, peer: PeerId) -> bool {
+        self.frozen.contains(peer)
+    }
+
+    /// Takes a member out that left in order.
+    pub(crate) fn handle_left(&mut self, peer: PeerId) {
+        self.view.members.remove(peer);
+    }
+
+    /// Takes a member's word that it goes: it cannot be on the other side of a broken network.
+    pub(crate) fn handle_going(&mut self, peer: PeerId) {
+        self.going.insert(peer);
+    }
+
+    /// Proposes to go on without `suspects`.
+    pub(crate) fn suspect(&mut self, suspects: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
+        let members = self.target().minus(suspects);
+        if members == self.target() {
+            return Verdict::Unchanged;
+        }
+        self.propose(members, held)
+    }
+
+    /// Takes a claim of another member.
+    pub(crate) fn handle_claim(
+        &mut self,
+        claim: &Claim,
+        held: impl Fn(PeerId) -> Frame,
+    ) -> Verdict {
+        let is_member = self.view.members.contains(claim.claimant);
+        if claim.base != self.view.number || !is_member || claim.claimant == self.local {
+            return Verdict::Unchanged;
+        }
+        if !claim.members.contains(self.local) {
+            return Verdict::Evicted;
+        }
+        let members = self.target().and(claim.members);
+        let verdict = match members == self.target() && self.proposal.is_some() {
+            true => Verdict::Unchanged,
+            false => self.propose(members, held),
+        };
+        if let Some(proposal) = &mut self.proposal
+            && proposal.members == claim.members
+            && let Some(slot) = proposal.claims.get_mut(claim.claimant.index())
+        {
+            *slot = Some(claim.held);
+        }
+        verdict
+    }
+
+    /// How far the inputs of a departing peer may be taken from others: the longest claim heard.
+    pub(crate) fn claimed(&self, peer: PeerId) -> Frame {
+        let proposal = self.proposal.as_ref();
+        let claims = proposal.into_iter().flat_map(|proposal| proposal.claims.iter().flatten());
+        claims.filter_map(|held| held.get(peer.index())).copied().max().unwrap_or_default()
+    }
+
+    /// Commits the proposal when all its members have claimed and `held` reaches every cut. Answers the peers that
+    /// are gone, each with the frame from which idle is filled in.
+    pub(crate) fn commit(
+        &mut self,
+        held: impl Fn(PeerId) -> Frame,
+    ) -> Option<[Option<Frame>; PEERS_MAX]> {
+        let proposal = self.proposal.as_ref()?;
+        let claimed: PeerSet = PeerId::all(PEERS_MAX)
+            .filter(|peer| proposal.claims.get(peer.index()).is_some_and(Option::is_some))
+            .collect();
+        let departing = self.departing();
+        let holds_all = departing.iter().all(|peer| held(peer) >= self.claimed(peer));
+        if !proposal.members.is_subset_of(claimed) || !holds_all {
+            return None;
+        }
+        let mut cuts = [None; PEERS_MAX];
+        for peer in departing.iter() {
+            if let Some(cut) = cuts.get_mut(peer.index()) {
+                *cut = Some(self.claimed(peer));
+            }
+        }
+        self.view = View { number: self.view.number.wrapping_add(1), members: proposal.members };
+        self.committed = self.proposal.take();
+        Some(cuts)
+    }
+
+    /// The claims that a member seen in view `seen` may lack.
+    pub(crate) fn claims_for(&self, seen: u8) -> impl Iterator<Item = Claim> + '_ {
+        let committed = self.committed.as_ref().filter(move |c| c.base.wrapping_add(1) != seen);
+        let committed = committed.filter(move |_| seen != self.view.number);
+        committed.into_iter().chain(&self.proposal).flat_map(|proposal| {
+            PeerId::all(PEERS_MAX).filter_map(|claimant| {
+                let held = (*proposal.claims.get(claimant.index())?)?;
+                Some(Claim { claimant, base: proposal.base, members: proposal.members, held })
+            })
+        })
+    }
+
+    /// A claim that tells `peer` that the others go on without it.
+    pub(crate) fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
+        let proposals = self.proposal.iter().chain(&self.committed);
+        let proposal = proposals.filter(|p| !p.members.contains(peer)).last()?;
+        let held = (*proposal.claims.get(self.local.index())?)?;
+        Some(Claim { claimant: self.local, base: proposal.base, members: proposal.members, held })
+    }
+
+    /// The members there are to be: proposed, or in force.
+    fn target(&self) -> PeerSet {
+        self.proposal.as_ref().map_or(self.view.members, |proposal| proposal.members)
+    }
+
+    fn propose(&mut self, members: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
+        self.frozen = self.frozen.or(self.view.members.minus(members));
+        let voters = self.view.members.minus(self.going);
+        if !View::initial(voters).has_quorum(members) {
+            return Verdict::NoQuorum;
+        }
+        // A new proposal is claimed anew: what earlier claims taught is held by now, or its claimant is gone.
+        let mut claims = [None; PEERS_MAX];
+        if let Some(own) = claims.get_mut(self.local.index()) {
+            let mut held_by_slot = [Frame::ZERO; PEERS_MAX];
+            for (slot, peer) in held_by_slot.iter_mut().zip(PeerId::all(PEERS_MAX)) {
+                *slot = held(peer);
+            }
+            *own = Some(held_by_slot);
+        }
+        self.proposal = Some(Proposal { base: self.view.number, members, claims });
+        Verdict::Proposed(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(slot: u8) -> PeerId {
+        PeerId::new(slot).unwrap()
+    }
+
+    fn held(frame: u32) -> impl Fn(PeerId) -> Frame {
+        move |_| Frame::new(frame)
+    }
+
+    fn claim(of: &Membership, by: u8) -> Claim {
+        of.claims_for(0).find(|claim| claim.claimant == peer(by)).unwrap()
+    }
+
+    #[test]
+    fn survivors_agree_on_the_longest_claim() {
+        let all = PeerSet::first(4);
+        let [mut a, mut b, mut c] = [0, 1, 2].map(|slot| Membership::new(peer(slot), all));
+        let rest = all.without(peer(3));
+        assert_eq!(a.suspect(PeerSet::EMPTY.or(all.minus(rest)), held(5)), Verdict::Proposed(rest));
+        assert_eq!(b.handle_claim(&claim(&a, 0), held(7)), Verdict::Proposed(rest));
+        assert_eq!(c.handle_claim(&claim(&b, 0), held(6)), Verdict::Proposed(rest));
+        assert!(b.is_frozen(peer(3)) && !b.is_frozen(peer(0)));
+        assert_eq!(a.handle_claim(&claim(&b, 1), held(5)), Verdict::Unchanged);
+        assert_eq!(a.commit(held(7)), None, "the third has not claimed");
+        a.handle_claim(&claim(&c, 2), held(5));
+        assert_eq!(a.claimed(peer(3)), Frame::new(7));
+        assert_eq!(a.commit(held(6)), None, "inputs up to the cut are missing");
+        let cuts = a.commit(held(7)).unwrap();
+        assert_eq!(cuts[3], Some(Frame::new(7)));
+        assert_eq!(a.view(), View { number: 1, members: rest });
+        assert_eq!(a.claims_for(0).count(), 3, "repeated to members that lag");
+        assert_eq!(a.claims_for(1).count(), 0);
+    }
+
+    #[test]
+    fn half_without_the_anchor_stands_still() {
+        let all = PeerSet::first(2);
+        let mut anchor = Membership::new(peer(0), all);
+        let mut other = Membership::new(peer(1), all);
+        let only = |slot: u8| PeerSet::EMPTY.or([peer(slot)].into_iter().collect());
+        assert_eq!(other.suspect(only(0), held(1)), Verdict::NoQuorum);
+        assert_eq!(anchor.suspect(only(1), held(1)), Verdict::Proposed(only(0)));
+        let eviction = anchor.eviction_of(peer(1)).unwrap();
+        let mut late = Membership::new(peer(1), all);
+        assert_eq!(late.handle_claim(&eviction, held(1)), Verdict::Evicted);
+    }
+
+    #[test]
+    fn a_claim_of_another_view_changes_nothing() {
+        let mut a = Membership::new(peer(0), PeerSet::first(3));
+        let members = PeerSet::first(2);
+        let claim = Claim { claimant: peer(1), base: 3, members, held: [Frame::ZERO; PEERS_MAX] };
+        assert_eq!(a.handle_claim(&claim, held(0)), Verdict::Unchanged);
+        assert!(a.departing().is_empty());
+    }
+
+    #[test]
+    fn a_further_failure_starts_a_smaller_view() {
+        let all = PeerSet::first(5);
+        let mut a = Membership::new(peer(0), all);
+        a.suspect([peer(4)].into_iter().collect(), held(3));
+        assert_eq!(
+            a.suspect([peer(3)].into_iter().collect(), held(4)),
+            Verdict::Proposed(PeerSet::first(3))
+        );
+        assert_eq!(claim(&a, 0).held[4], Frame::new(4));
+        assert_eq!(a.departing().len(), 2);
+    }
+}

@@ -1,0 +1,176 @@
+//! Puts a datagram together from what its receiver lacks. Decides nothing else.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::links::Links;
+use crate::clock_sync::send_clock;
+use crate::desync::Search;
+use crate::peer::Link;
+use crate::wire::{
+    self, Base, CLOCK_UNKNOWN, Control, DATAGRAM_BYTES_MAX, DigestBlock, Hello, InputsHead, Kind,
+    Want,
+};
+use crate::{Frame, PEERS_MAX, PeerId, Timestamp};
+
+/// Writes the next datagram that is due, and answers its receiver.
+pub(crate) fn write_datagram(
+    links: &mut Links,
+    now: Timestamp,
+    bytes: &mut Vec<u8>,
+) -> Option<PeerId> {
+    if let Some((to, message)) = links.control.pop_front() {
+        wire::start(Kind::Control, bytes);
+        message.encode(bytes);
+        wire::seal(&links.link(to)?.keys_out, wire::Bound::default(), bytes);
+        return Some(to);
+    }
+    if let Some(link) = links.links.iter_mut().find(|link| link.is_hello_due) {
+        link.is_hello_due = false;
+        write_hello(&links.hello, link, bytes);
+        return Some(link.peer);
+    }
+    let index = links.links.iter().position(|link| link.is_due)?;
+    let to = links.links.get_mut(index).map(|link| {
+        link.is_due = false;
+        link.peer
+    })?;
+    write_inputs(links, index, now, bytes);
+    Some(to)
+}
+
+fn write_hello(hello: &Hello, link: &Link, bytes: &mut Vec<u8>) {
+    wire::start(Kind::Hello, bytes);
+    hello.encode(link.handshake.remote.is_some(), bytes);
+    wire::seal(&link.keys_out, wire::Bound::default(), bytes);
+}
+
+/// One datagram: the head, what this peer lacks, its own unacknowledged frames, and frames of third peers that the
+/// receiver asked for.
+fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec<u8>) {
+    let wants = wants(links, index, now);
+    let Some(link) = links.links.get(index) else { return };
+    let (queue, own) = (&links.queue, links.local);
+    let (first, end) = (link.acked, links.own_end());
+    let has_two_peers = links.links.len() == 1;
+    let head = InputsHead {
+        ack: queue.end(link.peer),
+        first,
+        count: 0,
+        clock: send_clock(now),
+        confirmed: (!has_two_peers).then(|| queue.confirmed_end().min(end)),
+        held_beyond_gap: queue.held_beyond_gap(link.peer),
+        digest: (link.digests_due > 0 || links.end_agreed).then(|| digest_block(links, link)),
+    };
+    wire::start(Kind::Inputs, bytes);
+    head.encode(links.long, bytes);
+    wire::put_wants(bytes, wants.as_slice());
+
+    let fixed = bytes.len();
+    // The main run stops at the first frame that the receiver holds behind a gap.
+    let gap_end = match link.held_beyond_gap {
+        0 => end,
+        held => first.plus(1 + held.trailing_zeros()).min(end),
+    };
+    let budget = DATAGRAM_BYTES_MAX - fixed;
+    let (count, has_meta) =
+        wire::encode_run(queue, own, (first, gap_end), Base::Previous, budget, bytes);
+    wire::finish_main_run(bytes, links.long, count, has_meta);
+
+    // What is newest goes along even when the frames before it fill the datagram.
+    let sent = first.plus(count.into());
+    let beyond = link.acked.plus(33 - link.held_beyond_gap.leading_zeros()).min(end);
+    let rest = if link.held_beyond_gap == 0 { end.minus(1).max(sent) } else { beyond.max(sent) };
+    if rest < end {
+        put_extra_run(links, own, (rest, end), bytes);
+    }
+    for (owner, from) in PeerId::all(PEERS_MAX).zip(link.wants) {
+        if let Some(from) = from {
+            put_extra_run(links, owner, (from, queue.end(owner)), bytes);
+        }
+    }
+    let bound = Link::bound(links.membership.view().number, &head);
+    wire::seal(&link.keys_out, bound, bytes);
+    if let Some(link) = links.links.get_mut(index) {
+        link.wants = [None; PEERS_MAX];
+        link.digests_due = link.digests_due.saturating_sub(1);
+    }
+}
+
+fn digest_block(links: &Links, link: &Link) -> DigestBlock {
+    let report = links.reports.last();
+    let clock = link.clock.report();
+    DigestBlock {
+        report: report.number_on_wire(),
+        end_agreed: links.end_agreed,
+        digest: report.digest,
+        clock_min: clock.map_or(CLOCK_UNKNOWN, |clock| clock.min(CLOCK_UNKNOWN - 1)),
+    }
+}
+
+/// Appends a run of `owner` that can be read by itself, when it fits.
+fn put_extra_run(links: &Links, owner: PeerId, (first, end): (Frame, Frame), bytes: &mut Vec<u8>) {
+    let room = DATAGRAM_BYTES_MAX.saturating_sub(bytes.len());
+    let Some(budget) = room.checked_sub(wire::EXTRA_RUN_HEAD_BYTES_MAX) else { return };
+    let link = links.link(owner);
+    let confirmed = link.map_or(Frame::ZERO, |link| link.confirmed);
+    let report = link.and_then(|link| link.report);
+    let report = report.map(|(number, digest)| ((number & 0x7f) as u8, digest));
+    // Frames below the floor are not kept; a member that lacks them cannot be in this view.
+    let first = first.max(links.queue.floor());
+    let at = wire::start_extra_run(bytes, owner, (confirmed, first), report);
+    let (count, has_meta) =
+        wire::encode_run(&links.queue, owner, (first, end), Base::Idle, budget, bytes);
+    wire::finish_extra_run(bytes, at, count, has_meta);
+}
+
+/// What this peer lacks of third peers: of departing ones what others claim, and of silent ones what is new.
+fn wants(links: &Links, index: usize, now: Timestamp) -> Wants {
+    let mut wants = Wants::default();
+    let Some(receiver) = links.links.get(index) else { return wants };
+    for link in links.links.iter().filter(|link| link.peer != receiver.peer) {
+        let end = links.queue.end(link.peer);
+        let is_wanted = match links.membership.is_frozen(link.peer) {
+            true => links.membership.claimed(link.peer) > end,
+            false => now.since(link.heard_directly_at) >= links.relay_after && !link.is_done,
+        };
+        if is_wanted && links.membership.view().members.contains(link.peer) {
+            wants.push(Want { owner: link.peer, end });
+        }
+    }
+    wants
+}
+
+/// A few wants without an allocation.
+#[derive(Default)]
+struct Wants {
+    wants: [Option<Want>; PEERS_MAX],
+    count: usize,
+}
+
+impl Wants {
+    fn push(&mut self, want: Want) {
+        if let Some(slot) = self.wants.get_mut(self.count) {
+            *slot = Some(want);
+            self.count += 1;
+        }
+    }
+
+    fn as_slice(&self) -> &[Option<Want>] {
+        self.wants.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// What the search for a desync has to tell `peer`.
+pub(crate) fn search_messages(
+    search: Option<&Search>,
+    peer: PeerId,
+    control: &mut VecDeque<(PeerId, Control)>,
+) {
+    let Some(search) = search else { return };
+    let hashes = search.hashes.clone();
+    control.push_back((peer, Control::DesyncHashes { agreed: search.agreed, hashes }));
+    for (frame, total, start, digests) in search.leaf_messages() {
+        control.push_back((peer, Control::DesyncLeaves { frame, total, start, digests }));
+    }
+}

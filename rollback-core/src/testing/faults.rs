@@ -1,0 +1,280 @@
+//! What can go wrong in a simulation: by chance, by plan, and how often it did.
+
+use alloc::vec::Vec;
+
+use super::clock::TrueTime;
+use super::random::Random;
+use crate::{PeerId, PeerSet};
+
+/// What goes wrong by chance, and how badly. Every field is a limit: each direction of each link, and each peer,
+/// draws its own value up to it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Faults {
+    /// How long a datagram is under way. It stays when the faults heal: distance is no fault.
+    pub delay_max_ms: u32,
+    /// How much longer single datagrams take, so that later ones overtake them.
+    pub jitter_max_ms: u32,
+    /// How many datagrams of a thousand are lost, each by itself.
+    pub loss_max_per_mille: u32,
+    /// At how many datagrams of a thousand a burst of losses begins (Gilbert's model).
+    pub burst_start_per_mille: u32,
+    /// At how many datagrams of a thousand in a burst it ends.
+    pub burst_end_per_mille: u32,
+    /// How many datagrams of a thousand arrive twice.
+    pub duplicate_per_mille: u32,
+    /// How many datagrams of a thousand have bits flipped or are cut short.
+    pub corrupt_per_mille: u32,
+    /// How much faster or slower than true time a peer's clock runs, in parts of a million.
+    pub clock_skew_max_ppm: u32,
+    /// How far apart the clocks are at the beginning.
+    pub clock_offset_max_ms: u32,
+    /// How much later than the first a peer begins.
+    pub start_spread_max_ms: u32,
+    /// How many frames of a thousand take long, and hold up their peer.
+    pub slow_frame_per_mille: u32,
+    /// How long such a frame takes.
+    pub slow_frame_max_ms: u32,
+    /// How many times the network breaks in two.
+    pub partitions: u32,
+    /// How long it stays broken: 200 ms up to this.
+    pub partition_max_ms: u32,
+    /// How many times a peer stands still.
+    pub pauses: u32,
+    /// For how long: 50 ms up to this.
+    pub pause_max_ms: u32,
+    /// How many peers are gone from one moment to the next.
+    pub crashes: u32,
+    /// The datagrams of this long before its crash are lost on some of the ways, so that the others do not hold the
+    /// same inputs of a peer that is gone.
+    pub crash_tail_max_ms: u32,
+    /// How many peers leave in order.
+    pub leaves: u32,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// A mixture that depends on the seed: some networks are good, some are hopeless.
+    #[must_use]
+    pub fn drawn(seed: u64) -> Self {
+        let mut random = Random::new(seed, STREAM_DRAWN);
+        let mut up_to = |per_mille: u32, limits: &[u32]| match random.chance(per_mille) {
+            true => random.one_of(limits).unwrap_or_default(),
+            false => 0,
+        };
+        let faults = Self {
+            delay_max_ms: up_to(900, &[5, 20, 60, 120, 200]),
+            jitter_max_ms: up_to(700, &[2, 10, 40, 100]),
+            loss_max_per_mille: up_to(700, &[20, 100, 250, 500]),
+            burst_start_per_mille: up_to(400, &[2, 10, 30]),
+            burst_end_per_mille: 100,
+            duplicate_per_mille: up_to(500, &[10, 100]),
+            corrupt_per_mille: up_to(500, &[5, 50]),
+            clock_skew_max_ppm: up_to(700, &[100, 1_000, 10_000]),
+            clock_offset_max_ms: up_to(900, &[1_000, 10_000_000]),
+            start_spread_max_ms: up_to(600, &[50, 1_500]),
+            slow_frame_per_mille: up_to(300, &[5, 50]),
+            slow_frame_max_ms: 60,
+            partitions: up_to(400, &[1, 2]),
+            partition_max_ms: 4_000,
+            pauses: up_to(400, &[1, 3]),
+            pause_max_ms: 2_000,
+            crashes: up_to(250, &[1, 1, 2]),
+            crash_tail_max_ms: 200,
+            leaves: up_to(200, &[1]),
+        };
+        faults
+    }
+
+    /// The same, with nothing that keeps two peers apart for `limit_ms` or longer.
+    #[must_use]
+    pub(crate) fn shorter_than(self, limit_ms: u32) -> Self {
+        Self {
+            partition_max_ms: self.partition_max_ms.min(limit_ms),
+            pause_max_ms: self.pause_max_ms.min(limit_ms),
+            ..self
+        }
+    }
+
+    /// What is drawn to happen at a moment: all of it is over at `heal_at_ms`.
+    pub(crate) fn plan(&self, random: &mut Random, peers: usize, heal_at_ms: u32) -> Vec<Planned> {
+        let mut plan = Vec::new();
+        let mut untouched: Vec<PeerId> = PeerId::all(peers).collect();
+        let slots = u32::try_from(peers).unwrap_or_default();
+        let mut at = |random: &mut Random, lasts_ms: u32| {
+            let latest = heal_at_ms.saturating_sub(lasts_ms).max(EARLIEST_MS);
+            TrueTime::from_millis(random.between(EARLIEST_MS, latest).into())
+        };
+        for _ in 0..self.partitions {
+            let millis = random.between(200, self.partition_max_ms.max(200)).min(heal_at_ms);
+            let bits = random.between(1, (1 << slots) - 2);
+            let side = PeerSet::from_bits(u8::try_from(bits).unwrap_or(1));
+            let starts = at(random, millis);
+            plan.push(Planned { at: starts, fault: Fault::Partition { side, millis } });
+        }
+        for _ in 0..self.pauses {
+            let millis = random.between(50, self.pause_max_ms.max(50)).min(heal_at_ms);
+            let starts = at(random, millis);
+            let Some(peer) = random.one_of(&untouched) else { break };
+            plan.push(Planned { at: starts, fault: Fault::Pause { peer, millis } });
+        }
+        for count in 0..self.crashes.saturating_add(self.leaves) {
+            // One peer at least is left in peace.
+            if untouched.len() < 2 {
+                break;
+            }
+            let drawn = random.below(u32::try_from(untouched.len()).unwrap_or_default());
+            let peer = untouched.swap_remove(drawn as usize);
+            let fault =
+                if count < self.crashes { Fault::Crash(peer) } else { Fault::Leave(peer) };
+            plan.push(Planned { at: at(random, 0), fault });
+        }
+        plan
+    }
+}
+
+/// Something that goes wrong at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The peer is gone from one moment to the next.
+    Crash(PeerId),
+    /// The peer leaves in order.
+    Leave(PeerId),
+    /// The peer stands still: it neither hears nor says anything.
+    Pause {
+        /// The peer.
+        peer: PeerId,
+        /// For how long.
+        millis: u32,
+    },
+    /// No datagram passes between these peers and the others.
+    Partition {
+        /// The peers on one side.
+        side: PeerSet,
+        /// For how long.
+        millis: u32,
+    },
+    /// No datagram passes from one peer to another; the way back is open.
+    Mute {
+        /// The sender.
+        from: PeerId,
+        /// The receiver.
+        to: PeerId,
+        /// For how long.
+        millis: u32,
+    },
+    /// The peer proposes to end the episode.
+    ProposeEnd {
+        /// The peer.
+        peer: PeerId,
+        /// The application's number for the reason.
+        code: u16,
+    },
+}
+
+impl Fault {
+    /// How long it lasts; what lasts for ever counts as a moment.
+    pub(crate) fn lasts_ms(self) -> u32 {
+        match self {
+            Self::Pause { millis, .. }
+            | Self::Partition { millis, .. }
+            | Self::Mute { millis, .. } => millis,
+            Self::Crash(_) | Self::Leave(_) | Self::ProposeEnd { .. } => 0,
+        }
+    }
+}
+
+/// A fault and its moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planned {
+    pub(crate) at: TrueTime,
+    pub(crate) fault: Fault,
+}
+
+macro_rules! fault_counts {
+    ($($(#[$doc:meta])+ $field:ident: $name:literal,)*) => {
+        /// How often each fault struck.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct FaultCounts {
+            $($(#[$doc])+ pub $field: u64,)*
+        }
+
+        impl FaultCounts {
+            /// Every count with its name.
+            #[must_use]
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                alloc::vec![$(($name, self.$field)),*]
+            }
+
+            /// Adds the counts of another simulation.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+fault_counts! {
+    /// Datagrams lost each by itself.
+    lost: "datagrams lost",
+    /// Datagrams lost in a burst.
+    lost_in_bursts: "datagrams lost in bursts",
+    /// Datagrams that arrived twice.
+    duplicated: "datagrams duplicated",
+    /// Datagrams that were overtaken by a later one.
+    overtaken: "datagrams overtaken",
+    /// Datagrams with flipped bits.
+    flipped: "datagrams with flipped bits",
+    /// Datagrams that were cut short.
+    truncated: "datagrams truncated",
+    /// Datagrams stopped by a partition or a muted way.
+    partitioned: "datagrams stopped by partitions",
+    /// Times that the network broke.
+    partitions: "partitions",
+    /// Times that a peer stood still.
+    pauses: "pauses",
+    /// Frames that took long.
+    slow_frames: "slow frames",
+    /// Peers that crashed.
+    crashes: "crashes",
+    /// Datagrams lost in the last moments before a crash.
+    crash_tails: "last datagrams lost in a crash",
+    /// Peers that left in order.
+    leaves: "orderly leaves",
+    /// Peers whose clock runs fast or slow by more than one part in a thousand.
+    skewed_clocks: "skewed clocks",
+}
+
+/// Nothing is drawn to happen before this, so that every game begins.
+const EARLIEST_MS: u32 = 300;
+
+/// Keeps what is drawn here apart from everything else that is drawn from a seed.
+const STREAM_DRAWN: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_planned_is_over_when_the_faults_heal() {
+        for seed in 0..200 {
+            let faults = Faults { partitions: 2, pauses: 3, ..Faults::drawn(seed) };
+            let plan = faults.plan(&mut Random::new(seed, 0), 4, 6_000);
+            for planned in plan {
+                let end = planned.at.plus_millis(planned.fault.lasts_ms().into());
+                assert!(end <= TrueTime::from_millis(6_000), "{planned:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_peer_at_least_stays() {
+        let faults = Faults { crashes: 3, leaves: 3, ..Faults::none() };
+        let plan = faults.plan(&mut Random::new(1, 0), 4, 6_000);
+        assert_eq!(plan.len(), 3);
+    }
+}

@@ -1,0 +1,166 @@
+//! What is rare: claims of a departure, goodbyes, and the search for the first bad frame of a desync.
+
+use alloc::vec::Vec;
+
+use super::WireError;
+use crate::bytes::{ByteReader, PutBytes};
+use crate::{Frame, PeerId, PeerSet};
+
+/// One message of a control datagram. All are repeated until their purpose is seen to be met.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Control {
+    Claim(Claim),
+    Goodbye(Goodbye),
+    /// The receiver's goodbye was heard.
+    GoodbyeHeard,
+    /// The hashes of consecutive states, from the one after `agreed` on.
+    DesyncHashes { agreed: Frame, hashes: Vec<u32> },
+    /// The digests of a state's leaves from `start` on; `total` in all.
+    DesyncLeaves { frame: Frame, total: u16, start: u16, digests: Vec<u32> },
+}
+
+/// A proposal to go on without some members, and how much of their inputs the claimant holds. Members pass on what
+/// they know, so that a claim arrives where its claimant's own path is broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    pub(crate) claimant: PeerId,
+    /// The number of the view that the proposal changes.
+    pub(crate) base: u8,
+    /// The members that would be left.
+    pub(crate) members: PeerSet,
+    /// For each slot the first frame that the claimant does not hold.
+    pub(crate) held: [Frame; crate::PEERS_MAX],
+}
+
+/// A member goes and says why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Goodbye {
+    /// It left in order and has confirmed everything before this frame.
+    Left { confirmed: Frame },
+    /// Its simulation failed at this frame.
+    GameFailed { frame: Frame },
+}
+
+impl Control {
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Claim(claim) => {
+                bytes.put(&[1, claim.claimant.slot(), claim.base, claim.members.bits()]);
+                for held in claim.held {
+                    bytes.put_u32(held.index());
+                }
+            }
+            Self::Goodbye(Goodbye::Left { confirmed }) => {
+                bytes.put_u8(2);
+                bytes.put_u32(confirmed.index());
+            }
+            Self::Goodbye(Goodbye::GameFailed { frame }) => {
+                bytes.put_u8(3);
+                bytes.put_u32(frame.index());
+            }
+            Self::GoodbyeHeard => bytes.put_u8(4),
+            Self::DesyncHashes { agreed, hashes } => {
+                bytes.put_u8(5);
+                bytes.put_u32(agreed.index());
+                put_digests(bytes, hashes);
+            }
+            Self::DesyncLeaves { frame, total, start, digests } => {
+                bytes.put_u8(6);
+                bytes.put_u32(frame.index());
+                bytes.put_u16(*total);
+                bytes.put_u16(*start);
+                put_digests(bytes, digests);
+            }
+        }
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut reader = ByteReader::new(bytes);
+        let message = match reader.u8()? {
+            1 => Self::Claim(claim(&mut reader)?),
+            2 => Self::Goodbye(Goodbye::Left { confirmed: Frame::new(reader.u32()?) }),
+            3 => Self::Goodbye(Goodbye::GameFailed { frame: Frame::new(reader.u32()?) }),
+            4 => Self::GoodbyeHeard,
+            5 => Self::DesyncHashes {
+                agreed: Frame::new(reader.u32()?),
+                hashes: digests(&mut reader)?,
+            },
+            6 => Self::DesyncLeaves {
+                frame: Frame::new(reader.u32()?),
+                total: reader.u16()?,
+                start: reader.u16()?,
+                digests: digests(&mut reader)?,
+            },
+            got => return Err(WireError::Range { field: "control message", got: got.into() }),
+        };
+        match reader.remaining() {
+            0 => Ok(message),
+            got => Err(WireError::Trailing { got }),
+        }
+    }
+}
+
+fn claim(reader: &mut ByteReader<'_>) -> Result<Claim, WireError> {
+    let [claimant, base, members] = reader.array()?;
+    let claimant = PeerId::new(claimant)
+        .ok_or(WireError::Range { field: "claimant", got: claimant.into() })?;
+    let mut held = [Frame::ZERO; crate::PEERS_MAX];
+    for peer in PeerId::all(crate::PEERS_MAX) {
+        if let Some(slot) = held.get_mut(peer.index()) {
+            *slot = Frame::new(reader.u32()?);
+        }
+    }
+    Ok(Claim { claimant, base, members: PeerSet::from_bits(members), held })
+}
+
+fn put_digests(bytes: &mut Vec<u8>, digests: &[u32]) {
+    bytes.put_u16(u16::try_from(digests.len()).unwrap_or(u16::MAX));
+    for digest in digests {
+        bytes.put_u32(*digest);
+    }
+}
+
+fn digests(reader: &mut ByteReader<'_>) -> Result<Vec<u32>, WireError> {
+    let count = usize::from(reader.u16()?);
+    let bytes = reader.take(count * 4)?;
+    let digest = |chunk: &[u8]| chunk.try_into().map(u32::from_le_bytes).unwrap_or_default();
+    Ok(bytes.chunks_exact(4).map(digest).collect())
+}
+
+/// The most digests of one message: it must fit a datagram.
+pub(crate) const LEAVES_PER_MESSAGE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_read_as_it_was_written() {
+        let held = [3; crate::PEERS_MAX].map(Frame::new);
+        let messages = [
+            Control::Claim(Claim {
+                claimant: PeerId::new(2).unwrap(),
+                base: 1,
+                members: PeerSet::first(3),
+                held,
+            }),
+            Control::Goodbye(Goodbye::Left { confirmed: Frame::new(9) }),
+            Control::Goodbye(Goodbye::GameFailed { frame: Frame::new(100) }),
+            Control::GoodbyeHeard,
+            Control::DesyncHashes { agreed: Frame::new(20), hashes: alloc::vec![1, 2] },
+            Control::DesyncLeaves {
+                frame: Frame::new(21),
+                total: 300,
+                start: 256,
+                digests: alloc::vec![7; LEAVES_PER_MESSAGE],
+            },
+        ];
+        for message in messages {
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            assert!(bytes.len() + super::super::HEAD_BYTES <= super::super::DATAGRAM_BYTES_MAX);
+            assert_eq!(Control::decode(&bytes).as_ref(), Ok(&message));
+            assert!(Control::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+}

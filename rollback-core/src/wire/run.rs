@@ -1,0 +1,301 @@
+//! A run: the inputs of one peer over consecutive frames, of which only the changes are sent.
+//!
+//! A mask has one bit for each frame and player: set where the input differs from the frame before. The changed inputs
+//! follow, then (where the run says so) changes of flags and the items.
+
+use alloc::vec::Vec;
+
+use super::WireError;
+use crate::bytes::{ByteReader, PutBytes};
+use crate::input_queue::InputQueue;
+use crate::item::{ITEM_BYTES, Item};
+use crate::{Frame, InputFlags, PeerId};
+
+/// What the first frame of a run is compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Base {
+    /// The frame before it, which the receiver is known to hold.
+    Previous,
+    /// The idle input: the run can be read by itself.
+    Idle,
+}
+
+/// A run as it lies in a datagram; its lengths are checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) first: Frame,
+    pub(crate) count: u8,
+    mask: &'a [u8],
+    values: &'a [u8],
+    flags: &'a [u8],
+    items: &'a [u8],
+}
+
+impl<'a> Run<'a> {
+    /// Reads a run of a peer with `players` players.
+    pub(crate) fn decode(
+        reader: &mut ByteReader<'a>,
+        first: Frame,
+        count: u8,
+        players: usize,
+        width: usize,
+        has_meta: bool,
+    ) -> Result<Self, WireError> {
+        let bits = usize::from(count) * players;
+        let mask = reader.take(bits.div_ceil(8))?;
+        let values = reader.take(ones(mask, bits) * width)?;
+        let (mut flags, mut items) = ([].as_slice(), [].as_slice());
+        if has_meta {
+            let changes = reader.u8()?;
+            flags = reader.take(usize::from(changes) * FLAG_CHANGE_BYTES)?;
+            let count = reader.u8()?;
+            items = reader.take(usize::from(count) * ITEM_AT_BYTES)?;
+            for at in items.chunks_exact(ITEM_AT_BYTES) {
+                Item::decode(&mut ByteReader::new(at.get(1..).unwrap_or_default()))?;
+            }
+        }
+        Ok(Self { first, count, mask, values, flags, items })
+    }
+
+    /// One past the last frame.
+    pub(crate) fn end(&self) -> Frame {
+        self.first.plus(self.count.into())
+    }
+
+    fn is_changed(&self, bit: usize) -> bool {
+        self.mask.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
+    }
+
+    fn items_at(&self, offset: u8, items: &mut [Item; ITEMS_PER_FRAME]) -> usize {
+        let mut count = 0;
+        for at in self.items.chunks_exact(ITEM_AT_BYTES).filter(|at| at.first() == Some(&offset)) {
+            let item = Item::decode(&mut ByteReader::new(at.get(1..).unwrap_or_default()));
+            if let (Ok(item), Some(slot)) = (item, items.get_mut(count)) {
+                *slot = item;
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn flags_at(&self, offset: u8, player: usize) -> Option<InputFlags> {
+        self.flags.chunks_exact(FLAG_CHANGE_BYTES).find_map(|change| match *change {
+            [at, of, flags] if at == offset && usize::from(of) == player => {
+                Some(InputFlags::from_bits(flags))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// What became of the frames of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Applied {
+    /// Frames that were not held before.
+    pub(crate) new: u32,
+    /// Frames that were held already.
+    pub(crate) known: u32,
+    /// Frames for which there is no room yet, or that come after the end of a stream.
+    pub(crate) refused: u32,
+}
+
+/// Files the frames of a run that are before `limit` and not held yet.
+pub(crate) fn apply_run(
+    queue: &mut InputQueue,
+    owner: PeerId,
+    run: &Run<'_>,
+    base: Base,
+    limit: Frame,
+) -> Result<Applied, WireError> {
+    let mut applied = Applied::default();
+    let (players, width) = (queue.players_of(owner).len(), queue.width());
+    let end = queue.end(owner);
+    if base == Base::Previous && run.first > end {
+        return Err(WireError::Range { field: "first frame", got: run.first.index() });
+    }
+    // The frames that are held need no decoding: only their changed values are skipped.
+    let known = match base {
+        Base::Previous => end.since(run.first).min(run.count.into()),
+        Base::Idle => 0,
+    };
+    applied.known = known;
+    let mut bit = known as usize * players;
+    let mut values = run.values.get(ones(run.mask, bit) * width..).unwrap_or_default();
+    for offset in u8::try_from(known).unwrap_or(u8::MAX)..run.count {
+        let frame = run.first.plus(offset.into());
+        let is_new = frame < limit && queue.accepts(owner, frame);
+        let is_known = queue.has(owner, frame);
+        if !is_new && !is_known {
+            applied.refused += u32::from(run.count - offset);
+            break;
+        }
+        for index in 0..players {
+            let changed = run.is_changed(bit);
+            bit += 1;
+            let (value, rest) = values.split_at(if changed { width } else { 0 });
+            values = rest;
+            if is_new {
+                let base = (offset > 0 || base == Base::Previous).then(|| frame.minus(1));
+                write_player(queue, owner, index, frame, base, (value, run.flags_at(offset, index)));
+            }
+        }
+        if is_new {
+            let mut items = [Item::Leave; ITEMS_PER_FRAME];
+            let count = run.items_at(offset, &mut items);
+            queue.arrived(owner, frame, items.get(..count).unwrap_or_default());
+            applied.new += 1;
+        } else {
+            applied.known += 1;
+        }
+    }
+    Ok(applied)
+}
+
+fn write_player(
+    queue: &mut InputQueue,
+    owner: PeerId,
+    index: usize,
+    frame: Frame,
+    base: Option<Frame>,
+    (value, flags): (&[u8], Option<InputFlags>),
+) {
+    let Some(player) = queue.players_of(owner).get(index).copied() else { return };
+    let base = base.filter(|_| frame > Frame::ZERO);
+    if value.is_empty() {
+        queue.copy(player, base, frame);
+    } else {
+        queue.write(player, frame, value, InputFlags::NONE);
+    }
+    let flags = flags.unwrap_or_else(|| {
+        base.map_or(InputFlags::NONE, |base| queue.given_flags(player, base))
+    });
+    queue.write_flags(player, frame, flags);
+}
+
+/// Appends the inputs of `owner` from `first` up to at most `end` while they fit into `budget` bytes. Answers how many
+/// frames there are and whether flags or items follow; writes nothing when there is none.
+pub(crate) fn encode_run(
+    queue: &InputQueue,
+    owner: PeerId,
+    (first, end): (Frame, Frame),
+    base: Base,
+    budget: usize,
+    bytes: &mut Vec<u8>,
+) -> (u8, bool) {
+    let players = queue.players_of(owner);
+    let count = frames_that_fit(queue, owner, (first, end), base, budget);
+    let bits = usize::from(count) * players.len();
+    let mask_at = bytes.len();
+    bytes.resize(mask_at + bits.div_ceil(8), 0);
+    let (mut bit, mut flag_changes, mut items) = (0, 0_u8, 0_u8);
+    for offset in 0..u32::from(count) {
+        let frame = first.plus(offset);
+        for player in players {
+            let before = before(frame, offset, base);
+            if queue.differs_from(*player, before, frame) {
+                if let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
+                    *byte |= 1 << (bit % 8);
+                }
+                bytes.put(queue.given(*player, frame));
+            }
+            flag_changes += u8::from(queue.flags_differ_from(*player, before, frame));
+            bit += 1;
+        }
+        if queue.has_items() {
+            items += u8::try_from(queue.items_of(owner, frame).count()).unwrap_or(0);
+        }
+    }
+    let has_meta = flag_changes > 0 || items > 0;
+    if has_meta {
+        encode_meta(queue, owner, (first, count), base, (flag_changes, items), bytes);
+    }
+    (count, has_meta)
+}
+
+fn encode_meta(
+    queue: &InputQueue,
+    owner: PeerId,
+    (first, count): (Frame, u8),
+    base: Base,
+    (flag_changes, items): (u8, u8),
+    bytes: &mut Vec<u8>,
+) {
+    bytes.put_u8(flag_changes);
+    for offset in 0..count {
+        let frame = first.plus(offset.into());
+        for (index, player) in (0..).zip(queue.players_of(owner)) {
+            let before = before(frame, offset.into(), base);
+            if queue.flags_differ_from(*player, before, frame) {
+                bytes.put(&[offset, index, queue.given_flags(*player, frame).bits()]);
+            }
+        }
+    }
+    bytes.put_u8(items);
+    for offset in 0..count {
+        for item in queue.items_of(owner, first.plus(offset.into())) {
+            bytes.put_u8(offset);
+            item.encode(bytes);
+        }
+    }
+}
+
+/// How many frames of a run fit, counting each at its dearest: every input and flag changed.
+fn frames_that_fit(
+    queue: &InputQueue,
+    owner: PeerId,
+    (first, end): (Frame, Frame),
+    base: Base,
+    budget: usize,
+) -> u8 {
+    let players = queue.players_of(owner);
+    let (mut bits, mut size, mut meta, mut count) = (0, 0, 2, 0_u8);
+    // Counts of flag changes and items are one byte each, so a run ends before they could overflow.
+    let (mut flag_changes, mut items) = (0, 0);
+    for frame in first.until(end).take(usize::from(RUN_FRAMES_MAX)) {
+        bits += players.len();
+        for player in players {
+            let before = before(frame, count.into(), base);
+            if queue.differs_from(*player, before, frame) {
+                size += queue.width();
+            }
+            if queue.flags_differ_from(*player, before, frame) {
+                flag_changes += 1;
+                meta += FLAG_CHANGE_BYTES;
+            }
+        }
+        if queue.has_items() {
+            let more = queue.items_of(owner, frame).count();
+            items += more;
+            meta += more * ITEM_AT_BYTES;
+        }
+        let full = flag_changes.max(items) > usize::from(u8::MAX);
+        if full || size + meta + usize::div_ceil(bits, 8) > budget {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+/// The frame that `frame` is compared with; `None` for idle.
+fn before(frame: Frame, offset: u32, base: Base) -> Option<Frame> {
+    let has_base = frame > Frame::ZERO && (offset > 0 || base == Base::Previous);
+    has_base.then(|| frame.minus(1))
+}
+
+/// How many of the first `bits` bits are set.
+fn ones(mask: &[u8], bits: usize) -> usize {
+    let (whole, part) = mask.split_at_checked(bits / 8).unwrap_or((mask, &[]));
+    let count = |byte: &u8| byte.count_ones() as usize;
+    let part = part.first().map_or(0, |byte| count(&(byte & ((1 << (bits % 8)) - 1))));
+    whole.iter().map(count).sum::<usize>() + part
+}
+
+/// The most frames of a run: one byte counts them.
+pub(crate) const RUN_FRAMES_MAX: u8 = u8::MAX;
+
+/// The most items of one peer at one frame.
+pub(crate) const ITEMS_PER_FRAME: usize = 4;
+
+const FLAG_CHANGE_BYTES: usize = 3;
+const ITEM_AT_BYTES: usize = 1 + ITEM_BYTES;
