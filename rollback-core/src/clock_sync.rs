@@ -29,8 +29,9 @@ impl ClockSync {
         let unwrapped = match self.last {
             None => i64::from(difference),
             Some(last) => {
-                let low = (last & 0xffff) as u16;
-                last + i64::from(difference.wrapping_sub(low).cast_signed())
+                last + i64::from(
+                    difference.wrapping_sub(low_bits(last.cast_unsigned())).cast_signed(),
+                )
             }
         };
         if now.since(self.half_began) >= FILTER_SPAN / 2 {
@@ -53,12 +54,12 @@ impl ClockSync {
 
     /// The least difference, to tell the other side.
     pub(crate) fn report(&self) -> Option<u16> {
-        self.least().map(|least| (least & 0xffff) as u16)
+        self.least().map(|least| low_bits(least.cast_unsigned()))
     }
 
     /// The least round trip of late.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        let ours = (self.least()? & 0xffff) as u16;
+        let ours = low_bits(self.least()?.cast_unsigned());
         let sum = ours.wrapping_add(self.theirs?).cast_signed();
         // Clocks that drift apart between two reports can make a very short round trip look negative.
         Some(ticks(sum.max(0).unsigned_abs().into()))
@@ -82,7 +83,13 @@ impl ClockSync {
 
 /// The send clock of a datagram: microseconds in units of 128, of which 16 bits travel.
 pub(crate) fn send_clock(now: Timestamp) -> u16 {
-    (now.as_micros() / TICK_MICROS & 0xffff) as u16
+    low_bits(now.as_micros() / TICK_MICROS)
+}
+
+/// The bits of a count that travel.
+fn low_bits(count: u64) -> u16 {
+    let [low, high, ..] = count.to_le_bytes();
+    u16::from_le_bytes([low, high])
 }
 
 fn ticks(count: u64) -> Duration {

@@ -331,9 +331,6 @@ mod tests {
         search.leaves = Some((Frame::new(13), leaves));
         search.handle_leaves(Frame::new(13), 2, 0, &[1, 3]);
         let path = Some("b".to_string());
-        assert_eq!(
-            search.finding(),
-            Some(DesyncFinding::First { frame: Frame::new(13), path })
-        );
+        assert_eq!(search.finding(), Some(DesyncFinding::First { frame: Frame::new(13), path }));
     }
 }

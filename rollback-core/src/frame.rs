@@ -55,7 +55,7 @@ impl Frame {
     /// Whether this frame's index is a multiple of `interval`.
     #[must_use]
     pub const fn is_multiple_of(self, interval: u32) -> bool {
-        interval != 0 && self.0 % interval == 0
+        interval != 0 && self.0.is_multiple_of(interval)
     }
 
     /// Every frame from this one up to, and without, `end`.

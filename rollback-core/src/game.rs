@@ -285,11 +285,10 @@ mod tests {
         let mut leaves = Leaves::default();
         leaves.push("x", 1);
         leaves.push("agents[0].pos", 2);
-        assert_eq!((leaves.name(0), leaves.name(1), leaves.name(2)), (
-            Some("x"),
-            Some("agents[0].pos"),
-            None
-        ));
+        assert_eq!(
+            (leaves.name(0), leaves.name(1), leaves.name(2)),
+            (Some("x"), Some("agents[0].pos"), None)
+        );
     }
 
     #[test]

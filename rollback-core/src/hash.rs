@@ -153,7 +153,8 @@ impl Chain {
     /// The half of the digest that a datagram carries.
     #[must_use]
     pub const fn short(self) -> u32 {
-        (self.0 ^ (self.0 >> 32)) as u32
+        let [a, b, c, d, ..] = (self.0 ^ (self.0 >> 32)).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 }
 

@@ -6,7 +6,9 @@ use core::fmt;
 
 use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
-use crate::{Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Predictor, Roster, SessionConfig};
+use crate::{
+    Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Predictor, Roster, SessionConfig,
+};
 
 /// Rings of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
 pub(crate) struct InputQueue {
@@ -249,9 +251,8 @@ impl InputQueue {
 
     /// The items in force from `frame`, in the order of their proposers.
     pub(crate) fn items_at(&self, frame: Frame) -> impl Iterator<Item = (PeerId, Item)> + '_ {
-        PeerId::all(self.streams.len()).flat_map(move |peer| {
-            self.items_of(peer, frame).map(move |item| (peer, item))
-        })
+        PeerId::all(self.streams.len())
+            .flat_map(move |peer| self.items_of(peer, frame).map(move |item| (peer, item)))
     }
 
     /// The items that `peer` proposed for `frame`.
@@ -327,9 +328,9 @@ impl InputQueue {
         guess.copy_from_slice(&self.idle);
         let history = InputHistory { queue: self };
         predictor.predict(player, frame, &history, &mut guess);
-        let flags = history.last_before(player, frame).map_or(InputFlags::NONE, |(last, _)| {
-            self.given_flags(player, last)
-        });
+        let flags = history
+            .last_before(player, frame)
+            .map_or(InputFlags::NONE, |(last, _)| self.given_flags(player, last));
         let (bytes, cell) = (self.bytes_of(player, frame), self.cell_of(player, frame));
         if let Some(used) = self.used.get_mut(bytes) {
             used.copy_from_slice(&guess);

@@ -7,9 +7,7 @@ use thiserror::Error;
 
 use crate::input_queue::InputQueue;
 use crate::snapshot_ring::SnapshotRing;
-use crate::{
-    Frame, Game, Leaves, Outcome, Predictor, SessionConfig, StateHash, StateHasher, Step,
-};
+use crate::{Frame, Game, Leaves, Outcome, Predictor, SessionConfig, StateHash, StateHasher, Step};
 
 /// The live game's place in time, and the way back.
 pub(crate) struct Rollback<G: Game> {

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use thiserror::Error;
 
+use crate::SessionConfig;
 use crate::bytes::ByteReader;
 use crate::wire::Hello;
-use crate::SessionConfig;
 
 /// The two hellos of a link.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +118,10 @@ mod tests {
             (Hello { roster: alloc::vec![1, 0], ..ours.clone() }, "roster"),
             (Hello { seed: 2, ..ours.clone() }, "seed"),
             (Hello { facts: facts("b"), ..ours.clone() }, "env"),
-            (Hello { start: StateHash::from_u128(2), ..ours.clone() }, "hash of the state after reset"),
+            (
+                Hello { start: StateHash::from_u128(2), ..ours.clone() },
+                "hash of the state after reset",
+            ),
         ];
         for (theirs, field) in cases {
             let mismatch = first_mismatch(&ours, &theirs, &config).unwrap();

@@ -54,7 +54,8 @@ impl Ledger {
     /// the episode.
     pub(crate) fn chain_confirmed(&mut self, links: &mut Links, limit: Frame) {
         let end = links.queue.confirmed_end().min(limit);
-        while self.chained < end && self.planned.is_none_or(|planned| self.chained < planned.frame) {
+        while self.chained < end && self.planned.is_none_or(|planned| self.chained < planned.frame)
+        {
             let frame = self.chained;
             if frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO {
                 self.marks.push_back((frame, self.inputs));

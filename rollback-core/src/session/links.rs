@@ -190,8 +190,8 @@ impl Links {
         let flags = wire::flags(bytes);
         let mut reader = ByteReader::new(bytes.get(wire::HEAD_BYTES..).unwrap_or_default());
         let ends = (own_end, self.queue.end(from));
-        let head = InputsHead::decode(flags, &mut reader, self.long, ends)
-            .map_err(|_| Refused::Tag)?;
+        let head =
+            InputsHead::decode(flags, &mut reader, self.long, ends).map_err(|_| Refused::Tag)?;
         let view = self.view_of(link, &head, bytes).ok_or(Refused::Tag)?;
         let players_of = |peer| self.queue.players_of(peer).len();
         let inputs = Inputs::decode(flags, &mut reader, &head, players_of, (from, width))?;

@@ -165,8 +165,8 @@ impl Membership {
 
     /// A claim that tells `peer` that the others go on without it.
     pub(crate) fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
-        let proposals = self.proposal.iter().chain(&self.committed);
-        let proposal = proposals.filter(|p| !p.members.contains(peer)).last()?;
+        let mut proposals = self.committed.iter().chain(&self.proposal);
+        let proposal = proposals.find(|proposal| !proposal.members.contains(peer))?;
         let held = (*proposal.claims.get(self.local.index())?)?;
         Some(Claim { claimant: self.local, base: proposal.base, members: proposal.members, held })
     }

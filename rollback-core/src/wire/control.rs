@@ -14,9 +14,17 @@ pub(crate) enum Control {
     /// The receiver's goodbye was heard.
     GoodbyeHeard,
     /// The hashes of consecutive states, from the one after `agreed` on.
-    DesyncHashes { agreed: Frame, hashes: Vec<u32> },
+    DesyncHashes {
+        agreed: Frame,
+        hashes: Vec<u32>,
+    },
     /// The digests of a state's leaves from `start` on; `total` in all.
-    DesyncLeaves { frame: Frame, total: u16, start: u16, digests: Vec<u32> },
+    DesyncLeaves {
+        frame: Frame,
+        total: u16,
+        start: u16,
+        digests: Vec<u32>,
+    },
 }
 
 /// A proposal to go on without some members, and how much of their inputs the claimant holds. Members pass on what

@@ -140,7 +140,8 @@ fn tag(keys: &LinkKeys, bound: Bound, bytes: &[u8]) -> u32 {
     };
     let key = bound.mixed_into(key).wrapping_add(u64::from(head) << 56);
     let hash = keyed_hash(bytes.get(HEAD_BYTES..).unwrap_or_default(), key);
-    (hash & u64::from(u32::MAX)) as u32
+    let [a, b, c, d, ..] = hash.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// Why a datagram with the right tag is refused.

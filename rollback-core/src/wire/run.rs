@@ -136,7 +136,14 @@ pub(crate) fn apply_run(
             values = rest;
             if is_new {
                 let base = (offset > 0 || base == Base::Previous).then(|| frame.minus(1));
-                write_player(queue, owner, index, frame, base, (value, run.flags_at(offset, index)));
+                write_player(
+                    queue,
+                    owner,
+                    index,
+                    frame,
+                    base,
+                    (value, run.flags_at(offset, index)),
+                );
             }
         }
         if is_new {
@@ -166,9 +173,8 @@ fn write_player(
     } else {
         queue.write(player, frame, value, InputFlags::NONE);
     }
-    let flags = flags.unwrap_or_else(|| {
-        base.map_or(InputFlags::NONE, |base| queue.given_flags(player, base))
-    });
+    let flags = flags
+        .unwrap_or_else(|| base.map_or(InputFlags::NONE, |base| queue.given_flags(player, base)));
     queue.write_flags(player, frame, flags);
 }
 

@@ -1,0 +1,424 @@
+//! What happens in one episode: hands are shaken, frames stepped, finals compared, and the end agreed.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::ledger::Ledger;
+use super::links::Links;
+use super::local_inputs::LocalInputs;
+use super::membership::Verdict;
+use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
+use crate::desync::{Desync, Disagreement, Search};
+use crate::peer::first_mismatch;
+use crate::rollback::Rollback;
+use crate::wire::{Goodbye, Hello};
+use crate::{
+    Frame, Game, GameError, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig, StateHash,
+    Ticket, Timestamp,
+};
+
+/// The game's place in time, the other peers, and the books, put together.
+pub(super) struct Episode<G: Game> {
+    pub(super) config: SessionConfig,
+    pub(super) rollback: Rollback<G>,
+    pub(super) links: Links,
+    pub(super) local_inputs: LocalInputs,
+    pub(super) ledger: Ledger,
+    pub(super) predictor: Box<dyn Predictor + Send>,
+    pub(super) frames: u64,
+    phase: Phase,
+}
+
+/// Where an episode stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Handshaking,
+    Playing,
+    /// The states of two members differ; the search began at this moment.
+    Searching {
+        since: Timestamp,
+    },
+    /// The simulation failed here; the others are told.
+    Failing {
+        since: Timestamp,
+    },
+    /// The end is known; the others may need to hear of it.
+    Over {
+        end: End,
+        since: Timestamp,
+    },
+}
+
+impl<G: Game> Episode<G> {
+    /// The episode before its first frame; `rollback` has its first state, whose hash is `start`.
+    pub(super) fn new(
+        config: &SessionConfig,
+        ticket: &Ticket,
+        hello: Hello,
+        (rollback, start): (Rollback<G>, StateHash),
+        now: Timestamp,
+    ) -> Self {
+        let links = Links::new(config, ticket, hello, now);
+        let local_players = links.queue.players_of(ticket.local);
+        let interval = config.report_interval_frames();
+        Self {
+            local_inputs: LocalInputs::new(config, ticket.local, local_players),
+            ledger: Ledger::new(config.members_min(), interval, start),
+            predictor: Box::new(RepeatLast),
+            phase: Phase::Handshaking,
+            frames: 0,
+            config: config.clone(),
+            rollback,
+            links,
+        }
+    }
+
+    /// Steps one frame or says what is waited for, as the phase has it.
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        game: &mut G,
+    ) -> Result<Advance, AdvanceError<G::Error>> {
+        match self.phase {
+            Phase::Handshaking => self.shake_hands(now),
+            Phase::Playing => self.play(now, game),
+            Phase::Searching { since } => Ok(self.search(now, since, game)),
+            Phase::Failing { since } => Ok(self.fail_on(now, since)),
+            Phase::Over { end, .. } => {
+                // Others may still have to agree on a departure.
+                self.links.commit_departure();
+                Ok(Advance::Ended(end))
+            }
+        }
+    }
+
+    /// How the episode ended, once it is over.
+    pub(super) fn end(&self) -> Option<End> {
+        match self.phase {
+            Phase::Over { end, .. } => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Whether the episode is over and nobody needs this peer any more, or it has stayed long enough by `now`.
+    pub(super) fn is_finished(&self, now: Timestamp) -> bool {
+        let Phase::Over { since, .. } = self.phase else { return false };
+        let goodbyes_are_heard =
+            self.links.goodbye.is_some() && self.links.links.iter().all(|link| link.heard_goodbye);
+        goodbyes_are_heard
+            || self.links.others_not_done().is_empty()
+            || now.since(since) >= self.config.linger()
+    }
+
+    pub(super) fn window(&self) -> u32 {
+        self.config.prediction_window_frames()
+    }
+
+    fn shake_hands(&mut self, now: Timestamp) -> Result<Advance, AdvanceError<G::Error>> {
+        let mut missing = PeerSet::EMPTY;
+        let mut misfit = None;
+        for link in &self.links.links {
+            match &link.handshake.remote {
+                None => {
+                    missing.insert(link.peer);
+                }
+                Some(theirs) => {
+                    let mismatch = first_mismatch(&self.links.hello, theirs, &self.config);
+                    misfit = misfit.or(mismatch.map(|mismatch| (link.peer, mismatch)));
+                }
+            }
+        }
+        if let Some((peer, mismatch)) = misfit {
+            self.finish(now, Frame::ZERO, EndCause::Incompatible, Some(peer));
+            return Err(AdvanceError::Incompatible { peer, mismatch });
+        }
+        if missing.is_empty() {
+            self.phase = Phase::Playing;
+            self.links.has_started = true;
+            // Silence counts from here: before, a peer may have waited for others.
+            for link in &mut self.links.links {
+                link.handle_heard(now);
+            }
+            self.links.events.push(Event::Started);
+        }
+        Ok(Advance::Stalled(Stall::Handshaking(missing)))
+    }
+
+    fn play(&mut self, now: Timestamp, game: &mut G) -> Result<Advance, AdvanceError<G::Error>> {
+        let current = self.rollback.current();
+        if let Some(player) = self.local_inputs.missing(current) {
+            return Err(AdvanceError::MissingInput { player });
+        }
+        self.update_members(now);
+        if let Some(end) = self.end() {
+            return Ok(Advance::Ended(end));
+        }
+        self.step_or_stall(now, game).map_err(|error| {
+            self.links.goodbye = Some(Goodbye::GameFailed { frame: error.frame() });
+            self.phase = Phase::Failing { since: now };
+            AdvanceError::Game(error)
+        })
+    }
+
+    fn step_or_stall(
+        &mut self,
+        now: Timestamp,
+        game: &mut G,
+    ) -> Result<Advance, GameError<G::Error>> {
+        let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());
+        let rolled_back = self.rollback.resimulate(game, queue, predictor)?;
+        self.settle(now, game)?;
+        if let Some(end) = self.end() {
+            return Ok(Advance::Ended(end));
+        }
+        if let Some(stall) = self.stall() {
+            return Ok(Advance::Stalled(stall));
+        }
+        let frame = self.rollback.current();
+        let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());
+        self.rollback.step(game, queue, predictor)?;
+        self.frames += 1;
+        Ok(match self.rollback.ended_at() {
+            Some(end) if end <= frame => Advance::Held { frame, rolled_back },
+            _ => Advance::Stepped { frame, rolled_back },
+        })
+    }
+
+    /// Why the current frame cannot be stepped yet.
+    fn stall(&mut self) -> Option<Stall> {
+        if matches!(self.phase, Phase::Searching { .. }) {
+            return Some(Stall::SearchingDesync);
+        }
+        let (current, queue) = (self.rollback.current(), &self.links.queue);
+        let confirmed = queue.confirmed_end();
+        if self.end_frame().is_some_and(|end| end.frame <= current.min(confirmed)) {
+            return Some(Stall::Closing);
+        }
+        if current >= confirmed.plus(self.window()) {
+            let peers = self.links.links.iter().map(|link| link.peer);
+            let missing = peers.filter(|peer| {
+                queue.end(*peer) <= confirmed && queue.closed(*peer).is_none_or(|c| c > confirmed)
+            });
+            return Some(Stall::WaitingForInput(missing.collect()));
+        }
+        // The ring takes no frame beyond its history, and a report that nobody agrees with keeps its snapshot.
+        let newest = current.plus(self.config.input_delay_max()).next();
+        let history = newest >= queue.floor().plus(queue.capacity() - 1);
+        let report = self.links.reports.next_frame();
+        if history || current > report.plus(self.window()) {
+            let slowest = self.links.links.iter().filter(|l| self.links.others().contains(l.peer));
+            let slowest = slowest.min_by_key(|link| (link.confirmed, link.report.map(|r| r.0)));
+            return Some(Stall::WaitingForAck(slowest.map_or(self.links.local, |link| link.peer)));
+        }
+        None
+    }
+
+    /// Takes in what silence, claims and goodbyes mean for who is a member.
+    fn update_members(&mut self, now: Timestamp) {
+        self.links.note_silence(now);
+        if let Some((departed, cut)) = self.links.commit_departure() {
+            let members = self.links.membership.view().members.len();
+            self.ledger.note_departure(members, departed, cut);
+        }
+        self.ledger.stable = self.links.stable_end();
+        self.links.retire_leavers();
+        if let Some(Verdict::NoQuorum | Verdict::Evicted) = self.links.take_verdict() {
+            self.finish(now, self.row_limit(), EndCause::Partitioned, None);
+        }
+    }
+
+    /// Where the episode ends, as far as confirmed inputs tell.
+    fn end_frame(&self) -> Option<End> {
+        let ended = self.rollback.ended_at();
+        let simulated = self.rollback.simulated_end(&self.links.queue);
+        let confirmed = self.links.queue.confirmed_end();
+        self.ledger.end(ended.filter(|end| *end <= simulated && *end <= confirmed))
+    }
+
+    /// Moves the frontiers: hashes what is final, compares reports, and sees whether the episode is over.
+    fn settle(&mut self, now: Timestamp, game: &mut G) -> Result<(), GameError<G::Error>> {
+        let simulated = self.rollback.simulated_end(&self.links.queue);
+        self.ledger.chain_confirmed(&mut self.links, simulated);
+        self.report_finals(game, simulated)?;
+        self.ledger.stable = self.links.stable_end();
+        let Some(disagreement) = self.links.reports.compare(self.links.others()) else {
+            let others = self.links.others_not_done();
+            self.ledger.agreed = self.links.reports.agreed_frame(others);
+            self.rollback.agreed(self.ledger.agreed);
+            self.close(now, game)?;
+            self.raise_floor();
+            return Ok(());
+        };
+        self.start_search(now, game, disagreement)
+    }
+
+    /// Hashes the states of the frames that are reported, once they are final.
+    fn report_finals(&mut self, game: &G, simulated: Frame) -> Result<(), GameError<G::Error>> {
+        let end = self.end_frame();
+        loop {
+            let frame = self.links.reports.next_frame();
+            let is_final = frame <= simulated.min(self.links.queue.confirmed_end());
+            let is_stepped =
+                frame < self.rollback.current() || self.rollback.ended_at() == Some(frame);
+            let is_in_episode = end.is_none_or(|end| frame <= end.frame);
+            if !is_final || !is_stepped || !is_in_episode || !self.rollback.has_room_for_report() {
+                return Ok(());
+            }
+            if !self.report(game, frame)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hashes and reports the state of a frame. Answers whether it was saved.
+    fn report(&mut self, game: &G, frame: Frame) -> Result<bool, GameError<G::Error>> {
+        let Some(inputs) = self.ledger.inputs_before(frame) else { return Ok(false) };
+        let Some(hash) = self.rollback.hash_final(game, frame)? else { return Ok(false) };
+        self.links.reports.push(frame, hash, inputs);
+        self.ledger.note_hash(frame, hash);
+        for link in &mut self.links.links {
+            link.digests_due = DIGEST_REPEATS;
+        }
+        Ok(true)
+    }
+
+    /// Ends the episode when all its frames are stable and their states agreed.
+    fn close(&mut self, now: Timestamp, game: &mut G) -> Result<(), GameError<G::Error>> {
+        let Some(end) = self.end_frame().filter(|end| self.ledger.stable >= end.frame) else {
+            return Ok(());
+        };
+        if self.rollback.simulated_end(&self.links.queue) < end.frame {
+            return Ok(());
+        }
+        if self.ledger.leaves_alone {
+            self.links.goodbye = Some(Goodbye::Left { confirmed: end.frame });
+            self.finish(now, end.frame, end.cause, end.by);
+            return Ok(());
+        }
+        if self.links.reports.last().frame < end.frame && self.rollback.has_room_for_report() {
+            self.rollback.settle_at(game, &mut self.links.queue, end.frame)?;
+            self.report(game, end.frame)?;
+        }
+        let others = self.links.others_not_done();
+        self.ledger.agreed = self.links.reports.agreed_frame(others);
+        if self.ledger.agreed == end.frame {
+            self.finish(now, end.frame, end.cause, end.by);
+        }
+        Ok(())
+    }
+
+    /// The episode is over; what is left is to answer the others.
+    fn finish(&mut self, now: Timestamp, frame: Frame, cause: EndCause, by: Option<PeerId>) {
+        self.links.end_agreed = cause.is_agreed() && !self.ledger.leaves_alone;
+        self.phase = Phase::Over { end: End { frame, cause, by }, since: now };
+    }
+
+    /// What is kept: everything from the last agreed report, and every row that was not handed out.
+    fn raise_floor(&mut self) {
+        self.links.queue.set_floor(self.ledger.agreed.min(self.ledger.next_row));
+    }
+
+    fn start_search(
+        &mut self,
+        now: Timestamp,
+        game: &mut G,
+        disagreement: Disagreement,
+    ) -> Result<(), GameError<G::Error>> {
+        let agreed = self.links.reports.agreed_frame(self.links.others());
+        self.rollback.agreed(agreed);
+        let mut hashes = Vec::new();
+        let queue = &mut self.links.queue;
+        self.rollback.replay(game, queue, disagreement.frame, |_, hash| {
+            hashes.push(short_hash(hash));
+        })?;
+        self.links.search = Some(Search::new(disagreement, agreed, hashes));
+        self.phase = Phase::Searching { since: now };
+        Ok(())
+    }
+
+    /// One round of the search for the first frame at which the states part.
+    fn search(&mut self, now: Timestamp, since: Timestamp, game: &mut G) -> Advance {
+        let Some(search) = &mut self.links.search else { return Advance::Stalled(Stall::Closing) };
+        if let (Some(Some(frame)), None) = (search.first_bad(), &search.leaves) {
+            let queue = &mut self.links.queue;
+            let leaves = self.rollback.replay(game, queue, frame, |_, _| {});
+            // A game that cannot be replayed a second time still has its frame named.
+            search.leaves = Some((frame, leaves.unwrap_or_default()));
+        }
+        let is_late = now.since(since) >= self.config.departure_timeout();
+        let finding = search.finding().or(is_late.then(|| search.late_finding()));
+        let Some(finding) = finding else { return Advance::Stalled(Stall::SearchingDesync) };
+        let agreed = search.agreed();
+        let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
+        let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
+        self.links.events.push(Event::Desync(desync));
+        self.ledger.agreed = agreed;
+        self.finish(now, agreed, EndCause::Desync, None);
+        self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended)
+    }
+
+    /// The simulation has failed here: what is stable is still handed out while the others are told.
+    fn fail_on(&mut self, now: Timestamp, since: Timestamp) -> Advance {
+        self.ledger.stable = self.links.stable_end();
+        let heard = self.links.links.iter().all(|link| link.heard_goodbye);
+        if heard || now.since(since) >= self.config.linger() {
+            let by = Some(self.links.local);
+            self.finish(now, self.row_limit(), EndCause::GameFailed, by);
+        }
+        self.end().map_or(Advance::Stalled(Stall::Closing), Advance::Ended)
+    }
+
+    /// The first frame that cannot be handed out yet.
+    fn row_limit(&self) -> Frame {
+        let simulated = self.rollback.simulated_end(&self.links.queue);
+        let limit = self.ledger.stable.min(simulated).min(self.links.reports.next_frame());
+        let end = self.end().or_else(|| self.end_frame());
+        end.map_or(limit, |end| limit.min(end.frame))
+    }
+
+    pub(super) fn has_row(&self) -> bool {
+        self.ledger.next_row < self.row_limit()
+    }
+
+    pub(super) fn next_row(&mut self) -> StableFrame<'_> {
+        let frame = self.ledger.next_row;
+        self.ledger.next_row = frame.next();
+        let state_hash = self.ledger.take_hash(frame);
+        self.ledger.row_items.clear();
+        if self.links.queue.has_items() {
+            self.ledger.row_items.extend(self.links.queue.items_at(frame));
+        }
+        let row = self.links.queue.confirmed_row(frame);
+        StableFrame {
+            frame,
+            inputs: row.inputs,
+            flags: row.flags,
+            items: &self.ledger.row_items,
+            output: self.rollback.output(frame),
+            state_hash,
+        }
+    }
+
+    /// How far ahead of the other members this peer is, in thousandths of a frame.
+    pub(super) fn advantage(&self, now: Timestamp) -> Option<i64> {
+        let others = self.links.others_not_done();
+        let period = self.config.frame_duration();
+        let links = self.links.links.iter().filter(|link| others.contains(link.peer));
+        let own = i64::from(self.rollback.current().index()) * 1000;
+        let (mut sum, mut count) = (0, 0);
+        for progress in links.filter_map(|link| link.progress_at(now, period)) {
+            sum += own - progress;
+            count += 1;
+        }
+        (count > 0).then(|| sum / count)
+    }
+}
+
+/// The part of a hash that the search compares.
+fn short_hash(hash: StateHash) -> u32 {
+    let [a, b, c, d, ..] = hash.to_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// How many datagrams carry a digest: a lost one does not delay agreement, and the chain makes later ones cover it.
+const DIGEST_REPEATS: u8 = 2;

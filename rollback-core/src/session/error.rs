@@ -1,0 +1,76 @@
+//! Why a session cannot begin, and why a frame could not be advanced.
+
+use thiserror::Error;
+
+use crate::peer::Mismatch;
+use crate::{GameError, PeerId, PlayerHandle};
+
+/// Why a session cannot begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum SessionError<E> {
+    /// Configuration and roster name different numbers of players.
+    #[error("the configuration has {expected} players, the roster {got}")]
+    PlayerCount {
+        /// By the configuration.
+        expected: usize,
+        /// By the roster.
+        got: usize,
+    },
+    /// Configuration and game name different widths of an input.
+    #[error("the game's inputs take {expected} bytes, the configuration says {got}")]
+    InputWidth {
+        /// By the game.
+        expected: usize,
+        /// By the configuration.
+        got: usize,
+    },
+    /// The ticket's own peer is not in its roster.
+    #[error("{peer} is not in the roster")]
+    NotInRoster {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The inputs of a peer's players do not fit a datagram twice.
+    #[error("the inputs of {peer} take {got} bytes a frame, expected at most {max}")]
+    TooManyBytes {
+        /// The peer.
+        peer: PeerId,
+        /// What fits.
+        max: usize,
+        /// What they take.
+        got: usize,
+    },
+    /// The facts do not fit the hello's datagram.
+    #[error("the hello takes {got} bytes, expected at most {max}: shorten the facts")]
+    FactsTooLong {
+        /// What fits.
+        max: usize,
+        /// What it takes.
+        got: usize,
+    },
+    /// The game could not save or hash its first state.
+    #[error(transparent)]
+    Game(GameError<E>),
+}
+
+/// Why a frame could not be advanced.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum AdvanceError<E> {
+    /// The simulation failed with the inputs that the players gave.
+    #[error(transparent)]
+    Game(GameError<E>),
+    /// No input was given for a local player.
+    #[error("{player} has no input for this frame")]
+    MissingInput {
+        /// The player.
+        player: PlayerHandle,
+    },
+    /// The members cannot play together.
+    #[error("{peer} does not fit: {mismatch}")]
+    Incompatible {
+        /// The other peer.
+        peer: PeerId,
+        /// What differs.
+        mismatch: Mismatch,
+    },
+}
