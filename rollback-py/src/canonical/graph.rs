@@ -88,7 +88,7 @@ fn pickled_form<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> 
 
 /// One step of a path.
 enum Step<'py> {
-    Layer(String),
+    Root(String),
     Attribute(Bound<'py, PyAny>),
     Key(Bound<'py, PyAny>),
     Index(usize),
@@ -162,9 +162,9 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
         }
     }
 
-    /// Writes one layer of the state under a name, which may be empty.
-    pub(crate) fn layer(&mut self, name: &str, root: &Bound<'py, PyAny>) -> Result<(), Error> {
-        let path = self.place(0, root, || Step::Layer(name.to_owned()));
+    /// Writes one root of the state under a name, which may be empty.
+    pub(crate) fn root(&mut self, name: &str, root: &Bound<'py, PyAny>) -> Result<(), Error> {
+        let path = self.place(0, root, || Step::Root(name.to_owned()));
         self.push(root.clone(), path, (0, 0));
         while let Some(task) = self.tasks.pop() {
             self.task(task)?;
@@ -420,9 +420,9 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
         path: PathId,
     ) -> Result<(), Error> {
         let pairs = saved.references(entry);
-        self.out.push(b'F');
-        emit::count(&mut self.out, pairs.len() / 2)?;
         let order = self.field_order(object, pairs)?;
+        self.out.push(b'F');
+        emit::count(&mut self.out, order.fields.len())?;
         let start = self.tasks.len();
         for (place, encoded) in &order.fields {
             let (Some(Some(name)), Some(Some(value))) =
@@ -453,10 +453,14 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
         {
             return Ok(order.clone());
         }
+        let class = self.plans.plan(object)?.name.clone();
         let mut fields = Vec::new();
         for (place, name) in names().enumerate() {
             let Some(name) = name else { continue };
-            fields.push((place, self.isolated(name.bind(self.py))?));
+            let name = name.bind(self.py);
+            if self.plans.is_hashed(&class, &name.str()?.to_string_lossy()) {
+                fields.push((place, self.isolated(name)?));
+            }
         }
         fields.sort_by(|a, b| a.1.cmp(&b.1));
         let names = names().flatten().map(|name| name.clone_ref(self.py)).collect();
@@ -640,7 +644,7 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
         let depth = self.deeper()?;
         let mut writer = Writer::new(self.py, self.plans, &saved, &reduced, ByteSink::default());
         writer.depth = depth;
-        writer.layer("", &form)?;
+        writer.root("", &form)?;
         let bytes = writer.sink.bytes;
         self.out.push(b'R');
         emit::name(&mut self.out, class)?;
@@ -662,7 +666,7 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
             Writer::new(self.py, self.plans, self.saved, self.reduced, ByteSink::default());
         writer.depth = depth;
         writer.numbers = numbers;
-        writer.layer("", value)?;
+        writer.root("", value)?;
         Ok(writer.sink.bytes)
     }
 
@@ -783,7 +787,7 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
         let mut objects = Vec::new();
         while let Some(place) = self.places.get(at) {
             objects.push(place.object.clone());
-            if matches!(place.step, Step::Layer(_)) {
+            if matches!(place.step, Step::Root(_)) {
                 break;
             }
             at = place.parent;
@@ -797,7 +801,7 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
         let mut steps = Vec::new();
         while let Some(place) = self.places.get(at) {
             steps.push(&place.step);
-            if matches!(place.step, Step::Layer(_)) {
+            if matches!(place.step, Step::Root(_)) {
                 break;
             }
             at = place.parent;
@@ -811,7 +815,7 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
                 path.push_str(name);
             };
             match step {
-                Step::Layer(name) => path.push_str(name),
+                Step::Root(name) => path.push_str(name),
                 Step::Attribute(name) => dotted(&mut path, &name.to_string()),
                 Step::Part(name) => dotted(&mut path, name),
                 Step::Index(index) => path.push_str(&format!("[{index}]")),

@@ -34,11 +34,11 @@ pub(crate) struct Snapshot {
     hash: Option<u128>,
 }
 
-/// Makes, restores, hashes and compares snapshots of some named objects: the layers of an environment.
+/// Makes, restores, hashes and compares snapshots of everything that named objects lead to.
 #[pyclass(module = "rollback_py._rollback")]
 pub(crate) struct Snapshots {
     identity: u64,
-    layers: Vec<(String, Py<PyAny>)>,
+    roots: Vec<(String, Py<PyAny>)>,
     boundary: Vec<Py<PyAny>>,
     plans: Plans,
 }
@@ -49,15 +49,16 @@ const ATTEMPTS_MAX: usize = 64;
 #[pymethods]
 impl Snapshots {
     #[new]
-    #[pyo3(signature = (layers, *, boundary=Vec::new(), shared=Vec::new()))]
+    #[pyo3(signature = (roots, *, boundary=Vec::new(), shared=Vec::new(), unhashed=Vec::new()))]
     fn new(
-        layers: Vec<(String, Py<PyAny>)>,
+        roots: Vec<(String, Py<PyAny>)>,
         boundary: Vec<Py<PyAny>>,
         shared: Vec<Py<PyType>>,
+        unhashed: Vec<String>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let identity = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { identity, layers, boundary, plans: Plans::new(shared) }
+        Self { identity, roots, boundary, plans: Plans::new(shared, unhashed) }
     }
 
     /// Saves the state as it is now.
@@ -201,8 +202,8 @@ impl Snapshots {
         for object in &self.boundary {
             saved.visit(object.bind(py));
         }
-        for (_, layer) in &self.layers {
-            Walk::new(py, &mut self.plans, saved, None).run(layer.bind(py))?;
+        for (_, root) in &self.roots {
+            Walk::new(py, &mut self.plans, saved, None).run(root.bind(py))?;
         }
         Ok(())
     }
@@ -212,9 +213,10 @@ impl Snapshots {
         trail: &Trail<'py>,
     ) -> Result<Option<Bound<'py, PyAny>>, Error> {
         for object in trail.objects.iter().rev().skip(1) {
-            let is_layer = self.layers.iter().any(|(_, layer)| layer.is(object));
+            // An environment has to stay the object it is.
+            let is_environment = object.hasattr("reset")? && object.hasattr("step")?;
             let plan = self.plans.plan(object)?;
-            if plan.hooked && plan.kind == Kind::Object && !is_layer {
+            if plan.hooked && plan.kind == Kind::Object && !is_environment {
                 return Ok(Some(object.clone()));
             }
         }
@@ -230,8 +232,8 @@ impl Snapshots {
         let reduced = Reduced::default();
         let mut writer = Writer::new(py, &mut self.plans, saved, &reduced, NoSink);
         writer.is_lenient = true;
-        for (name, layer) in &self.layers {
-            writer.layer(name, layer.bind(py))?;
+        for (name, root) in &self.roots {
+            writer.root(name, root.bind(py))?;
         }
         let unknown = Trail { path: "state".to_owned(), objects: Vec::new() };
         Ok(writer.trail(object).unwrap_or(unknown))
@@ -251,8 +253,8 @@ impl Snapshots {
         let reduced = Reduced::new(py, &mut self.plans, saved)?;
         let mut writer = Writer::new(py, &mut self.plans, saved, &reduced, sink);
         let mut failed = false;
-        for (name, layer) in &self.layers {
-            let result = writer.layer(name, layer.bind(py));
+        for (name, root) in &self.roots {
+            let result = writer.root(name, root.bind(py));
             if S::PATHS {
                 result?;
             } else {
@@ -264,8 +266,8 @@ impl Snapshots {
         }
         // Once more, with paths, for a message that names the place.
         let mut writer = Writer::new(py, &mut self.plans, saved, &reduced, NoSink);
-        for (name, layer) in &self.layers {
-            writer.layer(name, layer.bind(py))?;
+        for (name, root) in &self.roots {
+            writer.root(name, root.bind(py))?;
         }
         Err(Error::EncodingTooLong { max: crate::canonical::ENCODED_BYTES_MAX })
     }

@@ -103,7 +103,8 @@ pub(crate) struct Slot {
 pub(crate) struct FieldOrder {
     /// The names in the order in which the instance holds them.
     pub(crate) names: Vec<Py<PyAny>>,
-    /// For each field in canonical order: its place in `names`, and its encoded name.
+    /// For each field in canonical order: its place in `names`, and its encoded name. Fields that are
+    /// not to be hashed are left out.
     pub(crate) fields: Vec<(usize, Vec<u8>)>,
 }
 
@@ -113,11 +114,18 @@ pub(crate) struct Plans {
     by_class: FxHashMap<usize, u32>,
     plans: Vec<Plan>,
     shared: Vec<Py<PyType>>,
+    /// Fields that are saved but not hashed, each as `Class.field`.
+    unhashed: Vec<String>,
 }
 
 impl Plans {
-    pub(crate) fn new(shared: Vec<Py<PyType>>) -> Self {
-        Self { shared, ..Self::default() }
+    pub(crate) fn new(shared: Vec<Py<PyType>>, unhashed: Vec<String>) -> Self {
+        Self { shared, unhashed, ..Self::default() }
+    }
+
+    /// Whether a field is part of the hash.
+    pub(crate) fn is_hashed(&self, class: &str, field: &str) -> bool {
+        self.unhashed.is_empty() || !self.unhashed.contains(&format!("{class}.{field}"))
     }
 
     /// The number of the plan for an object's class, and its kind.

@@ -1,6 +1,8 @@
 //! What one snapshot holds: for every mutable object of the state, the object itself and what was in
 //! it. It knows neither how it was filled nor how it is written back.
 
+use std::collections::hash_map::Entry as Visit;
+
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use rustc_hash::FxHashMap;
@@ -77,7 +79,13 @@ impl Saved {
 
     /// Notes a visit. `false` if the object was visited before.
     pub(crate) fn visit(&mut self, object: &Bound<'_, PyAny>) -> bool {
-        self.visited.insert(object.as_ptr() as usize, NO_ENTRY).is_none()
+        match self.visited.entry(object.as_ptr() as usize) {
+            Visit::Occupied(_) => false,
+            Visit::Vacant(vacant) => {
+                vacant.insert(NO_ENTRY);
+                true
+            }
+        }
     }
 
     pub(crate) fn was_visited(&self, object: &Bound<'_, PyAny>) -> bool {

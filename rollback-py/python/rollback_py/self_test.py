@@ -1,0 +1,317 @@
+"""Tries an environment before it is played: whether it is deterministic, how it can be saved.
+
+Everything is tried on environments of its own, so that the one that is played starts untouched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rollback_py._rollback import EncodingError, RollbackError, Snapshots, hash_bytes
+from rollback_py.global_random import Watch
+from rollback_py.layers import innermost, layers
+from rollback_py.simulation import RandomActions, Simulation
+from rollback_py.snapshots import (
+    ByMethods,
+    EnvSnapshot,
+    Keeper,
+    Leaves,
+    SnapshotOptions,
+    Strategy,
+    Structural,
+    candidates,
+    first_difference,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# Frames before the snapshot that is tried, so that it is not that of a fresh environment.
+_WARM_FRAMES = 5
+
+# How many fields that a restore leaves alone are reported.
+_UNCOVERED_MAX = 8
+
+_RETURNED = ("observations", "rewards", "terminations", "truncations")
+
+
+@dataclass
+class Findings:
+    """What was found out about an environment."""
+
+    strategy: str | None = None
+    """The chosen way of saving, or None if none passed."""
+    rejected: list[str] = field(default_factory=list)
+    """Why the ways that come before the chosen one did not pass."""
+    copies_on_save: bool = False
+    copies_on_load: bool = False
+    uses_global_random: bool = False
+    excluded_info_keys: frozenset[str] = frozenset()
+    """Infos that differ between two simulations of the same frames."""
+    instances_differ: str | None = None
+    """What differs first between two environments of the same factory and seed."""
+    render_fields: tuple[str, ...] = ()
+    """Fields that ``render`` fills, as ``Class.field``: saved, but not hashed."""
+    render_changes: str | None = None
+    """The first thing besides those that ``render`` changes."""
+    uncovered: list[str] = field(default_factory=list)
+    """Fields that the environment's own methods do not restore, though the outputs are equal."""
+
+
+class Examiner:
+    """Runs the trials on environments of one factory."""
+
+    def __init__(
+        self,
+        factory: Callable[[], Any],
+        *,
+        seed: int,
+        frames: int,
+        options: SnapshotOptions,
+        idle: Any = None,
+    ) -> None:
+        self._factory = factory
+        self._seed = seed
+        self._frames = frames
+        self._options = options
+        self._idle = idle
+        self.findings = Findings()
+
+    def examine(self) -> Findings:
+        """Run every trial and choose a strategy."""
+        first = self._simulation()
+        self.findings.excluded_info_keys = first.excluded_info_keys
+        watch = Watch()
+        self._record(first)
+        self.findings.uses_global_random = watch.moved
+        self._compare_instances()
+        self._try_rendering()
+        self._choose()
+        return self.findings
+
+    def _simulation(self) -> Simulation:
+        return Simulation(
+            self._factory,
+            idle=self._idle,
+            excluded_info_keys=self.findings.excluded_info_keys,
+            uses_global_random=self.findings.uses_global_random,
+        )
+
+    def _record(self, simulation: Simulation, *, rendering: bool = False) -> Trace:
+        simulation.reset(self._seed)
+        trace = Trace()
+        trace.add(simulation)
+        actions = RandomActions(simulation, self._seed)
+        for _ in range(self._frames):
+            if simulation.ended:
+                break
+            if rendering:
+                simulation.render()
+            simulation.step(actions.draw())
+            trace.add(simulation)
+        return trace
+
+    def _compare_instances(self) -> None:
+        one, other = self._simulation(), self._simulation()
+        a, b = self._record(one), self._record(other)
+        found = self.findings
+        found.excluded_info_keys |= a.differing_info_keys(b)
+        found.instances_differ = a.first_difference(b)
+        if found.instances_differ is None:
+            path = first_difference(self._leaves(one), self._leaves(other))
+            found.instances_differ = path and f"state after {len(a.frames) - 1} frames: {path}"
+
+    def _leaves(self, simulation: Simulation) -> Leaves:
+        """Digest the whole state, if it can be seen; nothing if not."""
+        try:
+            strategy = Structural(simulation.env, self._options, self.findings.render_fields)
+            return strategy.leaves(strategy.save())
+        except RollbackError:
+            return []
+
+    def _try_rendering(self) -> None:
+        simulation = self._simulation()
+        if getattr(innermost(simulation.env), "render_mode", None) is None:
+            return
+        simulation.reset(self._seed)
+        before = _field_digests(simulation)
+        try:
+            simulation.render()
+        except Exception:  # an environment may fail to draw in any way
+            return
+        after = _field_digests(simulation)
+        self.findings.render_fields = tuple(
+            name
+            for name, (digest, is_scalar) in sorted(before.items())
+            if is_scalar and after.get(name, (digest, True))[0] != digest
+        ) + tuple(sorted(set(after) - set(before)))
+        straight = self._simulation()
+        a, b = self._record(straight), self._record(simulation, rendering=True)
+        changes = a.first_difference(b)
+        if changes is None:
+            changes = first_difference(self._leaves(straight), self._leaves(simulation))
+        self.findings.render_changes = changes
+
+    def _choose(self) -> None:
+        found = self.findings
+        for number, strategy in enumerate(self._candidates()):
+            # A fresh environment for each: the one before may have been left in any state.
+            simulation = self._simulation()
+            fresh = list(candidates(simulation, self._options, found.render_fields))[number]
+            try:
+                reason = self._try(Keeper(simulation, fresh))
+            except Exception as error:  # whatever it raises is a reason
+                reason = f"{type(error).__name__}: {error}"
+            if reason is None:
+                found.strategy = strategy.name
+                return
+            found.rejected.append(f"{strategy.name}: {reason}")
+
+    def _candidates(self) -> list[Strategy]:
+        return list(candidates(self._simulation(), self._options, self.findings.render_fields))
+
+    def _try(self, keeper: Keeper) -> str | None:
+        """Return why the strategy does not restore the environment, or None if it does."""
+        strategy = keeper.strategy
+        while True:
+            reason, owner = self._try_once(keeper)
+            if reason is None or not isinstance(strategy, ByMethods):
+                return reason
+            # The environment keeps what it gave away or was given: copy, and try again.
+            if owner == "save" and not strategy.copies_on_save:
+                strategy.copies_on_save = self.findings.copies_on_save = True
+            elif owner == "load" and not strategy.copies_on_load:
+                strategy.copies_on_load = self.findings.copies_on_load = True
+            else:
+                return reason
+
+    def _try_once(self, keeper: Keeper) -> tuple[str | None, str | None]:
+        simulation = keeper.simulation
+        keeper.reset(self._seed)
+        actions = RandomActions(simulation, self._seed + 1)
+        for _ in range(_WARM_FRAMES):
+            if not simulation.ended:
+                simulation.step(actions.draw())
+        saved = keeper.save()
+        saved_bytes, saved_leaves = _encoding(keeper, saved), keeper.leaves(saved)
+        whole = self._leaves(simulation)
+        script = []
+        straight = Trace()
+        for _ in range(self._frames):
+            if simulation.ended:
+                break
+            script.append(actions.draw())
+            simulation.step(script[-1])
+            straight.add(simulation)
+        end = keeper.save()
+        end_leaves, end_bytes = keeper.leaves(end), _encoding(keeper, end)
+
+        def compare(snapshot: EnvSnapshot, bytes_: bytes, leaves: Leaves) -> str | None:
+            if _encoding(keeper, snapshot) == bytes_:
+                return None
+            return first_difference(keeper.leaves(snapshot), leaves) or "the encoding"
+
+        if path := compare(saved, saved_bytes, saved_leaves):
+            return f"a saved state changed while the environment went on: {path}", "save"
+        keeper.load(saved)
+        if path := compare(keeper.save(), saved_bytes, saved_leaves):
+            return f"differs right after restoring: {path}", None
+        if isinstance(keeper.strategy, ByMethods):
+            after = dict(self._leaves(simulation))
+            self.findings.uncovered = [path for path, digest in whole if after.get(path) != digest][
+                :_UNCOVERED_MAX
+            ]
+        again = Trace()
+        for frame in script:
+            simulation.step(frame)
+            again.add(simulation)
+        if path := compare(saved, saved_bytes, saved_leaves):
+            return f"a saved state changed after it was restored: {path}", "load"
+        self.findings.excluded_info_keys |= straight.differing_info_keys(again)
+        if difference := straight.first_difference(again):
+            return f"after restoring, {difference} differs", None
+        if path := compare(keeper.save(), end_bytes, end_leaves):
+            return f"after restoring and {len(script)} frames, the state differs: {path}", None
+        return None, None
+
+
+class Trace:
+    """What an environment returned frame by frame, as digests with paths."""
+
+    def __init__(self) -> None:
+        self.frames: list[Leaves] = []
+        self._infos: list[dict[tuple[Any, Any], int]] = []
+
+    def add(self, simulation: Simulation) -> None:
+        """Note what the last step returned."""
+        observations, rewards, terminations, truncations, infos = simulation.returned
+        parts = (observations, rewards, terminations, truncations)
+        leaves: Leaves = []
+        for name, part in zip(_RETURNED, parts, strict=True):
+            leaves += _leaves_of(name, part)
+        self.frames.append(leaves)
+        self._infos.append(
+            {
+                (agent, key): _digest_of(value)
+                for agent, info in infos.items()
+                if isinstance(info, dict)
+                for key, value in info.items()
+            }
+        )
+
+    def first_difference(self, other: Trace) -> str | None:
+        """Name the first frame and path that differ; infos are not compared."""
+        for frame, (a, b) in enumerate(zip(self.frames, other.frames, strict=False)):
+            if path := first_difference(a, b):
+                return f"frame {frame}: {path}"
+        if len(self.frames) != len(other.frames):
+            return f"frame {min(len(self.frames), len(other.frames))}: the end of the episode"
+        return None
+
+    def differing_info_keys(self, other: Trace) -> frozenset[str]:
+        """Return the info keys of which any value differs."""
+        return frozenset(
+            str(key)
+            for a, b in zip(self._infos, other._infos, strict=False)
+            for agent, key in a.keys() | b.keys()
+            if a.get((agent, key)) != b.get((agent, key))
+        )
+
+    def digests(self) -> Iterable[str]:
+        """Return one digest for each frame, for a comparison between processes."""
+        for leaves in self.frames:
+            text = repr(leaves).encode("utf-8", "surrogatepass")
+            yield hash_bytes(text).hex()
+
+
+def _leaves_of(name: str, value: Any) -> Leaves:
+    snapshots = Snapshots([(name, value)])
+    try:
+        return snapshots.leaves(snapshots.save())
+    except RollbackError:
+        return [(name, 0)]
+
+
+def _digest_of(value: Any) -> int:
+    text = repr(_leaves_of("", value)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hash_bytes(text)[:8], "big")
+
+
+def _field_digests(simulation: Simulation) -> dict[str, tuple[int, bool]]:
+    """Digest each field of each layer, and tell whether it is empty or a mere flag."""
+    digests = {}
+    for layer in layers(simulation.env):
+        for name, value in vars(layer).items():
+            is_scalar = value is None or isinstance(value, bool)
+            digests[f"{type(layer).__qualname__}.{name}"] = (_digest_of(value), is_scalar)
+    return digests
+
+
+def _encoding(keeper: Keeper, snapshot: EnvSnapshot) -> bytes:
+    try:
+        return keeper.encode(snapshot)
+    except EncodingError:
+        # A state that only the user's own hash understands.
+        snapshot.digest = None
+        return keeper.hash(snapshot)
