@@ -69,6 +69,12 @@ impl Game {
         self.count_copy();
     }
 
+    /// The size of the state.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        self.words.len() * WORD_BYTES
+    }
+
     /// The number of frames that led to this state.
     #[must_use]
     pub fn frame(&self) -> u64 {
@@ -94,7 +100,7 @@ impl Game {
     }
 
     fn count_copy(&self) {
-        self.copied_bytes.set(self.copied_bytes.get() + (self.words.len() * WORD_BYTES) as u64);
+        self.copied_bytes.set(self.copied_bytes.get() + self.state_bytes() as u64);
     }
 }
 

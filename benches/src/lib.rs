@@ -17,5 +17,6 @@ pub mod fortress_peer;
 pub mod game;
 pub mod ggrs_peer;
 pub mod link;
+pub mod rollback_peer;
 mod snapshot_pool;
 pub mod workload;

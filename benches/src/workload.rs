@@ -10,6 +10,7 @@ use crate::{
     game::{Game, Inputs},
     ggrs_peer,
     link::{LinkSettings, Network, Traffic},
+    rollback_peer,
 };
 
 /// What is compared.
@@ -27,17 +28,20 @@ pub enum Engine {
     GgrsSparse,
     /// fortress-rollback saving only confirmed frames.
     FortressSparse,
+    /// This project.
+    Rollback,
 }
 
 impl Engine {
     /// All of them, the bounds first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Bare,
         Self::Floor,
         Self::Ggrs,
         Self::Fortress,
         Self::GgrsSparse,
         Self::FortressSparse,
+        Self::Rollback,
     ];
 
     /// How it is called in the reports.
@@ -50,6 +54,7 @@ impl Engine {
             Self::Fortress => "fortress",
             Self::GgrsSparse => "ggrs-sparse",
             Self::FortressSparse => "fortress-sparse",
+            Self::Rollback => "rollback",
         }
     }
 
@@ -63,6 +68,7 @@ impl Engine {
             Self::GgrsSparse | Self::FortressSparse => {
                 is_mesh && cell.state_bytes >= SPARSE_STATE_BYTES_MIN
             }
+            Self::Rollback => !matches!(cell.workload, Workload::Rollback { .. }),
             Self::Floor | Self::Ggrs | Self::Fortress => true,
         }
     }
@@ -232,6 +238,11 @@ pub fn build(engine: Engine, cell: &Cell, inputs: &Rc<Inputs>) -> Option<Box<dyn
         }
         (Engine::Fortress | Engine::FortressSparse, Workload::Mesh { loss_per_mille }) => {
             mesh(setup, loss_per_mille, fortress_peer::member)
+        }
+        (Engine::Rollback, Workload::Steady) => solo(rollback_peer::local(setup)),
+        (Engine::Rollback, Workload::Rollback { .. }) => return None,
+        (Engine::Rollback, Workload::Mesh { loss_per_mille }) => {
+            mesh(setup, loss_per_mille, rollback_peer::member)
         }
     })
 }
