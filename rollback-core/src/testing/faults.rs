@@ -66,7 +66,7 @@ impl Faults {
             true => random.one_of(limits).unwrap_or_default(),
             false => 0,
         };
-        let faults = Self {
+        Self {
             delay_max_ms: up_to(900, &[5, 20, 60, 120, 200]),
             jitter_max_ms: up_to(700, &[2, 10, 40, 100]),
             loss_max_per_mille: up_to(700, &[20, 100, 250, 500]),
@@ -86,8 +86,7 @@ impl Faults {
             crashes: up_to(250, &[1, 1, 2]),
             crash_tail_max_ms: 200,
             leaves: up_to(200, &[1]),
-        };
-        faults
+        }
     }
 
     /// The same, with nothing that keeps two peers apart for `limit_ms` or longer.
@@ -100,16 +99,18 @@ impl Faults {
         }
     }
 
-    /// What is drawn to happen at a moment: all of it is over at `heal_at_ms`.
+    /// What is drawn to happen at a moment: once all peers play, and over at `heal_at_ms`.
     pub(crate) fn plan(&self, random: &mut Random, peers: usize, heal_at_ms: u32) -> Vec<Planned> {
+        let earliest_ms = self.start_spread_max_ms.saturating_add(EARLIEST_MS);
         let mut plan = Vec::new();
         let mut untouched: Vec<PeerId> = PeerId::all(peers).collect();
         let slots = u32::try_from(peers).unwrap_or_default();
-        let mut at = |random: &mut Random, lasts_ms: u32| {
-            let latest = heal_at_ms.saturating_sub(lasts_ms).max(EARLIEST_MS);
-            TrueTime::from_millis(random.between(EARLIEST_MS, latest).into())
+        let at = |random: &mut Random, lasts_ms: u32| {
+            let latest = heal_at_ms.saturating_sub(lasts_ms).max(earliest_ms);
+            TrueTime::from_millis(random.between(earliest_ms, latest).into())
         };
-        for _ in 0..self.partitions {
+        let partitions = if peers > 1 { self.partitions } else { 0 };
+        for _ in 0..partitions {
             let millis = random.between(200, self.partition_max_ms.max(200)).min(heal_at_ms);
             let bits = random.between(1, (1 << slots) - 2);
             let side = PeerSet::from_bits(u8::try_from(bits).unwrap_or(1));
@@ -249,8 +250,8 @@ fault_counts! {
     skewed_clocks: "skewed clocks",
 }
 
-/// Nothing is drawn to happen before this, so that every game begins.
-const EARLIEST_MS: u32 = 300;
+/// Nothing is drawn to happen before the last peer has been there for this long: play has begun by then.
+const EARLIEST_MS: u32 = 1_000;
 
 /// Keeps what is drawn here apart from everything else that is drawn from a seed.
 const STREAM_DRAWN: u64 = 1;

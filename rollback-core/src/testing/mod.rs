@@ -34,6 +34,7 @@
 
 mod clock;
 mod faults;
+mod judgement;
 mod network;
 mod node;
 mod observed;

@@ -1,0 +1,285 @@
+//! What is judged when a simulation is over: logs, states, ends, departures and pace.
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::time::Duration;
+
+use super::clock::TrueTime;
+use super::faults::FaultCounts;
+use super::node::Node;
+use super::oracle::{Oracle, Violation};
+use super::reference::Reference;
+use super::report::{PeerReport, Report};
+use super::stable_log::StableRow;
+use super::world::{Broken, Setting};
+use crate::{
+    DEPTHS, End, EndCause, Event, Frame, Game, InputFlags, PEERS_MAX, PeerId, PeerSet,
+    PlayerHandle,
+};
+
+/// All that was seen.
+pub(crate) struct Judgement<'a, G: Game> {
+    pub(crate) setting: &'a Setting,
+    pub(crate) nodes: &'a [Node<G>],
+    /// Who left in order.
+    pub(crate) left: PeerSet,
+    pub(crate) now: TrueTime,
+}
+
+impl<G: Game<Error: Debug>> Judgement<'_, G> {
+    /// Every promise that was broken, each at its first place.
+    pub(crate) fn broken(&self, reference: impl FnOnce() -> G) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        broken.extend(self.check_desyncs().err());
+        broken.extend(self.check_failures().err());
+        broken.extend(self.check_ends().err());
+        broken.extend(self.check_departures().err());
+        broken.extend(self.check_pace().err());
+        broken.extend(self.check_logs().err());
+        let Some(longest) = self.longest() else { return broken };
+        broken.extend(self.check_inputs(self.rows(longest)).err().map(|v| (None, v)));
+        broken.extend(self.check_reference(self.rows(longest), reference).err());
+        broken
+    }
+
+    pub(crate) fn report(&self, faults: FaultCounts) -> Report {
+        let mut rollback_depths = [0; DEPTHS];
+        for node in self.nodes {
+            let depths = node.session.counters().rollback.depths;
+            for (sum, count) in rollback_depths.iter_mut().zip(depths) {
+                *sum += count;
+            }
+        }
+        let peer = |node: &Node<G>| PeerReport {
+            peer: node.peer,
+            end: node.end(),
+            is_gone: node.is_crashed() || self.left.contains(node.peer),
+            log: node.log.clone(),
+            events: node.events.clone(),
+            error: node.error.clone(),
+            counters: node.session.counters(),
+            failed_guesses: node.game.failed_guesses,
+            refused: node.refused(),
+        };
+        Report {
+            seed: self.setting.seed,
+            peers: self.nodes.iter().map(peer).collect(),
+            faults,
+            rollback_depths,
+            spread_max: self.spread_max(),
+            lasted: self.now.elapsed(),
+        }
+    }
+
+    /// Whether the peer is there no more, and was not sent away.
+    fn is_gone(&self, node: &Node<G>) -> bool {
+        node.is_crashed() || self.left.contains(node.peer) || node.error.is_some()
+    }
+
+    /// The rows that belong to the episode: after a desync those before it.
+    fn rows<'n>(&self, node: &'n Node<G>) -> &'n [StableRow] {
+        let rows = node.log.rows();
+        let desync = node.end().filter(|end| end.cause == EndCause::Desync);
+        let end = desync.map_or(rows.len(), |end| end.frame.index() as usize);
+        rows.get(..end).unwrap_or(rows)
+    }
+
+    fn longest(&self) -> Option<&Node<G>> {
+        self.nodes.iter().max_by_key(|node| self.rows(node).len())
+    }
+
+    fn check_desyncs(&self) -> Result<(), Broken> {
+        for node in self.nodes {
+            let event = node.events.iter().find(|event| matches!(event, Event::Desync(_)));
+            if let Some(event) = event {
+                return Err((Some(node.peer), Violation::new(Oracle::Desync, format!("{event:?}"))));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_failures(&self) -> Result<(), Broken> {
+        match self.nodes.iter().find_map(|node| Some((node, node.error.as_ref()?))) {
+            None => Ok(()),
+            Some((node, error)) => {
+                let violation = Violation::new(Oracle::GameFailure, error.clone());
+                Err((Some(node.peer), violation))
+            }
+        }
+    }
+
+    /// All that are present at an agreed end report the same, and recorded up to it.
+    fn check_ends(&self) -> Result<(), Broken> {
+        let mut agreed: Option<(PeerId, End)> = None;
+        for node in self.nodes.iter().filter(|node| !node.is_crashed()) {
+            let Some(end) = node.end() else {
+                let violation = Violation::new(Oracle::Ends, "it never ended".into());
+                return Err((Some(node.peer), violation));
+            };
+            let rows = node.log.rows().len();
+            let recorded = end.frame.index() as usize;
+            if rows < recorded || rows > recorded && end.cause != EndCause::Desync {
+                let detail = format!("{rows} frames recorded, {end:?}");
+                return Err((Some(node.peer), Violation::at(Oracle::Ends, end.frame, detail)));
+            }
+            if !end.cause.is_agreed() || self.left.contains(node.peer) {
+                continue;
+            }
+            match agreed {
+                None => agreed = Some((node.peer, end)),
+                Some((_, first)) if first == end => {}
+                Some((peer, first)) => {
+                    let detail = format!("{end:?}, but {first:?} at {peer}");
+                    return Err((Some(node.peer), Violation::new(Oracle::Ends, detail)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A peer that was there departed only if it, or all who could have heard it, were silent for long.
+    fn check_departures(&self) -> Result<(), Broken> {
+        let limit = self.setting.config.departure_timeout() * 9 / 10;
+        let others_are_gone = self.nodes.iter().any(|node| self.is_gone(node));
+        for node in self.nodes.iter().filter(|node| !self.is_gone(node)) {
+            let is_cut_off = node.end().is_some_and(|end| end.cause == EndCause::Partitioned);
+            let says_departed = |event: &Event| {
+                matches!(event, Event::ViewChanged { departed, .. } if *departed == node.peer)
+            };
+            let departed = self.nodes.iter().any(|other| other.events.iter().any(says_departed));
+            if !departed && (!is_cut_off || others_are_gone) {
+                continue;
+            }
+            let there = || self.nodes.iter().filter(|other| !self.is_gone(other));
+            let heard = there().filter(|other| other.peer != node.peer).flat_map(|other| {
+                [other.gap(self.now, node.peer), node.gap(self.now, other.peer)]
+            });
+            let silent = heard.max().unwrap_or(Duration::ZERO);
+            if silent < limit {
+                let detail = format!("it departed; the longest silence was {silent:?}");
+                return Err((Some(node.peer), Violation::new(Oracle::Departures, detail)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Frames pass no faster than the controller, a fast clock and a short catching-up allow.
+    fn check_pace(&self) -> Result<(), Broken> {
+        let period = self.setting.config.frame_duration();
+        let least = period * (PACE_FRAMES * PACE_PERCENT / 100 - PACE_SLACK_FRAMES);
+        for node in self.nodes {
+            let later = node.stepped_at.iter().skip(PACE_FRAMES as usize);
+            for (index, (from, to)) in node.stepped_at.iter().zip(later).enumerate() {
+                if to.since(*from) < least {
+                    let took = to.since(*from);
+                    let detail = format!("{PACE_FRAMES} frames in {took:?}, at least {least:?}");
+                    let frame = Frame::new(u32::try_from(index).unwrap_or(u32::MAX));
+                    return Err((Some(node.peer), Violation::at(Oracle::Pace, frame, detail)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_logs(&self) -> Result<(), Broken> {
+        let Some(longest) = self.longest() else { return Ok(()) };
+        for node in self.nodes {
+            let mut pairs = self.rows(node).iter().zip(self.rows(longest));
+            if let Some((ours, theirs)) = pairs.find(|(ours, theirs)| ours != theirs) {
+                let detail = format!("{ours:?}, but {theirs:?} at {}", longest.peer);
+                let violation = Violation::at(Oracle::StableLogs, ours.frame, detail);
+                return Err((Some(node.peer), violation));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every input is the one that was given, or idle from a departure on.
+    fn check_inputs(&self, rows: &[StableRow]) -> Result<(), Violation> {
+        let config = &self.setting.config;
+        let mut idle_since: [Option<Frame>; PEERS_MAX] = [None; PEERS_MAX];
+        for row in rows {
+            let inputs = row.inputs.chunks_exact(config.input_width());
+            for ((player, input), bits) in
+                PlayerHandle::all(config.players()).zip(inputs).zip(&row.flags)
+            {
+                let Some(host) = self.setting.roster.host(player) else { continue };
+                let Some(node) = self.nodes.iter().find(|node| node.peer == host) else { continue };
+                let Some(idle) = idle_since.get_mut(host.index()) else { continue };
+                let flags = InputFlags::from_bits(*bits);
+                if flags.contains(InputFlags::IDLE_FILLED) {
+                    idle.get_or_insert(row.frame);
+                }
+                let nothing = (config.idle_input().to_vec(), InputFlags::NONE);
+                let given = node.given.get(&(player, row.frame)).unwrap_or(&nothing);
+                let is_right = match idle {
+                    Some(_) => {
+                        input == config.idle_input() && flags == InputFlags::IDLE_FILLED
+                    }
+                    None => input == given.0 && flags == given.1,
+                };
+                if !is_right {
+                    let detail =
+                        format!("{player}: {input:?} {flags:?}, given {given:?}, idle since {idle:?}");
+                    return Err(Violation::at(Oracle::Inputs, row.frame, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_reference(
+        &self,
+        rows: &[StableRow],
+        reference: impl FnOnce() -> G,
+    ) -> Result<(), Broken> {
+        let reference = Reference::run(reference(), &self.setting.config, rows);
+        let reference = reference.map_err(|error| {
+            (None, Violation::new(Oracle::GameFailure, format!("the reference: {error:?}")))
+        })?;
+        if let Some(frame) = reference.failed_at {
+            let detail = "the reference could not step it".to_string();
+            return Err((None, Violation::at(Oracle::GameFailure, frame, detail)));
+        }
+        for node in self.nodes {
+            reference
+                .check(self.rows(node), &node.game)
+                .map_err(|violation| (Some(node.peer), violation))?;
+            let finished = node.end().filter(|end| end.cause == EndCause::Finished);
+            if let Some(end) = finished.filter(|end| Some(end.frame) != reference.ended_at) {
+                let detail = format!("{end:?}, expected {:?}", reference.ended_at);
+                return Err((Some(node.peer), Violation::at(Oracle::Ends, end.frame, detail)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The longest time between two peers' first step of the same frame, once the clocks have settled.
+    fn spread_max(&self) -> Duration {
+        let begun = self.nodes.iter().filter_map(|node| node.stepped_at.first()).max();
+        let Some(settled) = begun.map(|begun| begun.plus_millis(SETTLED_MS)) else {
+            return Duration::ZERO;
+        };
+        let frames = self.nodes.iter().map(|node| node.stepped_at.len()).min().unwrap_or(0);
+        let spread = |frame: usize| {
+            let stepped = self.nodes.iter().filter_map(|node| node.stepped_at.get(frame)).copied();
+            let first = stepped.clone().min().filter(|first| *first >= settled)?;
+            stepped.max().map(|last| last.since(first))
+        };
+        (0..frames).filter_map(spread).max().unwrap_or(Duration::ZERO)
+    }
+}
+
+/// Over how many frames the pace is taken.
+const PACE_FRAMES: u32 = 120;
+
+/// The controller shortens frames by at most 5 %, and clocks may be 1 % fast.
+const PACE_PERCENT: u32 = 93;
+
+/// A frame that was late by up to three is caught up with.
+const PACE_SLACK_FRAMES: u32 = 5;
+
+/// After how long the clocks must have settled.
+const SETTLED_MS: u64 = 3_000;

@@ -1,0 +1,399 @@
+//! One peer of a simulation: a real session, driven as a user drives it. Does not know the other peers.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::time::Duration;
+
+use super::clock::{PeerClock, TrueTime};
+use super::network::{Network, UnderWay};
+use super::observed::Observed;
+use super::oracle::{Oracle, Violation};
+use super::random::Random;
+use super::simulation::InputSource;
+use super::stable_log::StableLog;
+use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
+use crate::{
+    Advance, AdvanceError, End, Event, Frame, Game, InputFlags, Output, PEERS_MAX, PeerId,
+    PlayerHandle, Session, SessionConfig, Stall, Timestamp,
+};
+
+/// A peer.
+pub(crate) struct Node<G: Game> {
+    pub(crate) peer: PeerId,
+    pub(crate) clock: PeerClock,
+    pub(crate) game: Observed<G>,
+    pub(crate) log: StableLog,
+    pub(crate) events: Vec<Event>,
+    pub(crate) error: Option<String>,
+    /// What each local player gave, by frame.
+    pub(crate) given: BTreeMap<(PlayerHandle, Frame), (Vec<u8>, InputFlags)>,
+    /// When each frame was first stepped, in true time.
+    pub(crate) stepped_at: Vec<TrueTime>,
+    /// The longest time between two datagrams heard of each peer.
+    pub(crate) gaps: [Duration; PEERS_MAX],
+    pub(crate) session: Session<Observed<G>>,
+    /// What the last call to advance waited for.
+    pub(crate) last_stall: Option<Stall>,
+    /// How many random and mutated datagrams come before each frame.
+    pub(crate) noise_per_frame: u32,
+    style: DriverStyle,
+    inbox: VecDeque<(Option<Timestamp>, PeerId, Vec<u8>)>,
+    heard_at: [TrueTime; PEERS_MAX],
+    last_datagrams: [Vec<u8>; PEERS_MAX],
+    busy_until: TrueTime,
+    ladder: [Frame; 3],
+    players: Vec<Player>,
+    random: Random,
+    noise: Random,
+    window: u32,
+    is_crashed: bool,
+}
+
+/// How a driver waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DriverStyle {
+    /// It wakes for each datagram, and for the session's timeouts.
+    EachDatagram,
+    /// It wakes for frames, and finds what has come in between.
+    EachFrame,
+}
+
+/// A local player, who holds a key for a while.
+struct Player {
+    player: PlayerHandle,
+    input: Vec<u8>,
+}
+
+/// What a node is made of, beside its session and game.
+pub(crate) struct NodeParts {
+    pub(crate) peer: PeerId,
+    pub(crate) clock: PeerClock,
+    pub(crate) style: DriverStyle,
+    pub(crate) players: Vec<PlayerHandle>,
+    pub(crate) seed: u64,
+    pub(crate) starts: TrueTime,
+}
+
+impl<G: Game<Error: Debug>> Node<G> {
+    pub(crate) fn new(
+        parts: NodeParts,
+        config: &SessionConfig,
+        session: Session<Observed<G>>,
+        game: Observed<G>,
+    ) -> Self {
+        let stream = u64::from(parts.peer.slot());
+        let player = |player| Player { player, input: vec![0; config.input_width()] };
+        Self {
+            peer: parts.peer,
+            clock: parts.clock,
+            style: parts.style,
+            game,
+            session,
+            log: StableLog::default(),
+            events: Vec::new(),
+            error: None,
+            given: BTreeMap::new(),
+            stepped_at: Vec::new(),
+            gaps: [Duration::ZERO; PEERS_MAX],
+            last_stall: None,
+            noise_per_frame: 0,
+            inbox: VecDeque::new(),
+            heard_at: [parts.starts; PEERS_MAX],
+            last_datagrams: Default::default(),
+            busy_until: parts.starts,
+            ladder: [Frame::ZERO; 3],
+            players: parts.players.into_iter().map(player).collect(),
+            random: Random::new(parts.seed, STREAM_INPUTS + stream),
+            noise: Random::new(parts.seed, STREAM_NOISE + stream),
+            window: config.prediction_window_frames(),
+            is_crashed: false,
+        }
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.is_crashed = true;
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.session.end()
+    }
+
+    /// Whether its driver calls the session no more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_crashed || self.session.is_finished()
+    }
+
+    pub(crate) fn is_crashed(&self) -> bool {
+        self.is_crashed
+    }
+
+    /// Keeps the driver from calling the session until then.
+    pub(crate) fn keep_busy(&mut self, until: TrueTime) {
+        self.busy_until = self.busy_until.max(until);
+    }
+
+    /// When the driver wakes next without a datagram; never when it is closed.
+    pub(crate) fn wakes_at(&self) -> Option<TrueTime> {
+        if self.is_closed() {
+            return None;
+        }
+        let frame = self.session.next_frame_at();
+        let due = match self.style {
+            DriverStyle::EachDatagram => frame.min(self.session.next_timeout()),
+            DriverStyle::EachFrame => frame,
+        };
+        Some(self.clock.when(due).max(self.busy_until))
+    }
+
+    /// A datagram has come.
+    pub(crate) fn handle_arrival(
+        &mut self,
+        now: TrueTime,
+        arrived: UnderWay,
+        network: &mut Network,
+    ) -> Result<(), Violation> {
+        if self.is_closed() {
+            return Ok(());
+        }
+        if !arrived.is_damaged {
+            self.note_heard(now, arrived.from);
+        }
+        let is_busy = now < self.busy_until;
+        if is_busy || self.style == DriverStyle::EachFrame {
+            let stamp = (!is_busy).then(|| self.clock.read(now));
+            if self.inbox.len() < INBOX_MAX {
+                self.inbox.push_back((stamp, arrived.from, arrived.bytes));
+            }
+            return Ok(());
+        }
+        let local = self.clock.read(now);
+        self.session.handle_datagram(local, arrived.from, &arrived.bytes);
+        self.remember(arrived.from, arrived.bytes);
+        self.drain(now, network)?;
+        self.check()
+    }
+
+    /// The driver wakes.
+    pub(crate) fn wake(
+        &mut self,
+        now: TrueTime,
+        network: &mut Network,
+        source: &mut InputSource,
+    ) -> Result<(), Violation> {
+        let local = self.clock.read(now);
+        while let Some((stamp, from, bytes)) = self.inbox.pop_front() {
+            self.session.handle_datagram(stamp.unwrap_or(local), from, &bytes);
+            self.remember(from, bytes);
+        }
+        self.drain(now, network)?;
+        self.make_noise(local);
+        if local < self.session.next_frame_at() {
+            self.session.handle_timeout(local);
+            self.drain(now, network)?;
+            return self.check();
+        }
+        if self.session.end().is_none() {
+            self.give_inputs(source)?;
+        }
+        let steps = self.game.steps;
+        let advance = self.session.advance_frame(local, &mut self.game);
+        let steps = self.game.steps - steps;
+        // A rollback, the frame itself, and the way from the saved state before.
+        let steps_max = u64::from(self.window) * 2 + 2;
+        if steps > steps_max && self.session.end().is_none() && !self.is_searching(&advance) {
+            let detail = format!("{steps} steps in one call, expected at most {steps_max}");
+            return Err(Violation::new(Oracle::Bounds, detail));
+        }
+        self.note_advance(now, advance)?;
+        self.drain(now, network)?;
+        self.check()
+    }
+
+    /// How many datagrams were refused, by tag or form.
+    pub(crate) fn refused(&self) -> u64 {
+        let links = PeerId::all(PEERS_MAX).filter_map(|peer| self.session.link_counters(peer));
+        links.map(|counters| counters.tags_wrong + counters.malformed).sum()
+    }
+
+    /// Closes the count of silences, at the end of the simulation or of the peer.
+    pub(crate) fn gap(&self, now: TrueTime, peer: PeerId) -> Duration {
+        let open = self.heard_at.get(peer.index()).map_or(Duration::ZERO, |at| now.since(*at));
+        self.gaps.get(peer.index()).copied().unwrap_or_default().max(open)
+    }
+
+    fn is_searching(&self, advance: &Result<Advance, AdvanceError<G::Error>>) -> bool {
+        matches!(advance, Ok(Advance::Stalled(Stall::SearchingDesync)))
+    }
+
+    fn note_heard(&mut self, now: TrueTime, from: PeerId) {
+        let at = self.heard_at.get_mut(from.index());
+        if let (Some(at), Some(gap)) = (at, self.gaps.get_mut(from.index())) {
+            *gap = (*gap).max(now.since(*at));
+            *at = now;
+        }
+    }
+
+    fn remember(&mut self, from: PeerId, bytes: Vec<u8>) {
+        if let Some(last) = self.last_datagrams.get_mut(from.index()) {
+            *last = bytes;
+        }
+    }
+
+    /// Hands the session datagrams that nobody sent: half of them random, half a real one that was changed.
+    fn make_noise(&mut self, local: Timestamp) {
+        for _ in 0..self.noise_per_frame {
+            let slot = u8::try_from(self.noise.below(PEERS_MAX as u32)).unwrap_or_default();
+            let Some(from) = PeerId::new(slot) else { continue };
+            let last = self.last_datagrams.get(from.index()).cloned().unwrap_or_default();
+            let bytes = noise_datagram(&mut self.noise, last);
+            self.session.handle_datagram(local, from, &bytes);
+        }
+    }
+
+    fn give_inputs(&mut self, source: &mut InputSource) -> Result<(), Violation> {
+        for local in &mut self.players {
+            source.next_input(local.player, &mut self.random, &mut local.input);
+            let bits = if local.input.first().is_some_and(|first| first % 5 == 0) { 1 } else { 0 };
+            let flags = InputFlags::from_bits(bits);
+            let filed = self.session.set_local_input_bytes(local.player, &local.input, flags);
+            match filed {
+                Ok(Some(frame)) => {
+                    let given = (local.input.clone(), flags);
+                    if self.given.insert((local.player, frame), given).is_some() {
+                        let detail = format!("{} was filed twice", local.player);
+                        return Err(Violation::at(Oracle::Inputs, frame, detail));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => return Err(Violation::new(Oracle::Errors, format!("{error}"))),
+            }
+        }
+        Ok(())
+    }
+
+    fn note_advance(
+        &mut self,
+        now: TrueTime,
+        advance: Result<Advance, AdvanceError<G::Error>>,
+    ) -> Result<(), Violation> {
+        if let Some(violation) = self.game.take_violation() {
+            return Err(violation);
+        }
+        match advance {
+            Ok(Advance::Stepped { frame, .. } | Advance::Held { frame, .. }) => {
+                if frame.index() as usize != self.stepped_at.len() {
+                    let detail = format!("expected frame {}", self.stepped_at.len());
+                    return Err(Violation::at(Oracle::Stepping, frame, detail));
+                }
+                self.stepped_at.push(now);
+                Ok(())
+            }
+            Ok(Advance::Stalled(stall)) => {
+                self.last_stall = Some(stall);
+                Ok(())
+            }
+            Ok(Advance::Ended(_)) => Ok(()),
+            Err(AdvanceError::Game(error)) if self.game.failed.is_some() => {
+                self.error.get_or_insert_with(|| format!("{error:?}"));
+                Ok(())
+            }
+            Err(error) => Err(Violation::new(Oracle::Errors, format!("{error:?}"))),
+        }
+    }
+
+    /// Does what the session says, as far as it says anything.
+    fn drain(&mut self, now: TrueTime, network: &mut Network) -> Result<(), Violation> {
+        let local = self.clock.read(now);
+        let (mut inputs, mut outputs) = ([0_u32; PEERS_MAX], 0);
+        while let Some(output) = self.session.poll_output(local) {
+            outputs += 1;
+            match output {
+                Output::Datagram { to, bytes } => {
+                    let count = inputs.get_mut(to.index());
+                    if let (Some(Kind::Inputs), Some(count)) = (Kind::of(bytes), count) {
+                        *count += 1;
+                    }
+                    if bytes.len() > DATAGRAM_BYTES_MAX || to == self.peer {
+                        let detail = format!("{} bytes to {to}", bytes.len());
+                        return Err(Violation::new(Oracle::Bounds, detail));
+                    }
+                    network.send(now, self.peer, to, bytes);
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Stable(frame) => {
+                    let at = frame.frame;
+                    if !self.log.push(frame) {
+                        let detail = format!("is row {} of the log", self.log.rows().len() - 1);
+                        return Err(Violation::at(Oracle::StableLogs, at, detail));
+                    }
+                }
+            }
+            if outputs > OUTPUTS_MAX || inputs.iter().any(|count| *count > 1) {
+                let detail = format!("{outputs} outputs of one call, inputs to each {inputs:?}");
+                return Err(Violation::new(Oracle::Bounds, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// The ladder of finality, after every call.
+    fn check(&mut self) -> Result<(), Violation> {
+        let session = &self.session;
+        let current = session.current_frame();
+        let (confirmed, stable) = (session.confirmed().end(), session.stable().end());
+        let agreed = session.agreed().end();
+        let rungs = [confirmed, stable, agreed];
+        let fell = self.ladder.iter().zip(rungs).any(|(before, after)| after < *before);
+        let is_ordered = agreed <= stable && stable <= confirmed && confirmed <= current;
+        if fell || !is_ordered || current.since(confirmed) > self.window {
+            let detail = format!(
+                "current {current}, confirmed {confirmed}, stable {stable}, agreed {agreed}; before {:?}",
+                self.ladder.map(Frame::index)
+            );
+            return Err(Violation::at(Oracle::Ladder, current, detail));
+        }
+        self.ladder = rungs;
+        if session.counters().events_lost > 0 {
+            return Err(Violation::new(Oracle::Bounds, "events were lost".into()));
+        }
+        Ok(())
+    }
+}
+
+/// A datagram that no session sealed.
+fn noise_datagram(noise: &mut Random, last: Vec<u8>) -> Vec<u8> {
+    let mut bytes = last;
+    let length = u32::try_from(bytes.len()).unwrap_or_default();
+    if length == 0 || noise.chance(500) {
+        bytes.resize(noise.below(NOISE_BYTES_MAX) as usize, 0);
+        noise.fill(&mut bytes);
+        return bytes;
+    }
+    match noise.below(3) {
+        0 => bytes.truncate(noise.below(length) as usize),
+        1 => bytes.extend_from_slice(&[0; 3]),
+        _ => {
+            let bits = u8::try_from(noise.between(1, 255)).unwrap_or(1);
+            if let Some(byte) = bytes.get_mut(noise.below(length) as usize) {
+                *byte ^= bits;
+            }
+        }
+    }
+    bytes
+}
+
+/// What a socket holds of a process that stands still; beyond it datagrams are lost.
+const INBOX_MAX: usize = 1024;
+
+/// Longer than any datagram.
+const NOISE_BYTES_MAX: u32 = 1_300;
+
+/// More than the rows of the longest history and a datagram of each kind for each remote.
+const OUTPUTS_MAX: usize = 2_048;
+
+const STREAM_INPUTS: u64 = 1_000;
+const STREAM_NOISE: u64 = 2_000;

@@ -1,0 +1,155 @@
+//! A game under observation: every call the engine makes to it is checked, every state it reaches is hashed.
+
+use alloc::vec::Vec;
+
+use super::oracle::{Oracle, Violation};
+use crate::{
+    Costs, Frame, Game, Leaves, Outcome, Same, StateHash, StateHasher, Step,
+};
+
+/// The game, and what has been seen of it.
+pub(crate) struct Observed<G: Game> {
+    game: G,
+    /// The frame whose state the game holds; unknown after a failed step.
+    at: Option<Frame>,
+    scratch: Saved<G::Snapshot>,
+    /// The hash of the state of each frame, as it was last reached.
+    states: Vec<Option<StateHash>>,
+    /// The inputs of each frame that was stepped without a guess.
+    finals: Vec<Option<Vec<u8>>>,
+    pub(crate) steps: u64,
+    pub(crate) failed_guesses: u64,
+    /// The frame that could not be stepped, or the state not saved, without any guess in it.
+    pub(crate) failed: Option<Frame>,
+    violation: Option<Violation>,
+}
+
+/// A saved state that knows its frame.
+#[derive(Default)]
+pub(crate) struct Saved<S> {
+    at: Option<Frame>,
+    state: S,
+}
+
+impl<G: Game> Observed<G> {
+    pub(crate) fn new(game: G) -> Self {
+        Self {
+            game,
+            at: Some(Frame::ZERO),
+            scratch: Saved::default(),
+            states: Vec::new(),
+            finals: Vec::new(),
+            steps: 0,
+            failed_guesses: 0,
+            failed: None,
+            violation: None,
+        }
+    }
+
+    /// The hash of the state of `frame`, as it was last reached.
+    pub(crate) fn state(&self, frame: Frame) -> Option<StateHash> {
+        self.states.get(frame.index() as usize).copied().flatten()
+    }
+
+    /// What the engine did to the game that it must not do, once.
+    pub(crate) fn take_violation(&mut self) -> Option<Violation> {
+        self.violation.take()
+    }
+
+    fn check_step(&mut self, step: &Step<'_, G::Input>) {
+        let frame = step.frame();
+        if self.at != Some(frame) {
+            let detail = alloc::format!("stepped on the state of {:?}", self.at);
+            self.violate(Oracle::Stepping, frame, detail);
+        }
+        match slot(&mut self.finals, frame) {
+            Some(Some(known)) if known != step.row() => {
+                let detail = alloc::format!("final with {known:?}, then stepped with {:?}", step.row());
+                self.violate(Oracle::Retraction, frame, detail);
+            }
+            Some(known @ None) if step.is_final() => *known = Some(step.row().to_vec()),
+            _ => {}
+        }
+    }
+
+    fn note_state(&mut self, frame: Frame) -> Result<(), G::Error> {
+        self.game.save(&mut self.scratch.state)?;
+        let mut hasher = StateHasher::new();
+        self.game.hash(&self.scratch.state, &mut hasher)?;
+        if let Some(state) = slot(&mut self.states, frame) {
+            *state = Some(hasher.finish());
+        }
+        Ok(())
+    }
+
+    fn violate(&mut self, oracle: Oracle, frame: Frame, detail: alloc::string::String) {
+        self.violation.get_or_insert(Violation { oracle, frame: Some(frame), detail });
+    }
+}
+
+impl<G: Game> Game for Observed<G> {
+    type Input = G::Input;
+    type Snapshot = Saved<G::Snapshot>;
+    type Error = G::Error;
+
+    fn save(&self, slot: &mut Self::Snapshot) -> Result<(), G::Error> {
+        slot.at = self.at;
+        self.game.save(&mut slot.state)
+    }
+
+    fn load(&mut self, slot: &Self::Snapshot) -> Result<(), G::Error> {
+        if slot.at.is_none() {
+            self.violate(Oracle::Stepping, Frame::ZERO, "loaded an unknown state".into());
+        }
+        self.at = slot.at;
+        self.game.load(&slot.state)
+    }
+
+    fn step(&mut self, step: &Step<'_, G::Input>) -> Result<Outcome, G::Error> {
+        self.check_step(step);
+        self.steps += 1;
+        self.at = None;
+        let stepped = self.game.step(step);
+        if stepped.is_err() {
+            if step.is_final() {
+                self.failed.get_or_insert(step.frame());
+            } else {
+                self.failed_guesses += 1;
+            }
+        }
+        let outcome = stepped?;
+        let next = step.frame().next();
+        self.at = Some(next);
+        self.note_state(next)?;
+        Ok(outcome)
+    }
+
+    fn hash(&self, slot: &Self::Snapshot, hasher: &mut StateHasher) -> Result<(), G::Error> {
+        self.game.hash(&slot.state, hasher)
+    }
+
+    fn output(&mut self, output: &mut Vec<u8>) -> Result<(), G::Error> {
+        self.game.output(output)
+    }
+
+    fn leaves(&self, slot: &Self::Snapshot, leaves: &mut Leaves) -> Result<(), G::Error> {
+        self.game.leaves(&slot.state, leaves)
+    }
+
+    fn costs(&self) -> Costs {
+        self.game.costs()
+    }
+
+    fn same(&self, one: &Self::Snapshot, other: &Self::Snapshot) -> Same {
+        self.game.same(&one.state, &other.state)
+    }
+}
+
+/// The entry of `frame`, made when it is not there.
+fn slot<T>(entries: &mut Vec<Option<T>>, frame: Frame) -> Option<&mut Option<T>> {
+    let index = frame.index() as usize;
+    if entries.len() <= index {
+        entries.resize_with(index + 1, || None);
+    }
+    entries.get_mut(index)
+}

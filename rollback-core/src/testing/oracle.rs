@@ -1,0 +1,125 @@
+//! What must hold in every simulation, each under a name, and how a failure is told.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+use crate::{Frame, PeerId};
+
+/// A promise of the engine that the simulator watches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Oracle {
+    /// The stable logs of all peers are equal byte for byte as far as both go, without a gap.
+    StableLogs,
+    /// Every state and output of a stable frame is that of a naive lockstep run of the stable log.
+    Reference,
+    /// An input in the log is the one that its player gave, or agreed idle after its peer has gone.
+    Inputs,
+    /// A frame that was stepped without a guess is never stepped with other inputs.
+    Retraction,
+    /// A frame is stepped on the state before it, and only known states are loaded.
+    Stepping,
+    /// agreed ≤ stable ≤ confirmed, none of them moves back, and the current frame is within the window.
+    Ladder,
+    /// After all faults have healed, every survivor goes on, ends and is finished in bounded time.
+    Liveness,
+    /// All that are present at an agreed end report the same.
+    Ends,
+    /// A datagram fits, a remote gets one with inputs a call, and what a call gives out is bounded.
+    Bounds,
+    /// Nobody reports a desync of a deterministic game.
+    Desync,
+    /// The engine returns no error of its own.
+    Errors,
+    /// The game fails only under guessed inputs.
+    GameFailure,
+    /// No peer departs that was heard in time.
+    Departures,
+    /// Frames pass no faster than the tick rate and the controller's limit.
+    Pace,
+}
+
+impl Oracle {
+    /// The promise in words.
+    #[must_use]
+    pub const fn promise(self) -> &'static str {
+        match self {
+            Self::StableLogs => "stable logs are equal",
+            Self::Reference => "states equal the lockstep reference",
+            Self::Inputs => "recorded inputs are those that were given",
+            Self::Retraction => "confirmed frames are never retracted",
+            Self::Stepping => "frames are stepped in order on known states",
+            Self::Ladder => "the ladder of finality holds",
+            Self::Liveness => "play goes on after healing",
+            Self::Ends => "ends agree",
+            Self::Bounds => "datagrams and queues are bounded",
+            Self::Desync => "no desync is reported of a deterministic game",
+            Self::Errors => "the engine returns no error of its own",
+            Self::GameFailure => "the game fails only under guessed inputs",
+            Self::Departures => "only peers that were silent depart",
+            Self::Pace => "frames pass at the tick rate",
+        }
+    }
+}
+
+impl fmt::Display for Oracle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.promise())
+    }
+}
+
+/// A promise broken, as it is found: the peer and the moment are added by who knows them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Violation {
+    pub(crate) oracle: Oracle,
+    pub(crate) frame: Option<Frame>,
+    pub(crate) detail: String,
+}
+
+impl Violation {
+    pub(crate) fn new(oracle: Oracle, detail: String) -> Self {
+        Self { oracle, frame: None, detail }
+    }
+
+    pub(crate) fn at(oracle: Oracle, frame: Frame, detail: String) -> Self {
+        Self { oracle, frame: Some(frame), detail }
+    }
+}
+
+/// A simulation that broke a promise, and how to see it again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The seed of the simulation.
+    pub seed: u64,
+    /// The promise that was broken.
+    pub oracle: Oracle,
+    /// Where, when it was one peer.
+    pub peer: Option<PeerId>,
+    /// At which frame, when it was one.
+    pub frame: Option<Frame>,
+    /// When, in true time since the beginning.
+    pub at: Duration,
+    /// What was seen.
+    pub detail: String,
+    /// What was simulated: peers, configuration and faults.
+    pub setting: String,
+    /// The command that repeats it.
+    pub command: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: broken at {:.3} s", self.seed, self.at.as_secs_f64())?;
+        if let Some(peer) = self.peer {
+            write!(f, ", {peer}")?;
+        }
+        if let Some(frame) = self.frame {
+            write!(f, ", frame {frame}")?;
+        }
+        write!(f, ": {} ({:?})", self.oracle, self.oracle)?;
+        write!(f, "\n  seen: {}\n  in:   {}", self.detail, self.setting)?;
+        write!(f, "\n  repeat with: {}", self.command)
+    }
+}
+
+impl core::error::Error for Failure {}

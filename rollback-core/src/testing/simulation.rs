@@ -1,0 +1,296 @@
+//! The door of the simulator: what is played, by whom, and what may go wrong.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Debug};
+use core::ops::{Range, RangeInclusive};
+use core::time::Duration;
+
+use super::clock::TrueTime;
+use super::faults::{Fault, Faults, Planned};
+use super::oracle::{Failure, Oracle};
+use super::random::Random;
+use super::report::Report;
+use super::world::{Setting, World};
+use crate::{
+    ConfigError, Game, Input, PEERS_MAX, PeerId, PlayerHandle, Roster, SessionConfig,
+    SessionConfigBuilder,
+};
+
+/// A simulation to run. Everything that is not said is drawn from the seed.
+#[must_use = "a simulation does nothing until it is run"]
+pub struct Simulation {
+    seed: u64,
+    peers: usize,
+    players_per_peer: RangeInclusive<usize>,
+    frames: u32,
+    configure: Vec<Configure>,
+    faults: Faults,
+    schedule: Vec<Planned>,
+    source: InputSource,
+    waived: Vec<Oracle>,
+    noise_per_frame: u32,
+    command: Option<String>,
+}
+
+type Configure = Box<dyn FnOnce(SessionConfigBuilder) -> SessionConfigBuilder>;
+
+impl Simulation {
+    /// Two peers with one player each, a configuration and faults that are drawn from the seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            peers: 2,
+            players_per_peer: 1..=1,
+            frames: 600,
+            configure: Vec::new(),
+            faults: Faults::drawn(seed),
+            schedule: Vec::new(),
+            source: InputSource::Held,
+            waived: Vec::new(),
+            noise_per_frame: 0,
+            command: None,
+        }
+    }
+
+    /// How many peers play: 1 to 8.
+    pub fn peers(mut self, peers: usize) -> Self {
+        self.peers = peers;
+        self
+    }
+
+    /// How many players each peer hosts; each draws its own number.
+    pub fn players_per_peer(mut self, players: RangeInclusive<usize>) -> Self {
+        self.players_per_peer = players;
+        self
+    }
+
+    /// How many frames must be stable for every survivor; 600 unless said. Then the episode is ended in order.
+    pub fn frames(mut self, frames: u32) -> Self {
+        self.frames = frames;
+        self
+    }
+
+    /// Changes the configuration that was drawn.
+    pub fn config(
+        mut self,
+        configure: impl FnOnce(SessionConfigBuilder) -> SessionConfigBuilder + 'static,
+    ) -> Self {
+        self.configure.push(Box::new(configure));
+        self
+    }
+
+    /// What goes wrong, in place of what was drawn.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Nothing goes wrong but what is said with [`at_ms`](Self::at_ms).
+    pub fn no_faults(self) -> Self {
+        self.faults(Faults::none())
+    }
+
+    /// Something goes wrong at this moment of true time.
+    pub fn at_ms(mut self, millis: u64, fault: Fault) -> Self {
+        self.schedule.push(Planned { at: TrueTime::from_millis(millis), fault });
+        self
+    }
+
+    /// Has every input written by `source`, which is handed the player's last one; unless said, players hold keys
+    /// for a while.
+    pub fn inputs(
+        mut self,
+        source: impl FnMut(PlayerHandle, &mut Random, &mut [u8]) + 'static,
+    ) -> Self {
+        self.source = InputSource::Custom(Box::new(source));
+        self
+    }
+
+    /// Does not fail when this promise is broken: for games that break it on purpose.
+    pub fn waive(mut self, oracle: Oracle) -> Self {
+        self.waived.push(oracle);
+        self
+    }
+
+    /// Before each frame, hands each session this many datagrams that nobody sent.
+    pub fn noise_per_frame(mut self, datagrams: u32) -> Self {
+        self.noise_per_frame = datagrams;
+        self
+    }
+
+    /// What a failure names as the command that repeats it; unless said, the test that runs it with its seed.
+    pub fn repeat_with(mut self, command: impl Into<String>) -> Self {
+        self.command = Some(command.into());
+        self
+    }
+
+    /// Plays the game that `make` makes on every peer and once more as the reference.
+    ///
+    /// # Errors
+    /// Names the first promise that was broken, and the command that repeats it.
+    pub fn run<G: Game<Error: Debug>>(self, make: impl Fn() -> G) -> Result<Report, Box<Failure>> {
+        self.run_each(|_| make(), &make)
+    }
+
+    /// Plays a game on each peer that may be another one, to see that it is found out.
+    ///
+    /// # Errors
+    /// Names the first promise that was broken, and the command that repeats it.
+    pub fn run_each<G: Game<Error: Debug>>(
+        self,
+        make: impl Fn(PeerId) -> G,
+        reference: impl FnOnce() -> G,
+    ) -> Result<Report, Box<Failure>> {
+        let seed = self.seed;
+        let command = self.command.clone().unwrap_or_else(|| repeat_command(seed));
+        let refused = |error: &dyn ToString| Failure {
+            seed,
+            oracle: Oracle::Errors,
+            peer: None,
+            frame: None,
+            at: Duration::ZERO,
+            detail: error.to_string(),
+            setting: "no simulation: the setting is out of range".into(),
+            command: command.clone(),
+        };
+        let roster = self.roster().map_err(|error| refused(&error))?;
+        let (width, players) = (G::Input::WIDTH, roster.player_count());
+        let config = Self::draw_config(seed, width, players, self.configure);
+        let config = config.map_err(|error| refused(&error))?;
+        // A partition or a pause heals before anybody is given up, unless it is said otherwise.
+        let timeout_ms = u32::try_from(config.departure_timeout().as_millis()).unwrap_or(u32::MAX);
+        let setting = Setting {
+            seed,
+            config,
+            roster,
+            faults: self.faults.shorter_than(timeout_ms / 5 * 4),
+            frames: self.frames,
+            noise_per_frame: self.noise_per_frame,
+            waived: self.waived,
+            command,
+        };
+        World::new(setting, self.schedule, self.source, &make).run(reference)
+    }
+
+    fn roster(&self) -> Result<Roster, crate::RosterError> {
+        let mut random = Random::new(self.seed, STREAM_ROSTER);
+        let limit = |players: usize| u32::try_from(players).unwrap_or(u32::MAX);
+        let mut hosts = Vec::new();
+        for peer in PeerId::all(self.peers.min(PEERS_MAX)) {
+            let (least, most) = (*self.players_per_peer.start(), *self.players_per_peer.end());
+            let players = random.between(limit(least), limit(most)).max(1);
+            hosts.extend((0..players).map(|_| peer));
+        }
+        Roster::new(&hosts)
+    }
+
+    fn draw_config(
+        seed: u64,
+        width: usize,
+        players: usize,
+        configure: Vec<Configure>,
+    ) -> Result<SessionConfig, ConfigError> {
+        let mut random = Random::new(seed, STREAM_CONFIG);
+        let mut drawn = |choices: &[u8]| random.one_of(choices).unwrap_or_default();
+        let mut builder = SessionConfig::builder()
+            .players(players)
+            .input_width(width)
+            .tick_rate_hz(drawn(&[30, 60, 60]).into())
+            .prediction_window_frames(drawn(&[0, 4, 8, 8, 16]))
+            .report_interval_frames(drawn(&[5, 10, 10, 30]))
+            .departure_timeout(Duration::from_secs(drawn(&[1, 2, 5]).into()))
+            .linger(Duration::from_secs(1));
+        for player in PlayerHandle::all(players) {
+            builder = builder.input_delay_frames_of(player, drawn(&[0, 0, 1, 2, 3, 5]));
+        }
+        configure.into_iter().fold(builder, |builder, configure| configure(builder)).build()
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("seed", &self.seed)
+            .field("peers", &self.peers)
+            .field("frames", &self.frames)
+            .field("faults", &self.faults)
+            .field("schedule", &self.schedule)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The seeds of a test: those of `default`, unless the environment variable `ROLLBACK_SEEDS` names one (`17`) or a
+/// range of them (`0..1000`).
+pub fn seeds(default: Range<u64>) -> Range<u64> {
+    let named = std::env::var(SEEDS_VARIABLE).ok();
+    named.and_then(|text| parse_seeds(&text)).unwrap_or(default)
+}
+
+fn parse_seeds(text: &str) -> Option<Range<u64>> {
+    match text.split_once("..") {
+        Some((first, end)) => Some(first.trim().parse().ok()?..end.trim().parse().ok()?),
+        None => {
+            let seed: u64 = text.trim().parse().ok()?;
+            Some(seed..seed.saturating_add(1))
+        }
+    }
+}
+
+/// The test that runs on this thread, by the name that the test harness gave it.
+fn repeat_command(seed: u64) -> String {
+    let thread = std::thread::current();
+    let test = thread.name().filter(|name| *name != "main").unwrap_or_default();
+    format!("{SEEDS_VARIABLE}={seed} cargo test {test}")
+}
+
+/// Where the players' inputs come from.
+pub(crate) enum InputSource {
+    /// Every player holds a key for a while.
+    Held,
+    Custom(Box<dyn FnMut(PlayerHandle, &mut Random, &mut [u8])>),
+}
+
+impl InputSource {
+    pub(crate) fn next_input(
+        &mut self,
+        player: PlayerHandle,
+        random: &mut Random,
+        input: &mut [u8],
+    ) {
+        match self {
+            Self::Held if random.chance(KEY_CHANGES_PER_MILLE) => random.fill(input),
+            Self::Held => {}
+            Self::Custom(source) => source(player, random, input),
+        }
+    }
+}
+
+/// A person changes keys about five times a second; at 60 Hz that is once in twelve frames.
+const KEY_CHANGES_PER_MILLE: u32 = 83;
+
+const SEEDS_VARIABLE: &str = "ROLLBACK_SEEDS";
+
+const STREAM_ROSTER: u64 = 2;
+const STREAM_CONFIG: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_one_or_a_range() {
+        assert_eq!(parse_seeds("17"), Some(17..18));
+        assert_eq!(parse_seeds("3..9"), Some(3..9));
+        assert_eq!(parse_seeds("x"), None);
+    }
+
+    #[test]
+    fn a_failure_names_the_test_that_repeats_it() {
+        let command = repeat_command(5);
+        assert!(command.starts_with("ROLLBACK_SEEDS=5 cargo test "), "{command}");
+        assert!(command.ends_with("a_failure_names_the_test_that_repeats_it"), "{command}");
+    }
+}

@@ -1,0 +1,73 @@
+//! What a peer recorded: every stable frame, in order.
+
+use alloc::vec::Vec;
+
+use crate::{Chain, Frame, Item, PeerId, StableFrame, StateHash};
+
+/// The stable frames that a peer handed out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StableLog {
+    rows: Vec<StableRow>,
+}
+
+/// One stable frame, as [`StableFrame`] showed it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StableRow {
+    /// The frame.
+    pub frame: Frame,
+    /// The input bytes of all players, one after the other.
+    pub inputs: Vec<u8>,
+    /// The flags of each player's input.
+    pub flags: Vec<u8>,
+    /// The items in force from this frame.
+    pub items: Vec<(PeerId, Item)>,
+    /// What stepping the frame gave beside the new state.
+    pub output: Vec<u8>,
+    /// The hash of the state before the frame was stepped, at frames that are reported.
+    pub state_hash: Option<StateHash>,
+}
+
+impl StableLog {
+    /// The frames, from the first one on.
+    #[must_use]
+    pub fn rows(&self) -> &[StableRow] {
+        &self.rows
+    }
+
+    /// A digest of every byte of the first `frames` frames.
+    #[must_use]
+    pub fn digest(&self, frames: usize) -> u64 {
+        let link = |chain: Chain, row: &StableRow| {
+            let mut items = Vec::new();
+            for (by, item) in &row.items {
+                items.push(by.slot());
+                item.encode(&mut items);
+            }
+            let hash = row.state_hash.map_or([0; 16], StateHash::to_bytes);
+            let fields = [&row.inputs, &row.flags, &items, &row.output, hash.as_slice()];
+            fields.into_iter().fold(chain, |chain, field| chain.link(field))
+        };
+        self.rows.iter().take(frames).fold(Chain::default(), link).to_u64()
+    }
+
+    /// The first frame that is in both logs and is not the same in both.
+    #[must_use]
+    pub fn first_difference(&self, other: &Self) -> Option<Frame> {
+        let mut pairs = self.rows.iter().zip(&other.rows);
+        pairs.find(|(ours, theirs)| ours != theirs).map(|(ours, _)| ours.frame)
+    }
+
+    /// Takes the next frame. Answers whether it is the next one.
+    pub(crate) fn push(&mut self, frame: StableFrame<'_>) -> bool {
+        let is_next = frame.frame.index() as usize == self.rows.len();
+        self.rows.push(StableRow {
+            frame: frame.frame,
+            inputs: frame.inputs.to_vec(),
+            flags: frame.flags.to_vec(),
+            items: frame.items.to_vec(),
+            output: frame.output.to_vec(),
+            state_hash: frame.state_hash,
+        });
+        is_next
+    }
+}

@@ -1,0 +1,119 @@
+//! The game that the simulator's own tests play, and the ways in which it can go wrong.
+
+use rollback_core::{
+    Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, StateHasher, Step,
+};
+
+/// Players push each other about. Every state depends on every input so far.
+#[derive(Clone, Debug, Default)]
+pub struct Arena {
+    rules: Rules,
+    state: State,
+}
+
+/// What is special about an [`Arena`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// From this frame on it ends as soon as the players stand right, which depends on their inputs.
+    pub may_end_from: Option<u32>,
+    /// Some guessed inputs cannot be stepped.
+    pub fails_on_guesses: bool,
+    /// This frame cannot be stepped.
+    pub fails_at: Option<u32>,
+    /// From this frame on the first player's place is off by one.
+    pub diverges_at: Option<u32>,
+}
+
+/// A saved state.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    x: Vec<i32>,
+    heat: u64,
+    reward: i32,
+}
+
+/// The arena could not be stepped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Jammed {
+    /// At this frame.
+    pub frame: Frame,
+}
+
+impl Arena {
+    /// An arena that never ends.
+    pub fn endless() -> Self {
+        Self::default()
+    }
+
+    /// An arena with these rules.
+    pub fn with(rules: Rules) -> Self {
+        Self { rules, state: State::default() }
+    }
+
+    fn is_jammed(&self, step: &Step<'_, u8>) -> bool {
+        let is_bad_guess = |player| {
+            step.status(player) == InputStatus::Predicted && step.input(player) % 7 == 3
+        };
+        self.rules.fails_at == Some(step.frame().index())
+            || self.rules.fails_on_guesses
+                && PlayerHandle::all(step.player_count()).any(is_bad_guess)
+    }
+}
+
+impl Game for Arena {
+    type Input = u8;
+    type Snapshot = State;
+    type Error = Jammed;
+
+    fn save(&self, slot: &mut State) -> Result<(), Jammed> {
+        slot.clone_from(&self.state);
+        Ok(())
+    }
+
+    fn load(&mut self, slot: &State) -> Result<(), Jammed> {
+        self.state.clone_from(slot);
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Jammed> {
+        let State { x, heat, reward } = &mut self.state;
+        x.resize(step.player_count(), 0);
+        let frame = step.frame();
+        for (place, push) in x.iter_mut().zip(step.inputs()) {
+            *place = place.wrapping_mul(31).wrapping_add(i32::from(push)) % 10_007;
+            *heat = heat.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ u64::from(push);
+        }
+        *reward = x.iter().sum::<i32>() % 100;
+        if self.rules.diverges_at.is_some_and(|at| frame.index() >= at)
+            && let Some(first) = x.first_mut()
+        {
+            *first += 1;
+        }
+        // Half way through the step, as a real game would: the state is spoilt.
+        if self.is_jammed(step) {
+            return Err(Jammed { frame });
+        }
+        let may_end = self.rules.may_end_from.is_some_and(|from| frame.index() >= from);
+        let is_over = may_end && self.state.x.iter().sum::<i32>() % 8 == 0;
+        Ok(if is_over { Outcome::Ended } else { Outcome::Running })
+    }
+
+    fn hash(&self, slot: &State, hasher: &mut StateHasher) -> Result<(), Jammed> {
+        hasher.write_i32s(&slot.x);
+        hasher.write_u64(slot.heat);
+        Ok(())
+    }
+
+    fn output(&mut self, output: &mut Vec<u8>) -> Result<(), Jammed> {
+        output.extend_from_slice(&self.state.reward.to_le_bytes());
+        Ok(())
+    }
+
+    fn leaves(&self, slot: &State, leaves: &mut Leaves) -> Result<(), Jammed> {
+        for (player, x) in slot.x.iter().enumerate() {
+            leaves.push(&format!("players[{player}].x"), x.cast_unsigned());
+        }
+        leaves.push("heat", (slot.heat ^ (slot.heat >> 32)) as u32);
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! The engine under the simulator: seeds, what was once broken, and whether the oracles notice.
+
+#[path = "../games/mod.rs"]
+mod games;
+
+mod seeds;
