@@ -26,6 +26,8 @@ pub(crate) struct Rollback<G: Game> {
 enum Halt {
     /// The state of this frame is the last one of the episode.
     Ended(Frame),
+    /// The members end the episode before this frame; the game may have been taken back to it.
+    Settled(Frame),
     /// This frame could not be stepped with guessed inputs; the live state is unknown.
     Failed(Frame),
 }
@@ -81,7 +83,9 @@ impl<G: Game> Rollback<G> {
     /// The first frame that was not stepped from the inputs held now.
     pub(crate) fn simulated_end(&self, queue: &InputQueue) -> Frame {
         let end = match self.halt {
-            Some(Halt::Ended(frame) | Halt::Failed(frame)) => frame.min(self.current),
+            Some(Halt::Ended(frame) | Halt::Settled(frame) | Halt::Failed(frame)) => {
+                frame.min(self.current)
+            },
             None => self.current,
         };
         queue.first_incorrect().map_or(end, |wrong| end.min(wrong))
@@ -175,7 +179,7 @@ impl<G: Game> Rollback<G> {
                 step_confirmed(game, queue, frame)?;
             }
         }
-        self.halt = Some(Halt::Ended(end));
+        self.halt = Some(Halt::Settled(end));
         self.save(game, end, end)
     }
 
@@ -218,7 +222,7 @@ impl<G: Game> Rollback<G> {
                 Some(wrong.map_or(frame, |wrong| wrong.min(frame)))
             }
             Some(Halt::Failed(frame)) => wrong.filter(|wrong| *wrong <= frame),
-            Some(Halt::Ended(frame)) => wrong.filter(|wrong| *wrong < frame),
+            Some(Halt::Ended(frame) | Halt::Settled(frame)) => wrong.filter(|wrong| *wrong < frame),
             None => wrong,
         }
     }

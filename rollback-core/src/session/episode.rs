@@ -372,6 +372,8 @@ impl<G: Game> Episode<G> {
     fn row_limit(&self) -> Frame {
         let simulated = self.rollback.simulated_end(&self.links.queue);
         let limit = self.ledger.stable.min(simulated).min(self.links.reports.next_frame());
+        // A frame whose items were not looked at may be one at which the episode ends.
+        let limit = limit.min(self.ledger.chained);
         let end = self.end().or_else(|| self.end_frame());
         end.map_or(limit, |end| limit.min(end.frame))
     }

@@ -13,7 +13,7 @@ use crate::{Chain, Frame, Item, PeerId, StateHash};
 pub(crate) struct Ledger {
     /// The chain over the inputs of every frame before `chained`.
     inputs: Chain,
-    chained: Frame,
+    pub(crate) chained: Frame,
     /// The next stable frame to hand out.
     pub(crate) next_row: Frame,
     pub(crate) stable: Frame,

@@ -50,6 +50,7 @@ pub(crate) struct Node<G: Game> {
     random: Random,
     noise: Random,
     window: u32,
+    report_interval: u32,
     is_crashed: bool,
 }
 
@@ -110,6 +111,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             random: Random::new(parts.seed, STREAM_INPUTS + stream),
             noise: Random::new(parts.seed, STREAM_NOISE + stream),
             window: config.prediction_window_frames(),
+            report_interval: config.report_interval_frames(),
             is_crashed: false,
         }
     }
@@ -202,8 +204,9 @@ impl<G: Game<Error: Debug>> Node<G> {
         let steps = self.game.steps;
         let advance = self.session.advance_frame(local, &mut self.game);
         let steps = self.game.steps - steps;
-        // A rollback, the frame itself, and the way from the saved state before.
-        let steps_max = u64::from(self.window) * 2 + 2;
+        // A rollback with the way from the saved state before it, the frame itself, and at the end of the episode
+        // the way from the last report.
+        let steps_max = u64::from(self.window) * 2 + 2 + u64::from(self.report_interval);
         if steps > steps_max && self.session.end().is_none() && !self.is_searching(&advance) {
             let detail = format!("{steps} steps in one call, expected at most {steps_max}");
             return Err(Violation::new(Oracle::Bounds, detail));
