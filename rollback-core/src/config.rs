@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use thiserror::Error;
 
-use crate::bytes::PutBytes;
+use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
 use crate::hash::keyed_hash;
 use crate::input::INPUT_WIDTH_MAX;
 use crate::roster::{PEERS_MAX, PLAYERS_MAX};
@@ -162,6 +162,37 @@ impl SessionConfig {
             bytes.put(&field);
         }
         bytes
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, and checks every field as [`SessionConfigBuilder::build`] does.
+    ///
+    /// # Errors
+    /// When the bytes end too early or too late, or a field has another width or is out of range.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ConfigDecodeError> {
+        let mut reader = ByteReader::new(bytes);
+        let mut field = || -> Result<&[u8], ConfigDecodeError> {
+            let length = reader.u16()?;
+            Ok(reader.take(length.into())?)
+        };
+        let builder = SessionConfigBuilder {
+            players: u8::from_le_bytes(exact("players", field()?)?).into(),
+            input_width: u16::from_le_bytes(exact("input_width", field()?)?).into(),
+            tick_rate_hz: u16::from_le_bytes(exact("tick_rate_hz", field()?)?),
+            input_delay: 0,
+            input_delays: PlayerHandle::all(PLAYERS_MAX).zip(field()?.iter().copied()).collect(),
+            prediction_window: u8::from_le_bytes(exact("prediction_window_frames", field()?)?),
+            report_interval: u8::from_le_bytes(exact("report_interval_frames", field()?)?),
+            idle_input: field()?.to_vec(),
+            members_min: u8::from_le_bytes(exact("members_min", field()?)?).into(),
+            departure_timeout: millis(exact("departure_timeout_ms", field()?)?),
+            linger: millis(exact("linger_ms", field()?)?),
+        };
+        let config = builder.build()?;
+        // What the builder fills in (a delay or an idle input left out) is never left out here.
+        if config.encode() != bytes {
+            return Err(ConfigDecodeError::NotAsEncoded);
+        }
+        Ok(config)
     }
 }
 
@@ -319,6 +350,17 @@ impl SessionConfigBuilder {
     }
 }
 
+fn exact<const N: usize>(
+    field: &'static str,
+    bytes: &[u8],
+) -> Result<[u8; N], ConfigDecodeError> {
+    bytes.try_into().map_err(|_| ConfigDecodeError::Width { field, expected: N, got: bytes.len() })
+}
+
+fn millis(bytes: [u8; 4]) -> Duration {
+    Duration::from_millis(u32::from_le_bytes(bytes).into())
+}
+
 fn check(field: &'static str, got: usize, min: usize, max: usize) -> Result<(), ConfigError> {
     if got < min || got > max {
         return Err(ConfigError::OutOfRange { field, min, max, got });
@@ -394,6 +436,30 @@ pub enum ConfigError {
     },
 }
 
+/// Why bytes are no configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ConfigDecodeError {
+    /// The bytes end within a field.
+    #[error(transparent)]
+    End(#[from] EndOfBytes),
+    /// A field has another width than it must.
+    #[error("{field}: expected {expected} bytes, got {got}")]
+    Width {
+        /// The field.
+        field: &'static str,
+        /// The width it must have.
+        expected: usize,
+        /// The width found.
+        got: usize,
+    },
+    /// A field is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The fields are in range, and yet these are not the bytes that they are written as.
+    #[error("expected as many delays as players, an idle input, and nothing behind the last field")]
+    NotAsEncoded,
+}
+
 /// The longest prediction window.
 pub const WINDOW_MAX: usize = 128;
 
@@ -449,5 +515,35 @@ mod tests {
         let base = SessionConfig::builder().build().unwrap();
         let other = SessionConfig::builder().linger(Duration::from_secs(1)).build().unwrap();
         assert_ne!(base.digest(), other.digest());
+    }
+
+    #[test]
+    fn a_configuration_is_read_as_it_was_written() {
+        let player = PlayerHandle::new(1).unwrap();
+        let builder = SessionConfig::builder().players(3).input_width(2).idle_input(&[1, 2]);
+        let config = builder.input_delay_frames_of(player, 4).members_min(2).build().unwrap();
+        let bytes = config.encode();
+        assert_eq!(SessionConfig::decode(&bytes), Ok(config));
+        for length in 0..bytes.len() {
+            let read = SessionConfig::decode(&bytes[..length]);
+            assert!(matches!(read, Err(ConfigDecodeError::End(_))), "length {length}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(SessionConfig::decode(&longer), Err(ConfigDecodeError::NotAsEncoded));
+    }
+
+    #[test]
+    fn a_configuration_that_could_not_be_built_is_not_read() {
+        let mut bytes = SessionConfig::builder().build().unwrap().encode();
+        bytes[2] = 65;
+        assert!(matches!(
+            SessionConfig::decode(&bytes),
+            Err(ConfigDecodeError::Config(ConfigError::OutOfRange { field: "players", .. }))
+        ));
+        bytes[0] = 2;
+        assert!(matches!(
+            SessionConfig::decode(&bytes),
+            Err(ConfigDecodeError::Width { field: "players", expected: 1, got: 2 })
+        ));
     }
 }
