@@ -37,8 +37,8 @@ mod time;
 mod wire;
 
 pub use config::{
-    ConfigError, DELAY_MAX, Facts, REPORT_INTERVAL_MAX, SessionConfig, SessionConfigBuilder, Ticket,
-    WINDOW_MAX,
+    ConfigDecodeError, ConfigError, DELAY_MAX, Facts, REPORT_INTERVAL_MAX, SessionConfig,
+    SessionConfigBuilder, Ticket, WINDOW_MAX,
 };
 pub use desync::{Desync, DesyncFinding};
 pub use finality::{Agreed, Confirmed, Stable};
@@ -50,6 +50,7 @@ pub use input_queue::InputHistory;
 pub use item::{Item, ItemAt, ItemError};
 pub use peer::{LinkCounters, Mismatch};
 pub use prediction::{Idle, Predictor, RepeatLast};
+pub use replay::{Deviation, Replay, ReplayError, Verdict, Wrong};
 pub use rollback::{DEPTHS, GameError, RollbackCounters};
 pub use roster::{
     PEERS_MAX, PLAYERS_MAX, PeerId, PeerSet, PlayerHandle, Roster, RosterError, View,
@@ -57,5 +58,8 @@ pub use roster::{
 pub use session::{
     Advance, AdvanceError, End, EndCause, Event, InputError, Output, PEER_INPUT_BYTES_MAX, Session,
     SessionCounters, SessionError, StableFrame, Stall,
+};
+pub use sync_test::{
+    Diverged, Divergence, SYNC_TEST_DEPTH_MAX, SyncReport, SyncTest, SyncTestError,
 };
 pub use time::Timestamp;

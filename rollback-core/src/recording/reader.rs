@@ -1,0 +1,607 @@
+//! Reads a recording frame by frame, checks all of it, and names what is wrong with its place in the file.
+
+use thiserror::Error;
+
+use crate::config::ConfigDecodeError;
+use crate::recording::RecordingHeader;
+use crate::recording::cursor::Cursor;
+use crate::recording::row::RowDecoder;
+use crate::recording::section::{
+    BLOCK_FRAMES, FORMAT_VERSION, Kind, MAGIC, OPENING_BYTES, Section, first_chain, read_section,
+};
+use crate::session::{End, EndCause, StableFrame};
+use crate::{Chain, Frame, ItemError, PeerId, RosterError};
+
+/// Reads a recording from its bytes, one frame after the other. The frames before a damage can be had.
+#[derive(Clone, Debug)]
+pub struct RecordingReader<'a> {
+    header: RecordingHeader,
+    rows: Rows<'a>,
+}
+
+impl<'a> RecordingReader<'a> {
+    /// Reads the header of a recording.
+    ///
+    /// # Errors
+    /// When the bytes are no recording of this version, or when the header is damaged or not whole.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, RecordingError> {
+        let (header, rows) = open(bytes)?;
+        Ok(Self { header, rows })
+    }
+
+    /// What was known before the first frame.
+    #[must_use]
+    pub fn header(&self) -> &RecordingHeader {
+        &self.header
+    }
+
+    /// The next frame; `None` after the last one that is whole.
+    ///
+    /// # Errors
+    /// When the file is damaged here; the same error is given from then on.
+    pub fn next_frame(&mut self) -> Result<Option<StableFrame<'_>>, RecordingError> {
+        self.rows.next_frame()
+    }
+
+    /// How the episode ended, once all frames are read; `None` for a recording that was not finished.
+    #[must_use]
+    pub fn end(&self) -> Option<EndRecord> {
+        self.rows.end()
+    }
+
+    /// How many bytes the header, the blocks and the end record read so far take.
+    #[must_use]
+    pub fn whole_bytes(&self) -> usize {
+        self.rows.whole_bytes()
+    }
+}
+
+/// How an episode ended, as it is recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndRecord {
+    /// The first frame that is not part of the episode, why, and by whom.
+    pub end: End,
+    /// How many episodes of the match were played to an end, with this one if it was.
+    pub completed_episodes: u32,
+}
+
+/// The sections behind a header, as rows.
+#[derive(Clone, Debug)]
+pub(super) struct Rows<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    chain: Chain,
+    decoder: RowDecoder<'a>,
+    peers: usize,
+    body: Cursor<'a>,
+    left: u8,
+    next: Frame,
+    end: Option<EndRecord>,
+    failed: Option<RecordingError>,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<StableFrame<'_>>, RecordingError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if self.left == 0
+            && let Err(error) = self.next_section()
+        {
+            self.failed = Some(error);
+            return Err(error);
+        }
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let frame = self.next;
+        let (failed, left, body) = (&mut self.failed, self.left, &mut self.body);
+        let row = self.decoder.decode(frame, body);
+        let row = row.and_then(|row| if left == 0 { body.finish().map(|()| row) } else { Ok(row) });
+        match row {
+            Ok(row) => {
+                self.next = frame.next();
+                Ok(Some(row))
+            }
+            Err(error) => {
+                *failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn end(&self) -> Option<EndRecord> {
+        self.end
+    }
+
+    /// The first frame that was not read.
+    pub(super) fn next(&self) -> Frame {
+        self.next
+    }
+
+    pub(super) fn whole_bytes(&self) -> usize {
+        self.offset
+    }
+
+    /// The digest of all bytes read so far.
+    pub(super) fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    fn next_section(&mut self) -> Result<(), RecordingError> {
+        if self.end.is_some() {
+            return Ok(());
+        }
+        let Some((section, chain)) = read_section(self.bytes, self.offset, self.chain)? else {
+            return Ok(());
+        };
+        let (offset, first) = (section.offset, section.first);
+        if first != self.next {
+            return Err(RecordingError::First { offset, expected: self.next, got: first });
+        }
+        let whole = section.body.clone();
+        match section.kind {
+            Kind::Header => return Err(RecordingError::Kind { offset, got: 1 }),
+            Kind::Block => self.begin_block(section)?,
+            Kind::End => {
+                let (offset, end) = (whole.end(), decode_end(section, self.peers)?);
+                let got = self.bytes.len().saturating_sub(offset);
+                if got > 0 {
+                    return Err(RecordingError::Trailing { offset, got });
+                }
+                self.end = Some(end);
+            }
+        }
+        self.offset = whole.end();
+        self.chain = chain;
+        Ok(())
+    }
+
+    fn begin_block(&mut self, section: Section<'a>) -> Result<(), RecordingError> {
+        let Section { offset, first, count, body, .. } = section;
+        // A block that is cut short by the end of the episode is the last one.
+        if !first.is_multiple_of(BLOCK_FRAMES) || count == 0 || u32::from(count) > BLOCK_FRAMES {
+            return Err(RecordingError::Block { offset, first, count });
+        }
+        if first.index().checked_add(count.into()).is_none() {
+            return Err(RecordingError::Block { offset, first, count });
+        }
+        self.decoder.begin_block();
+        self.body = body;
+        self.left = count;
+        Ok(())
+    }
+}
+
+/// Reads all up to the first frame.
+pub(super) fn open(bytes: &[u8]) -> Result<(RecordingHeader, Rows<'_>), RecordingError> {
+    let Some((opening, _)) = bytes.split_at_checked(OPENING_BYTES) else {
+        return Err(RecordingError::HeaderEnds { got: bytes.len() });
+    };
+    let mut cursor = Cursor::new(opening, 0);
+    if cursor.array()? != MAGIC {
+        return Err(RecordingError::Magic);
+    }
+    let version = cursor.u16()?;
+    if version != FORMAT_VERSION {
+        return Err(RecordingError::Version { expected: FORMAT_VERSION, got: version });
+    }
+    let section = read_section(bytes, OPENING_BYTES, first_chain(opening))?;
+    let (section, chain) = section.ok_or(RecordingError::HeaderEnds { got: bytes.len() })?;
+    let offset = section.offset;
+    if section.kind != Kind::Header || section.first != Frame::ZERO || section.count != 0 {
+        return Err(RecordingError::NoHeader { offset });
+    }
+    let body = section.body;
+    let header = RecordingHeader::decode(body.clone())?;
+    let peers = header.roster.peer_count();
+    let rows = Rows {
+        bytes,
+        offset: body.end(),
+        chain,
+        decoder: RowDecoder::new(&header.config, peers),
+        peers,
+        body,
+        left: 0,
+        next: Frame::ZERO,
+        end: None,
+        failed: None,
+    };
+    Ok((header, rows))
+}
+
+fn decode_end(section: Section<'_>, peers: usize) -> Result<EndRecord, RecordingError> {
+    let Section { first, count, mut body, offset, .. } = section;
+    if count != 0 {
+        return Err(RecordingError::Block { offset, first, count });
+    }
+    let offset = body.offset();
+    let (kind, code) = (body.u8()?, body.u16()?);
+    let cause = EndCause::from_code(kind, code)
+        .filter(|cause| cause.code() == (kind, code))
+        .ok_or(RecordingError::Cause { offset, kind, code })?;
+    let offset = body.offset();
+    let by = match body.u8()? {
+        NOBODY => None,
+        slot => Some(
+            PeerId::new(slot)
+                .filter(|peer| peer.index() < peers)
+                .ok_or(RecordingError::Peer { offset, got: slot })?,
+        ),
+    };
+    let completed_episodes = body.u32()?;
+    body.finish()?;
+    Ok(EndRecord { end: End { frame: first, cause, by }, completed_episodes })
+}
+
+/// Why bytes are no sound recording. Every variant says where in the file, in bytes from its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum RecordingError {
+    /// The file does not begin as a recording does.
+    #[error("byte 0: this is no recording")]
+    Magic,
+    /// The file has another version of the format.
+    #[error("byte 6: expected version {expected} of the format, got {got}")]
+    Version {
+        /// The version that can be read.
+        expected: u16,
+        /// The version found.
+        got: u16,
+    },
+    /// The file ends before its header does.
+    #[error("byte {got}: the file ends within its header")]
+    HeaderEnds {
+        /// How long the file is.
+        got: usize,
+    },
+    /// The first section is not a header.
+    #[error("byte {offset}: expected the header")]
+    NoHeader {
+        /// Where.
+        offset: usize,
+    },
+    /// The head of a section is damaged.
+    #[error("byte {offset}: the head of this section is damaged")]
+    Head {
+        /// Where the section begins.
+        offset: usize,
+    },
+    /// A section is of a kind that cannot stand here.
+    #[error("byte {offset}: expected a block or the end record, got a section of kind {got}")]
+    Kind {
+        /// Where the section begins.
+        offset: usize,
+        /// The kind found.
+        got: u8,
+    },
+    /// A section does not follow what stands before it: something was cut out, or it is from another file.
+    #[error("byte {offset}: expected the digest {expected:016x} of all before, got {got:016x}")]
+    Chain {
+        /// Where the section begins.
+        offset: usize,
+        /// The digest of all before.
+        expected: u64,
+        /// The digest that the section expects.
+        got: u64,
+    },
+    /// The body of a section is damaged.
+    #[error("byte {offset}: the section from frame {first} on is damaged")]
+    Checksum {
+        /// Where the section begins.
+        offset: usize,
+        /// The first frame of the section.
+        first: Frame,
+    },
+    /// A section does not go on where the last one ended.
+    #[error("byte {offset}: expected frame {expected}, got {got}")]
+    First {
+        /// Where the section begins.
+        offset: usize,
+        /// The frame that comes next.
+        expected: Frame,
+        /// The frame found.
+        got: Frame,
+    },
+    /// A section's frames are not cut as they must be.
+    #[error("byte {offset}: a section cannot have {count} frames from frame {first} on")]
+    Block {
+        /// Where the section begins.
+        offset: usize,
+        /// Its first frame.
+        first: Frame,
+        /// Its number of frames.
+        count: u8,
+    },
+    /// A section ends within a field.
+    #[error("byte {offset}: expected {expected} more bytes of this section, got {got}")]
+    BodyEnds {
+        /// Where the field begins.
+        offset: usize,
+        /// What the field needs.
+        expected: usize,
+        /// What was left.
+        got: usize,
+    },
+    /// Bytes are left behind the last field of a section, or behind the end record.
+    #[error("byte {offset}: expected no more bytes here, got {got}")]
+    Trailing {
+        /// Where they begin.
+        offset: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// A text is not UTF-8.
+    #[error("byte {offset}: expected UTF-8")]
+    Text {
+        /// Where the text begins.
+        offset: usize,
+    },
+    /// The configuration is refused.
+    #[error("byte {offset}: the configuration cannot be read")]
+    Config {
+        /// Where the configuration begins.
+        offset: usize,
+        /// Why.
+        source: ConfigDecodeError,
+    },
+    /// The roster is refused.
+    #[error("byte {offset}: the roster cannot be read")]
+    Roster {
+        /// Where the hosts begin.
+        offset: usize,
+        /// Why.
+        source: RosterError,
+    },
+    /// The roster and the configuration have another number of players.
+    #[error("byte {offset}: expected {expected} players as in the roster, got {got}")]
+    Players {
+        /// Where the configuration begins.
+        offset: usize,
+        /// The players of the roster.
+        expected: usize,
+        /// The players of the configuration.
+        got: usize,
+    },
+    /// A peer is none of the roster, or stands out of order.
+    #[error("byte {offset}: there can be no peer {got} here")]
+    Peer {
+        /// Where.
+        offset: usize,
+        /// The slot found.
+        got: u8,
+    },
+    /// A row's marks have no meaning.
+    #[error("byte {offset}: a row cannot have the marks {got:#010b}")]
+    Marks {
+        /// Where the row begins.
+        offset: usize,
+        /// The marks found.
+        got: u8,
+    },
+    /// A mask names no player, or one that does not exist.
+    #[error("byte {offset}: this mask names nobody or a player that does not exist")]
+    Mask {
+        /// Where the mask begins.
+        offset: usize,
+    },
+    /// A value is written although it did not change.
+    #[error("byte {offset}: a value is given that did not change")]
+    Unchanged {
+        /// Where the value begins.
+        offset: usize,
+    },
+    /// A frame has no items, or too many, where it should have some.
+    #[error("byte {offset}: expected 1 to {max} items, got {got}")]
+    Items {
+        /// Where their count is.
+        offset: usize,
+        /// The most there may be.
+        max: usize,
+        /// The count found.
+        got: usize,
+    },
+    /// An item is refused.
+    #[error("byte {offset}: the item cannot be read")]
+    Item {
+        /// Where the item begins.
+        offset: usize,
+        /// Why.
+        source: ItemError,
+    },
+    /// An output is too long.
+    #[error("byte {offset}: expected an output of at most {max} bytes, got {got}")]
+    Output {
+        /// Where its length is.
+        offset: usize,
+        /// The most bytes it may take.
+        max: usize,
+        /// The length found.
+        got: usize,
+    },
+    /// There is no cause of an end with this number.
+    #[error("byte {offset}: there is no cause {kind} of an end with the argument {code}")]
+    Cause {
+        /// Where.
+        offset: usize,
+        /// The kind of the cause.
+        kind: u8,
+        /// Its argument.
+        code: u16,
+    },
+}
+
+/// Stands for nobody where a peer could stand.
+pub(super) const NOBODY: u8 = 0xff;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::recording::section::{HEAD_BYTES, check_of, put_section};
+    use crate::recording::{Recording, RecordingWriter};
+    use crate::{Roster, SessionConfig, StateHash};
+
+    fn header() -> RecordingHeader {
+        RecordingHeader {
+            session: 1,
+            episode: 0,
+            seed: 5,
+            config: SessionConfig::builder().build().unwrap(),
+            roster: Roster::one_player_each(2).unwrap(),
+            participants: vec!["a".into(), "b".into()],
+            must_match: vec![],
+            may_differ: vec![vec![], vec![]],
+            start_hash: StateHash::default(),
+        }
+    }
+
+    /// A recording that is written by hand, section by section.
+    struct Hand {
+        bytes: Vec<u8>,
+        chain: Chain,
+        last: usize,
+    }
+
+    impl Hand {
+        fn new() -> Self {
+            let bytes = RecordingWriter::new(&header()).unwrap().take_bytes();
+            let (_, rows) = open(&bytes).unwrap();
+            let (chain, last) = (rows.chain, bytes.len());
+            Self { bytes, chain, last }
+        }
+
+        fn section(mut self, kind: Kind, first: u32, count: u8, body: &[u8]) -> Self {
+            self.last = self.bytes.len();
+            let place = (kind, Frame::new(first), count);
+            self.chain = put_section(&mut self.bytes, self.chain, place, body);
+            self
+        }
+
+        fn error(&self) -> RecordingError {
+            Recording::decode(&self.bytes).unwrap_err()
+        }
+    }
+
+    const END: [u8; 8] = [0, 0, 0, NOBODY, 1, 0, 0, 0];
+
+    #[test]
+    fn a_recording_without_frames_is_sound() {
+        let hand = Hand::new().section(Kind::End, 0, 0, &END);
+        let recording = Recording::decode(&hand.bytes).unwrap();
+        let end = End { frame: Frame::ZERO, cause: EndCause::Finished, by: None };
+        assert_eq!(recording.end(), Some(EndRecord { end, completed_episodes: 1 }));
+        assert_eq!(recording.digest(), hand.chain.to_u64());
+    }
+
+    #[test]
+    fn what_is_no_recording_is_told_apart_from_one_that_is_cut_short() {
+        let sound = Hand::new().bytes;
+        for got in 0..sound.len() {
+            let read = RecordingReader::new(&sound[..got]).map(|_| ());
+            assert_eq!(read, Err(RecordingError::HeaderEnds { got }));
+        }
+        let mut bytes = sound.clone();
+        bytes[0] = b'R';
+        assert_eq!(open(&bytes).unwrap_err(), RecordingError::Magic);
+        let mut bytes = sound.clone();
+        bytes[6] = 2;
+        let version = RecordingError::Version { expected: 1, got: 2 };
+        assert_eq!(open(&bytes).unwrap_err(), version);
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(FORMAT_VERSION.to_le_bytes());
+        let chain = first_chain(&bytes);
+        put_section(&mut bytes, chain, (Kind::End, Frame::ZERO, 0), &END);
+        assert_eq!(open(&bytes).unwrap_err(), RecordingError::NoHeader { offset: 8 });
+    }
+
+    #[test]
+    fn sections_that_cannot_follow_are_refused() {
+        let header = Hand::new().section(Kind::Header, 0, 0, &[]);
+        let offset = header.last;
+        assert_eq!(header.error(), RecordingError::Kind { offset, got: 1 });
+        let mut unknown = Hand::new().section(Kind::Block, 0, 1, &[0]);
+        unknown.bytes[offset] = 9;
+        let check = check_of(&unknown.bytes[offset..offset + HEAD_BYTES - 4]).to_le_bytes();
+        unknown.bytes[offset + HEAD_BYTES - 4..offset + HEAD_BYTES].copy_from_slice(&check);
+        assert_eq!(unknown.error(), RecordingError::Kind { offset, got: 9 });
+
+        let gap = Hand::new().section(Kind::Block, 60, 1, &[0]);
+        let (expected, got) = (Frame::ZERO, Frame::new(60));
+        assert_eq!(gap.error(), RecordingError::First { offset, expected, got });
+        for (count, rows) in [(0, 0), (61, 61)] {
+            let block = Hand::new().section(Kind::Block, 0, count, &vec![0; rows]);
+            let first = Frame::ZERO;
+            assert_eq!(block.error(), RecordingError::Block { offset, first, count });
+        }
+        let short = Hand::new().section(Kind::Block, 0, 59, &[0; 59]);
+        let short = short.section(Kind::Block, 59, 1, &[0]);
+        let (offset, first) = (short.last, Frame::new(59));
+        assert_eq!(short.error(), RecordingError::Block { offset, first, count: 1 });
+        let end = Hand::new().section(Kind::Block, 0, 60, &[0; 60]).section(Kind::End, 60, 1, &END);
+        let (offset, first) = (end.last, Frame::new(60));
+        assert_eq!(end.error(), RecordingError::Block { offset, first, count: 1 });
+    }
+
+    #[test]
+    fn a_section_must_hold_what_it_says_and_no_more() {
+        let few = Hand::new().section(Kind::Block, 0, 2, &[0]);
+        let offset = few.bytes.len();
+        assert_eq!(few.error(), RecordingError::BodyEnds { offset, expected: 1, got: 0 });
+        let many = Hand::new().section(Kind::Block, 0, 2, &[0; 3]);
+        let offset = many.bytes.len() - 1;
+        assert_eq!(many.error(), RecordingError::Trailing { offset, got: 1 });
+        let mut behind = Hand::new().section(Kind::End, 0, 0, &END);
+        let offset = behind.bytes.len();
+        behind.bytes.push(0);
+        assert_eq!(behind.error(), RecordingError::Trailing { offset, got: 1 });
+    }
+
+    #[test]
+    fn a_cause_or_a_peer_that_does_not_exist_is_refused() {
+        let at = |at: usize, byte: u8| {
+            let mut body = END;
+            body[at] = byte;
+            let hand = Hand::new().section(Kind::End, 0, 0, &body);
+            (hand.last + HEAD_BYTES, Recording::decode(&hand.bytes))
+        };
+        let (offset, read) = at(0, 8);
+        assert_eq!(read.unwrap_err(), RecordingError::Cause { offset, kind: 8, code: 0 });
+        let (offset, read) = at(1, 1);
+        assert_eq!(read.unwrap_err(), RecordingError::Cause { offset, kind: 0, code: 1 });
+        let (offset, read) = at(3, 2);
+        assert_eq!(read.unwrap_err(), RecordingError::Peer { offset: offset + 3, got: 2 });
+        assert!(at(3, 1).1.is_ok());
+    }
+
+    #[test]
+    fn the_frames_before_a_damage_can_be_read() {
+        let mut hand = Hand::new().section(Kind::Block, 0, 60, &[0; 60]);
+        let whole = hand.bytes.len();
+        hand = hand.section(Kind::Block, 60, 60, &[0; 60]).section(Kind::End, 120, 0, &END);
+        hand.bytes[whole + HEAD_BYTES + 5] ^= 1;
+        let damage = RecordingError::Checksum { offset: whole, first: Frame::new(60) };
+        assert_eq!(hand.error(), damage);
+        let mut reader = RecordingReader::new(&hand.bytes).unwrap();
+        for index in 0..60 {
+            let frame = reader.next_frame().unwrap().map(|row| row.frame);
+            assert_eq!(frame, Some(Frame::new(index)));
+        }
+        assert_eq!(reader.next_frame(), Err(damage));
+        assert_eq!(reader.next_frame(), Err(damage));
+        assert_eq!((reader.whole_bytes(), reader.end()), (whole, None));
+    }
+
+    #[test]
+    fn a_block_that_is_cut_out_is_missed() {
+        let mut hand = Hand::new();
+        let header = hand.bytes.len();
+        hand = hand.section(Kind::Block, 0, 60, &[0; 60]);
+        let block = hand.bytes.len();
+        hand = hand.section(Kind::Block, 60, 60, &[0; 60]);
+        hand.bytes.drain(header..block);
+        assert!(matches!(hand.error(), RecordingError::Chain { offset, .. } if offset == header));
+    }
+}
