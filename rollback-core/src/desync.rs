@@ -68,6 +68,12 @@ impl Reports {
         self.own.back().copied().unwrap_or(start)
     }
 
+    /// The own report of this number, as far as it is kept; else the one that is next to it.
+    pub(crate) fn nearest(&self, number: u32) -> Report {
+        let near = self.own.iter().min_by_key(|own| own.number.abs_diff(number));
+        near.copied().unwrap_or_else(|| self.last())
+    }
+
     /// Adds an own report of the final state of `frame`.
     pub(crate) fn push(&mut self, frame: Frame, hash: StateHash, inputs: Chain) -> Report {
         self.states = self.states.link(&hash.to_bytes());

@@ -146,6 +146,13 @@ impl Link {
         Some(i64::from(frame.index()) * 1000 + i64::try_from(ran_on).unwrap_or(i64::MAX))
     }
 
+    /// It has made this report.
+    pub(crate) fn handle_report(&mut self, number: u32, digest: Digest) {
+        if self.report.is_none_or(|(last, _)| number >= last) {
+            self.report = Some((number, digest));
+        }
+    }
+
     pub(crate) fn handle_want(&mut self, want: Want) {
         if let Some(slot) = self.wants.get_mut(want.owner.index()) {
             *slot = Some(want.end);

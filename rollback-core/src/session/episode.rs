@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::ledger::Ledger;
-use super::links::Links;
+use super::links::{DIGEST_REPEATS, Links};
 use super::local_inputs::LocalInputs;
 use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
@@ -171,7 +171,9 @@ impl<G: Game> Episode<G> {
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
         }
-        if let Some(stall) = self.stall() {
+        let stall = self.stall();
+        self.links.is_waiting = stall.is_some();
+        if let Some(stall) = stall {
             return Ok(Advance::Stalled(stall));
         }
         let frame = self.rollback.current();
@@ -243,8 +245,10 @@ impl<G: Game> Episode<G> {
         self.ledger.stable = self.links.stable_end();
         let Some(disagreement) = self.links.reports.compare(self.links.others()) else {
             let others = self.links.others_not_done();
-            self.ledger.agreed = self.links.reports.agreed_frame(others);
-            self.rollback.agreed(self.ledger.agreed);
+            let agreed = self.links.reports.agreed_frame(others);
+            self.rollback.agreed(agreed);
+            // All may have reported a frame while a proposed departure holds back what is stable.
+            self.ledger.agreed = agreed.min(self.ledger.stable);
             self.close(now, game)?;
             self.raise_floor();
             return Ok(());
@@ -421,6 +425,3 @@ fn short_hash(hash: StateHash) -> u32 {
     let [a, b, c, d, ..] = hash.to_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
-
-/// How many datagrams carry a digest: a lost one does not delay agreement, and the chain makes later ones cover it.
-const DIGEST_REPEATS: u8 = 2;

@@ -29,6 +29,8 @@ pub(crate) struct Links {
     pub(crate) goodbye: Option<Goodbye>,
     /// Whether play has begun, so that inputs are sent.
     pub(crate) has_started: bool,
+    /// Whether the last call to advance had to wait.
+    pub(crate) is_waiting: bool,
     /// Whether the end is agreed, as far as this peer knows.
     pub(crate) end_agreed: bool,
     pub(crate) hello: Hello,
@@ -71,6 +73,7 @@ impl Links {
             search: None,
             goodbye: None,
             has_started: false,
+            is_waiting: false,
             end_agreed: false,
             hello,
             relay_after: config.frame_duration() * RELAY_AFTER_FRAMES,
@@ -241,7 +244,7 @@ impl Links {
             }
             link.is_done |= block.end_agreed;
             let number = self.reports.handle_report(from, block.report, block.digest);
-            link.report = Some((number, block.digest));
+            link.handle_report(number, block.digest);
         }
         Ok(())
     }
@@ -280,7 +283,7 @@ impl Links {
             }
             if let Some((number, digest)) = extra.report {
                 let number = reports.handle_report(owner, number, digest);
-                link.report = Some((number, digest));
+                link.handle_report(number, digest);
             }
         }
     }
@@ -426,6 +429,10 @@ impl Links {
             let is_leaving = !link.has_said_goodbye && !is_silent;
             link.is_due = self.has_started && !is_frozen && (is_member || is_leaving);
             link.is_hello_due = !link.handshake.is_heard && !is_frozen;
+            // One that waits may wait for a digest that was lost.
+            if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {
+                link.digests_due = DIGEST_REPEATS;
+            }
             if core::mem::take(&mut link.owes_goodbye_heard) {
                 self.control.push_back((peer, Control::GoodbyeHeard));
             }
@@ -469,6 +476,9 @@ impl From<WireError> for Refused {
 
 /// A history of this many frames can be told apart by one byte of a frame number.
 const SHORT_HISTORY_MAX: u32 = 128;
+
+/// How many datagrams carry a digest: a lost one does not delay agreement, and the chain makes later ones cover it.
+pub(crate) const DIGEST_REPEATS: u8 = 2;
 
 /// How many frames a peer may be silent before others are asked for its inputs: at 20 % loss four datagrams in a row
 /// are lost once in 600 frames.

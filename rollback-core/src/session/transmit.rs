@@ -60,7 +60,7 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
         clock: send_clock(now),
         confirmed: (!has_two_peers).then(|| queue.confirmed_end().min(end)),
         held_beyond_gap: queue.held_beyond_gap(link.peer),
-        digest: (link.digests_due > 0 || links.end_agreed).then(|| digest_block(links, link)),
+        digest: (link.digests_due > 0).then(|| digest_block(links, link)),
     };
     wire::start(Kind::Inputs, bytes);
     head.encode(links.long, bytes);
@@ -97,8 +97,16 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     }
 }
 
+/// The last own report, in turn with the last one that the receiver has made as well: a receiver that may make no
+/// further one until an earlier one is agreed can compare that.
 fn digest_block(links: &Links, link: &Link) -> DigestBlock {
-    let report = links.reports.last();
+    let last = links.reports.last();
+    let report = match link.report {
+        Some((theirs, _)) if link.digests_due % 2 == 1 => {
+            links.reports.nearest(theirs.min(last.number))
+        }
+        _ => last,
+    };
     let clock = link.clock.report();
     DigestBlock {
         report: report.number_on_wire(),
