@@ -24,6 +24,31 @@ create_exception!(
     "An action space cannot be sent as bytes, or an action is outside it."
 );
 
+create_exception!(
+    rollback_py,
+    JoinError,
+    RollbackError,
+    "The room cannot be joined."
+);
+create_exception!(
+    rollback_py,
+    IncompatibleError,
+    RollbackError,
+    "The members cannot play together: `peer` differs in `field`."
+);
+create_exception!(
+    rollback_py,
+    GameError,
+    RollbackError,
+    "The environment failed at `frame`; its own exception is the cause."
+);
+create_exception!(
+    rollback_py,
+    RecordingError,
+    RollbackError,
+    "A recording cannot be written or read."
+);
+
 /// What goes wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -63,6 +88,24 @@ pub(crate) enum Error {
     UnknownPlayer { player: usize, players: usize },
     #[error("expected {expected} values, one for each player, got {got}")]
     PlayerCount { expected: usize, got: usize },
+    #[error("the room is not complete yet: wait for it first")]
+    RoomIncomplete,
+    #[error("an episode of this room is running: release it first")]
+    EpisodeRunning,
+    #[error("this episode has given its connections back")]
+    EpisodeReleased,
+    #[error("there is no player {player}: expected one below 64")]
+    NoSuchPlayer { player: u8 },
+    #[error("there is no peer {slot}: expected one below 8")]
+    NoSuchPeer { slot: u8 },
+    #[error("the room has {expected} members, but {got} host players")]
+    PeerCount { expected: usize, got: usize },
+    #[error("the setting {name} is missing")]
+    NoSetting { name: String },
+    #[error("{name}: expected at most 255, got {got}")]
+    SettingTooLarge { name: String, got: u64 },
+    #[error("expected an address such as 127.0.0.1:8080, got {got:?}")]
+    ListenAddress { got: String },
     #[error(transparent)]
     Python(#[from] PyErr),
 }
@@ -90,6 +133,15 @@ impl From<Error> for PyErr {
             | Error::TrailingBytes { .. }
             | Error::UnknownTag { .. }
             | Error::NotCanonical { .. } => EncodingError::new_err(message),
+            Error::RoomIncomplete
+            | Error::EpisodeRunning
+            | Error::EpisodeReleased
+            | Error::NoSuchPlayer { .. }
+            | Error::NoSuchPeer { .. }
+            | Error::PeerCount { .. }
+            | Error::NoSetting { .. }
+            | Error::SettingTooLarge { .. }
+            | Error::ListenAddress { .. } => RollbackError::new_err(message),
             Error::UnsupportedSpace { .. }
             | Error::TooWide { .. }
             | Error::OutsideSpace { .. }
@@ -105,5 +157,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("RollbackError", py.get_type::<RollbackError>())?;
     module.add("SnapshotError", py.get_type::<SnapshotError>())?;
     module.add("EncodingError", py.get_type::<EncodingError>())?;
+    module.add("JoinError", py.get_type::<JoinError>())?;
+    module.add("IncompatibleError", py.get_type::<IncompatibleError>())?;
+    module.add("GameError", py.get_type::<GameError>())?;
+    module.add("RecordingError", py.get_type::<RecordingError>())?;
     module.add("SpaceError", py.get_type::<SpaceError>())
 }

@@ -2,8 +2,11 @@
 //! environments. It converts and computes; what to do with the results is decided in Python.
 
 mod canonical;
+mod env_game;
+mod episode;
 mod errors;
 mod outputs;
+mod room;
 mod snapshot;
 mod spaces;
 
@@ -13,6 +16,9 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _rollback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
+    module.add_class::<room::PyServer>()?;
+    module.add_class::<room::PyRoom>()?;
+    module.add_class::<episode::PyEpisode>()?;
     module.add_class::<snapshot::Snapshots>()?;
     module.add_class::<snapshot::Snapshot>()?;
     module.add_class::<spaces::ActionCodec>()?;

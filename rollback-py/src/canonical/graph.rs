@@ -4,109 +4,17 @@
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBytes, PyComplex, PyComplexMethods, PyFloat, PyFrozenSet, PyInt, PyList, PyString, PyTuple,
+    PyBytes, PyComplex, PyComplexMethods, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple,
 };
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
+use super::places::{Places, Step, Trail};
+use super::reduced::{Reduced, pickled_form};
 use super::sink::{ByteSink, PathId, Sink};
 use super::{DEPTH_MAX, ENCODED_BYTES_MAX, emit};
 use crate::errors::Error;
 use crate::snapshot::{Entry, FieldOrder, Kind, Part, Plans, Saved, Walk, append_bytes};
-
-/// The pickled forms of the objects that had to be copied.
-#[derive(Default)]
-pub(crate) struct Reduced {
-    saved: Saved,
-    forms: FxHashMap<usize, Result<Py<PyAny>, String>>,
-}
-
-impl Reduced {
-    /// Takes the pickled form of every copy, and of every opaque object in those forms.
-    pub(crate) fn new(py: Python<'_>, plans: &mut Plans, outer: &Saved) -> Result<Self, Error> {
-        let mut reduced = Self::default();
-        let Some(copies) = &outer.copies else { return Ok(reduced) };
-        for (object, copy) in outer.opaque.iter().zip(copies.bind(py).iter()) {
-            reduced.add(plans, outer, object.bind(py), &copy)?;
-        }
-        let mut next = 0;
-        while let Some(object) = reduced.saved.opaque.get(next) {
-            let object = object.clone_ref(py);
-            reduced.add(plans, outer, object.bind(py), object.bind(py))?;
-            next += 1;
-        }
-        Ok(reduced)
-    }
-
-    fn add<'py>(
-        &mut self,
-        plans: &mut Plans,
-        outer: &Saved,
-        object: &Bound<'py, PyAny>,
-        copy: &Bound<'py, PyAny>,
-    ) -> Result<(), Error> {
-        let form = if let Ok(tuple) = copy.cast_exact::<PyTuple>() {
-            // A tuple copied because of its elements: its form is the elements.
-            Ok(tuple.to_list().into_any())
-        } else {
-            pickled_form(copy)
-        };
-        let form = match form {
-            Ok(form) => {
-                Walk::new(object.py(), plans, &mut self.saved, Some(outer)).run(&form)?;
-                Ok(form.unbind())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        self.forms.insert(object.as_ptr() as usize, form);
-        Ok(())
-    }
-}
-
-/// What pickling would keep of an object, as plain containers.
-fn pickled_form<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = object.py();
-    let registered = py.import("copyreg")?.getattr("dispatch_table")?;
-    let reduce = registered.call_method1("get", (object.get_type(),))?;
-    let form = if reduce.is_none() {
-        object.call_method1("__reduce_ex__", (4,))?
-    } else {
-        reduce.call1((object,))?
-    };
-    let Ok(tuple) = form.cast::<PyTuple>() else { return Ok(form) };
-    let parts = PyList::empty(py);
-    for (place, part) in tuple.iter().enumerate() {
-        // The fourth and fifth are iterators over elements and items.
-        if (3..=4).contains(&place) && !part.is_none() {
-            parts.append(part.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
-        } else {
-            parts.append(part)?;
-        }
-    }
-    Ok(parts.into_any())
-}
-
-/// One step of a path.
-enum Step<'py> {
-    Root(String),
-    Attribute(Bound<'py, PyAny>),
-    Key(Bound<'py, PyAny>),
-    Index(usize),
-    Element,
-    Part(&'static str),
-}
-
-struct Place<'py> {
-    parent: PathId,
-    step: Step<'py>,
-    object: Bound<'py, PyAny>,
-}
-
-/// How an object was reached: a readable path, and the objects from the root down to it.
-pub(crate) struct Trail<'py> {
-    pub(crate) path: String,
-    pub(crate) objects: Vec<Bound<'py, PyAny>>,
-}
 
 enum Task<'a, 'py> {
     /// A value, after the encoded key that belongs to it.
@@ -128,7 +36,7 @@ pub(crate) struct Writer<'a, 'py, S> {
     tasks: Vec<Task<'a, 'py>>,
     /// Encoded keys of the dicts that are being written.
     keys: Vec<u8>,
-    places: Vec<Place<'py>>,
+    places: Places<'py>,
     out: Vec<u8>,
     pub(crate) sink: S,
     written: usize,
@@ -153,7 +61,7 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
             numbers: FxHashMap::default(),
             tasks: Vec::new(),
             keys: Vec::new(),
-            places: Vec::new(),
+            places: Places::default(),
             out: Vec::new(),
             sink,
             written: 0,
@@ -170,6 +78,44 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
             self.task(task)?;
         }
         Ok(())
+    }
+
+    /// Walks over one root level by level, for the shortest path to each object.
+    pub(crate) fn root_by_levels(
+        &mut self,
+        name: &str,
+        root: &Bound<'py, PyAny>,
+    ) -> Result<(), Error> {
+        let path = self.place(0, root, || Step::Root(name.to_owned()));
+        self.push(root.clone(), path, (0, 0));
+        while !self.tasks.is_empty() {
+            let mut level = std::mem::take(&mut self.tasks);
+            level.reverse();
+            for task in level {
+                self.task(task)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The shortest path to each object with an identity, after a walk level by level.
+    pub(crate) fn shortest_paths(&self) -> FxHashMap<usize, String> {
+        self.places.shortest(|address| self.numbers.contains_key(&address))
+    }
+
+    /// Takes the shortest paths to objects that another walk found.
+    pub(crate) fn shorten_paths(&mut self, paths: FxHashMap<usize, String>) {
+        self.places.shorten(paths);
+    }
+
+    /// The path of a place.
+    pub(crate) fn path(&self, at: PathId) -> String {
+        self.places.path(at)
+    }
+
+    /// The way to the first place at which an object was found.
+    pub(crate) fn trail(&self, object: &Bound<'py, PyAny>) -> Option<Trail<'py>> {
+        self.places.trail(object)
     }
 
     fn task(&mut self, task: Task<'a, 'py>) -> Result<(), Error> {
@@ -772,61 +718,11 @@ impl<'a, 'py, S: Sink> Writer<'a, 'py, S> {
         if !S::PATHS {
             return 0;
         }
-        self.places.push(Place { parent, step: step(), object: object.clone() });
-        self.places.len() - 1
+        self.places.add(parent, step(), object)
     }
 
     fn unencodable(&self, class: &str, path: PathId, cause: String) -> Error {
-        Error::Unencodable { path: self.path(path), class: class.to_owned(), cause }
-    }
-
-    /// The way to the first place at which an object was found.
-    pub(crate) fn trail(&self, object: &Bound<'py, PyAny>) -> Option<Trail<'py>> {
-        let mut at = self.places.iter().position(|place| place.object.is(object))?;
-        let path = self.path(at);
-        let mut objects = Vec::new();
-        while let Some(place) = self.places.get(at) {
-            objects.push(place.object.clone());
-            if matches!(place.step, Step::Root(_)) {
-                break;
-            }
-            at = place.parent;
-        }
-        objects.reverse();
-        Some(Trail { path, objects })
-    }
-
-    /// A path as a person would write it: `agents[1].pos`.
-    pub(crate) fn path(&self, mut at: PathId) -> String {
-        let mut steps = Vec::new();
-        while let Some(place) = self.places.get(at) {
-            steps.push(&place.step);
-            if matches!(place.step, Step::Root(_)) {
-                break;
-            }
-            at = place.parent;
-        }
-        let mut path = String::new();
-        for step in steps.into_iter().rev() {
-            let dotted = |path: &mut String, name: &str| {
-                if !path.is_empty() && !name.is_empty() {
-                    path.push('.');
-                }
-                path.push_str(name);
-            };
-            match step {
-                Step::Root(name) => path.push_str(name),
-                Step::Attribute(name) => dotted(&mut path, &name.to_string()),
-                Step::Part(name) => dotted(&mut path, name),
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
-                Step::Key(key) => {
-                    let key = key.repr().map(|key| key.to_string_lossy().into_owned());
-                    path.push_str(&format!("[{}]", key.unwrap_or_default()));
-                }
-                Step::Element => path.push_str("{…}"),
-            }
-        }
-        path
+        Error::Unencodable { path: self.places.path(path), class: class.to_owned(), cause }
     }
 }
 

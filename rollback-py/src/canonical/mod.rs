@@ -31,11 +31,15 @@
 
 mod emit;
 mod graph;
+mod places;
+mod reduced;
 mod sink;
 mod value;
 
 pub(crate) use emit::float as float_bits;
-pub(crate) use graph::{Reduced, Trail, Writer};
+pub(crate) use graph::Writer;
+pub(crate) use places::Trail;
+pub(crate) use reduced::Reduced;
 pub(crate) use sink::{ByteSink, HashSink, LeafSink, NoSink, Sink};
 pub(crate) use value::{Decoder, ValueEncoder};
 

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
+use rustc_hash::FxHashMap;
 
 use crate::canonical::{ByteSink, HashSink, LeafSink, NoSink, Reduced, Trail, Writer};
 use crate::errors::Error;
@@ -118,7 +119,9 @@ impl Snapshots {
         snapshot: PyRef<'_, Snapshot>,
     ) -> Result<Vec<(String, u64)>, Error> {
         self.own(&snapshot)?;
-        self.write(py, &snapshot.saved, LeafSink::default(), |writer| {
+        let shortest = self.shortest_paths(py, &snapshot.saved)?;
+        self.write(py, &snapshot.saved, LeafSink::default(), |mut writer| {
+            writer.shorten_paths(shortest);
             let leaves = writer.sink.leaves.iter();
             Ok(leaves.map(|(path, digest)| (writer.path(*path), *digest)).collect())
         })
@@ -233,10 +236,23 @@ impl Snapshots {
         let mut writer = Writer::new(py, &mut self.plans, saved, &reduced, NoSink);
         writer.is_lenient = true;
         for (name, root) in &self.roots {
-            writer.root(name, root.bind(py))?;
+            writer.root_by_levels(name, root.bind(py))?;
         }
         let unknown = Trail { path: "state".to_owned(), objects: Vec::new() };
         Ok(writer.trail(object).unwrap_or(unknown))
+    }
+
+    fn shortest_paths(
+        &mut self,
+        py: Python<'_>,
+        saved: &Saved,
+    ) -> Result<FxHashMap<usize, String>, Error> {
+        let reduced = Reduced::new(py, &mut self.plans, saved)?;
+        let mut writer = Writer::new(py, &mut self.plans, saved, &reduced, NoSink);
+        for (name, root) in &self.roots {
+            writer.root_by_levels(name, root.bind(py))?;
+        }
+        Ok(writer.shortest_paths())
     }
 
     fn bytes(&mut self, py: Python<'_>, saved: &Saved) -> Result<Vec<u8>, Error> {
@@ -267,7 +283,7 @@ impl Snapshots {
         // Once more, with paths, for a message that names the place.
         let mut writer = Writer::new(py, &mut self.plans, saved, &reduced, NoSink);
         for (name, root) in &self.roots {
-            writer.root(name, root.bind(py))?;
+            writer.root_by_levels(name, root.bind(py))?;
         }
         Err(Error::EncodingTooLong { max: crate::canonical::ENCODED_BYTES_MAX })
     }

@@ -1,0 +1,177 @@
+//! A Python environment as a [`Game`]: each call of the engine is one call of `EnvGame`'s methods.
+
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use rollback_core::{Costs, Game, Input, Leaves, Outcome, PlayerHandle, Same, StateHash, StateHasher, Step};
+
+/// The `EnvGame` of Python as the engine sees it. Its methods are looked up once.
+pub(crate) struct PyGame {
+    step: Py<PyAny>,
+    output: Py<PyAny>,
+    save: Py<PyAny>,
+    load: Py<PyAny>,
+    hash: Py<PyAny>,
+    live_hash: Py<PyAny>,
+    leaves: Py<PyAny>,
+    same: Py<PyAny>,
+    can_rollback: bool,
+    step_nanos: u64,
+    save_nanos: std::sync::atomic::AtomicU64,
+}
+
+/// An action as its bytes, of the width that the environment's spaces need.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ActionBytes;
+
+/// A saved state, or of an environment that cannot be saved, its hash.
+#[derive(Default)]
+pub(crate) enum PySnapshot {
+    /// A slot that was not used yet.
+    #[default]
+    Empty,
+    /// What `EnvGame.save` returned.
+    State(Py<PyAny>),
+    /// The hash of the state, which cannot be saved: lockstep never goes back.
+    HashOnly(StateHash),
+}
+
+impl PyGame {
+    pub(crate) fn new(game: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let method = |name: &str| game.getattr(name).map(Bound::unbind);
+        Ok(Self {
+            step: method("step")?,
+            output: method("output")?,
+            save: method("save")?,
+            load: method("load")?,
+            hash: method("hash")?,
+            live_hash: method("live_hash")?,
+            leaves: method("leaves")?,
+            same: method("same")?,
+            can_rollback: game.getattr("can_rollback")?.extract()?,
+            step_nanos: 0,
+            save_nanos: std::sync::atomic::AtomicU64::new(0),
+        })
+    }
+}
+
+impl Input for ActionBytes {
+    /// The width comes from the configuration.
+    const WIDTH: usize = 0;
+
+    fn write(&self, _: &mut [u8]) {}
+
+    fn read(_: &[u8]) -> Self {
+        Self
+    }
+}
+
+impl Game for PyGame {
+    type Input = ActionBytes;
+    type Snapshot = PySnapshot;
+    type Error = PyErr;
+
+    fn save(&self, slot: &mut PySnapshot) -> PyResult<()> {
+        Python::attach(|py| {
+            if !self.can_rollback {
+                *slot = PySnapshot::HashOnly(to_hash(self.live_hash.bind(py).call0()?)?);
+                return Ok(());
+            }
+            let began = Instant::now();
+            let reused = match std::mem::take(slot) {
+                PySnapshot::State(state) => Some(state),
+                PySnapshot::Empty | PySnapshot::HashOnly(_) => None,
+            };
+            *slot = PySnapshot::State(self.save.call1(py, (reused,))?);
+            let last = self.save_nanos.load(std::sync::atomic::Ordering::Relaxed);
+            let nanos = smoothed(last, began);
+            self.save_nanos.store(nanos, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    fn load(&mut self, slot: &PySnapshot) -> PyResult<()> {
+        Python::attach(|py| match slot {
+            PySnapshot::State(state) => self.load.call1(py, (state,)).map(drop),
+            PySnapshot::Empty | PySnapshot::HashOnly(_) => Err(super::errors::SnapshotError::new_err(
+                "this environment cannot be restored: it is played in lockstep",
+            )),
+        })
+    }
+
+    fn step(&mut self, step: &Step<'_, ActionBytes>) -> PyResult<Outcome> {
+        Python::attach(|py| {
+            let actions = PlayerHandle::all(step.player_count());
+            let actions = actions.map(|player| PyBytes::new(py, step.input_bytes(player)));
+            let actions = PyList::new(py, actions.collect::<Vec<_>>())?;
+            let began = Instant::now();
+            let ended: bool = self.step.bind(py).call1((actions,))?.extract()?;
+            self.step_nanos = smoothed(self.step_nanos, began);
+            Ok(if ended { Outcome::Ended } else { Outcome::Running })
+        })
+    }
+
+    fn hash(&self, slot: &PySnapshot, hasher: &mut StateHasher) -> PyResult<()> {
+        let hash = match slot {
+            PySnapshot::State(state) => {
+                Python::attach(|py| to_hash(self.hash.bind(py).call1((state,))?))?
+            }
+            PySnapshot::HashOnly(hash) => *hash,
+            PySnapshot::Empty => StateHash::default(),
+        };
+        hasher.replace(hash);
+        Ok(())
+    }
+
+    fn output(&mut self, output: &mut Vec<u8>) -> PyResult<()> {
+        Python::attach(|py| {
+            let bytes = self.output.bind(py).call0()?;
+            output.extend_from_slice(bytes.cast::<PyBytes>()?.as_bytes());
+            Ok(())
+        })
+    }
+
+    fn leaves(&self, slot: &PySnapshot, leaves: &mut Leaves) -> PyResult<()> {
+        let PySnapshot::State(state) = slot else { return Ok(()) };
+        Python::attach(|py| {
+            let found: Vec<(String, u64)> = self.leaves.bind(py).call1((state,))?.extract()?;
+            for (path, digest) in found {
+                let [a, b, c, d, e, f, g, h] = digest.to_le_bytes();
+                leaves.push(&path, u32::from_le_bytes([a ^ e, b ^ f, c ^ g, d ^ h]));
+            }
+            Ok(())
+        })
+    }
+
+    fn costs(&self) -> Costs {
+        let save_nanos = self.save_nanos.load(std::sync::atomic::Ordering::Relaxed);
+        Costs { save_nanos, step_nanos: self.step_nanos }
+    }
+
+    fn same(&self, one: &PySnapshot, other: &PySnapshot) -> Same {
+        let (PySnapshot::State(one), PySnapshot::State(other)) = (one, other) else {
+            return Same::Unknown;
+        };
+        Python::attach(|py| {
+            let same = self.same.bind(py).call1((one, other)).and_then(|same| same.extract());
+            match same {
+                Ok(Some(true)) => Same::Yes,
+                Ok(Some(false)) => Same::No,
+                Ok(None) | Err(_) => Same::Unknown,
+            }
+        })
+    }
+}
+
+/// Python's sixteen bytes, the most significant first.
+fn to_hash(bytes: Bound<'_, PyAny>) -> PyResult<StateHash> {
+    let bytes: [u8; 16] = bytes.extract()?;
+    Ok(StateHash::from_u128(u128::from_be_bytes(bytes)))
+}
+
+/// An eighth of the new cost and the rest of the old: steady against a slow frame, quick enough to follow.
+fn smoothed(last: u64, began: Instant) -> u64 {
+    let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    if last == 0 { nanos } else { last - last / 8 + nanos / 8 }
+}

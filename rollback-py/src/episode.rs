@@ -1,0 +1,408 @@
+//! One episode for Python: the game loop's doors, with the GIL released in every wait.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use rollback_core::{
+    Advance, AdvanceError, Desync, DesyncFinding, End, EndCause, Event, Facts, InputFlags, PeerId,
+    PlayerHandle, Roster, SessionConfig, Stall, Ticket,
+};
+use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, Transport};
+
+use crate::env_game::PyGame;
+use crate::errors::{Error, GameError, IncompatibleError, RecordingError, RollbackError};
+use crate::room::{PyRoom, TransportSlot, lock, stats_dict, transport_event_dict};
+
+/// An episode that is played.
+#[pyclass(module = "rollback_py._rollback", name = "Episode", frozen)]
+pub(crate) struct PyEpisode {
+    playing: Mutex<Option<Playing>>,
+    slot: TransportSlot,
+    hosts: Vec<u8>,
+    local: u8,
+    seed: u64,
+}
+
+struct Playing {
+    game: PyGame,
+    episode: GameLoop<PyGame, Transport>,
+}
+
+#[pymethods]
+impl PyEpisode {
+    /// Starts an episode of the room's match. `game` is an `EnvGame` that has been reset with `seed_of`'s seed.
+    #[new]
+    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
+    fn new(
+        room: &PyRoom,
+        game: &Bound<'_, PyAny>,
+        episode: u32,
+        hosts: Vec<u8>,
+        config: &Bound<'_, PyDict>,
+        must_match: Vec<(String, String)>,
+        may_differ: Vec<(String, String)>,
+        recording: Option<PathBuf>,
+        completed_episodes: u32,
+    ) -> PyResult<Self> {
+        let game = PyGame::new(game)?;
+        let ticket = room.of_room(|room| ticket(room, &hosts, episode))??;
+        let names = room.of_room(|room| {
+            let names = room.members.iter().map(|member| member.name.clone());
+            names.map(Option::unwrap_or_default).collect()
+        })?;
+        let (local, seed) = (ticket.local.slot(), ticket.seed);
+        let setup = EpisodeSetup {
+            config: session_config(config)?,
+            ticket,
+            facts: Facts { must_match, may_differ },
+            recording,
+            participants: names,
+            completed_episodes,
+        };
+        let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
+        let episode = GameLoop::new(transport, setup, &game)
+            .map_err(|error| RollbackError::new_err(error.to_string()))?;
+        let playing = Mutex::new(Some(Playing { game, episode }));
+        Ok(Self { playing, slot: room.transport.clone(), hosts, local, seed })
+    }
+
+    /// The seed of an episode of the room's match.
+    #[staticmethod]
+    fn seed_of(room: &PyRoom, episode: u32, hosts: Vec<u8>) -> PyResult<u64> {
+        Ok(room.of_room(|room| ticket(room, &hosts, episode))??.seed)
+    }
+
+    /// The seed that the environment was reset with.
+    #[getter]
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The players that this computer hosts.
+    #[getter]
+    fn local_players(&self) -> Vec<usize> {
+        let hosts = self.hosts.iter().enumerate();
+        hosts.filter(|(_, host)| **host == self.local).map(|(player, _)| player).collect()
+    }
+
+    /// Whether an input given now would be used: `False` while waiting with the one that was given.
+    fn wants_input(&self, player: u8) -> PyResult<bool> {
+        self.with(|playing| {
+            let player = PlayerHandle::new(player);
+            player.is_some_and(|player| playing.episode.session().wants_local_input(player))
+        })
+    }
+
+    /// Gives the input of a player that this computer hosts, with its flags; the frame it is for, if it is used.
+    fn set_input(&self, player: u8, action: &[u8], flags: u8) -> PyResult<Option<u32>> {
+        let handle = PlayerHandle::new(player).ok_or(Error::NoSuchPlayer { player })?;
+        let filed = self.with(|playing| {
+            playing.episode.set_local_input_bytes(handle, action, InputFlags::from_bits(flags))
+        })?;
+        let filed = filed.map_err(|error| RollbackError::new_err(error.to_string()))?;
+        Ok(filed.map(rollback_core::Frame::index))
+    }
+
+    /// Steps a frame. Returns what happened, the frame, how far it rolled back, and what is waited for.
+    fn advance(&self) -> PyResult<(&'static str, u32, u32, Vec<u8>)> {
+        let (advance, frame) = self.with(|playing| {
+            let advance = playing.episode.advance_frame(&mut playing.game);
+            (advance, playing.episode.session().current_frame().index())
+        })?;
+        Ok(match advance.map_err(loop_error)? {
+            Advance::Stepped { frame, rolled_back } => {
+                ("stepped", frame.index(), rolled_back, Vec::new())
+            }
+            Advance::Held { frame, rolled_back } => ("held", frame.index(), rolled_back, Vec::new()),
+            Advance::Stalled(stall) => {
+                let (status, peers) = stall_name(stall);
+                (status, frame, 0, peers)
+            }
+            Advance::Ended(end) => ("ended", end.frame.index(), 0, Vec::new()),
+        })
+    }
+
+    /// Waits until the next frame is due, at most so long; `True` when it is.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        let timeout = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        py.detach(|| self.with(|playing| playing.episode.wait_for_next_frame(timeout)))
+    }
+
+    /// One round of telling the others of the end; `True` when nobody needs this computer any more.
+    fn linger(&self) -> PyResult<bool> {
+        self.with(|playing| playing.episode.linger(&mut playing.game))?.map_err(loop_error)
+    }
+
+    /// Proposes that the episode ends for all, with a number for the reason.
+    fn propose_end(&self, code: u16) -> PyResult<bool> {
+        self.with(|playing| playing.episode.propose_end(code))
+    }
+
+    /// Leaves in order.
+    fn leave(&self) -> PyResult<u32> {
+        self.with(|playing| playing.episode.leave().index())
+    }
+
+    /// How the episode ended, or `None` while it is played.
+    #[getter]
+    fn end(&self, py: Python<'_>) -> PyResult<Option<Py<PyDict>>> {
+        let end = self.with(|playing| playing.episode.session().end())?;
+        end.map(|end| end_dict(py, end).map(Bound::unbind)).transpose()
+    }
+
+    /// The next thing that happened, as a dictionary with its name under ``event``.
+    fn poll_event<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let (event, network) = self.with(|playing| {
+            let event = playing.episode.poll_event();
+            let network = match event {
+                None => playing.episode.transport().poll_event(),
+                Some(_) => None,
+            };
+            (event, network)
+        })?;
+        match (event, network) {
+            (Some(event), _) => event_dict(py, &event).map(Some),
+            (None, Some(event)) => transport_event_dict(py, event).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// What was counted so far: frames, rollbacks, stalls, and the ladder.
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (counters, ladder) = self.with(|playing| {
+            let session = playing.episode.session();
+            let ladder = [
+                ("predicted", session.current_frame().index()),
+                ("confirmed", session.confirmed().end().index()),
+                ("stable", session.stable().end().index()),
+                ("agreed", session.agreed().end().index()),
+            ];
+            (session.counters(), ladder)
+        })?;
+        let dict = PyDict::new(py);
+        dict.set_item("frames", counters.frames)?;
+        dict.set_item("stalls", counters.stalls)?;
+        dict.set_item("rollbacks", counters.rollback.rollbacks)?;
+        dict.set_item("rollback_depths", PyList::new(py, counters.rollback.depths)?)?;
+        dict.set_item("resimulated_frames", counters.rollback.resimulated)?;
+        dict.set_item("saves", counters.rollback.saves)?;
+        dict.set_item("failed_guesses", counters.rollback.failed_guesses)?;
+        dict.set_item("events_lost", counters.events_lost)?;
+        for (rung, end) in ladder {
+            dict.set_item(rung, end)?;
+        }
+        Ok(dict)
+    }
+
+    /// What was counted between this computer and another, and how long the way is.
+    fn peer<'py>(&self, py: Python<'py>, slot: u8) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(peer) = PeerId::new(slot) else { return Ok(None) };
+        let (counters, rtt, jitter, facts, stats) = self.with(|playing| {
+            let session = playing.episode.session();
+            let facts = session.facts_of(peer).cloned();
+            let (rtt, jitter) = (session.rtt(peer), session.jitter(peer));
+            (session.link_counters(peer), rtt, jitter, facts, playing.episode.transport().stats(peer))
+        })?;
+        let Some(counters) = counters else { return Ok(None) };
+        let dict = stats_dict(py, &stats)?;
+        let millis = |duration: Option<Duration>| duration.map(|d| d.as_secs_f64() * 1000.0);
+        dict.set_item("rtt_ms", millis(rtt))?;
+        dict.set_item("jitter_ms", millis(jitter))?;
+        dict.set_item("may_differ", facts.map(|facts| facts.may_differ))?;
+        for (name, count) in [
+            ("datagrams_sent", counters.datagrams_sent),
+            ("bytes_sent", counters.bytes_sent),
+            ("datagrams_received", counters.datagrams_received),
+            ("bytes_received", counters.bytes_received),
+            ("tags_wrong", counters.tags_wrong),
+            ("malformed", counters.malformed),
+            ("frames_direct", counters.frames_direct),
+            ("frames_relayed", counters.frames_relayed),
+            ("frames_repeated", counters.frames_repeated),
+        ] {
+            dict.set_item(name, count)?;
+        }
+        Ok(Some(dict))
+    }
+
+    /// Gives the connections back to the room, for the next episode.
+    fn release(&self) {
+        if let Some(playing) = lock(&self.playing).take() {
+            *lock(&self.slot) = Some(playing.episode.into_transport());
+        }
+    }
+}
+
+impl PyEpisode {
+    fn with<R>(&self, use_it: impl FnOnce(&mut Playing) -> R) -> PyResult<R> {
+        let mut playing = lock(&self.playing);
+        Ok(playing.as_mut().map(use_it).ok_or(Error::EpisodeReleased)?)
+    }
+}
+
+fn ticket(room: &rollback_webrtc::Room, hosts: &[u8], episode: u32) -> PyResult<Ticket> {
+    let host = |slot: &u8| PeerId::new(*slot).ok_or(Error::NoSuchPeer { slot: *slot });
+    let hosts: Vec<PeerId> = hosts.iter().map(host).collect::<Result<_, _>>()?;
+    let roster = Roster::new(&hosts).map_err(|error| RollbackError::new_err(error.to_string()))?;
+    if roster.peer_count() != room.members.len() {
+        let (expected, got) = (room.members.len(), roster.peer_count());
+        return Err(Error::PeerCount { expected, got }.into());
+    }
+    let ticket = Ticket {
+        session: room.session_id,
+        episode,
+        seed: room.seed,
+        roster,
+        local: room.local,
+        incarnation: 0,
+    };
+    Ok(ticket.for_episode(room.seed, episode))
+}
+
+/// The configuration from the keyword arguments of Python, each checked by the engine.
+pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConfig> {
+    let number = |name: &str| -> PyResult<u64> {
+        let value = config.get_item(name)?.ok_or_else(|| Error::NoSetting { name: name.into() })?;
+        value.extract()
+    };
+    let byte = |name: &str| -> PyResult<u8> {
+        let got = number(name)?;
+        Ok(u8::try_from(got).map_err(|_| Error::SettingTooLarge { name: name.into(), got })?)
+    };
+    let idle = config.get_item("idle_input")?.ok_or(Error::NoSetting { name: "idle_input".into() })?;
+    let idle: Vec<u8> = idle.extract()?;
+    let hz = number("fps")?;
+    let built = SessionConfig::builder()
+        .players(usize::try_from(number("players")?).unwrap_or(usize::MAX))
+        .input_width(idle.len())
+        .idle_input(&idle)
+        .tick_rate_hz(u16::try_from(hz).unwrap_or(u16::MAX))
+        .input_delay_frames(byte("input_delay")?)
+        .prediction_window_frames(byte("prediction_window")?)
+        .report_interval_frames(byte("report_interval")?)
+        .members_min(usize::try_from(number("members_min")?).unwrap_or(usize::MAX))
+        .departure_timeout(Duration::from_millis(number("departure_timeout_ms")?))
+        .linger(Duration::from_millis(number("linger_ms")?))
+        .build();
+    built.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
+}
+
+fn loop_error(error: LoopError<PyErr>) -> PyErr {
+    let message = error.to_string();
+    match error {
+        LoopError::Advance(AdvanceError::Game(error)) => Python::attach(|py| {
+            let frame = error.frame().index();
+            let raised = GameError::new_err(message);
+            raised.set_cause(py, Some(error.into_source()));
+            // The frame is part of the message as well; a value that cannot hold it is still raised.
+            let _ = raised.value(py).setattr("frame", frame);
+            raised
+        }),
+        LoopError::Advance(AdvanceError::Incompatible { peer, mismatch }) => Python::attach(|py| {
+            let raised = IncompatibleError::new_err(message);
+            let value = raised.value(py);
+            let _ = value.setattr("peer", peer.slot());
+            let _ = value.setattr("field", mismatch.field);
+            raised
+        }),
+        LoopError::Advance(AdvanceError::MissingInput { .. }) => RollbackError::new_err(message),
+        LoopError::Record(_) => RecordingError::new_err(message),
+    }
+}
+
+fn stall_name(stall: Stall) -> (&'static str, Vec<u8>) {
+    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::slot).collect();
+    match stall {
+        Stall::Handshaking(peers) => ("handshaking", slots(peers)),
+        Stall::WaitingForInput(peers) => ("waiting_for_input", slots(peers)),
+        Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.slot()]),
+        Stall::Closing => ("closing", Vec::new()),
+        Stall::SearchingDesync => ("searching_desync", Vec::new()),
+    }
+}
+
+/// The end of an episode as a dictionary.
+pub(crate) fn end_dict(py: Python<'_>, end: End) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("frame", end.frame.index())?;
+    dict.set_item("cause", cause_name(end.cause))?;
+    dict.set_item("by", end.by.map(PeerId::slot))?;
+    dict.set_item("is_agreed", end.cause.is_agreed())?;
+    Ok(dict)
+}
+
+/// The name of a cause as Python and the export write it.
+pub(crate) fn cause_name(cause: EndCause) -> String {
+    match cause {
+        EndCause::Finished => "finished".into(),
+        EndCause::Named(code) => format!("named {code}"),
+        EndCause::Left => "left".into(),
+        EndCause::Departed => "departed".into(),
+        EndCause::Desync => "desync".into(),
+        EndCause::Partitioned => "partitioned".into(),
+        EndCause::GameFailed => "game_failed".into(),
+        EndCause::Incompatible => "incompatible".into(),
+    }
+}
+
+fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::slot).collect::<Vec<_>>();
+    let name = match event {
+        Event::Started => "started",
+        Event::Interrupted { peer, silent } => {
+            dict.set_item("peer", peer.slot())?;
+            dict.set_item("silent_ms", silent.as_secs_f64() * 1000.0)?;
+            "interrupted"
+        }
+        Event::Resumed { peer } => {
+            dict.set_item("peer", peer.slot())?;
+            "resumed"
+        }
+        Event::DepartureProposed { peers } => {
+            dict.set_item("peers", slots(*peers))?;
+            "departure_proposed"
+        }
+        Event::ViewChanged { view, departed, cut } => {
+            dict.set_item("view", view.number)?;
+            dict.set_item("members", slots(view.members))?;
+            dict.set_item("peer", departed.slot())?;
+            dict.set_item("cut", cut.index())?;
+            "view_changed"
+        }
+        Event::Left { peer } => {
+            dict.set_item("peer", peer.slot())?;
+            "left"
+        }
+        Event::PeerGameFailed { peer, frame } => {
+            dict.set_item("peer", peer.slot())?;
+            dict.set_item("frame", frame.index())?;
+            "peer_game_failed"
+        }
+        Event::Desync(desync) => {
+            desync_fields(&dict, desync)?;
+            "desync"
+        }
+    };
+    dict.set_item("event", name)?;
+    Ok(dict)
+}
+
+fn desync_fields(dict: &Bound<'_, PyDict>, desync: &Desync) -> PyResult<()> {
+    dict.set_item("peer", desync.peer.slot())?;
+    dict.set_item("agreed", desync.agreed.index())?;
+    dict.set_item("reported", desync.reported.index())?;
+    dict.set_item("inputs_are_equal", desync.inputs_are_equal)?;
+    let (finding, frame, path) = match &desync.finding {
+        DesyncFinding::NoAnswer => ("no answer", None, None),
+        DesyncFinding::NotReproducible => ("not reproducible on replay", None, None),
+        DesyncFinding::First { frame, path } => ("first", Some(frame.index()), path.clone()),
+    };
+    dict.set_item("finding", finding)?;
+    dict.set_item("frame", frame)?;
+    dict.set_item("path", path)
+}

@@ -1,0 +1,224 @@
+//! Rooms and servers for Python: who plays together, and over what.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use rollback_core::PeerId;
+use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
+use rollback_webrtc::{
+    IcePolicy, IceServer, Joining, LinkConditions, PeerStats, Room, Transport, TransportConfig,
+    TransportEvent,
+};
+
+use crate::errors::{Error, JoinError, RollbackError};
+
+/// A room being joined, and the transport once it is complete.
+#[pyclass(module = "rollback_py._rollback", name = "Room", frozen)]
+pub(crate) struct PyRoom {
+    joining: Mutex<Option<Joining>>,
+    room: Mutex<Option<Room>>,
+    /// Lent to the episode that is played.
+    pub(crate) transport: TransportSlot,
+}
+
+/// Where the transport lies while no episode has it.
+pub(crate) type TransportSlot = Arc<Mutex<Option<Transport>>>;
+
+#[pymethods]
+impl PyRoom {
+    /// Starts joining.
+    #[new]
+    #[pyo3(signature = (link, *, name=None, ice_servers=Vec::new(), relay_only=false, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
+    fn new(
+        link: &str,
+        name: Option<String>,
+        ice_servers: Vec<(String, String, String)>,
+        relay_only: bool,
+        delay_ms: u32,
+        jitter_ms: u32,
+        loss_percent: f64,
+        seed: u64,
+    ) -> PyResult<Self> {
+        let server = |(url, username, credential)| IceServer { url, username, credential };
+        let config = TransportConfig {
+            name,
+            ice_servers: ice_servers.into_iter().map(server).collect(),
+            ice_policy: if relay_only { IcePolicy::RelayOnly } else { IcePolicy::All },
+            link_conditions: LinkConditions { delay_ms, jitter_ms, loss_percent, seed },
+            ..TransportConfig::default()
+        };
+        let joining = Transport::join(link, config).map_err(join_error)?;
+        Ok(Self {
+            joining: Mutex::new(Some(joining)),
+            room: Mutex::new(None),
+            transport: Arc::new(Mutex::new(None)),
+        })
+    }
+
+    /// Waits for the room to be complete; `False` when the time is over.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        let timeout = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let joined = py.detach(|| {
+            let mut joining = lock(&self.joining);
+            joining.as_mut().map(|joining| joining.wait(timeout))
+        });
+        let Some(joined) = joined else { return Ok(lock(&self.room).is_some()) };
+        let Some(transport) = joined.map_err(join_error)? else { return Ok(false) };
+        *lock(&self.room) = Some(transport.room().clone());
+        *lock(&self.transport) = Some(transport);
+        *lock(&self.joining) = None;
+        Ok(true)
+    }
+
+    /// How many members there are, and how many make the room complete.
+    fn progress(&self) -> (usize, usize) {
+        let joining = lock(&self.joining);
+        let progress = joining.as_ref().map(Joining::progress);
+        match (progress, &*lock(&self.room)) {
+            (Some(progress), _) => (progress.members, progress.expected),
+            (None, Some(room)) => (room.members.len(), room.members.len()),
+            (None, None) => (0, 0),
+        }
+    }
+
+    /// This member's slot.
+    #[getter]
+    fn local(&self) -> PyResult<u8> {
+        self.of_room(|room| room.local.slot())
+    }
+
+    /// The names of all members, in the order of their slots.
+    #[getter]
+    fn members(&self) -> PyResult<Vec<String>> {
+        self.of_room(|room| {
+            let name = |member: &rollback_webrtc::RoomMember| member.name.clone();
+            room.members.iter().map(|member| name(member).unwrap_or_default()).collect()
+        })
+    }
+
+    /// The number of the match.
+    #[getter]
+    fn session(&self) -> PyResult<u64> {
+        self.of_room(|room| room.session_id)
+    }
+
+    /// The seed that all members share.
+    #[getter]
+    fn seed(&self) -> PyResult<u64> {
+        self.of_room(|room| room.seed)
+    }
+
+    /// Leaves the room and closes all connections.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| {
+            drop(lock(&self.joining).take());
+            if let Some(transport) = lock(&self.transport).take() {
+                transport.close();
+            }
+        });
+    }
+}
+
+impl PyRoom {
+    pub(crate) fn of_room<R>(&self, get: impl FnOnce(&Room) -> R) -> PyResult<R> {
+        let room = lock(&self.room);
+        Ok(room.as_ref().map(get).ok_or(Error::RoomIncomplete)?)
+    }
+}
+
+/// A signaling server in a thread of this process.
+#[pyclass(module = "rollback_py._rollback", name = "Server", frozen)]
+pub(crate) struct PyServer {
+    server: Mutex<Option<BackgroundServer>>,
+    address: String,
+}
+
+#[pymethods]
+impl PyServer {
+    /// Starts serving. Without rooms any name makes one of `players` members.
+    #[new]
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2))]
+    fn new(listen: &str, rooms: Vec<(String, u8)>, players: u8) -> PyResult<Self> {
+        let refused = |error: &dyn std::fmt::Display| RollbackError::new_err(error.to_string());
+        let address = listen.parse().map_err(|_| Error::ListenAddress { got: listen.into() })?;
+        let rooms = if rooms.is_empty() {
+            Rooms::Any(GroupSize::try_from(players).map_err(|error| refused(&error))?)
+        } else {
+            let room = |(name, players): (String, u8)| {
+                let name = name.parse().map_err(|error| refused(&error))?;
+                Ok((name, GroupSize::try_from(players).map_err(|error| refused(&error))?))
+            };
+            Rooms::Fixed(rooms.into_iter().map(room).collect::<PyResult<_>>()?)
+        };
+        let server = BackgroundServer::start(address, ServerConfig::new(rooms));
+        let server = server.map_err(|error| refused(&error))?;
+        let address = server.local_addr().to_string();
+        Ok(Self { server: Mutex::new(Some(server)), address })
+    }
+
+    /// Where it listens, as ``host:port``.
+    #[getter]
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether it still serves.
+    #[getter]
+    fn is_running(&self) -> bool {
+        lock(&self.server).as_ref().is_some_and(BackgroundServer::is_running)
+    }
+
+    /// Stops it and waits until it has ended.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        let stopped = py.detach(|| lock(&self.server).take().map(BackgroundServer::stop));
+        stopped.unwrap_or(Ok(())).map_err(|error| RollbackError::new_err(error.to_string()))
+    }
+}
+
+/// What was counted about the way to a peer.
+pub(crate) fn stats_dict<'py>(py: Python<'py>, stats: &PeerStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("is_connected", stats.is_connected)?;
+    dict.set_item("path", stats.path.map(|path| path.to_string()))?;
+    dict.set_item("attempts", stats.attempts)?;
+    dict.set_item("datagrams_lost_by_conditions", stats.datagrams_lost_by_conditions)?;
+    dict.set_item("datagrams_not_sent", stats.datagrams_not_sent)?;
+    dict.set_item("violations", stats.violations)?;
+    Ok(dict)
+}
+
+/// An event of the transport as a dictionary with its name under ``event``.
+pub(crate) fn transport_event_dict(
+    py: Python<'_>,
+    event: TransportEvent,
+) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    let peer_event = |name: &str, peer: PeerId| {
+        dict.set_item("event", name)?;
+        dict.set_item("peer", peer.slot())
+    };
+    match event {
+        TransportEvent::PeerConnected { peer } => peer_event("peer_connected", peer)?,
+        TransportEvent::PathChosen { peer, path } => {
+            peer_event("path_chosen", peer)?;
+            dict.set_item("path", path.to_string())?;
+        }
+        TransportEvent::PeerDisconnected { peer } => peer_event("peer_disconnected", peer)?,
+        TransportEvent::PeerLeft { peer } => peer_event("peer_left", peer)?,
+        TransportEvent::SignalingLost => dict.set_item("event", "signaling_lost")?,
+        TransportEvent::SignalingRegained => dict.set_item("event", "signaling_regained")?,
+        TransportEvent::SignalingEnded => dict.set_item("event", "signaling_ended")?,
+    }
+    Ok(dict)
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn join_error(error: rollback_webrtc::JoinError) -> PyErr {
+    JoinError::new_err(error.to_string())
+}
