@@ -95,6 +95,13 @@ impl LocalInputs {
         frame
     }
 
+    /// Whether an input given now would be filed.
+    pub(crate) fn wants(&self, current: Frame, player: PlayerHandle) -> bool {
+        let mut locals = self.players.iter();
+        let local = locals.find(|local| local.player == player);
+        !self.is_closed && local.is_some_and(|local| current.plus(local.delay) >= local.end)
+    }
+
     /// The first player whose input for `current` is missing.
     pub(crate) fn missing(&self, current: Frame) -> Option<PlayerHandle> {
         let missing = self.players.iter().find(|local| local.end <= current);

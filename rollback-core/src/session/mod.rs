@@ -174,6 +174,12 @@ impl<G: Game> Session<G> {
         self.episode.local_inputs.file(&mut self.episode.links.queue, current, player, input, flags)
     }
 
+    /// Whether an input of this local player would be filed now: false while the session waits with the one it has.
+    #[must_use]
+    pub fn wants_local_input(&self, player: PlayerHandle) -> bool {
+        self.episode.local_inputs.wants(self.episode.rollback.current(), player)
+    }
+
     /// Proposes that the episode ends for all, for a reason that the application numbers. It ends at the next frame
     /// that is filed. Answers whether there was room for the proposal.
     pub fn propose_end(&mut self, code: u16) -> bool {
@@ -191,7 +197,9 @@ impl<G: Game> Session<G> {
         let confirmed = self.episode.links.queue.confirmed_end();
         self.episode.links.handle_datagram(now, from, bytes);
         // A session that waits for an input goes on as soon as it is there.
-        let waits = self.episode.rollback.current() >= confirmed.plus(self.episode.window());
+        // One that does not wait yet keeps its time: else two peers would drive each other beyond the tick rate.
+        let waits = self.episode.links.is_waiting
+            && self.episode.rollback.current() >= confirmed.plus(self.episode.window());
         if waits && self.episode.links.queue.confirmed_end() > confirmed {
             self.pacer.hurry(now);
         }
