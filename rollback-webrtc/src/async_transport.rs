@@ -1,0 +1,65 @@
+//! The same transport for async programs, on whatever runtime they have.
+
+use bytes::Bytes;
+use rollback_core::PeerId;
+
+use crate::config::TransportConfig;
+use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received};
+use crate::error::{JoinError, SendError};
+use crate::stats::TransportEvent;
+use crate::transport::Transport;
+
+/// A [`Transport`] whose waiting is async. Everything that does not wait is [`Transport`]'s own, by
+/// [`get`](Self::get).
+#[derive(Debug)]
+pub struct AsyncTransport(Transport);
+
+impl AsyncTransport {
+    /// Joins a room and waits until it is complete. Dropping the future leaves the room.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub async fn join(link: &str, config: TransportConfig) -> Result<Self, JoinError> {
+        Ok(Self(Transport::join(link, config)?.complete().await?))
+    }
+
+    /// Everything that does not wait: sending datagrams, counters, the room.
+    #[must_use]
+    pub const fn get(&self) -> &Transport {
+        &self.0
+    }
+
+    /// Waits for a datagram; `None` when the transport has ended.
+    pub async fn receive(&self, buffer: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
+        self.0.background().mailbox.take_async(|| self.0.try_receive(buffer)).await
+    }
+
+    /// Waits until a bulk message can be queued, and queues it.
+    ///
+    /// # Errors
+    /// [`SendError::BulkTooLong`], or [`SendError::BulkWindowFull`] when the transport has ended.
+    pub async fn send_bulk(&self, to: PeerId, message: &[u8]) -> Result<(), SendError> {
+        let queue = || match self.0.try_send_bulk(to, message) {
+            Err(SendError::BulkWindowFull) => None,
+            result => Some(result),
+        };
+        let queued = self.0.background().mailbox.take_async(queue).await;
+        queued.unwrap_or(Err(SendError::BulkWindowFull))
+    }
+
+    /// Waits for a bulk message; `None` when the transport has ended.
+    pub async fn receive_bulk(&self) -> Option<(PeerId, Bytes)> {
+        self.0.background().mailbox.take_async(|| self.0.try_receive_bulk()).await
+    }
+
+    /// Waits for the next thing that happens; `None` when the transport has ended.
+    pub async fn next_event(&self) -> Option<TransportEvent> {
+        self.0.background().mailbox.take_async(|| self.0.poll_event()).await
+    }
+
+    /// Leaves the room for good and waits until all connections are closed. Dropping does the same,
+    /// but blocks meanwhile.
+    pub async fn close(mut self) {
+        self.0.background_mut().close_async().await;
+    }
+}

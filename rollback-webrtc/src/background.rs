@@ -1,0 +1,210 @@
+//! The thread on which a mesh lives, with a runtime that nobody else sees.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rollback_signaling::{Join, PROTOCOL_VERSION, Text, Token};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::TransportConfig;
+use crate::error::JoinError;
+use crate::link::RoomLink;
+use crate::lobby::Lobby;
+use crate::mailbox::Mailbox;
+use crate::mesh::{Mesh, MeshSetup};
+use crate::peer_connection::ConnectionSetup;
+use crate::signaling_client::SignalingClient;
+
+/// A running mesh, and how to speak with it. It is closed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Background {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) lobby: Arc<Lobby>,
+    close: CancellationToken,
+    end: Arc<End>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Whether the thread has done all its work.
+#[derive(Debug, Default)]
+struct End {
+    is_reached: Mutex<bool>,
+    reached: Condvar,
+    reached_async: Notify,
+}
+
+impl Background {
+    /// Checks everything that can be checked at once, and starts the thread.
+    pub(crate) fn start(link: &str, config: TransportConfig) -> Result<Self, JoinError> {
+        let link: RoomLink = link.parse()?;
+        let clock = Clock::start();
+        let incarnation = getrandom::u64().map_err(JoinError::Randomness)?;
+        let seed = getrandom::u64().map_err(JoinError::Randomness)?;
+        let join = Join {
+            protocol_version: PROTOCOL_VERSION,
+            room: link.room().clone(),
+            token: config.token.map(Token::try_from).transpose().map_err(JoinError::Token)?,
+            name: config.name.map(TryInto::try_into).transpose().map_err(JoinError::Name)?,
+            incarnation,
+            settings: Text::try_from(config.settings).map_err(JoinError::Settings)?,
+        };
+        let mailbox = Arc::new(Mailbox::new(clock, incarnation));
+        let lobby = Arc::new(Lobby::new(clock));
+        let setup = MeshSetup {
+            connection: ConnectionSetup {
+                clock,
+                mailbox: Arc::clone(&mailbox),
+                ice_servers: config.ice_servers,
+                ice_policy: config.ice_policy,
+                bind: bind_addresses(&config.bind, link.is_loopback()),
+            },
+            lobby: Arc::clone(&lobby),
+            conditions: config.link_conditions,
+            link: link.url().to_owned(),
+            connect_timeout: config.connect_timeout,
+            seed,
+        };
+        let close = CancellationToken::new();
+        let (to_server, outgoing) = mpsc::channel(SIGNALING_MESSAGES);
+        let (incoming, from_server) = mpsc::channel(SIGNALING_MESSAGES);
+        let client = SignalingClient::new(link, join, seed, incoming, outgoing);
+        let mesh = Mesh::new(setup, to_server).run(client, from_server, close.clone());
+        Self::spawn(mesh, mailbox, lobby, close)
+    }
+
+    fn spawn(
+        mesh: impl Future<Output = ()> + Send + 'static,
+        mailbox: Arc<Mailbox>,
+        lobby: Arc<Lobby>,
+        close: CancellationToken,
+    ) -> Result<Self, JoinError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            // Of the threads that look up names; the loop itself runs on the one below.
+            .thread_name("rollback-dns")
+            .max_blocking_threads(BLOCKING_THREADS)
+            .enable_all()
+            .build()
+            .map_err(JoinError::Thread)?;
+        let end = Arc::new(End::default());
+        // Dropped with the thread's closure, so that a panic there wakes everyone too.
+        let at_end = AtEnd {
+            mailbox: Arc::clone(&mailbox),
+            lobby: Arc::clone(&lobby),
+            end: Arc::clone(&end),
+        };
+        let thread = std::thread::Builder::new()
+            .name("rollback-webrtc".to_owned())
+            .spawn(move || {
+                let _at_end = at_end;
+                runtime.block_on(mesh);
+                // A name being looked up must not hold up the end.
+                runtime.shutdown_background();
+            })
+            .map_err(JoinError::Thread)?;
+        Ok(Self { mailbox, lobby, close, end, thread: Some(thread) })
+    }
+
+    /// Closes all connections and waits until that is done, at most for `timeout`; says whether it
+    /// is done.
+    pub(crate) fn close(&mut self, timeout: Duration) -> bool {
+        self.close.cancel();
+        let is_ended = self.end.wait(timeout);
+        if is_ended && let Some(thread) = self.thread.take() {
+            // A panic was reported where it happened.
+            let _ = thread.join();
+        }
+        is_ended
+    }
+
+    /// The same without blocking.
+    pub(crate) async fn close_async(&mut self) {
+        self.close.cancel();
+        self.end.wait_async().await;
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if !self.close(CLOSE_TIMEOUT) {
+            tracing::warn!("the transport did not close within {CLOSE_TIMEOUT:?}");
+        }
+    }
+}
+
+impl End {
+    fn wait(&self, timeout: Duration) -> bool {
+        let is_reached = self.is_reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited =
+            self.reached.wait_timeout_while(is_reached, timeout, |is_reached| !*is_reached);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    async fn wait_async(&self) {
+        loop {
+            let mut reached = std::pin::pin!(self.reached_async.notified());
+            reached.as_mut().enable();
+            if *self.is_reached.lock().unwrap_or_else(PoisonError::into_inner) {
+                return;
+            }
+            reached.await;
+        }
+    }
+}
+
+/// Wakes everyone who waits for the thread when it ends.
+struct AtEnd {
+    mailbox: Arc<Mailbox>,
+    lobby: Arc<Lobby>,
+    end: Arc<End>,
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.mailbox.close();
+        self.lobby.fail(JoinError::Ended);
+        *self.end.is_reached.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.reached.notify_all();
+        self.end.reached_async.notify_waiters();
+    }
+}
+
+/// The configured addresses, or all IPv4 ones, and loopback if the server is on this computer: the
+/// other members may be there too, and there may be no other network.
+fn bind_addresses(configured: &[IpAddr], is_loopback: bool) -> Vec<SocketAddr> {
+    let any_port = |address| SocketAddr::new(address, 0);
+    let wildcard = any_port(Ipv4Addr::UNSPECIFIED.into());
+    match (configured, is_loopback) {
+        ([], true) => vec![any_port(Ipv4Addr::LOCALHOST.into()), wildcard],
+        ([], false) => vec![wildcard],
+        (configured, _) => configured.iter().copied().map(any_port).collect(),
+    }
+}
+
+/// Messages to or from the server that may wait. Connecting to seven others takes about eighty.
+const SIGNALING_MESSAGES: usize = 256;
+
+/// Threads that look up names at once: of the server, and of a STUN and a TURN server.
+const BLOCKING_THREADS: usize = 4;
+
+/// How long closing may take; it usually takes milliseconds.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loopback_link_works_offline_and_for_members_elsewhere() {
+        let addresses = |configured: &[IpAddr], is_loopback| {
+            let addresses = bind_addresses(configured, is_loopback);
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(&[], true), ["127.0.0.1:0", "0.0.0.0:0"]);
+        assert_eq!(addresses(&[], false), ["0.0.0.0:0"]);
+        assert_eq!(addresses(&[Ipv4Addr::LOCALHOST.into()], false), ["127.0.0.1:0"]);
+    }
+}

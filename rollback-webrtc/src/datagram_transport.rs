@@ -1,0 +1,53 @@
+//! What a game loop needs of any transport.
+
+use std::time::Duration;
+
+use rollback_core::{PeerId, Timestamp};
+
+use crate::error::SendError;
+
+/// Longest datagram in bytes. With the headers of SCTP, DTLS, UDP and IPv6 it stays below the 1,280
+/// bytes that every IPv6 path carries.
+pub const DATAGRAM_BYTES_MAX: usize = 1100;
+
+/// Datagrams to and from the other members, without ever blocking, as a game loop wants them. They may
+/// be lost, repeated or overtake each other.
+pub trait DatagramTransport {
+    /// The time, on the clock of [`Received::arrived_at`].
+    fn now(&self) -> Timestamp;
+
+    /// Queues a datagram, in place of the oldest one if the queue is full.
+    ///
+    /// # Errors
+    /// [`SendError::DatagramTooLong`].
+    fn try_send(&mut self, to: PeerId, datagram: &[u8]) -> Result<SendOutcome, SendError>;
+
+    /// Takes the datagram that arrived first of those not taken yet.
+    fn try_receive(&mut self, buffer: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received>;
+
+    /// Waits until there is a datagram to take, or something else happened that the caller may want
+    /// to look at; at most for `timeout`, after which it returns `false`.
+    fn wait(&mut self, timeout: Duration) -> bool;
+}
+
+/// A datagram that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Who sent it.
+    pub peer: PeerId,
+    /// How many bytes of the buffer it fills.
+    pub len: usize,
+    /// When it arrived, which may be long before it was taken.
+    pub arrived_at: Timestamp,
+}
+
+/// What became of a datagram to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendOutcome {
+    /// It waits to be sent.
+    Queued,
+    /// It waits to be sent, and the oldest one waiting was dropped for it.
+    OldestDropped,
+    /// There is no connection to that peer now, so it was dropped.
+    NotConnected,
+}

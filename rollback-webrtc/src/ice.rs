@@ -1,0 +1,124 @@
+//! How peers find a way to each other, in this crate's own words: servers, policy, the chosen path.
+
+use std::fmt;
+
+/// A STUN or TURN server. None is used unless the configuration names it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:host:port` or `turn:host:port?transport=udp`. TURN over TCP and TLS (`turns:`) is not
+    /// supported by the WebRTC stack in use.
+    pub url: String,
+    /// For TURN; empty for STUN.
+    pub username: String,
+    /// For TURN; empty for STUN.
+    pub credential: String,
+}
+
+/// Which ways may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IcePolicy {
+    /// Direct ones first, TURN when there is none.
+    #[default]
+    All,
+    /// Only through TURN, so that peers do not learn each other's addresses.
+    RelayOnly,
+}
+
+/// Where one end of a path was found (RFC 8445 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CandidateKind {
+    /// An address of the computer itself.
+    Host,
+    /// The address a NAT gives it, as a STUN server sees it.
+    ServerReflexive,
+    /// The address a NAT gives it, as the other peer sees it.
+    PeerReflexive,
+    /// An address at a TURN server.
+    Relay,
+}
+
+/// The way that datagrams to one peer take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    /// The own end.
+    pub local: CandidateKind,
+    /// The peer's end.
+    pub remote: CandidateKind,
+}
+
+impl IceServer {
+    /// A STUN server, such as `stun:stun.example.org:3478`.
+    #[must_use]
+    pub fn stun(url: impl Into<String>) -> Self {
+        Self { url: url.into(), username: String::new(), credential: String::new() }
+    }
+
+    /// A TURN server, such as `turn:turn.example.org:3478?transport=udp`.
+    #[must_use]
+    pub fn turn(
+        url: impl Into<String>,
+        username: impl Into<String>,
+        credential: impl Into<String>,
+    ) -> Self {
+        Self { url: url.into(), username: username.into(), credential: credential.into() }
+    }
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The credential is a secret and stays out of logs.
+        formatter
+            .debug_struct("IceServer")
+            .field("url", &self.url)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Path {
+    /// Whether a TURN server is on the way.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        self.local == CandidateKind::Relay || self.remote == CandidateKind::Relay
+    }
+}
+
+/// Such as `direct host/host udp`: whether there is a relay, the own end, the peer's end, the
+/// protocol (which is always UDP).
+impl fmt::Display for Path {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.is_relayed() { "relayed" } else { "direct" };
+        write!(formatter, "{way} {}/{} udp", self.local, self.remote)
+    }
+}
+
+/// The usual short name: `host`, `srflx`, `prflx` or `relay`.
+impl fmt::Display for CandidateKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Host => "host",
+            Self::ServerReflexive => "srflx",
+            Self::PeerReflexive => "prflx",
+            Self::Relay => "relay",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_whether_it_is_direct() {
+        let path = |local, remote| Path { local, remote }.to_string();
+        assert_eq!(path(CandidateKind::Host, CandidateKind::Host), "direct host/host udp");
+        let relayed = path(CandidateKind::PeerReflexive, CandidateKind::Relay);
+        assert_eq!(relayed, "relayed prflx/relay udp");
+    }
+
+    #[test]
+    fn debug_hides_the_credential() {
+        let server = IceServer::turn("turn:t:3478", "user", "hunter2");
+        assert!(!format!("{server:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,65 @@
+//! WebRTC data channels as the transport of a rollback session.
+//!
+//! [`Transport`] joins a room at a `rollback-server`, connects to every other member directly or
+//! through TURN, keeps connecting for as long as both are there, and carries small unreliable
+//! datagrams and bounded reliable bulk messages. It owns a background thread; the caller needs no
+//! async runtime. [`AsyncTransport`] is the same for async programs, and [`LoopbackTransport`] is a
+//! network within one process. A game loop takes any [`DatagramTransport`].
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use rollback_webrtc::{DATAGRAM_BYTES_MAX, Transport, TransportConfig};
+//!
+//! let transport =
+//!     Transport::join_blocking("ws://127.0.0.1:8080/kitchen", TransportConfig::default())?;
+//! let mut buffer = [0; DATAGRAM_BYTES_MAX];
+//! for member in &transport.room().members {
+//!     if member.peer != transport.room().local {
+//!         transport.try_send(member.peer, b"hello")?;
+//!     }
+//! }
+//! while transport.wait(Duration::from_secs(1)) {
+//!     while let Some(received) = transport.try_receive(&mut buffer) {
+//!         println!("{:?} sent {:?}", received.peer, &buffer[..received.len]);
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod async_transport;
+mod background;
+mod backoff;
+mod bulk;
+mod clock;
+mod config;
+mod datagram_transport;
+mod error;
+mod game_loop;
+mod ice;
+mod link;
+mod link_conditions;
+mod lobby;
+mod loopback;
+mod mailbox;
+mod mesh;
+mod pair;
+mod peer_connection;
+mod random;
+mod recording_file;
+mod signaling_client;
+mod stats;
+mod transport;
+
+pub use async_transport::AsyncTransport;
+pub use bulk::{BULK_MESSAGE_BYTES_MAX, BULK_WINDOW};
+pub use config::TransportConfig;
+pub use datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome};
+pub use error::{JoinError, LinkError, SendError};
+pub use game_loop::{EpisodeSetup, GameLoop, LoopError, SetupError};
+pub use ice::{CandidateKind, IcePolicy, IceServer, Path};
+pub use link_conditions::LinkConditions;
+pub use lobby::{JoinProgress, Room, RoomMember};
+pub use loopback::LoopbackTransport;
+pub use recording_file::RecordError;
+pub use stats::{PeerStats, TransportEvent};
+pub use transport::{Joining, Transport};

@@ -1,0 +1,83 @@
+//! Transports within one process, for tests and for playing alone: no socket, no thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rollback_core::{PeerId, Timestamp};
+use rollback_signaling::MEMBERS_MAX;
+
+use crate::clock::Clock;
+use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome};
+use crate::error::SendError;
+use crate::link_conditions::LinkConditions;
+use crate::mailbox::Mailbox;
+use crate::stats::PeerStats;
+
+/// One end of a network within this process. All ends share one clock.
+#[derive(Debug)]
+pub struct LoopbackTransport {
+    local: PeerId,
+    mailboxes: Arc<[Mailbox]>,
+}
+
+impl LoopbackTransport {
+    /// A network of `peers` ends, at most eight, the n-th of which is peer n. The conditions are
+    /// those of each direction.
+    #[must_use]
+    pub fn network(peers: u8, conditions: &LinkConditions) -> Vec<Self> {
+        let clock = Clock::start();
+        let locals: Vec<PeerId> = (0..peers.min(MEMBERS_MAX)).filter_map(PeerId::new).collect();
+        let mailbox = |local: &PeerId| {
+            let mailbox = Mailbox::new(clock, u64::from(local.slot()));
+            mailbox.set_conditions(conditions, *local);
+            mailbox
+        };
+        let mailboxes: Arc<[Mailbox]> = locals.iter().map(mailbox).collect();
+        let end = |local| Self { local, mailboxes: Arc::clone(&mailboxes) };
+        locals.into_iter().map(end).collect()
+    }
+
+    /// Which peer this end is.
+    #[must_use]
+    pub const fn local(&self) -> PeerId {
+        self.local
+    }
+
+    /// What was counted about a peer; only the counters of datagrams have a meaning here.
+    #[must_use]
+    pub fn stats(&self, peer: PeerId) -> PeerStats {
+        self.mailbox().map(|mailbox| mailbox.stats(peer)).unwrap_or_default()
+    }
+
+    fn mailbox(&self) -> Option<&Mailbox> {
+        self.mailboxes.get(self.local.index())
+    }
+}
+
+impl DatagramTransport for LoopbackTransport {
+    fn now(&self) -> Timestamp {
+        self.mailbox().map_or(Timestamp::ZERO, Mailbox::now)
+    }
+
+    fn try_send(&mut self, to: PeerId, datagram: &[u8]) -> Result<SendOutcome, SendError> {
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            return Err(SendError::DatagramTooLong { got: datagram.len() });
+        }
+        let receiver = self.mailboxes.get(to.index()).filter(|_| to != self.local);
+        let Some(receiver) = receiver else { return Ok(SendOutcome::NotConnected) };
+        receiver.deliver(self.local, Bytes::copy_from_slice(datagram));
+        if let Some(own) = self.mailbox() {
+            own.count_sent(to, datagram.len(), true);
+        }
+        Ok(SendOutcome::Queued)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
+        self.mailbox()?.try_receive(buffer)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> bool {
+        self.mailbox().is_some_and(|mailbox| mailbox.wait(timeout))
+    }
+}

@@ -1,0 +1,439 @@
+//! Where the game's thread and the background thread meet: bounded queues of datagrams, bulk
+//! messages and events, and the counters. No side ever waits for the other longer than a short lock.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rollback_core::{PeerId, Timestamp};
+use rollback_signaling::MEMBERS_MAX;
+use tokio::sync::Notify;
+
+use crate::bulk::{BULK_MESSAGE_BYTES_MAX, BulkLink};
+use crate::clock::Clock;
+use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
+use crate::error::SendError;
+use crate::link_conditions::{ConditionedLink, LinkConditions};
+use crate::stats::{PeerStats, TransportEvent};
+
+/// All queues of one transport.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    clock: Clock,
+    state: Mutex<State>,
+    /// For threads that wait for anything to arrive.
+    arrived: Condvar,
+    /// For tasks that wait for anything to arrive.
+    arrived_async: Notify,
+    /// For the task that wakes others when a delayed datagram is due.
+    delayed: Notify,
+    wakes: Vec<Wakes>,
+}
+
+/// What the background tasks of one peer wait for.
+#[derive(Debug, Default)]
+struct Wakes {
+    datagrams: Notify,
+    bulk: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    peers: Vec<Peer>,
+    events: VecDeque<TransportEvent>,
+    events_dropped: u64,
+    /// Whether an event or a bulk message came since a thread last waited.
+    has_news: bool,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Peer {
+    outgoing: VecDeque<BytesMut>,
+    incoming: VecDeque<(Timestamp, Bytes)>,
+    conditions: Option<ConditionedLink>,
+    bulk: BulkLink,
+    stats: PeerStats,
+}
+
+impl Mailbox {
+    /// Empty queues for every peer that there may be. `incarnation` is a random number of this
+    /// process.
+    pub(crate) fn new(clock: Clock, incarnation: u64) -> Self {
+        let peers = || 0..MEMBERS_MAX;
+        let state = State {
+            peers: peers().map(|_| Peer::new(incarnation)).collect(),
+            events: VecDeque::new(),
+            events_dropped: 0,
+            has_news: false,
+            is_closed: false,
+        };
+        Self {
+            clock,
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            arrived_async: Notify::new(),
+            delayed: Notify::new(),
+            wakes: peers().map(|_| Wakes::default()).collect(),
+        }
+    }
+
+    /// From now on everything that arrives at `local` is subject to these conditions.
+    pub(crate) fn set_conditions(&self, conditions: &LinkConditions, local: PeerId) {
+        let mut state = self.lock();
+        for (slot, peer) in (0..).zip(&mut state.peers) {
+            let link = PeerId::new(slot).filter(|_| !conditions.is_perfect());
+            peer.conditions = link.map(|from| ConditionedLink::new(conditions, from, local));
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    // The game's side.
+
+    pub(crate) fn try_send(&self, to: PeerId, datagram: &[u8]) -> Result<SendOutcome, SendError> {
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            return Err(SendError::DatagramTooLong { got: datagram.len() });
+        }
+        let outcome = {
+            let mut state = self.lock();
+            let peer = state.peer(to).filter(|peer| peer.stats.is_connected);
+            let Some(peer) = peer else { return Ok(SendOutcome::NotConnected) };
+            let is_full = peer.outgoing.len() >= OUTGOING_DATAGRAMS;
+            if is_full {
+                peer.outgoing.pop_front();
+                peer.stats.datagrams_not_sent += 1;
+            }
+            peer.outgoing.push_back(BytesMut::from(datagram));
+            if is_full { SendOutcome::OldestDropped } else { SendOutcome::Queued }
+        };
+        self.wake(to, |wakes| &wakes.datagrams);
+        Ok(outcome)
+    }
+
+    pub(crate) fn try_receive(&self, buffer: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.admit_due(now);
+        let first = |(slot, peer): (u8, &Peer)| Some((peer.incoming.front()?.0, slot));
+        let (_, slot) = (0..).zip(&state.peers).filter_map(first).min()?;
+        let peer = PeerId::new(slot)?;
+        let (arrived_at, datagram) = state.peer(peer)?.incoming.pop_front()?;
+        drop(state);
+        // Longer ones are dropped on arrival, so this always finds room.
+        buffer.get_mut(..datagram.len())?.copy_from_slice(&datagram);
+        Some(Received { peer, len: datagram.len(), arrived_at })
+    }
+
+    pub(crate) fn try_send_bulk(&self, to: PeerId, message: &[u8]) -> Result<(), SendError> {
+        if message.len() > BULK_MESSAGE_BYTES_MAX {
+            return Err(SendError::BulkTooLong { got: message.len() });
+        }
+        {
+            let mut state = self.lock();
+            let Some(peer) = state.peer(to) else { return Err(SendError::BulkWindowFull) };
+            if !peer.bulk.push(message) {
+                return Err(SendError::BulkWindowFull);
+            }
+            peer.stats.bulk_sent += 1;
+        }
+        self.wake(to, |wakes| &wakes.bulk);
+        Ok(())
+    }
+
+    pub(crate) fn try_receive_bulk(&self) -> Option<(PeerId, Bytes)> {
+        let taken = {
+            let mut state = self.lock();
+            let slot = (0..).zip(&state.peers).find(|(_, peer)| peer.bulk.has_message())?.0;
+            let from = PeerId::new(slot)?;
+            let peer = state.peer(from)?;
+            peer.stats.bulk_received += 1;
+            (from, peer.bulk.pop()?)
+        };
+        // The sender has to learn that its window opens.
+        self.wake(taken.0, |wakes| &wakes.bulk);
+        Some(taken)
+    }
+
+    pub(crate) fn poll_event(&self) -> Option<TransportEvent> {
+        self.lock().events.pop_front()
+    }
+
+    pub(crate) fn events_dropped(&self) -> u64 {
+        self.lock().events_dropped
+    }
+
+    pub(crate) fn stats(&self, peer: PeerId) -> PeerStats {
+        self.lock().peer(peer).map(|peer| peer.stats).unwrap_or_default()
+    }
+
+    /// Waits until there is a datagram, an event or bulk message has come since the last time, the
+    /// mailbox is closed, or the time is over. (A caller that never takes events must not be woken
+    /// by the same one for ever.)
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
+        let deadline = self.clock.now().plus(timeout.min(WAIT_MAX));
+        let mut state = self.lock();
+        loop {
+            let now = self.clock.now();
+            state.admit_due(now);
+            if std::mem::take(&mut state.has_news) || state.has_datagram() {
+                return true;
+            }
+            if state.is_closed || now >= deadline {
+                return false;
+            }
+            let until = state.next_due().map_or(deadline, |due| due.min(deadline));
+            let waited = self.arrived.wait_timeout(state, until.since(now));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Calls `take` until it takes something or the mailbox is closed.
+    pub(crate) async fn take_async<T>(&self, mut take: impl FnMut() -> Option<T>) -> Option<T> {
+        loop {
+            let mut arrived = std::pin::pin!(self.arrived_async.notified());
+            // Registered before looking, so that what arrives in between still wakes.
+            arrived.as_mut().enable();
+            if let Some(taken) = take() {
+                return Some(taken);
+            }
+            if self.lock().is_closed {
+                return None;
+            }
+            arrived.await;
+        }
+    }
+
+    // The background's side.
+
+    /// A datagram from a peer.
+    pub(crate) fn deliver(&self, from: PeerId, datagram: Bytes) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(peer) = state.peer(from) else { return };
+        if datagram.len() > DATAGRAM_BYTES_MAX {
+            peer.stats.violations += 1;
+            return;
+        }
+        peer.stats.datagrams_received += 1;
+        peer.stats.bytes_received += datagram.len() as u64;
+        if let Some(link) = &mut peer.conditions {
+            if !link.offer(now, datagram) {
+                peer.stats.datagrams_lost_by_conditions += 1;
+                return;
+            }
+            drop(state);
+            self.delayed.notify_one();
+        } else {
+            peer.admit(now, datagram);
+            drop(state);
+        }
+        self.announce();
+    }
+
+    /// A frame from a peer's bulk channel with this number.
+    pub(crate) fn deliver_bulk(&self, from: PeerId, channel: u64, frame: &Bytes) {
+        let mut state = self.lock();
+        let Some(peer) = state.peer(from).filter(|peer| peer.bulk.is_current(channel)) else {
+            return;
+        };
+        let is_valid = peer.bulk.handle_frame(frame).is_ok();
+        peer.stats.violations += u64::from(!is_valid);
+        state.has_news = true;
+        drop(state);
+        self.wake(from, |wakes| &wakes.bulk);
+        self.announce();
+    }
+
+    /// Tells the game.
+    pub(crate) fn report(&self, event: TransportEvent) {
+        let mut state = self.lock();
+        if state.events.len() >= EVENTS {
+            state.events.pop_front();
+            state.events_dropped += 1;
+        }
+        state.events.push_back(event);
+        state.has_news = true;
+        drop(state);
+        self.announce();
+    }
+
+    /// The next datagram to send to a peer, once there is one.
+    pub(crate) async fn next_outgoing(&self, to: PeerId) -> BytesMut {
+        loop {
+            let datagram = self.lock().peer(to).and_then(|peer| peer.outgoing.pop_front());
+            match (datagram, self.wakes.get(to.index())) {
+                (Some(datagram), _) => return datagram,
+                (None, Some(wakes)) => wakes.datagrams.notified().await,
+                (None, None) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The next frame for a peer's bulk channel with this number, once there is one.
+    pub(crate) async fn next_bulk_frame(&self, to: PeerId, channel: Option<u64>) -> BytesMut {
+        let Some(wakes) = self.wakes.get(to.index()) else { return std::future::pending().await };
+        loop {
+            {
+                let mut state = self.lock();
+                let bulk = state.peer(to).map(|peer| &mut peer.bulk);
+                match (bulk, channel) {
+                    (Some(bulk), Some(channel)) if bulk.is_current(channel) => {
+                        if let Some(frame) = bulk.poll_frame() {
+                            return frame;
+                        }
+                    }
+                    _ => {
+                        // The wake was for the task of a newer channel.
+                        wakes.bulk.notify_one();
+                        break;
+                    }
+                }
+            }
+            wakes.bulk.notified().await;
+        }
+        std::future::pending().await
+    }
+
+    /// A datagram was handed to the connection, or could not be.
+    pub(crate) fn count_sent(&self, to: PeerId, bytes: usize, was_sent: bool) {
+        self.update(to, |stats| {
+            if was_sent {
+                stats.datagrams_sent += 1;
+                stats.bytes_sent += bytes as u64;
+            } else {
+                stats.datagrams_not_sent += 1;
+            }
+        });
+    }
+
+    /// Changes what is known about a peer.
+    pub(crate) fn update(&self, peer: PeerId, change: impl FnOnce(&mut PeerStats)) {
+        if let Some(peer) = self.lock().peer(peer) {
+            change(&mut peer.stats);
+        }
+    }
+
+    /// A connection to a peer is open: nothing older than it is sent on it.
+    pub(crate) fn connected(&self, peer: PeerId) {
+        if let Some(peer) = self.lock().peer(peer) {
+            peer.outgoing.clear();
+            peer.stats.is_connected = true;
+        }
+    }
+
+    /// The connection to a peer is gone.
+    pub(crate) fn disconnected(&self, peer: PeerId) {
+        if let Some(peer) = self.lock().peer(peer) {
+            peer.bulk.channel_closed();
+            peer.stats.is_connected = false;
+            peer.stats.path = None;
+            peer.stats.round_trip = None;
+        }
+    }
+
+    /// A bulk channel to a peer is open; it gets this number.
+    pub(crate) fn bulk_opened(&self, peer: PeerId) -> Option<u64> {
+        self.lock().peer(peer).map(|peer| peer.bulk.channel_opened())
+    }
+
+    /// Ends all waiting, now and later.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.announce();
+    }
+
+    /// Wakes waiting tasks whenever a delayed datagram is due; threads wake by themselves.
+    pub(crate) async fn wake_when_due(&self) {
+        loop {
+            let next_due = self.lock().next_due();
+            match next_due {
+                None => self.delayed.notified().await,
+                Some(due) => {
+                    let wait = due.since(self.clock.now());
+                    // Either it is due, or an earlier one may be.
+                    let _ = tokio::time::timeout(wait, self.delayed.notified()).await;
+                    self.lock().admit_due(self.clock.now());
+                    self.arrived_async.notify_waiters();
+                }
+            }
+        }
+    }
+
+    fn announce(&self) {
+        self.arrived.notify_all();
+        self.arrived_async.notify_waiters();
+    }
+
+    fn wake(&self, peer: PeerId, which: impl FnOnce(&Wakes) -> &Notify) {
+        if let Some(wakes) = self.wakes.get(peer.index()) {
+            which(wakes).notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No operation leaves the state half changed, so a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn peer(&mut self, peer: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(peer.index())
+    }
+
+    fn admit_due(&mut self, now: Timestamp) {
+        for peer in &mut self.peers {
+            while let Some((due, datagram)) =
+                peer.conditions.as_mut().and_then(|link| link.take_due(now))
+            {
+                peer.admit(due, datagram);
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        let links = self.peers.iter().filter_map(|peer| peer.conditions.as_ref());
+        links.filter_map(ConditionedLink::next_due).min()
+    }
+
+    fn has_datagram(&self) -> bool {
+        self.peers.iter().any(|peer| !peer.incoming.is_empty())
+    }
+}
+
+impl Peer {
+    fn new(incarnation: u64) -> Self {
+        Self {
+            outgoing: VecDeque::new(),
+            incoming: VecDeque::new(),
+            conditions: None,
+            bulk: BulkLink::new(incarnation),
+            stats: PeerStats::default(),
+        }
+    }
+
+    fn admit(&mut self, arrived_at: Timestamp, datagram: Bytes) {
+        if self.incoming.len() >= INCOMING_DATAGRAMS {
+            self.incoming.pop_front();
+            self.stats.datagrams_not_taken += 1;
+        }
+        self.incoming.push_back((arrived_at, datagram));
+    }
+}
+
+/// Datagrams to one peer that wait for the background thread; at 60 a second about half a second,
+/// after which a datagram of a game is worth nothing.
+const OUTGOING_DATAGRAMS: usize = 32;
+
+/// Datagrams from one peer that wait for the game; at 60 a second about four seconds.
+const INCOMING_DATAGRAMS: usize = 256;
+
+/// Events that wait for the game.
+const EVENTS: usize = 256;
+
+/// Longest time that a thread waits in one call.
+const WAIT_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,462 @@
+//! The task that owns the connections to all other members: it hears the signaling server and the
+//! connections, lets each pair decide, and does what the pairs decide.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollback_core::{PeerId, Timestamp};
+use rollback_signaling::{AttemptId, ClientMessage, MEMBERS_MAX, Member, ServerMessage, Token};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::JoinError;
+use crate::link_conditions::LinkConditions;
+use crate::lobby::{JoinProgress, Lobby, Room, RoomMember};
+use crate::mailbox::Mailbox;
+use crate::pair::{Action, ConnectionEvent, Pair, PairReport, Remote, Role};
+use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
+use crate::random::SplitMix64;
+use crate::signaling_client::{SignalingClient, SignalingEvent};
+use crate::stats::TransportEvent;
+
+/// What a mesh needs at its start.
+pub(crate) struct MeshSetup {
+    pub(crate) connection: ConnectionSetup,
+    pub(crate) lobby: Arc<Lobby>,
+    pub(crate) conditions: LinkConditions,
+    pub(crate) link: String,
+    pub(crate) connect_timeout: Duration,
+    /// For the jitter of delays.
+    pub(crate) seed: u64,
+}
+
+/// The mesh's state.
+pub(crate) struct Mesh {
+    setup: Arc<ConnectionSetup>,
+    lobby: Arc<Lobby>,
+    conditions: LinkConditions,
+    link: String,
+    connect_timeout: Duration,
+    seeds: SplitMix64,
+    stage: Stage,
+    peers: BTreeMap<PeerId, Neighbour>,
+    server: mpsc::Sender<ClientMessage>,
+    events: mpsc::Receiver<AttemptEvent>,
+    /// Cloned for each connection.
+    events_sender: mpsc::Sender<AttemptEvent>,
+    connections: JoinSet<()>,
+    attempts: HashMap<Id, (PeerId, AttemptId)>,
+}
+
+/// One other member.
+struct Neighbour {
+    pair: Pair,
+    /// To the connection in progress; dropping it closes the connection.
+    remote: Option<mpsc::Sender<Remote>>,
+}
+
+/// How far joining is.
+enum Stage {
+    /// The server has not answered yet, and must until then.
+    Connecting { until: Timestamp },
+    /// The group is not complete yet.
+    Waiting { joined: Joined, members: BTreeMap<u8, Member> },
+    /// The group is complete.
+    Playing { session_id: u64, has_signaling: bool },
+    /// Joining failed; there is nothing more to do.
+    Over,
+}
+
+#[derive(Clone, Copy)]
+struct Joined {
+    local: PeerId,
+    token: Token,
+    expected: u8,
+}
+
+impl Mesh {
+    /// A mesh and the channels to its signaling client.
+    pub(crate) fn new(setup: MeshSetup, server: mpsc::Sender<ClientMessage>) -> Self {
+        let (events_sender, events) = mpsc::channel(ATTEMPT_EVENTS);
+        let until = setup.connection.clock.now().plus(setup.connect_timeout);
+        Self {
+            setup: Arc::new(setup.connection),
+            lobby: setup.lobby,
+            conditions: setup.conditions,
+            link: setup.link,
+            connect_timeout: setup.connect_timeout,
+            seeds: SplitMix64::new(setup.seed),
+            stage: Stage::Connecting { until },
+            peers: BTreeMap::new(),
+            server,
+            events,
+            events_sender,
+            connections: JoinSet::new(),
+            attempts: HashMap::new(),
+        }
+    }
+
+    /// Runs until `close`, or until joining has failed.
+    pub(crate) async fn run(
+        mut self,
+        client: SignalingClient,
+        mut signaling: mpsc::Receiver<SignalingEvent>,
+        close: CancellationToken,
+    ) {
+        let stop_client = CancellationToken::new();
+        let client = tokio::spawn(client.run(stop_client.clone()));
+        let due = tokio::spawn(wake_when_due(Arc::clone(&self.setup.mailbox)));
+        while !matches!(self.stage, Stage::Over) {
+            let until_timeout = self.next_timeout().map(|at| at.since(self.now()));
+            tokio::select! {
+                () = close.cancelled() => break,
+                Some(event) = signaling.recv() => self.handle_signaling(event),
+                Some(event) = self.events.recv() => {
+                    self.handle_connection(event.peer, event.attempt, event.event);
+                }
+                Some(ended) = self.connections.join_next_with_id() => {
+                    let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+                    self.handle_ended(task);
+                }
+                () = sleep(until_timeout) => self.handle_timeout(),
+            }
+            self.act();
+        }
+        stop_client.cancel();
+        self.close_connections().await;
+        // The goodbye to the server must not hold up the end.
+        if timeout(GOODBYE_MAX, client).await.is_err() {
+            tracing::debug!("the server did not take the goodbye in time");
+        }
+        due.abort();
+    }
+
+    fn handle_signaling(&mut self, event: SignalingEvent) {
+        match event {
+            SignalingEvent::Message(message) => self.handle_message(message),
+            SignalingEvent::Lost { reason } => self.handle_lost(reason),
+            SignalingEvent::Refused { code, message } => {
+                self.handle_refused(JoinError::Refused { code, message });
+            }
+            SignalingEvent::Foreign { reason } => {
+                self.handle_refused(JoinError::Protocol { reason });
+            }
+        }
+    }
+
+    fn handle_lost(&mut self, reason: String) {
+        tracing::debug!(%reason, "the connection to the server is lost");
+        if let Stage::Connecting { until } = self.stage
+            && self.now() >= until
+        {
+            self.fail_unreachable(reason);
+        }
+        if let Stage::Playing { has_signaling, .. } = &mut self.stage
+            && std::mem::take(has_signaling)
+        {
+            self.setup.mailbox.report(TransportEvent::SignalingLost);
+            self.peers.values_mut().for_each(|peer| peer.pair.handle_signaling(false));
+        }
+    }
+
+    fn handle_refused(&mut self, error: JoinError) {
+        if let Stage::Playing { has_signaling, .. } = &mut self.stage {
+            *has_signaling = false;
+            tracing::info!(%error, "the server will not have this member back");
+            self.setup.mailbox.report(TransportEvent::SignalingEnded);
+            self.peers.values_mut().for_each(|peer| peer.pair.handle_signaling(false));
+        } else {
+            self.fail(error);
+        }
+    }
+
+    fn handle_message(&mut self, message: ServerMessage) {
+        match message {
+            ServerMessage::Joined { slot, token, members, expected } => {
+                self.handle_joined(slot, token, members, expected);
+            }
+            ServerMessage::MemberJoined { member } => {
+                self.change_waiting(|members| {
+                    members.insert(member.slot, member);
+                });
+            }
+            ServerMessage::Ready { session_id, seed, members } => {
+                self.handle_ready(session_id, seed, &members);
+            }
+            ServerMessage::Signal { from, payload } => {
+                let now = self.now();
+                self.with_pair(from, |pair| pair.handle_signal(now, payload));
+            }
+            ServerMessage::MemberAway { slot } => self.with_pair(slot, Pair::handle_peer_away),
+            ServerMessage::MemberBack { member } => {
+                let now = self.now();
+                self.with_pair(member.slot, |pair| {
+                    pair.handle_peer_here(now, member.incarnation);
+                });
+            }
+            ServerMessage::MemberLeft { slot } => {
+                self.change_waiting(|members| {
+                    members.remove(&slot);
+                });
+                self.with_pair(slot, Pair::handle_peer_left);
+            }
+            // The signaling client makes an end of the connection of it.
+            ServerMessage::Error { .. } => {}
+        }
+    }
+
+    fn handle_joined(&mut self, slot: u8, token: Token, members: Vec<Member>, expected: u8) {
+        if let Stage::Playing { .. } = self.stage {
+            // Ready follows, and says more.
+            return;
+        }
+        let local = PeerId::new(slot).filter(|_| slot < expected && expected <= MEMBERS_MAX);
+        let Some(local) = local else {
+            let reason = format!("it gives slot {slot} of {expected}");
+            self.fail(JoinError::Protocol { reason });
+            return;
+        };
+        let members = members.into_iter().map(|member| (member.slot, member)).collect();
+        self.stage = Stage::Waiting { joined: Joined { local, token, expected }, members };
+        self.change_waiting(|_| {});
+    }
+
+    fn handle_ready(&mut self, session_id: u64, seed: u64, members: &[Member]) {
+        match &mut self.stage {
+            Stage::Waiting { joined, .. } => {
+                let joined = *joined;
+                self.start_playing(joined, session_id, seed, members);
+            }
+            Stage::Playing { session_id: own, has_signaling } if *own == session_id => {
+                if !std::mem::replace(has_signaling, true) {
+                    self.setup.mailbox.report(TransportEvent::SignalingRegained);
+                }
+                self.resume_playing(members);
+            }
+            Stage::Playing { .. } => {
+                let reason = "it gives another session".to_owned();
+                self.handle_refused(JoinError::Protocol { reason });
+            }
+            Stage::Connecting { .. } | Stage::Over => {}
+        }
+    }
+
+    fn start_playing(&mut self, joined: Joined, session_id: u64, seed: u64, members: &[Member]) {
+        let Some(room) = room(joined, session_id, seed, members) else {
+            let reason = "its list of members makes no sense".to_owned();
+            self.fail(JoinError::Protocol { reason });
+            return;
+        };
+        let now = self.now();
+        for member in members {
+            let Some(peer) = PeerId::new(member.slot).filter(|peer| *peer != joined.local) else {
+                continue;
+            };
+            let role = if joined.local < peer { Role::Offerer } else { Role::Answerer };
+            let mut pair = Pair::new(now, role, member.incarnation, self.seeds.next());
+            if !member.connected {
+                pair.handle_peer_away();
+            }
+            self.peers.insert(peer, Neighbour { pair, remote: None });
+        }
+        self.setup.mailbox.set_conditions(&self.conditions, joined.local);
+        self.stage = Stage::Playing { session_id, has_signaling: true };
+        self.lobby.open(room);
+    }
+
+    /// This member returned to the server and hears how things are now.
+    fn resume_playing(&mut self, members: &[Member]) {
+        let now = self.now();
+        for (peer, neighbour) in &mut self.peers {
+            let pair = &mut neighbour.pair;
+            pair.handle_signaling(true);
+            match members.iter().find(|member| member.slot == peer.slot()) {
+                Some(member) if member.connected => pair.handle_peer_here(now, member.incarnation),
+                Some(_) => pair.handle_peer_away(),
+                None => pair.handle_peer_left(),
+            }
+        }
+    }
+
+    fn change_waiting(&mut self, change: impl FnOnce(&mut BTreeMap<u8, Member>)) {
+        if let Stage::Waiting { joined, members } = &mut self.stage {
+            change(members);
+            let expected = usize::from(joined.expected);
+            self.lobby.set_progress(JoinProgress { members: members.len(), expected });
+        }
+    }
+
+    fn handle_connection(&mut self, peer: PeerId, attempt: AttemptId, event: ConnectionEvent) {
+        let now = self.now();
+        self.with_pair(peer.slot(), |pair| pair.handle_connection(now, attempt, event));
+    }
+
+    /// A connection's task ended, well or with a panic.
+    fn handle_ended(&mut self, task: Id) {
+        if let Some((peer, attempt)) = self.attempts.remove(&task) {
+            self.handle_connection(peer, attempt, ConnectionEvent::Ended);
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = self.now();
+        if let Stage::Connecting { until } = self.stage
+            && now >= until
+        {
+            self.fail_unreachable("no answer".to_owned());
+        }
+        self.peers.values_mut().for_each(|peer| peer.pair.handle_timeout(now));
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        match self.stage {
+            Stage::Connecting { until } => Some(until),
+            _ => self.peers.values().filter_map(|peer| peer.pair.next_timeout()).min(),
+        }
+    }
+
+    fn with_pair(&mut self, slot: u8, change: impl FnOnce(&mut Pair)) {
+        let neighbour = PeerId::new(slot).and_then(|peer| self.peers.get_mut(&peer));
+        if let Some(neighbour) = neighbour {
+            change(&mut neighbour.pair);
+        }
+    }
+
+    /// Does what the pairs have decided.
+    fn act(&mut self) {
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            while let Some(action) =
+                self.peers.get_mut(&peer).and_then(|neighbour| neighbour.pair.poll_action())
+            {
+                self.perform(peer, action);
+            }
+            if let Some(neighbour) = self.peers.get_mut(&peer) {
+                let stale = neighbour.pair.take_stale_signals();
+                if stale > 0 {
+                    self.setup.mailbox.update(peer, |stats| stats.stale_signals += stale);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, peer: PeerId, action: Action) {
+        match action {
+            Action::Open { attempt, offer } => self.open(peer, attempt, offer),
+            Action::Feed(remote) => {
+                let sender = self.peers.get(&peer).and_then(|peer| peer.remote.as_ref());
+                // More candidates than a connection takes in time are not honest; without the
+                // rest it connects, or its deadline comes.
+                if sender.is_some_and(|sender| sender.try_send(remote).is_err()) {
+                    self.setup.mailbox.update(peer, |stats| stats.violations += 1);
+                }
+            }
+            Action::Close => {
+                if let Some(neighbour) = self.peers.get_mut(&peer) {
+                    neighbour.remote = None;
+                }
+            }
+            Action::Signal(payload) => {
+                // When the server does not read, the attempt's deadline repairs what is lost here.
+                let _ = self.server.try_send(ClientMessage::Signal { to: peer.slot(), payload });
+            }
+            Action::Report(PairReport::Connected) => {
+                self.setup.mailbox.connected(peer);
+                self.setup.mailbox.report(TransportEvent::PeerConnected { peer });
+            }
+            Action::Report(PairReport::Disconnected) => {
+                self.setup.mailbox.disconnected(peer);
+                self.setup.mailbox.report(TransportEvent::PeerDisconnected { peer });
+            }
+            Action::Report(PairReport::Left) => {
+                self.setup.mailbox.report(TransportEvent::PeerLeft { peer });
+            }
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, attempt: AttemptId, offer: Option<String>) {
+        let Some(neighbour) = self.peers.get_mut(&peer) else { return };
+        let (sender, remote) = mpsc::channel(REMOTE_SIGNALS);
+        neighbour.remote = Some(sender);
+        let setup = Arc::clone(&self.setup);
+        let events = self.events_sender.clone();
+        // A task of its own, because a hostile description may make the WebRTC stack panic.
+        let task =
+            self.connections.spawn(Connection::run(peer, attempt, offer, setup, remote, events));
+        self.attempts.insert(task.id(), (peer, attempt));
+    }
+
+    async fn close_connections(&mut self) {
+        self.peers.clear();
+        let all_ended = async {
+            loop {
+                tokio::select! {
+                    ended = self.connections.join_next() => if ended.is_none() { return },
+                    // Nobody wants them now, but a connection waits until they are taken.
+                    Some(_) = self.events.recv() => {}
+                }
+            }
+        };
+        if timeout(CLOSE_MAX, all_ended).await.is_err() {
+            tracing::debug!("a connection did not close in time");
+            self.connections.abort_all();
+        }
+    }
+
+    fn fail_unreachable(&mut self, reason: String) {
+        let (link, within) = (self.link.clone(), self.connect_timeout);
+        self.fail(JoinError::Unreachable { link, within, reason });
+    }
+
+    fn fail(&mut self, error: JoinError) {
+        self.lobby.fail(error);
+        self.stage = Stage::Over;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.setup.mailbox.now()
+    }
+}
+
+/// The room, if the server's list of members makes sense: known slots, ascending, this one included.
+fn room(joined: Joined, session_id: u64, seed: u64, members: &[Member]) -> Option<Room> {
+    let slots = members.iter().map(|member| member.slot);
+    let is_valid = slots.clone().is_sorted_by(|left, right| left < right)
+        && slots.clone().all(|slot| slot < joined.expected)
+        && slots.clone().any(|slot| slot == joined.local.slot());
+    let member = |member: &Member| {
+        Some(RoomMember {
+            peer: PeerId::new(member.slot)?,
+            name: member.name.as_ref().map(|name| name.as_str().to_owned()),
+            settings: member.settings.as_str().to_owned(),
+        })
+    };
+    let members = members.iter().map(member).collect::<Option<_>>().filter(|_| is_valid)?;
+    Some(Room { local: joined.local, members, session_id, seed, token: joined.token.into() })
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wake_when_due(mailbox: Arc<Mailbox>) {
+    mailbox.wake_when_due().await;
+}
+
+/// Events of all connections that may wait for the mesh; a connection waits when they are more.
+const ATTEMPT_EVENTS: usize = 256;
+
+/// Signals that may wait for one connection: its answer and some sixty candidates.
+const REMOTE_SIGNALS: usize = 64;
+
+/// How long closing all connections may take; it usually takes milliseconds.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// How long the goodbye to the server may take after that.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);

@@ -1,0 +1,381 @@
+//! The decisions about the connection to one other member, as a pure state machine: when an attempt
+//! starts, what replaces it, when it is given up. It knows no socket, clock or WebRTC.
+//!
+//! **Rule R4.** With `webrtc` 0.21.1 a DTLS handshake whose server flight is lost never recovers,
+//! and the side that is the DTLS server is not even told. So every attempt has a deadline, and after
+//! it comes a new attempt with a new connection and a new number, for as long as both members are
+//! there. The member with the lower slot offers and counts the attempts; the other can only ask.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rollback_core::Timestamp;
+use rollback_signaling::{AttemptId, SignalPayload, Text};
+
+use crate::backoff::Backoff;
+
+/// The state of the connection to one member.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    role: Role,
+    state: State,
+    /// The newest attempt that was started or offered by the peer's present process.
+    newest: Option<AttemptId>,
+    peer_incarnation: u64,
+    peer_is_here: bool,
+    signaling_is_up: bool,
+    offer_accepted_at: Option<Timestamp>,
+    backoff: Backoff,
+    actions: VecDeque<Action>,
+    stale_signals: u64,
+}
+
+/// Who starts attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The lower slot.
+    Offerer,
+    /// The higher slot.
+    Answerer,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start a connection, as the offerer or with the peer's offer. There is none at this moment.
+    Open { attempt: AttemptId, offer: Option<String> },
+    /// Pass something to the connection.
+    Feed(Remote),
+    /// Close the connection.
+    Close,
+    /// Send this to the peer.
+    Signal(SignalPayload),
+    /// Tell the game.
+    Report(PairReport),
+}
+
+/// What the peer says about the attempt in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remote {
+    Answer(String),
+    Candidate(String),
+}
+
+/// What the game should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PairReport {
+    Connected,
+    Disconnected,
+    Left,
+}
+
+/// What a connection says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConnectionEvent {
+    /// The own session description is ready.
+    Description(String),
+    /// The own side may be reached here.
+    Candidate(String),
+    /// All channels are open.
+    Opened,
+    /// Nothing has come from the peer for a while.
+    Interrupted,
+    /// Something came again.
+    Resumed,
+    /// It is over.
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No connection; the next try, or question to the offerer, is due at this time.
+    Idle { retry_at: Timestamp },
+    /// An attempt that is given up at this time.
+    Attempting { attempt: AttemptId, give_up_at: Timestamp },
+    /// Connected.
+    Connected { attempt: AttemptId },
+    /// Connected, but nothing comes; replaced at this time, once that is possible.
+    Interrupted { attempt: AttemptId, give_up_at: Timestamp },
+    /// The peer left for good.
+    Left,
+}
+
+impl Pair {
+    /// A pair that connects at once if it is the offerer; the answerer waits for an offer.
+    pub(crate) fn new(now: Timestamp, role: Role, peer_incarnation: u64, seed: u64) -> Self {
+        let retry_at = match role {
+            Role::Offerer => now,
+            Role::Answerer => now.plus(FIRST_QUESTION_AFTER),
+        };
+        Self {
+            role,
+            state: State::Idle { retry_at },
+            newest: None,
+            peer_incarnation,
+            peer_is_here: true,
+            signaling_is_up: true,
+            offer_accepted_at: None,
+            backoff: Backoff::new(RETRY_FIRST, RETRY_MAX, seed),
+            actions: VecDeque::new(),
+            stale_signals: 0,
+        }
+    }
+
+    /// What has to be done next.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Idle { retry_at } => self.can_signal().then_some(retry_at),
+            State::Attempting { give_up_at, .. } => Some(give_up_at),
+            State::Interrupted { give_up_at, .. } => self.can_signal().then_some(give_up_at),
+            State::Connected { .. } | State::Left => None,
+        }
+    }
+
+    /// Signals of attempts that were over, since the last call.
+    pub(crate) fn take_stale_signals(&mut self) -> u64 {
+        std::mem::take(&mut self.stale_signals)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
+        if self.next_timeout().is_none_or(|due| due > now) {
+            return;
+        }
+        match (self.state, self.role) {
+            (State::Idle { .. }, Role::Offerer) => self.start_attempt(now),
+            (State::Idle { .. }, Role::Answerer) => {
+                let replaces = self.newest;
+                self.actions.push_back(Action::Signal(SignalPayload::RequestOffer { replaces }));
+                let next = self.backoff.next_delay().max(QUESTION_INTERVAL);
+                self.state = State::Idle { retry_at: now.plus(next) };
+            }
+            _ => self.abandon(now),
+        }
+    }
+
+    /// Takes a signal of the peer.
+    pub(crate) fn handle_signal(&mut self, now: Timestamp, payload: SignalPayload) {
+        match (payload, self.role) {
+            (SignalPayload::Offer { attempt, sdp }, Role::Answerer) => {
+                self.handle_offer(now, attempt, sdp.into());
+            }
+            (SignalPayload::Answer { attempt, sdp }, Role::Offerer) => {
+                self.feed(attempt, Remote::Answer(sdp.into()));
+            }
+            (SignalPayload::Candidate { attempt, candidate }, _) => {
+                self.feed(attempt, Remote::Candidate(candidate.into()));
+            }
+            (SignalPayload::RequestOffer { replaces }, Role::Offerer) => {
+                self.handle_request(now, replaces);
+            }
+            (SignalPayload::Offer { .. } | SignalPayload::RequestOffer { .. }, _)
+            | (SignalPayload::Answer { .. }, Role::Answerer) => self.stale_signals += 1,
+        }
+    }
+
+    /// Takes what a connection says about itself; one that was replaced is not listened to.
+    pub(crate) fn handle_connection(
+        &mut self,
+        now: Timestamp,
+        attempt: AttemptId,
+        event: ConnectionEvent,
+    ) {
+        if self.current() != Some(attempt) {
+            return;
+        }
+        match (event, self.state) {
+            (ConnectionEvent::Description(sdp), _) => self.signal_description(now, attempt, sdp),
+            (ConnectionEvent::Candidate(candidate), _) => {
+                // One that is longer than any honest one is not worth an error.
+                if let Ok(candidate) = Text::try_from(candidate) {
+                    let payload = SignalPayload::Candidate { attempt, candidate };
+                    self.actions.push_back(Action::Signal(payload));
+                }
+            }
+            (ConnectionEvent::Opened, State::Attempting { .. }) => {
+                self.state = State::Connected { attempt };
+                self.backoff.reset();
+                self.actions.push_back(Action::Report(PairReport::Connected));
+            }
+            (ConnectionEvent::Interrupted, State::Connected { .. }) => {
+                self.state = State::Interrupted { attempt, give_up_at: now.plus(INTERRUPTION_MAX) };
+            }
+            (ConnectionEvent::Resumed, State::Interrupted { .. }) => {
+                self.state = State::Connected { attempt };
+            }
+            (ConnectionEvent::Ended, _) => self.abandon(now),
+            (
+                ConnectionEvent::Opened | ConnectionEvent::Interrupted | ConnectionEvent::Resumed,
+                _,
+            ) => {}
+        }
+    }
+
+    /// The own connection to the server is there, or lost.
+    pub(crate) fn handle_signaling(&mut self, is_up: bool) {
+        self.signaling_is_up = is_up;
+    }
+
+    /// The peer lost its connection to the server. Its connection to us may be fine.
+    pub(crate) fn handle_peer_away(&mut self) {
+        self.peer_is_here = false;
+    }
+
+    /// The peer is at the server, perhaps as a new process, which has no connection to us.
+    pub(crate) fn handle_peer_here(&mut self, now: Timestamp, incarnation: u64) {
+        self.peer_is_here = true;
+        if self.state == State::Left {
+            return;
+        }
+        if incarnation != self.peer_incarnation {
+            self.peer_incarnation = incarnation;
+            self.drop_connection();
+            // The new process counts anew.
+            if self.role == Role::Answerer {
+                self.newest = None;
+            }
+            self.offer_accepted_at = None;
+            self.backoff.reset();
+            self.state = State::Idle { retry_at: self.first_try_at(now) };
+        } else if let State::Idle { .. } = self.state {
+            self.state = State::Idle { retry_at: self.first_try_at(now) };
+        }
+    }
+
+    /// The peer left for good.
+    pub(crate) fn handle_peer_left(&mut self) {
+        if self.state != State::Left {
+            self.drop_connection();
+            self.state = State::Left;
+            self.actions.push_back(Action::Report(PairReport::Left));
+        }
+    }
+
+    fn start_attempt(&mut self, now: Timestamp) {
+        let attempt = self.newest.map_or(AttemptId::new(1), AttemptId::next);
+        self.newest = Some(attempt);
+        // A slow way needs longer than a lost packet should cost at first.
+        let patience = ATTEMPT_MAX * (self.backoff.tries() + 1).min(ATTEMPT_STEPS);
+        self.state = State::Attempting { attempt, give_up_at: now.plus(patience) };
+        self.actions.push_back(Action::Open { attempt, offer: None });
+    }
+
+    fn handle_offer(&mut self, now: Timestamp, attempt: AttemptId, sdp: String) {
+        let is_new = self.newest.is_none_or(|newest| attempt > newest);
+        let is_too_soon = self.offer_accepted_at.is_some_and(|at| now.since(at) < OFFER_INTERVAL);
+        if self.state == State::Left || !is_new || is_too_soon {
+            self.stale_signals += 1;
+            return;
+        }
+        self.drop_connection();
+        self.newest = Some(attempt);
+        self.offer_accepted_at = Some(now);
+        let give_up_at = now.plus(ATTEMPT_MAX * (ATTEMPT_STEPS + 1));
+        self.state = State::Attempting { attempt, give_up_at };
+        self.actions.push_back(Action::Open { attempt, offer: Some(sdp) });
+    }
+
+    fn handle_request(&mut self, now: Timestamp, replaces: Option<AttemptId>) {
+        let is_lost_there = match self.state {
+            State::Attempting { attempt, .. } => replaces == Some(attempt),
+            State::Connected { attempt } | State::Interrupted { attempt, .. } => {
+                replaces.is_none_or(|replaced| replaced == attempt)
+            }
+            State::Idle { .. } | State::Left => false,
+        };
+        if is_lost_there {
+            self.abandon(now);
+        } else {
+            self.stale_signals += 1;
+        }
+    }
+
+    fn feed(&mut self, attempt: AttemptId, remote: Remote) {
+        if self.current() == Some(attempt) {
+            self.actions.push_back(Action::Feed(remote));
+        } else {
+            self.stale_signals += 1;
+        }
+    }
+
+    fn signal_description(&mut self, now: Timestamp, attempt: AttemptId, sdp: String) {
+        let Ok(sdp) = Text::try_from(sdp) else {
+            self.abandon(now);
+            return;
+        };
+        self.actions.push_back(Action::Signal(match self.role {
+            Role::Offerer => SignalPayload::Offer { attempt, sdp },
+            Role::Answerer => SignalPayload::Answer { attempt, sdp },
+        }));
+    }
+
+    /// Gives the connection up; the next try comes after a while.
+    fn abandon(&mut self, now: Timestamp) {
+        self.drop_connection();
+        self.state = State::Idle { retry_at: now.plus(self.backoff.next_delay()) };
+    }
+
+    fn drop_connection(&mut self) {
+        if self.current().is_none() {
+            return;
+        }
+        self.actions.push_back(Action::Close);
+        if matches!(self.state, State::Connected { .. } | State::Interrupted { .. }) {
+            self.actions.push_back(Action::Report(PairReport::Disconnected));
+        }
+    }
+
+    fn current(&self) -> Option<AttemptId> {
+        match self.state {
+            State::Attempting { attempt, .. }
+            | State::Connected { attempt }
+            | State::Interrupted { attempt, .. } => Some(attempt),
+            State::Idle { .. } | State::Left => None,
+        }
+    }
+
+    fn first_try_at(&self, now: Timestamp) -> Timestamp {
+        match self.role {
+            Role::Offerer => now,
+            Role::Answerer => now.plus(FIRST_QUESTION_AFTER),
+        }
+    }
+
+    /// Whether a signal to the peer would reach it. Without that, a new attempt is hopeless, and an
+    /// interrupted connection that may recover is worth more.
+    fn can_signal(&self) -> bool {
+        self.signaling_is_up && self.peer_is_here
+    }
+}
+
+/// How long the first attempts may take; connecting takes 0.1–0.8 s at usual round trips.
+const ATTEMPT_MAX: Duration = Duration::from_secs(4);
+
+/// Later attempts may take up to so many times as long: with TURN and a round trip of half a
+/// second, the eleven round trips of all handshakes together need it.
+const ATTEMPT_STEPS: u32 = 3;
+
+/// First delay between two attempts.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+
+/// Longest delay between two attempts.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// How long an interruption may last before the connection is replaced. ICE reports it after 1.5 s
+/// without a packet; after 2.5 s connections still came back by themselves within 0.4 s.
+const INTERRUPTION_MAX: Duration = Duration::from_millis(1500);
+
+/// How long an answerer waits for the first offer before it asks for one.
+const FIRST_QUESTION_AFTER: Duration = Duration::from_secs(1);
+
+/// Least time between two questions: the offerer's own deadline comes first.
+const QUESTION_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Least time between two offers; each costs a key pair and sockets, so a flood of them is dropped.
+/// Honest ones are at least half of [`RETRY_FIRST`] apart when they are sent.
+const OFFER_INTERVAL: Duration = Duration::from_millis(40);

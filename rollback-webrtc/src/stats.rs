@@ -1,0 +1,78 @@
+//! What is counted about one peer, and what happens to the mesh as a whole.
+
+use std::time::Duration;
+
+use rollback_core::PeerId;
+
+use crate::ice::Path;
+
+/// What was counted about one peer since the start, and its connection as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerStats {
+    /// Whether datagrams can be sent to it now.
+    pub is_connected: bool,
+    /// The way that datagrams take, while connected.
+    pub path: Option<Path>,
+    /// The round trip as ICE measured it last, about every half second, while connected. It is that of
+    /// the real path: [`LinkConditions`](crate::LinkConditions) are not in it.
+    pub round_trip: Option<Duration>,
+    /// Attempts to connect, with those that worked.
+    pub attempts: u64,
+    /// Datagrams handed to the connection.
+    pub datagrams_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Datagrams dropped before they were sent, because newer ones came faster than they could go.
+    pub datagrams_not_sent: u64,
+    /// Datagrams that arrived, with those that the link conditions lost.
+    pub datagrams_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Datagrams that the link conditions lost.
+    pub datagrams_lost_by_conditions: u64,
+    /// Datagrams that arrived and were dropped, because the game did not take the older ones.
+    pub datagrams_not_taken: u64,
+    /// Bulk messages accepted for sending.
+    pub bulk_sent: u64,
+    /// Bulk messages that the game took.
+    pub bulk_received: u64,
+    /// Things from the peer that no honest peer sends, all dropped: datagrams above the limit, broken
+    /// bulk frames, signals that are not valid.
+    pub violations: u64,
+    /// Signals of attempts that were over already, all dropped. A few are normal.
+    pub stale_signals: u64,
+}
+
+/// Something that happened to the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportEvent {
+    /// Datagrams can be sent to this peer now.
+    PeerConnected {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The way that datagrams take is known, or is another one than before.
+    PathChosen {
+        /// The peer.
+        peer: PeerId,
+        /// The way.
+        path: Path,
+    },
+    /// The connection is lost; attempts to get a new one go on.
+    PeerDisconnected {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The peer left for good; its slot stays empty.
+    PeerLeft {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// The connection to the server is lost. Connected peers stay connected.
+    SignalingLost,
+    /// The server is back.
+    SignalingRegained,
+    /// The server will not have this member back, so lost connections stay lost. Connected peers
+    /// stay connected.
+    SignalingEnded,
+}
