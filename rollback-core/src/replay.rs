@@ -20,12 +20,18 @@ pub struct Replay<'a, G: Game> {
     recording: &'a Recording,
     frames: Frames<'a>,
     game: G,
-    snapshot: G::Snapshot,
-    hasher: StateHasher,
     statuses: Vec<InputStatus>,
     output: Vec<u8>,
     next: Frame,
     ended: bool,
+    is_end_checked: bool,
+    findings: Findings<G>,
+}
+
+/// What was compared so far.
+struct Findings<G: Game> {
+    snapshot: G::Snapshot,
+    hasher: StateHasher,
     last_right: Frame,
     hashes_checked: u32,
     outputs_checked: u32,
@@ -47,22 +53,17 @@ impl<'a, G: Game> Replay<'a, G> {
             recording,
             frames: recording.frames(),
             game,
-            snapshot: G::Snapshot::default(),
-            hasher: StateHasher::new(),
             statuses: Vec::with_capacity(config.players()),
             output: Vec::new(),
             next: Frame::ZERO,
             ended: false,
-            last_right: Frame::ZERO,
-            hashes_checked: 0,
-            outputs_checked: 0,
-            wrong: None,
+            is_end_checked: false,
+            findings: Findings::new(),
         };
-        let got = replay.hash()?;
         let expected = recording.header().start_hash;
-        replay.hashes_checked = 1;
+        let got = replay.findings.hash(&replay.game, Frame::ZERO)?;
         if got != expected {
-            replay.say(Frame::ZERO, Deviation::StartHash { expected, got });
+            replay.findings.say(Frame::ZERO, Deviation::StartHash { expected, got });
         }
         Ok(replay)
     }
@@ -74,31 +75,21 @@ impl<'a, G: Game> Replay<'a, G> {
     /// When the simulation fails.
     pub fn step(&mut self) -> Result<Option<Frame>, ReplayError<G::Error>> {
         let Some(row) = self.frames.next_frame() else {
-            self.check_end();
+            self.check_end()?;
             return Ok(None);
         };
         if self.ended {
-            say(&mut self.wrong, row.frame, Deviation::EndedEarly);
+            self.findings.say(row.frame, Deviation::EndedEarly);
             return Ok(None);
         }
         let frame = row.frame;
         if let Some(expected) = row.state_hash {
-            let got = hash_of(&self.game, &mut self.snapshot, &mut self.hasher, frame)?;
-            self.hashes_checked += 1;
-            if got == expected && self.wrong.is_none() {
-                self.last_right = frame;
-            } else if got != expected {
-                let since = self.last_right;
-                say(&mut self.wrong, frame, Deviation::StateHash { expected, got, since });
-            }
+            self.findings.compare_hash(&self.game, frame, expected)?;
         }
         self.output.clear();
         let outcome = step_row(&mut self.game, &row, &mut self.statuses, &mut self.output)
             .map_err(|source| GameError::Step { frame, source })?;
-        self.outputs_checked += 1;
-        if let Some(offset) = first_difference(row.output, &self.output) {
-            say(&mut self.wrong, frame, Deviation::Output { offset });
-        }
+        self.findings.compare_output(frame, row.output, &self.output);
         self.ended = outcome == Outcome::Ended;
         self.next = frame.next();
         Ok(Some(frame))
@@ -121,7 +112,7 @@ impl<'a, G: Game> Replay<'a, G> {
 
     /// The first mismatch so far.
     pub fn wrong(&self) -> Option<Wrong> {
-        self.wrong
+        self.findings.wrong
     }
 
     /// Steps all frames, up to the first that is wrong.
@@ -129,30 +120,81 @@ impl<'a, G: Game> Replay<'a, G> {
     /// # Errors
     /// When the simulation fails. A recording whose end says that it did may be verified up to there only.
     pub fn verify(mut self) -> Result<Verdict, ReplayError<G::Error>> {
-        while self.wrong.is_none() && self.step()?.is_some() {}
-        Ok(match self.wrong {
+        while self.findings.wrong.is_none() && self.step()?.is_some() {}
+        Ok(match self.findings.wrong {
             Some(wrong) => Verdict::Wrong(wrong),
             None => Verdict::Verified {
                 frames: self.next,
-                hashes_checked: self.hashes_checked,
-                outputs_checked: self.outputs_checked,
+                hashes_checked: self.findings.hashes_checked,
+                outputs_checked: self.findings.outputs_checked,
             },
         })
     }
 
-    fn hash(&mut self) -> Result<StateHash, GameError<G::Error>> {
-        hash_of(&self.game, &mut self.snapshot, &mut self.hasher, self.next)
+    /// Compares the end; a recording that was not finished says nothing of it.
+    fn check_end(&mut self) -> Result<(), GameError<G::Error>> {
+        let Some(record) = self.recording.end().filter(|_| !self.is_end_checked) else {
+            return Ok(());
+        };
+        self.is_end_checked = true;
+        if let Some(expected) = record.state_hash {
+            self.findings.compare_hash(&self.game, self.next, expected)?;
+        }
+        if record.end.cause == EndCause::Finished && !self.ended {
+            self.findings.say(self.next, Deviation::NotEnded);
+        }
+        Ok(())
     }
+}
 
-    fn check_end(&mut self) {
-        let cause = self.recording.end().map(|end| end.end.cause);
-        if cause == Some(EndCause::Finished) && !self.ended {
-            self.say(self.next, Deviation::NotEnded);
+impl<G: Game> Findings<G> {
+    fn new() -> Self {
+        Self {
+            snapshot: G::Snapshot::default(),
+            hasher: StateHasher::new(),
+            last_right: Frame::ZERO,
+            hashes_checked: 0,
+            outputs_checked: 0,
+            wrong: None,
         }
     }
 
+    /// The hash of the state that `game` is in.
+    fn hash(&mut self, game: &G, frame: Frame) -> Result<StateHash, GameError<G::Error>> {
+        game.save(&mut self.snapshot).map_err(|source| GameError::Save { frame, source })?;
+        self.hasher.reset();
+        game.hash(&self.snapshot, &mut self.hasher)
+            .map_err(|source| GameError::Hash { frame, source })?;
+        self.hashes_checked += 1;
+        Ok(self.hasher.finish())
+    }
+
+    fn compare_hash(
+        &mut self,
+        game: &G,
+        frame: Frame,
+        expected: StateHash,
+    ) -> Result<(), GameError<G::Error>> {
+        let got = self.hash(game, frame)?;
+        if got != expected {
+            let since = self.last_right;
+            self.say(frame, Deviation::StateHash { expected, got, since });
+        } else if self.wrong.is_none() {
+            self.last_right = frame;
+        }
+        Ok(())
+    }
+
+    fn compare_output(&mut self, frame: Frame, expected: &[u8], got: &[u8]) {
+        self.outputs_checked += 1;
+        if let Some(offset) = first_difference(expected, got) {
+            self.say(frame, Deviation::Output { offset });
+        }
+    }
+
+    /// Keeps the first of what is said.
     fn say(&mut self, frame: Frame, what: Deviation) {
-        say(&mut self.wrong, frame, what);
+        self.wrong.get_or_insert(Wrong { frame, what });
     }
 }
 
@@ -161,7 +203,7 @@ impl<G: Game> fmt::Debug for Replay<'_, G> {
         f.debug_struct("Replay")
             .field("next", &self.next)
             .field("ended", &self.ended)
-            .field("wrong", &self.wrong)
+            .field("wrong", &self.findings.wrong)
             .finish_non_exhaustive()
     }
 }
@@ -251,22 +293,6 @@ pub enum ReplayError<E> {
     /// The simulation failed.
     #[error(transparent)]
     Game(#[from] GameError<E>),
-}
-
-fn say(wrong: &mut Option<Wrong>, frame: Frame, what: Deviation) {
-    wrong.get_or_insert(Wrong { frame, what });
-}
-
-fn hash_of<G: Game>(
-    game: &G,
-    snapshot: &mut G::Snapshot,
-    hasher: &mut StateHasher,
-    frame: Frame,
-) -> Result<StateHash, GameError<G::Error>> {
-    game.save(snapshot).map_err(|source| GameError::Save { frame, source })?;
-    hasher.reset();
-    game.hash(snapshot, hasher).map_err(|source| GameError::Hash { frame, source })?;
-    Ok(hasher.finish())
 }
 
 fn step_row<G: Game>(
@@ -381,6 +407,7 @@ mod tests {
             frame = frame.next();
         }
         let end = End { frame, cause: cause.unwrap_or(EndCause::Left), by: None };
+        writer.set_end_hash(hash(game.sum));
         writer.finish(end, 1).unwrap();
         Recording::decode(&writer.take_bytes()).unwrap()
     }
@@ -395,7 +422,7 @@ mod tests {
     fn what_was_recorded_is_verified() {
         let recording = record(Sum::default(), &INPUTS, Some(EndCause::Finished));
         let expected =
-            Verdict::Verified { frames: Frame::new(6), hashes_checked: 4, outputs_checked: 6 };
+            Verdict::Verified { frames: Frame::new(6), hashes_checked: 5, outputs_checked: 6 };
         assert_eq!(verify(&recording, Sum::default()), expected);
     }
 
@@ -413,6 +440,15 @@ mod tests {
         let game = Sum { slip: Some(Frame::new(3)), ..Sum::default() };
         let what = Deviation::StateHash { expected: hash(20), got: hash(21), since: Frame::new(2) };
         assert_eq!(verify(&recording, game), Verdict::Wrong(Wrong { frame: Frame::new(4), what }));
+    }
+
+    #[test]
+    fn a_wrong_step_after_the_last_report_is_found_at_the_end() {
+        let recording = record(Sum::default(), &INPUTS, Some(EndCause::Finished));
+        let game = Sum { slip: Some(Frame::new(5)), ..Sum::default() };
+        let (expected, got, since) = (hash(121), hash(122), Frame::new(4));
+        let what = Deviation::StateHash { expected, got, since };
+        assert_eq!(verify(&recording, game), Verdict::Wrong(Wrong { frame: Frame::new(6), what }));
     }
 
     #[test]

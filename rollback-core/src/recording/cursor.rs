@@ -19,12 +19,16 @@ impl<'a> Cursor<'a> {
 
     /// Where in the file the next byte is.
     pub(super) fn offset(&self) -> usize {
-        self.end - self.reader.remaining()
+        self.end - self.remaining()
     }
 
     /// Where in the file the part ends.
     pub(super) fn end(&self) -> usize {
         self.end
+    }
+
+    pub(super) fn remaining(&self) -> usize {
+        self.reader.remaining()
     }
 
     #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::recording::section::{
     BLOCK_FRAMES, FORMAT_VERSION, Kind, MAGIC, OPENING_BYTES, Section, first_chain, read_section,
 };
 use crate::session::{End, EndCause, StableFrame};
-use crate::{Chain, Frame, ItemError, PeerId, RosterError};
+use crate::{Chain, Frame, ItemError, PeerId, RosterError, StateHash};
 
 /// Reads a recording from its bytes, one frame after the other. The frames before a damage can be had.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub struct EndRecord {
     pub end: End,
     /// How many episodes of the match were played to an end, with this one if it was.
     pub completed_episodes: u32,
+    /// The hash of the state at the end, where the members agreed on one.
+    pub state_hash: Option<StateHash>,
 }
 
 /// The sections behind a header, as rows.
@@ -231,8 +233,12 @@ fn decode_end(section: Section<'_>, peers: usize) -> Result<EndRecord, Recording
         ),
     };
     let completed_episodes = body.u32()?;
+    let state_hash = match body.remaining() {
+        0 => None,
+        _ => Some(StateHash::from_bytes(body.array()?)),
+    };
     body.finish()?;
-    Ok(EndRecord { end: End { frame: first, cause, by }, completed_episodes })
+    Ok(EndRecord { end: End { frame: first, cause, by }, completed_episodes, state_hash })
 }
 
 /// Why bytes are no sound recording. Every variant says where in the file, in bytes from its start.
@@ -442,7 +448,7 @@ mod tests {
     use super::*;
     use crate::recording::section::{HEAD_BYTES, check_of, put_section};
     use crate::recording::{Recording, RecordingWriter};
-    use crate::{Roster, SessionConfig, StateHash};
+    use crate::{Roster, SessionConfig};
 
     fn header() -> RecordingHeader {
         RecordingHeader {
@@ -492,7 +498,10 @@ mod tests {
         let hand = Hand::new().section(Kind::End, 0, 0, &END);
         let recording = Recording::decode(&hand.bytes).unwrap();
         let end = End { frame: Frame::ZERO, cause: EndCause::Finished, by: None };
-        assert_eq!(recording.end(), Some(EndRecord { end, completed_episodes: 1 }));
+        assert_eq!(
+            recording.end(),
+            Some(EndRecord { end, completed_episodes: 1, state_hash: None })
+        );
         assert_eq!(recording.digest(), hand.chain.to_u64());
     }
 
@@ -574,6 +583,25 @@ mod tests {
         let (offset, read) = at(3, 2);
         assert_eq!(read.unwrap_err(), RecordingError::Peer { offset: offset + 3, got: 2 });
         assert!(at(3, 1).1.is_ok());
+    }
+
+    #[test]
+    fn an_end_has_a_whole_state_hash_or_none() {
+        let hash = StateHash::from_u128(u128::MAX / 3).to_bytes();
+        let with = |length: usize| {
+            let body = [&END[..], &hash, &[0]].concat();
+            let hand = Hand::new().section(Kind::End, 0, 0, &body[..END.len() + length]);
+            let offset = hand.last + HEAD_BYTES + END.len();
+            (offset, Recording::decode(&hand.bytes))
+        };
+        let end = with(16).1.unwrap().end().unwrap();
+        assert_eq!(end.state_hash, Some(StateHash::from_bytes(hash)));
+        let (offset, read) = with(15);
+        let cut = RecordingError::BodyEnds { offset, expected: 16, got: 15 };
+        assert_eq!(read.unwrap_err(), cut);
+        let (offset, read) = with(17);
+        let longer = RecordingError::Trailing { offset: offset + 16, got: 1 };
+        assert_eq!(read.unwrap_err(), longer);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::recording::section::{
 };
 use crate::recording::{HeaderError, RecordingHeader};
 use crate::session::{End, StableFrame};
-use crate::{Chain, Frame, PeerId};
+use crate::{Chain, Frame, PeerId, StateHash};
 
 /// Makes the bytes of a recording out of an episode's stable frames.
 ///
@@ -34,6 +34,7 @@ pub struct RecordingWriter {
     /// The next frame to be pushed.
     next: Frame,
     agreed: Frame,
+    end_hash: Option<StateHash>,
     bytes: Vec<u8>,
     is_finished: bool,
 }
@@ -68,6 +69,7 @@ impl RecordingWriter {
             written: Frame::ZERO,
             next: Frame::ZERO,
             agreed: Frame::ZERO,
+            end_hash: None,
             bytes,
             is_finished: false,
         })
@@ -99,6 +101,12 @@ impl RecordingWriter {
         self.give_out_agreed();
     }
 
+    /// Takes the hash of the state at the end, where the members agreed on it, before [`finish`](Self::finish). It is
+    /// recorded, so all members must give it or none; without it, the last frames are proved by their outputs alone.
+    pub fn set_end_hash(&mut self, hash: StateHash) {
+        self.end_hash = Some(hash);
+    }
+
     /// Takes the end of the episode and gives out the frames before it; frames from it on are dropped. The session
     /// knows the end: `completed_episodes` counts the episodes of the match that were played to an end.
     ///
@@ -125,6 +133,9 @@ impl RecordingWriter {
         body.put_u16(code);
         body.put_u8(end.by.map_or(NOBODY, PeerId::slot));
         body.put_u32(completed_episodes);
+        if let Some(hash) = self.end_hash {
+            body.put(&hash.to_bytes());
+        }
         self.chain = put_section(&mut self.bytes, self.chain, (Kind::End, end.frame, 0), &body);
         Ok(())
     }
@@ -282,7 +293,7 @@ mod tests {
     use super::*;
     use crate::recording::{Comparison, Recording, compare};
     use crate::session::EndCause;
-    use crate::{Item, Roster, SessionConfig, StateHash};
+    use crate::{Item, Roster, SessionConfig};
 
     fn header() -> RecordingHeader {
         RecordingHeader {

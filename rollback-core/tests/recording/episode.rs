@@ -34,12 +34,17 @@ pub(crate) fn example() -> (RecordingHeader, Vec<RecordedFrame>, End) {
         output: output.to_vec(),
         state_hash: None,
     };
+    let gone = InputFlags::IDLE_FILLED.bits();
     let frames = vec![
         RecordedFrame { state_hash: Some(header.start_hash), ..frame(0, [0, 3], &[1]) },
         frame(1, [0, 3], &[1]),
-        RecordedFrame { items: vec![(peer(0), Item::End { code: 7 })], ..frame(2, [5, 3], &[2]) },
+        RecordedFrame {
+            items: vec![(peer(0), Item::Leave)],
+            flags: vec![gone, InputFlags::POLICY.bits()],
+            ..frame(2, [0, 5], &[2])
+        },
     ];
-    let end = End { frame: Frame::new(3), cause: EndCause::Named(7), by: Some(peer(0)) };
+    let end = End { frame: Frame::new(3), cause: EndCause::Finished, by: None };
     (header, frames, end)
 }
 
@@ -90,12 +95,17 @@ fn eventful_frame(frame: Frame) -> RecordedFrame {
     }
 }
 
+/// The hash of every last state here.
+pub(crate) const END_HASH: StateHash =
+    StateHash::from_u128(0x1f1e_1d1c_1b1a_1918_1716_1514_1312_1110);
+
 /// The bytes of a finished recording.
 pub(crate) fn record(header: &RecordingHeader, frames: &[RecordedFrame], end: End) -> Vec<u8> {
     let mut writer = RecordingWriter::new(header).unwrap();
     for frame in frames {
         writer.push(&frame.as_stable()).unwrap();
     }
+    writer.set_end_hash(END_HASH);
     writer.finish(end, 2).unwrap();
     writer.take_bytes()
 }

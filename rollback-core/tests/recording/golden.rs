@@ -3,7 +3,7 @@
 use rollback_core::End;
 use rollback_core::recording::{RecordedFrame, Recording, RecordingHeader};
 
-use crate::episode::{eventful, example, record};
+use crate::episode::{END_HASH, eventful, example, record};
 
 fn assert_recorded_as(
     bytes: &[u8],
@@ -16,6 +16,7 @@ fn assert_recorded_as(
     assert_eq!(recording.frames().collect::<Vec<_>>(), frames);
     let record = recording.end().unwrap();
     assert_eq!((record.end, record.completed_episodes), (end, 2));
+    assert_eq!(record.state_hash, Some(END_HASH));
 }
 
 /// 16 bytes a line, so that a difference can be seen.
