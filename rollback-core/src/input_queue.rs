@@ -280,6 +280,7 @@ impl InputQueue {
 
     /// The inputs and flags of all players for a confirmed frame.
     pub(crate) fn confirmed_row(&mut self, frame: Frame) -> StepRow<'_> {
+        self.statuses.fill(InputStatus::Given);
         self.fill_closed(frame);
         let (inputs, flags) = self.row_ranges(frame);
         StepRow {
@@ -291,11 +292,11 @@ impl InputQueue {
 
     /// The inputs to step `frame` with, guessed where they are not held. What is guessed is remembered.
     pub(crate) fn gather(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> StepRow<'_> {
-        self.statuses.fill(InputStatus::Given);
-        self.fill_closed(frame);
         if frame < self.confirmed_end() {
             return self.confirmed_row(frame);
         }
+        self.statuses.fill(InputStatus::Given);
+        self.fill_closed(frame);
         let (inputs, flags) = self.row_ranges(frame);
         if let (Some(used), Some(given)) =
             (self.used.get_mut(inputs.clone()), self.given.get(inputs.clone()))

@@ -132,6 +132,12 @@ impl<G: Game> Episode<G> {
             self.finish(now, Frame::ZERO, EndCause::Incompatible, Some(peer));
             return Err(AdvanceError::Incompatible { peer, mismatch });
         }
+        // Members that have begun may have lost one that others still wait for.
+        self.update_members(now);
+        if let Some(end) = self.end() {
+            return Ok(Advance::Ended(end));
+        }
+        let missing = missing.and(self.links.membership.view().members);
         if missing.is_empty() {
             self.phase = Phase::Playing;
             self.links.has_started = true;
@@ -149,6 +155,7 @@ impl<G: Game> Episode<G> {
         if let Some(player) = self.local_inputs.missing(current) {
             return Err(AdvanceError::MissingInput { player });
         }
+        self.links.note_silence(now);
         self.update_members(now);
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
@@ -217,7 +224,6 @@ impl<G: Game> Episode<G> {
 
     /// Takes in what silence, claims and goodbyes mean for who is a member.
     fn update_members(&mut self, now: Timestamp) {
-        self.links.note_silence(now);
         if let Some((departed, cut)) = self.links.commit_departure() {
             let members = self.links.membership.view().members.len();
             self.ledger.note_departure(members, departed, cut);

@@ -21,7 +21,7 @@ pub(crate) struct Ledger {
     /// The chain at the frames of reports that are not hashed yet.
     marks: VecDeque<(Frame, Chain)>,
     /// Hashes of states whose frames were not handed out yet.
-    hashes: VecDeque<(Frame, StateHash)>,
+    pub(super) hashes: VecDeque<(Frame, StateHash)>,
     /// The earliest end that the members' items or departures make.
     planned: Option<End>,
     /// Whether that end is this peer's own leaving, while the others play on.

@@ -8,6 +8,8 @@ mod links;
 mod local_inputs;
 mod membership;
 mod output;
+#[cfg(feature = "testing")]
+mod tampering;
 mod transmit;
 
 use alloc::boxed::Box;
@@ -19,6 +21,8 @@ pub use self::error::{AdvanceError, SessionError};
 pub use self::event::Event;
 pub use self::local_inputs::InputError;
 pub use self::output::{Advance, End, EndCause, Output, StableFrame, Stall};
+#[cfg(feature = "testing")]
+pub use self::tampering::Sabotage;
 use crate::frame_pacer::FramePacer;
 use crate::peer::LinkCounters;
 use crate::rollback::Rollback;
