@@ -5,7 +5,9 @@ mod canonical;
 mod env_game;
 mod episode;
 mod errors;
+mod offline;
 mod outputs;
+mod recordings;
 mod room;
 mod snapshot;
 mod spaces;
@@ -16,6 +18,8 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 fn _rollback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
+    recordings::register(module)?;
+    module.add_function(wrap_pyfunction!(offline::record_offline, module)?)?;
     module.add_class::<room::PyServer>()?;
     module.add_class::<room::PyRoom>()?;
     module.add_class::<episode::PyEpisode>()?;

@@ -111,7 +111,11 @@ impl Offline {
     }
 
     /// Asks for the actions of the next frame, once; there are none to ask for after the last.
-    fn give_inputs(&mut self, act: &Bound<'_, PyAny>, is_over: bool) -> Result<(), RecordingsError> {
+    fn give_inputs(
+        &mut self,
+        act: &Bound<'_, PyAny>,
+        is_over: bool,
+    ) -> Result<(), RecordingsError> {
         let players = PlayerHandle::all(self.config.players()).collect::<Vec<_>>();
         if !players.iter().any(|player| self.session.wants_local_input(*player)) {
             return Ok(());

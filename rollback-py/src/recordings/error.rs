@@ -30,7 +30,9 @@ pub(crate) enum RecordingsError {
     Parquet { path: String, source: parquet::errors::ParquetError },
     #[error("there is no column of kind {0:?}")]
     ColumnKind(String),
-    #[error("expected {expected} values in each of {columns} columns, got {got} in column {column}")]
+    #[error(
+        "expected {expected} values in each of {columns} columns, got {got} in column {column}"
+    )]
     ColumnLength { columns: usize, expected: usize, column: usize, got: usize },
     #[error("column {column} is required, and row {row} has no value")]
     MissingValue { column: usize, row: usize },

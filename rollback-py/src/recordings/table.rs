@@ -221,9 +221,9 @@ impl Kind {
             Self::Text => Values::Bytes(each(values, |value| {
                 Ok(value.cast::<PyString>()?.to_cow()?.into_owned().into_bytes())
             })?),
-            Self::Bytes => {
-                Values::Bytes(each(values, |value| Ok(value.cast::<PyBytes>()?.as_bytes().to_vec()))?)
-            }
+            Self::Bytes => Values::Bytes(each(values, |value| {
+                Ok(value.cast::<PyBytes>()?.as_bytes().to_vec())
+            })?),
             Self::Reals => Values::RealLists(each(values, |value| {
                 let array: PyReadonlyArray1<'_, f64> = value.extract()?;
                 Ok(array.as_array().to_vec())
@@ -238,7 +238,9 @@ fn each<T>(
     values: &[Bound<'_, PyAny>],
     extract: impl Fn(&Bound<'_, PyAny>) -> PyResult<T>,
 ) -> PyResult<Vec<Option<T>>> {
-    let value = |value: &Bound<'_, PyAny>| if value.is_none() { Ok(None) } else { extract(value).map(Some) };
+    let value = |value: &Bound<'_, PyAny>| {
+        if value.is_none() { Ok(None) } else { extract(value).map(Some) }
+    };
     values.iter().map(value).collect()
 }
 
@@ -256,41 +258,41 @@ impl Values {
 
     /// Hashes the value of a row: 0 for none; else 1 and the value, little-endian, after its length if that varies.
     fn hash(&self, row: usize, hasher: &mut Xxh3) {
-        if self.is_missing(row) {
-            return hasher.update(&[0]);
-        }
-        hasher.update(&[1]);
-        let length = |length: usize| (length as u64).to_le_bytes();
         match self {
-            Self::Bools(values) => {
-                at(values, row).into_iter().for_each(|value| hasher.update(&[u8::from(*value)]));
-            }
-            Self::Integers(values) => {
-                at(values, row).into_iter().for_each(|value| hasher.update(&value.to_le_bytes()));
-            }
-            Self::Reals(values) => {
-                at(values, row).into_iter().for_each(|value| hasher.update(&value.to_le_bytes()));
-            }
-            Self::Bytes(values) => {
-                for value in at(values, row) {
-                    hasher.update(&length(value.len()));
-                    hasher.update(value);
-                }
-            }
-            Self::RealLists(values) => {
-                for list in at(values, row) {
-                    hasher.update(&length(list.len()));
-                    list.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
-                }
-            }
-            Self::IntegerLists(values) => {
-                for list in at(values, row) {
-                    hasher.update(&length(list.len()));
-                    list.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
-                }
-            }
+            Self::Bools(values) => put(hasher, at(values, row), |hasher, value| {
+                hasher.update(&[u8::from(*value)]);
+            }),
+            Self::Integers(values) => put(hasher, at(values, row), |hasher, value| {
+                hasher.update(&value.to_le_bytes());
+            }),
+            Self::Reals(values) => put(hasher, at(values, row), |hasher, value| {
+                hasher.update(&value.to_le_bytes());
+            }),
+            Self::Bytes(values) => put(hasher, at(values, row), |hasher, value| {
+                put_length(hasher, value.len());
+                hasher.update(value);
+            }),
+            Self::RealLists(values) => put(hasher, at(values, row), |hasher, list| {
+                put_length(hasher, list.len());
+                list.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+            }),
+            Self::IntegerLists(values) => put(hasher, at(values, row), |hasher, list| {
+                put_length(hasher, list.len());
+                list.iter().for_each(|value| hasher.update(&value.to_le_bytes()));
+            }),
         }
     }
+}
+
+fn put<T>(hasher: &mut Xxh3, value: Option<&T>, put_value: impl Fn(&mut Xxh3, &T)) {
+    hasher.update(&[u8::from(value.is_some())]);
+    if let Some(value) = value {
+        put_value(hasher, value);
+    }
+}
+
+fn put_length(hasher: &mut Xxh3, length: usize) {
+    hasher.update(&(length as u64).to_le_bytes());
 }
 
 fn at<T>(values: &[Option<T>], row: usize) -> Option<&T> {
