@@ -9,3 +9,4 @@ mod episode;
 mod golden;
 mod hostile;
 mod round_trip;
+mod session;
