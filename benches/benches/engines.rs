@@ -2,16 +2,10 @@
 
 #![expect(clippy::expect_used, reason = "a cell that cannot run must stop the program")]
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use rollback_benches::{
-    game::Inputs,
-    workload::{Cell, Engine, SEED, build, verify},
-};
+use rollback_benches::workload::{Cell, Engine, build, verify};
 
 fn main() {
     // Less than criterion's own 3 s and 5 s: there are more than a hundred rows.
@@ -29,7 +23,6 @@ fn main() {
 }
 
 fn measure(criterion: &mut Criterion, cell: &Cell) {
-    let inputs = Rc::new(Inputs::new(SEED));
     let mut group = criterion.benchmark_group(cell.name());
     group.throughput(Throughput::Elements(cell.frames_per_tick()));
     for engine in Engine::ALL {
@@ -41,7 +34,7 @@ fn measure(criterion: &mut Criterion, cell: &Cell) {
             // Only for the rows that a filter leaves.
             let run = run.get_or_insert_with(|| {
                 verify(engine, cell).expect("the engine does the work");
-                let mut run = build(engine, cell, &inputs).expect("the engine has this mode");
+                let mut run = build(engine, cell).expect("the engine has this mode");
                 run.run(WARM_UP_TICKS);
                 run
             });

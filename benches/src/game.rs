@@ -104,7 +104,7 @@ impl Game {
     }
 }
 
-/// What each player does in each frame: one byte that changes with probability 1/8 to another value.
+/// What each player does in each frame: one byte that changes now and then to another value.
 #[derive(Debug)]
 pub struct Inputs {
     rows: Box<[[u8; PLAYERS_MAX]]>,
@@ -113,23 +113,20 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The inputs that belong to `seed`; they repeat after 4,096 frames.
+    /// The inputs that belong to `seed`; each changes once in `change_one_in` frames on average. They repeat after 4,096
+    /// frames.
+    ///
+    /// From frame `held_from` on every player holds still: some frames later no engine can have a wrong guess
+    /// left, so the newest state can be compared with a plain simulation.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self::held_from(seed, u64::MAX)
-    }
-
-    /// The same, but every player holds still from frame `held_from` on: some frames later no engine can have a
-    /// wrong guess left, so the newest state can be compared with a plain simulation.
-    #[must_use]
-    pub fn held_from(seed: u64, held_from: u64) -> Self {
+    pub fn new(seed: u64, change_one_in: u64, held_from: u64) -> Self {
         let mut random = Random::new(seed);
         let mut row = [0; PLAYERS_MAX];
         let rows = (0..TRACE_FRAMES)
             .map(|_| {
                 for input in &mut row {
                     let draw = random.next();
-                    if draw.is_multiple_of(8) {
+                    if draw.is_multiple_of(change_one_in) {
                         *input ^= ((draw >> 8) % 255 + 1) as u8;
                     }
                 }
@@ -207,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_loaded_game_goes_on_as_the_saved_one_did() {
-        let inputs = Inputs::new(7);
+        let inputs = Inputs::new(7, 8, u64::MAX);
         let mut game = inputs.plain_simulation(2, 4096, 50);
         let mut slot = game.empty_slot();
         game.save_to(&mut slot);
@@ -222,7 +219,7 @@ mod tests {
 
     #[test]
     fn inputs_change_about_once_in_eight_frames_and_then_to_another_value() {
-        let inputs = Inputs::new(1);
+        let inputs = Inputs::new(1, 8, u64::MAX);
         let changes = (1..4096).filter(|&f| inputs.of(0, f) != inputs.of(0, f - 1)).count();
         assert!((430..600).contains(&changes), "{changes} changes in 4,095 frames");
     }

@@ -16,6 +16,7 @@ pub mod floor;
 pub mod fortress_peer;
 pub mod game;
 pub mod ggrs_peer;
+pub mod limits;
 pub mod link;
 pub mod rollback_peer;
 mod snapshot_pool;

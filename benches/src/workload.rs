@@ -95,6 +95,11 @@ pub enum Workload {
         /// How many of 1,000 datagrams get lost.
         loss_per_mille: u16,
     },
+    /// The same without loss, but every input differs from the one before, so that every guess is wrong.
+    Mispredict {
+        /// The one-way delay, and so how far back each frame goes.
+        depth: usize,
+    },
 }
 
 /// One thing to measure.
@@ -114,8 +119,9 @@ impl Cell {
     pub fn timed() -> Vec<Self> {
         let steady = [2, 8].map(|players| (Workload::Steady, players));
         let rollback = [1, 4, 8, 12].map(|depth| (Workload::Rollback { depth }, 2));
+        let mispredict = [1, 4, 8, 12].map(|depth| (Workload::Mispredict { depth }, 2));
         let mesh = [2, 4].map(|players| (Workload::Mesh { loss_per_mille: 0 }, players));
-        let kinds = steady.into_iter().chain(rollback).chain(mesh);
+        let kinds = steady.into_iter().chain(rollback).chain(mispredict).chain(mesh);
         kinds
             .flat_map(|(workload, players)| {
                 STATE_BYTES.map(|state_bytes| Self { workload, players, state_bytes })
@@ -146,6 +152,7 @@ impl Cell {
         let workload = match self.workload {
             Workload::Steady => "steady".to_owned(),
             Workload::Rollback { depth } => format!("rollback{depth}"),
+            Workload::Mispredict { depth } => format!("mispredict{depth}"),
             Workload::Mesh { loss_per_mille: 0 } => "mesh".to_owned(),
             Workload::Mesh { loss_per_mille } => format!("mesh-loss{}", loss_per_mille / 10),
         };
@@ -171,6 +178,7 @@ impl Cell {
             Workload::Steady => 1,
             Workload::Rollback { depth } => depth as u64 + 1,
             Workload::Mesh { .. } => self.players as u64,
+            Workload::Mispredict { depth } => (self.players * (depth + 1)) as u64,
         }
     }
 
@@ -179,8 +187,37 @@ impl Cell {
     pub fn window(&self) -> usize {
         match self.workload {
             Workload::Rollback { depth } => WINDOW.max(depth + 1),
+            Workload::Mispredict { depth } => WINDOW.max(depth + 2),
             Workload::Steady | Workload::Mesh { .. } => WINDOW,
         }
+    }
+
+    /// What the players do.
+    #[must_use]
+    pub fn inputs(&self) -> Rc<Inputs> {
+        self.inputs_held_from(u64::MAX)
+    }
+
+    /// How the network behaves; `None` where nothing is sent.
+    #[must_use]
+    pub fn link(&self) -> Option<LinkSettings> {
+        match self.workload {
+            Workload::Steady | Workload::Rollback { .. } => None,
+            Workload::Mesh { loss_per_mille } => {
+                Some(LinkSettings { delay_ticks: DELAY_TICKS, loss_per_mille })
+            }
+            Workload::Mispredict { depth } => {
+                Some(LinkSettings { delay_ticks: depth as u64, loss_per_mille: 0 })
+            }
+        }
+    }
+
+    fn inputs_held_from(&self, frame: u64) -> Rc<Inputs> {
+        let one_in = match self.workload {
+            Workload::Mispredict { .. } => 1,
+            _ => CHANGE_ONE_IN,
+        };
+        Rc::new(Inputs::new(SEED, one_in, frame))
     }
 }
 
@@ -208,42 +245,42 @@ pub trait Run {
 
 /// Puts `engine` into `cell`, ready to run; `None` if it has no such mode.
 #[must_use]
-pub fn build(engine: Engine, cell: &Cell, inputs: &Rc<Inputs>) -> Option<Box<dyn Run>> {
+pub fn build(engine: Engine, cell: &Cell) -> Option<Box<dyn Run>> {
+    build_with(engine, cell, cell.inputs())
+}
+
+fn build_with(engine: Engine, cell: &Cell, inputs: Rc<Inputs>) -> Option<Box<dyn Run>> {
     if !engine.plays(cell) {
         return None;
     }
     let is_sparse = matches!(engine, Engine::GgrsSparse | Engine::FortressSparse);
-    let setup = &Setup { cell: *cell, inputs: Rc::clone(inputs), is_sparse };
+    let setup = &Setup { cell: *cell, inputs, is_sparse };
     Some(match (engine, cell.workload) {
         (Engine::Bare, Workload::Steady) => solo(bare::local(setup)),
         (Engine::Bare, Workload::Rollback { depth }) => solo(bare::rollback(setup, depth)),
-        (Engine::Bare, Workload::Mesh { .. }) => return None,
+        (Engine::Bare, Workload::Mispredict { depth }) => {
+            mesh(setup, |setup, _, _| bare::rollback(setup, depth))
+        }
+        (Engine::Bare, Workload::Mesh { .. }) | (Engine::Rollback, Workload::Rollback { .. }) => {
+            return None;
+        }
         (Engine::Floor, Workload::Steady) => solo(floor::local(setup)),
         (Engine::Floor, Workload::Rollback { depth }) => solo(floor::rollback(setup, depth)),
-        (Engine::Floor, Workload::Mesh { loss_per_mille }) => {
-            mesh(setup, loss_per_mille, floor::member)
-        }
+        (Engine::Floor, _) => mesh(setup, floor::member),
         (Engine::Ggrs | Engine::GgrsSparse, Workload::Steady) => solo(ggrs_peer::local(setup)),
         (Engine::Ggrs | Engine::GgrsSparse, Workload::Rollback { depth }) => {
             solo(ggrs_peer::rollback(setup, depth))
         }
-        (Engine::Ggrs | Engine::GgrsSparse, Workload::Mesh { loss_per_mille }) => {
-            mesh(setup, loss_per_mille, ggrs_peer::member)
-        }
+        (Engine::Ggrs | Engine::GgrsSparse, _) => mesh(setup, ggrs_peer::member),
         (Engine::Fortress | Engine::FortressSparse, Workload::Steady) => {
             solo(fortress_peer::local(setup))
         }
         (Engine::Fortress | Engine::FortressSparse, Workload::Rollback { depth }) => {
             solo(fortress_peer::rollback(setup, depth))
         }
-        (Engine::Fortress | Engine::FortressSparse, Workload::Mesh { loss_per_mille }) => {
-            mesh(setup, loss_per_mille, fortress_peer::member)
-        }
+        (Engine::Fortress | Engine::FortressSparse, _) => mesh(setup, fortress_peer::member),
         (Engine::Rollback, Workload::Steady) => solo(rollback_peer::local(setup)),
-        (Engine::Rollback, Workload::Rollback { .. }) => return None,
-        (Engine::Rollback, Workload::Mesh { loss_per_mille }) => {
-            mesh(setup, loss_per_mille, rollback_peer::member)
-        }
+        (Engine::Rollback, _) => mesh(setup, rollback_peer::member),
     })
 }
 
@@ -253,8 +290,8 @@ pub fn build(engine: Engine, cell: &Cell, inputs: &Rc<Inputs>) -> Option<Box<dyn
 /// # Errors
 /// The first thing that is not as it must be.
 pub fn verify(engine: Engine, cell: &Cell) -> Result<(), VerifyError> {
-    let inputs = Rc::new(Inputs::held_from(SEED, VERIFIED_FRAMES));
-    let Some(mut run) = build(engine, cell, &inputs) else { return Ok(()) };
+    let inputs = cell.inputs_held_from(VERIFIED_FRAMES);
+    let Some(mut run) = build_with(engine, cell, Rc::clone(&inputs)) else { return Ok(()) };
     run.run(VERIFIED_FRAMES + SETTLING_TICKS);
     if run.traffic().overflows > 0 {
         return Err(VerifyError::Overflow { engine: engine.name(), cell: cell.name() });
@@ -264,9 +301,9 @@ pub fn verify(engine: Engine, cell: &Cell) -> Result<(), VerifyError> {
         if frames < VERIFIED_FRAMES {
             return Err(VerifyError::Slow { engine: engine.name(), cell: cell.name(), frames });
         }
-        if let Workload::Rollback { depth } = cell.workload {
-            // The first frames have no past of that length.
-            let steps_min = (frames - 2 * cell.window() as u64) * (depth as u64 + 1);
+        if let Workload::Rollback { depth } | Workload::Mispredict { depth } = cell.workload {
+            // The first frames have no past of that length, and held inputs are guessed right.
+            let steps_min = (VERIFIED_FRAMES - 2 * cell.window() as u64) * (depth as u64 + 1);
             if game.steps() < steps_min {
                 let steps = game.steps();
                 return Err(VerifyError::NoRollback {
@@ -406,10 +443,9 @@ impl<P: Peer> Run for Mesh<P> {
 
 fn mesh<P: Peer + 'static>(
     setup: &Setup,
-    loss_per_mille: u16,
     member: impl Fn(&Setup, usize, &Network) -> P,
 ) -> Box<dyn Run> {
-    let settings = LinkSettings { delay_ticks: DELAY_TICKS, loss_per_mille };
+    let settings = setup.cell.link().expect("a mesh has a network");
     let network = Network::new(setup.cell.players, settings, SEED);
     let peers = (0..setup.cell.players).map(|me| member(setup, me, &network)).collect();
     let mut mesh = Mesh { peers, network, now: 0 };
@@ -424,6 +460,8 @@ fn mesh<P: Peer + 'static>(
 const HANDSHAKE_TICKS_MAX: u64 = 1_000;
 /// Twice as long as any ring of an engine here.
 const VERIFIED_FRAMES: u64 = 600;
+/// How many frames a player keeps an input on average.
+const CHANGE_ONE_IN: u64 = 8;
 /// Below this the copies do not matter.
 const SPARSE_STATE_BYTES_MIN: usize = 64 << 10;
 /// Until the last true input has got through every loss, and the slowest peer has caught up.

@@ -1,11 +1,8 @@
 //! Runs one engine in one cell for some ticks and does nothing else: what `counts` runs under callgrind.
 
-use std::{process::ExitCode, rc::Rc};
+use std::process::ExitCode;
 
-use rollback_benches::{
-    game::Inputs,
-    workload::{Cell, Engine, SEED, build},
-};
+use rollback_benches::workload::{Cell, Engine, build};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -15,7 +12,7 @@ fn main() -> ExitCode {
     else {
         return usage();
     };
-    let Some(mut run) = build(engine, &cell, &Rc::new(Inputs::new(SEED))) else { return usage() };
+    let Some(mut run) = build(engine, &cell) else { return usage() };
     run.run(ticks);
     ExitCode::SUCCESS
 }

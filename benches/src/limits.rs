@@ -1,0 +1,58 @@
+//! What `counts --check` holds this project's engine to. Only what is equal on every computer has a limit here.
+
+/// A figure of the row `rollback` that may not be exceeded.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// The cell.
+    pub cell: &'static str,
+    /// The name of the figure in the JSON report.
+    pub figure: &'static str,
+    /// The most it may be.
+    pub at_most: f64,
+}
+
+/// Nothing on the heap after the warm-up, no clock, one small datagram per remote and frame: what the engine promises.
+/// Instructions only ever go down: what the engine took when the limit was last set, and a little for other compilers.
+pub const LIMITS: [Limit; 24] = [
+    limit("steady/2p/64B", "allocations", 0.0),
+    limit("steady/2p/64B", "instructions", 2_600.0),
+    limit("steady/8p/64B", "allocations", 0.0),
+    limit("steady/8p/64B", "instructions", 4_800.0),
+    limit("mesh/2p/64B", "allocations", 0.0),
+    limit("mesh/2p/64B", "clock_readings", 0.0),
+    limit("mesh/2p/64B", "packets_per_remote", 1.02),
+    limit("mesh/2p/64B", "payload_bytes_per_remote", 16.0),
+    limit("mesh/2p/64B", "stalled_per_mille", 0.0),
+    limit("mesh/2p/64B", "instructions", 9_200.0),
+    limit("mesh/4p/64B", "allocations", 0.0),
+    limit("mesh/4p/64B", "packets_per_remote", 1.02),
+    limit("mesh/4p/64B", "payload_bytes_per_remote", 16.0),
+    limit("mesh/4p/64B", "stalled_per_mille", 0.0),
+    limit("mesh/4p/64B", "instructions", 22_000.0),
+    limit("mesh/8p/64B", "allocations", 0.0),
+    limit("mesh/8p/64B", "packets_per_remote", 1.02),
+    limit("mesh/8p/64B", "payload_bytes_per_remote", 16.0),
+    limit("mesh/8p/64B", "instructions", 50_000.0),
+    limit("mesh-loss20/2p/64B", "allocations", 0.0),
+    limit("mesh-loss20/2p/64B", "packets_per_remote", 1.02),
+    limit("mesh-loss20/2p/64B", "payload_bytes_per_remote", 16.0),
+    limit("mesh-loss20/2p/64B", "stalled_per_mille", 2.0),
+    limit("mesh-loss5/4p/64B", "stalled_per_mille", 2.0),
+];
+
+const fn limit(cell: &'static str, figure: &'static str, at_most: f64) -> Limit {
+    Limit { cell, figure, at_most }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Cell;
+
+    #[test]
+    fn every_limit_is_of_a_cell_that_is_counted() {
+        for limit in LIMITS {
+            assert!(Cell::counted().iter().any(|cell| cell.name() == limit.cell), "{limit:?}");
+        }
+    }
+}
