@@ -130,8 +130,7 @@ impl Faults {
             }
             let drawn = random.below(u32::try_from(untouched.len()).unwrap_or_default());
             let peer = untouched.swap_remove(drawn as usize);
-            let fault =
-                if count < self.crashes { Fault::Crash(peer) } else { Fault::Leave(peer) };
+            let fault = if count < self.crashes { Fault::Crash(peer) } else { Fault::Leave(peer) };
             plan.push(Planned { at: at(random, 0), fault });
         }
         plan

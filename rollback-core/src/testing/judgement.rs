@@ -15,8 +15,7 @@ use super::report::{PeerReport, Report};
 use super::stable_log::StableRow;
 use super::world::{Broken, Setting};
 use crate::{
-    DEPTHS, End, EndCause, Event, Frame, Game, InputFlags, PEERS_MAX, PeerId, PeerSet,
-    PlayerHandle,
+    DEPTHS, End, EndCause, Event, Frame, Game, InputFlags, PEERS_MAX, PeerId, PeerSet, PlayerHandle,
 };
 
 /// All that was seen.
@@ -94,7 +93,10 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         for node in self.nodes {
             let event = node.events.iter().find(|event| matches!(event, Event::Desync(_)));
             if let Some(event) = event {
-                return Err((Some(node.peer), Violation::new(Oracle::Desync, format!("{event:?}"))));
+                return Err((
+                    Some(node.peer),
+                    Violation::new(Oracle::Desync, format!("{event:?}")),
+                ));
             }
         }
         Ok(())
@@ -145,16 +147,15 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         let others_are_gone = self.nodes.iter().any(|node| self.is_gone(node));
         for node in self.nodes.iter().filter(|node| !self.is_gone(node)) {
             let is_cut_off = node.end().is_some_and(|end| end.cause == EndCause::Partitioned);
-            let says_departed = |event: &Event| {
-                matches!(event, Event::ViewChanged { departed, .. } if *departed == node.peer)
-            };
+            let says_departed = |event: &Event| matches!(event, Event::ViewChanged { departed, .. } if *departed == node.peer);
             let departed = self.nodes.iter().any(|other| other.events.iter().any(says_departed));
             if !departed && (!is_cut_off || others_are_gone) {
                 continue;
             }
-            let there = || self.nodes.iter().filter(|other| !self.is_gone(other));
-            let heard = there().filter(|other| other.peer != node.peer).flat_map(|other| {
-                [other.gap(self.now, node.peer), node.gap(self.now, other.peer)]
+            let others = self.nodes.iter().filter(|other| other.peer != node.peer);
+            let heard = others.flat_map(|other| match self.is_gone(other) {
+                true => [other.closed_gap(node.peer), node.closed_gap(other.peer)],
+                false => [other.gap(self.now, node.peer), node.gap(self.now, other.peer)],
             });
             let silent = heard.max().unwrap_or(Duration::ZERO);
             if silent < limit {
@@ -215,14 +216,13 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                 let nothing = (config.idle_input().to_vec(), InputFlags::NONE);
                 let given = node.given.get(&(player, row.frame)).unwrap_or(&nothing);
                 let is_right = match idle {
-                    Some(_) => {
-                        input == config.idle_input() && flags == InputFlags::IDLE_FILLED
-                    }
+                    Some(_) => input == config.idle_input() && flags == InputFlags::IDLE_FILLED,
                     None => input == given.0 && flags == given.1,
                 };
                 if !is_right {
-                    let detail =
-                        format!("{player}: {input:?} {flags:?}, given {given:?}, idle since {idle:?}");
+                    let detail = format!(
+                        "{player}: {input:?} {flags:?}, given {given:?}, idle since {idle:?}"
+                    );
                     return Err(Violation::at(Oracle::Inputs, row.frame, detail));
                 }
             }

@@ -52,3 +52,5 @@ pub use random::Random;
 pub use report::{PeerReport, Report};
 pub use simulation::{Simulation, seeds};
 pub use stable_log::{StableLog, StableRow};
+
+pub use crate::session::Sabotage;

@@ -95,7 +95,11 @@ impl Network {
         for to in PeerId::all(PEERS_MAX) {
             let tail = self.random.between(0, self.faults.crash_tail_max_ms);
             let before = TrueTime::ZERO.plus_micros(
-                at.elapsed().as_micros().try_into().unwrap_or(u64::MAX).saturating_sub(u64::from(tail) * 1000),
+                at.elapsed()
+                    .as_micros()
+                    .try_into()
+                    .unwrap_or(u64::MAX)
+                    .saturating_sub(u64::from(tail) * 1000),
             );
             if let Some(way) = self.ways.get_mut(way_of(from, to)) {
                 way.ends_at = Some(before);

@@ -13,8 +13,9 @@ use super::network::{Network, UnderWay};
 use super::observed::Observed;
 use super::oracle::{Oracle, Violation};
 use super::random::Random;
-use super::simulation::InputSource;
+use super::simulation::{InputSource, Noise};
 use super::stable_log::StableLog;
+use crate::session::Sabotage;
 use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
 use crate::{
     Advance, AdvanceError, End, Event, Frame, Game, InputFlags, Output, PEERS_MAX, PeerId,
@@ -34,12 +35,14 @@ pub(crate) struct Node<G: Game> {
     /// When each frame was first stepped, in true time.
     pub(crate) stepped_at: Vec<TrueTime>,
     /// The longest time between two datagrams heard of each peer.
-    pub(crate) gaps: [Duration; PEERS_MAX],
+    gaps: [Duration; PEERS_MAX],
     pub(crate) session: Session<Observed<G>>,
     /// What the last call to advance waited for.
     pub(crate) last_stall: Option<Stall>,
-    /// How many random and mutated datagrams come before each frame.
-    pub(crate) noise_per_frame: u32,
+    /// Datagrams that nobody sent come before each frame.
+    pub(crate) noise: Noise,
+    /// The part that is broken.
+    pub(crate) sabotage: Option<Sabotage>,
     style: DriverStyle,
     inbox: VecDeque<(Option<Timestamp>, PeerId, Vec<u8>)>,
     heard_at: [TrueTime; PEERS_MAX],
@@ -48,7 +51,7 @@ pub(crate) struct Node<G: Game> {
     ladder: [Frame; 3],
     players: Vec<Player>,
     random: Random,
-    noise: Random,
+    noise_random: Random,
     window: u32,
     report_interval: u32,
     is_crashed: bool,
@@ -101,7 +104,8 @@ impl<G: Game<Error: Debug>> Node<G> {
             stepped_at: Vec::new(),
             gaps: [Duration::ZERO; PEERS_MAX],
             last_stall: None,
-            noise_per_frame: 0,
+            noise: Noise::default(),
+            sabotage: None,
             inbox: VecDeque::new(),
             heard_at: [parts.starts; PEERS_MAX],
             last_datagrams: Default::default(),
@@ -109,7 +113,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             ladder: [Frame::ZERO; 3],
             players: parts.players.into_iter().map(player).collect(),
             random: Random::new(parts.seed, STREAM_INPUTS + stream),
-            noise: Random::new(parts.seed, STREAM_NOISE + stream),
+            noise_random: Random::new(parts.seed, STREAM_NOISE + stream),
             window: config.prediction_window_frames(),
             report_interval: config.report_interval_frames(),
             is_crashed: false,
@@ -175,6 +179,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         let local = self.clock.read(now);
         self.session.handle_datagram(local, arrived.from, &arrived.bytes);
         self.remember(arrived.from, arrived.bytes);
+        self.tamper();
         self.drain(now, network)?;
         self.check()
     }
@@ -191,6 +196,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             self.session.handle_datagram(stamp.unwrap_or(local), from, &bytes);
             self.remember(from, bytes);
         }
+        self.tamper();
         self.drain(now, network)?;
         self.make_noise(local);
         if local < self.session.next_frame_at() {
@@ -208,9 +214,11 @@ impl<G: Game<Error: Debug>> Node<G> {
         // the way from the last report.
         let steps_max = u64::from(self.window) * 2 + 2 + u64::from(self.report_interval);
         if steps > steps_max && self.session.end().is_none() && !self.is_searching(&advance) {
-            let detail = format!("{steps} steps in one call, expected at most {steps_max}");
+            let detail =
+                format!("{steps} steps in one call, expected at most {steps_max}: {advance:?}");
             return Err(Violation::new(Oracle::Bounds, detail));
         }
+        self.tamper();
         self.note_advance(now, advance)?;
         self.drain(now, network)?;
         self.check()
@@ -222,10 +230,21 @@ impl<G: Game<Error: Debug>> Node<G> {
         links.map(|counters| counters.tags_wrong + counters.malformed).sum()
     }
 
-    /// Closes the count of silences, at the end of the simulation or of the peer.
+    /// The longest silence of a peer, between two datagrams or until it departed.
+    pub(crate) fn closed_gap(&self, peer: PeerId) -> Duration {
+        self.gaps.get(peer.index()).copied().unwrap_or_default()
+    }
+
+    /// The same, or the silence that lasts.
     pub(crate) fn gap(&self, now: TrueTime, peer: PeerId) -> Duration {
         let open = self.heard_at.get(peer.index()).map_or(Duration::ZERO, |at| now.since(*at));
-        self.gaps.get(peer.index()).copied().unwrap_or_default().max(open)
+        self.closed_gap(peer).max(open)
+    }
+
+    fn tamper(&mut self) {
+        if let Some(part) = self.sabotage {
+            self.session.sabotage(part);
+        }
     }
 
     fn is_searching(&self, advance: &Result<Advance, AdvanceError<G::Error>>) -> bool {
@@ -248,11 +267,14 @@ impl<G: Game<Error: Debug>> Node<G> {
 
     /// Hands the session datagrams that nobody sent: half of them random, half a real one that was changed.
     fn make_noise(&mut self, local: Timestamp) {
-        for _ in 0..self.noise_per_frame {
-            let slot = u8::try_from(self.noise.below(PEERS_MAX as u32)).unwrap_or_default();
+        for _ in 0..self.noise.per_frame {
+            let slot = u8::try_from(self.noise_random.below(PEERS_MAX as u32)).unwrap_or_default();
             let Some(from) = PeerId::new(slot) else { continue };
             let last = self.last_datagrams.get(from.index()).cloned().unwrap_or_default();
-            let bytes = noise_datagram(&mut self.noise, last);
+            let mut bytes = noise_datagram(&mut self.noise_random, last);
+            if self.noise.is_sealed {
+                self.session.reseal(from, &mut bytes);
+            }
             self.session.handle_datagram(local, from, &bytes);
         }
     }
@@ -326,7 +348,12 @@ impl<G: Game<Error: Debug>> Node<G> {
                     }
                     network.send(now, self.peer, to, bytes);
                 }
-                Output::Event(event) => self.events.push(event),
+                Output::Event(event) => {
+                    if let Event::ViewChanged { departed, .. } = event {
+                        close_gap(&mut self.gaps, &self.heard_at, now, departed);
+                    }
+                    self.events.push(event);
+                }
                 Output::Stable(frame) => {
                     let at = frame.frame;
                     if !self.log.push(frame) {
@@ -364,6 +391,18 @@ impl<G: Game<Error: Debug>> Node<G> {
             return Err(Violation::new(Oracle::Bounds, "events were lost".into()));
         }
         Ok(())
+    }
+}
+
+/// Counts the silence of a peer that departs.
+fn close_gap(
+    gaps: &mut [Duration; PEERS_MAX],
+    heard_at: &[TrueTime; PEERS_MAX],
+    now: TrueTime,
+    peer: PeerId,
+) {
+    if let (Some(gap), Some(at)) = (gaps.get_mut(peer.index()), heard_at.get(peer.index())) {
+        *gap = (*gap).max(now.since(*at));
     }
 }
 

@@ -3,9 +3,7 @@
 use alloc::vec::Vec;
 
 use super::oracle::{Oracle, Violation};
-use crate::{
-    Costs, Frame, Game, Leaves, Outcome, Same, StateHash, StateHasher, Step,
-};
+use crate::{Costs, Frame, Game, Leaves, Outcome, Same, StateHash, StateHasher, Step};
 
 /// The game, and what has been seen of it.
 pub(crate) struct Observed<G: Game> {
@@ -64,7 +62,8 @@ impl<G: Game> Observed<G> {
         }
         match slot(&mut self.finals, frame) {
             Some(Some(known)) if known != step.row() => {
-                let detail = alloc::format!("final with {known:?}, then stepped with {:?}", step.row());
+                let detail =
+                    alloc::format!("final with {known:?}, then stepped with {:?}", step.row());
                 self.violate(Oracle::Retraction, frame, detail);
             }
             Some(known @ None) if step.is_final() => *known = Some(step.row().to_vec()),

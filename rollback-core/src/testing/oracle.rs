@@ -40,6 +40,24 @@ pub enum Oracle {
 }
 
 impl Oracle {
+    /// Every promise.
+    pub const ALL: [Self; 14] = [
+        Self::StableLogs,
+        Self::Reference,
+        Self::Inputs,
+        Self::Retraction,
+        Self::Stepping,
+        Self::Ladder,
+        Self::Liveness,
+        Self::Ends,
+        Self::Bounds,
+        Self::Desync,
+        Self::Errors,
+        Self::GameFailure,
+        Self::Departures,
+        Self::Pace,
+    ];
+
     /// The promise in words.
     #[must_use]
     pub const fn promise(self) -> &'static str {

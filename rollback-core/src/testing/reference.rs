@@ -36,8 +36,7 @@ impl Reference {
         reference.states.push(hash(&game, &mut slot)?);
         for row in rows {
             let statuses: Vec<InputStatus> = row.flags.iter().map(|bits| status(*bits)).collect();
-            let step_row =
-                StepRow { inputs: &row.inputs, flags: &row.flags, statuses: &statuses };
+            let step_row = StepRow { inputs: &row.inputs, flags: &row.flags, statuses: &statuses };
             let step = Step::new(row.frame, config.input_width(), step_row, false);
             let mut output = vec![];
             let stepped = game.step(&step).and_then(|outcome| {

@@ -58,8 +58,8 @@ impl Report {
 
     /// The peers that neither crashed nor left, nor were cut off from the others.
     pub fn survivors(&self) -> impl Iterator<Item = &PeerReport> {
-        self.peers.iter().filter(|peer| {
-            !peer.is_gone && peer.end.is_some_and(|end| end.cause.is_agreed())
-        })
+        self.peers
+            .iter()
+            .filter(|peer| !peer.is_gone && peer.end.is_some_and(|end| end.cause.is_agreed()))
     }
 }

@@ -14,6 +14,7 @@ use super::oracle::{Failure, Oracle};
 use super::random::Random;
 use super::report::Report;
 use super::world::{Setting, World};
+use crate::session::Sabotage;
 use crate::{
     ConfigError, Game, Input, PEERS_MAX, PeerId, PlayerHandle, Roster, SessionConfig,
     SessionConfigBuilder,
@@ -31,7 +32,8 @@ pub struct Simulation {
     schedule: Vec<Planned>,
     source: InputSource,
     waived: Vec<Oracle>,
-    noise_per_frame: u32,
+    noise: Noise,
+    sabotage: Option<Sabotage>,
     command: Option<String>,
 }
 
@@ -50,7 +52,8 @@ impl Simulation {
             schedule: Vec::new(),
             source: InputSource::Held,
             waived: Vec::new(),
-            noise_per_frame: 0,
+            noise: Noise::default(),
+            sabotage: None,
             command: None,
         }
     }
@@ -115,9 +118,29 @@ impl Simulation {
         self
     }
 
-    /// Before each frame, hands each session this many datagrams that nobody sent.
+    /// Does not fail whatever is broken.
+    pub fn waive_all(mut self) -> Self {
+        self.waived.extend(Oracle::ALL);
+        self
+    }
+
+    /// Before each frame, hands each session this many datagrams that nobody sent: random bytes, and real datagrams
+    /// that were changed.
     pub fn noise_per_frame(mut self, datagrams: u32) -> Self {
-        self.noise_per_frame = datagrams;
+        self.noise.per_frame = datagrams;
+        self
+    }
+
+    /// Gives the noise right tags, as a peer that breaks the protocol would. Then nothing is promised but that
+    /// nothing panics; see [`waive_all`](Self::waive_all).
+    pub fn noise_is_sealed(mut self) -> Self {
+        self.noise.is_sealed = true;
+        self
+    }
+
+    /// Breaks a part of the engine on every peer, to see that it is found out.
+    pub fn sabotage(mut self, part: Sabotage) -> Self {
+        self.sabotage = Some(part);
         self
     }
 
@@ -168,7 +191,8 @@ impl Simulation {
             roster,
             faults: self.faults.shorter_than(timeout_ms / 5 * 4),
             frames: self.frames,
-            noise_per_frame: self.noise_per_frame,
+            noise: self.noise,
+            sabotage: self.sabotage,
             waived: self.waived,
             command,
         };
@@ -220,6 +244,13 @@ impl fmt::Debug for Simulation {
             .field("schedule", &self.schedule)
             .finish_non_exhaustive()
     }
+}
+
+/// Datagrams that nobody sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Noise {
+    pub(crate) per_frame: u32,
+    pub(crate) is_sealed: bool,
 }
 
 /// The seeds of a test: those of `default`, unless the environment variable `ROLLBACK_SEEDS` names one (`17`) or a

@@ -17,7 +17,8 @@ use super::observed::Observed;
 use super::oracle::{Failure, Oracle, Violation};
 use super::random::Random;
 use super::report::Report;
-use super::simulation::InputSource;
+use super::simulation::{InputSource, Noise};
+use crate::session::Sabotage;
 use crate::{
     Facts, Frame, Game, Idle, PeerId, PeerSet, PlayerHandle, Predictor, Roster, Session,
     SessionConfig, Ticket,
@@ -31,7 +32,8 @@ pub(crate) struct Setting {
     pub(crate) roster: Roster,
     pub(crate) faults: Faults,
     pub(crate) frames: u32,
-    pub(crate) noise_per_frame: u32,
+    pub(crate) noise: Noise,
+    pub(crate) sabotage: Option<Sabotage>,
     pub(crate) waived: Vec<Oracle>,
     pub(crate) command: String,
 }
@@ -72,9 +74,9 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
     ) -> Self {
         let mut random = Random::new(setting.seed, STREAM_WORLD);
         let peers = setting.roster.peer_count();
-        let mut network =
-            Network::new(&setting.faults, Random::new(setting.seed, STREAM_NETWORK));
-        let nominal_ms = u64::from(setting.frames) * 1000 / u64::from(setting.config.tick_rate_hz());
+        let mut network = Network::new(&setting.faults, Random::new(setting.seed, STREAM_NETWORK));
+        let nominal_ms =
+            u64::from(setting.frames) * 1000 / u64::from(setting.config.tick_rate_hz());
         let faulty_ms = u32::try_from(nominal_ms * 3 / 4).unwrap_or(u32::MAX);
         let mut planned = setting.faults.plan(&mut random, peers, faulty_ms);
         planned.extend(schedule);
@@ -226,7 +228,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
     }
 
     fn node(&mut self, peer: PeerId) -> Option<Node<G>> {
-        let Setting { seed, config, roster, faults, noise_per_frame, .. } = &self.setting;
+        let Setting { seed, config, roster, faults, .. } = &self.setting;
         let mut random = Random::new(*seed, STREAM_NODES + u64::from(peer.slot()));
         let skew = i64::from(random.between(0, faults.clock_skew_max_ppm.saturating_mul(2)));
         let skew = i32::try_from(skew - i64::from(faults.clock_skew_max_ppm)).unwrap_or_default();
@@ -256,7 +258,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let players = roster.players_of(peer).collect();
         let parts = NodeParts { peer, clock, style, players, seed: *seed, starts: self.now };
         let mut node = Node::new(parts, config, session, game);
-        node.noise_per_frame = *noise_per_frame;
+        node.noise = self.setting.noise;
+        node.sabotage = self.setting.sabotage;
         Some(node)
     }
 
@@ -315,9 +318,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             }
             Stage::Healed { goal, .. } => {
                 let survivors = self.survivors();
-                let is_there = |node: &&Node<G>| {
-                    node.end().is_some() || node.session.stable().end() >= goal
-                };
+                let is_there =
+                    |node: &&Node<G>| node.end().is_some() || node.session.stable().end() >= goal;
                 if !survivors.iter().all(is_there) || !self.awaited.is_empty() {
                     return;
                 }
@@ -336,7 +338,9 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
     /// The peers that should go on.
     fn survivors(&self) -> Vec<&Node<G>> {
         let is_survivor = |node: &&Node<G>| {
-            !node.is_crashed() && !self.left.contains(node.peer) && node.error.is_none()
+            !node.is_crashed()
+                && !self.left.contains(node.peer)
+                && node.error.is_none()
                 && node.end().is_none_or(|end| end.cause.is_agreed())
         };
         self.nodes.iter().filter(is_survivor).collect()

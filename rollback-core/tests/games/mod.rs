@@ -1,8 +1,6 @@
 //! The game that the simulator's own tests play, and the ways in which it can go wrong.
 
-use rollback_core::{
-    Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, StateHasher, Step,
-};
+use rollback_core::{Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, StateHasher, Step};
 
 /// Players push each other about. Every state depends on every input so far.
 #[derive(Clone, Debug, Default)]
@@ -51,9 +49,8 @@ impl Arena {
     }
 
     fn is_jammed(&self, step: &Step<'_, u8>) -> bool {
-        let is_bad_guess = |player| {
-            step.status(player) == InputStatus::Predicted && step.input(player) % 7 == 3
-        };
+        let is_bad_guess =
+            |player| step.status(player) == InputStatus::Predicted && step.input(player) % 7 == 3;
         self.rules.fails_at == Some(step.frame().index())
             || self.rules.fails_on_guesses
                 && PlayerHandle::all(step.player_count()).any(is_bad_guess)

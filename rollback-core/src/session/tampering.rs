@@ -1,0 +1,75 @@
+//! Breaks parts of a session from inside, and forges datagrams that pass for real: so that the simulator can show that
+//! its oracles would notice. Nothing in the engine knows of this file.
+
+use alloc::vec::Vec;
+
+use super::Session;
+use crate::bytes::ByteReader;
+use crate::peer::Link;
+use crate::wire::{self, Bound, Claim, InputsHead, Kind};
+use crate::{Game, PEERS_MAX, PeerId, StateHash};
+
+/// A part of the engine that is to be broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sabotage {
+    /// A wrong guess is not noticed when the input arrives.
+    Misprediction,
+    /// Everything that was sent counts as acknowledged, so that nothing is sent again.
+    Acknowledgement,
+    /// The hash of every state is the same.
+    StateHash,
+    /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
+    Cut,
+}
+
+impl<G: Game> Session<G> {
+    /// Breaks a part; called after each call into the session.
+    pub(crate) fn sabotage(&mut self, part: Sabotage) {
+        let (links, ledger) = (&mut self.episode.links, &mut self.episode.ledger);
+        match part {
+            Sabotage::Misprediction => links.queue.clear_incorrect(),
+            Sabotage::Acknowledgement => {
+                let end = links.own_end();
+                for link in &mut links.links {
+                    link.acked = end;
+                }
+            }
+            Sabotage::StateHash => {
+                for (_, hash) in &mut ledger.hashes {
+                    *hash = StateHash::default();
+                }
+            }
+            Sabotage::Cut => {
+                let queue = &links.queue;
+                let membership = &mut links.membership;
+                let mut held = [crate::Frame::ZERO; PEERS_MAX];
+                for (slot, peer) in held.iter_mut().zip(PeerId::all(PEERS_MAX)) {
+                    *slot = queue.end(peer);
+                }
+                let base = membership.view().number;
+                let claims: Vec<Claim> = membership.claims_for(base).collect();
+                for claim in claims {
+                    membership.handle_claim(&Claim { held, ..claim }, |peer| queue.end(peer));
+                }
+            }
+        }
+    }
+
+    /// Gives a datagram the tag that `from` would have given it, so that only its content can be wrong.
+    pub(crate) fn reseal(&self, from: PeerId, bytes: &mut [u8]) {
+        let links = &self.episode.links;
+        let Some(link) = links.link(from) else { return };
+        let bound = match Kind::of(bytes) {
+            Some(Kind::Inputs) => {
+                let body = bytes.get(wire::HEAD_BYTES..).unwrap_or_default();
+                let ends = (links.own_end(), links.queue.end(from));
+                let flags = wire::flags(bytes);
+                let head = InputsHead::decode(flags, &mut ByteReader::new(body), links.long, ends);
+                let Ok(head) = head else { return };
+                Link::bound(links.membership.view().number, &head)
+            }
+            _ => Bound::default(),
+        };
+        wire::seal(&link.keys_in, bound, bytes);
+    }
+}
