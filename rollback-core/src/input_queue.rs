@@ -238,9 +238,12 @@ impl InputQueue {
     /// From `frame` on, idle is filled in for `peer`.
     pub(crate) fn close(&mut self, peer: PeerId, frame: Frame) {
         let Some(stream) = self.streams.get_mut(peer.index()) else { return };
-        let closed = stream.closed.map_or(frame, |closed| closed.min(frame));
-        stream.closed = Some(closed);
-        for frame in closed.until(self.simulated) {
+        // A peer that left may be agreed to have departed later: what follows is idle already, and was stepped so.
+        if stream.closed.is_some_and(|closed| closed <= frame) {
+            return;
+        }
+        stream.closed = Some(frame);
+        for frame in frame.until(self.simulated) {
             self.fill_idle(peer, frame);
             if self.differs(peer, frame) {
                 self.note_incorrect(frame);
@@ -573,6 +576,19 @@ mod tests {
         let row = queue.confirmed_row(Frame::new(1));
         assert_eq!((row.inputs, row.flags), ([1, 0].as_slice(), [0, 2].as_slice()));
         assert!(!queue.accepts(peer(1), Frame::new(1)));
+    }
+
+    #[test]
+    fn closing_a_closed_stream_again_makes_no_frame_incorrect() {
+        let mut queue = queue();
+        queue.close(peer(1), Frame::ZERO);
+        for frame in 0..40 {
+            give(&mut queue, 0, frame, 1);
+            step(&mut queue, frame);
+        }
+        queue.close(peer(1), Frame::new(1));
+        assert_eq!(queue.first_incorrect(), None);
+        assert_eq!(queue.closed(peer(1)), Some(Frame::ZERO));
     }
 
     #[test]
