@@ -8,7 +8,7 @@
 //!
 //! | frame | bytes |
 //! |---|---|
-//! | hello | `1`, own incarnation u64, the peer's incarnation as known u64, next number expected u64, number taken up to u64 |
+//! | hello | `1`, incarnation u64, next number expected u64, number taken up to u64 |
 //! | data | `2`, number u64, message |
 //! | taken | `3`, number taken up to u64 |
 
@@ -154,27 +154,24 @@ impl BulkLink {
 
     fn hello(&self) -> BytesMut {
         let mut frame = numbered(HELLO, self.incarnation, &[]);
-        frame.put_u64_le(self.peer_incarnation.unwrap_or(0));
         frame.put_u64_le(self.incoming.next);
         frame.put_u64_le(self.incoming.taken);
         frame
     }
 
     fn handle_hello(&mut self, incarnation: u64, rest: &[u8]) -> Result<(), BulkViolation> {
-        let (known, rest) = split_u64(rest)?;
         let (next, rest) = split_u64(rest)?;
         let (taken, rest) = split_u64(rest)?;
         if !rest.is_empty() {
             return Err(BulkViolation);
         }
-        if self.peer_incarnation != Some(incarnation) {
-            // Another process: it numbers from zero, and knows nothing of what the former one sent.
-            self.peer_incarnation = Some(incarnation);
-            self.incoming = Incoming::default();
-        }
-        if known == self.incarnation {
+        if self.peer_incarnation == Some(incarnation) {
             self.resume_at(next, taken)?;
         } else {
+            // Another process: it numbers from zero, and knows nothing of what the former one got
+            // or sent.
+            self.peer_incarnation = Some(incarnation);
+            self.incoming = Incoming::default();
             self.outgoing.taken = 0;
             self.outgoing.next = 0;
         }

@@ -81,3 +81,54 @@ impl DatagramTransport for LoopbackTransport {
         self.mailbox().is_some_and(|mailbox| mailbox.wait(timeout))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_reaches_every_other() {
+        let mut ends = LoopbackTransport::network(3, &LinkConditions::default());
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        for from in 0..3 {
+            for to in 0..3 {
+                let (sender, receiver) = (ends[from].local(), ends[to].local());
+                let outcome = ends[from].try_send(receiver, &[from as u8]).unwrap();
+                if from == to {
+                    assert_eq!(outcome, SendOutcome::NotConnected);
+                    continue;
+                }
+                assert_eq!(outcome, SendOutcome::Queued);
+                assert!(ends[to].wait(Duration::ZERO));
+                let received = ends[to].try_receive(&mut buffer).unwrap();
+                assert_eq!((received.peer, &buffer[..received.len]), (sender, &[from as u8][..]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_conditions_lose_the_same_datagrams_each_time() {
+        let survivors = || {
+            let conditions = LinkConditions { loss_percent: 30.0, seed: 5, ..Default::default() };
+            let mut ends = LoopbackTransport::network(2, &conditions);
+            let mut buffer = [0; DATAGRAM_BYTES_MAX];
+            let to = ends[1].local();
+            let mut survived = |number| {
+                ends[0].try_send(to, &[number]).unwrap();
+                ends[1].try_receive(&mut buffer).is_some()
+            };
+            (0..100).filter(|&number| survived(number)).collect::<Vec<u8>>()
+        };
+        assert_eq!(survivors(), survivors());
+        assert!((50..90).contains(&survivors().len()));
+    }
+
+    #[test]
+    fn a_datagram_above_the_limit_is_refused() {
+        let mut ends = LoopbackTransport::network(2, &LinkConditions::default());
+        let to = ends[1].local();
+        assert!(ends[0].try_send(to, &[0; DATAGRAM_BYTES_MAX]).is_ok());
+        let refused = ends[0].try_send(to, &[0; DATAGRAM_BYTES_MAX + 1]);
+        assert_eq!(refused, Err(SendError::DatagramTooLong { got: DATAGRAM_BYTES_MAX + 1 }));
+    }
+}
