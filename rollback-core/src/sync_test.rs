@@ -280,7 +280,8 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         self.compare(game, base, depth, Diverged::Load)
     }
 
-    /// Steps with inputs that were given in another frame, as a predictor would guess them.
+    /// Steps with inputs that were given in another frame, as a predictor would guess them. In play it is the guess
+    /// that is stepped first and the truth that is stepped again, so that is what the game is told.
     fn guess(&self, game: &mut G, base: usize) {
         let Some(first) = self.moments.get(base) else { return };
         let earlier = self.moments.iter().take(base).rev();
@@ -290,7 +291,7 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         let depth = u32::try_from(self.moments.len() - base).unwrap_or(u32::MAX) - 1;
         for frame in from.until(from.plus(depth)) {
             // A wrong guess may make a step fail or end the game: play would go back from there too.
-            match self.step(game, frame, &row, true, true) {
+            match self.step(game, frame, &row, false, true) {
                 Ok((Outcome::Running, _)) => {}
                 Ok((Outcome::Ended, _)) | Err(_) => break,
             }
@@ -417,8 +418,10 @@ mod tests {
         None,
         /// Its speed is not in the snapshot.
         HiddenSpeed,
-        /// It remembers what a frame looked like when it was first stepped.
+        /// It remembers what a frame looked like, outside the snapshot.
         Cache,
+        /// It looks at its inputs only when a frame is stepped for the first time.
+        FirstLook,
         /// It counts its steps outside any object, and stumbles over the count.
         Global,
         /// The number of its steps is hashed and saved, and not loaded.
@@ -499,6 +502,14 @@ mod tests {
                     self.y += self.cache[frame];
                     self.cache[frame] = push;
                 }
+                Flaw::FirstLook => {
+                    let frame = step.frame().index() as usize;
+                    if !step.is_resimulation() {
+                        self.cache.resize(self.cache.len().max(frame + 1), 0);
+                        self.cache[frame] = push;
+                    }
+                    self.y += self.cache[frame];
+                }
                 Flaw::Global => speed += GLOBAL.fetch_add(1, Ordering::Relaxed) / 20,
                 Flaw::Resimulation => speed += i32::from(step.is_resimulation()),
                 _ => {}
@@ -573,8 +584,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_a_wrong_guess_fills_is_found() {
+    fn a_cache_outside_the_snapshot_is_found() {
         assert_eq!(divergence(Flaw::Cache).leaf.as_deref(), Some("y"));
+    }
+
+    #[test]
+    fn what_only_a_wrong_guess_spoils_is_found() {
+        let found = divergence(Flaw::FirstLook);
+        assert_eq!((found.what, found.leaf.as_deref()), (Diverged::State, Some("y")));
     }
 
     #[test]
