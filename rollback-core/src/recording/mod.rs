@@ -31,6 +31,7 @@
 
 mod compare;
 mod cursor;
+mod error;
 mod file;
 mod header;
 mod reader;
@@ -39,9 +40,10 @@ mod section;
 mod writer;
 
 pub use compare::{Comparison, Difference, compare};
+pub use error::RecordingError;
 pub use file::{Frames, RecordedFrame, Recording};
 pub use header::{FACTS_MAX, HeaderError, RecordingHeader, TEXT_BYTES_MAX};
-pub use reader::{EndRecord, RecordingError, RecordingReader};
+pub use reader::{EndRecord, RecordingReader};
 pub use row::{ITEMS_PER_FRAME_MAX, OUTPUT_BYTES_MAX};
 pub use section::{BLOCK_FRAMES, FORMAT_VERSION, MAGIC};
 pub use writer::{PENDING_FRAMES_MAX, RecordingWriter, WriterError};
