@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "a C function is replaced, and the original is called")]
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 /// Whether `at` works on this system.
 pub const IS_VIRTUAL: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
@@ -23,6 +23,25 @@ pub fn at<R>(now_ns: u64, body: impl FnOnce() -> R) -> R {
 #[must_use]
 pub fn readings() -> u64 {
     READINGS.get()
+}
+
+/// The time that this thread has spent running, in which the turns of other programs are left out. Elsewhere than on
+/// Unix it is the time passed since the first call.
+#[must_use]
+#[cfg(unix)]
+pub fn running_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` may be written; the clock exists on every Unix, and on failure `time` stays zero.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// The time that has passed since the first call.
+#[must_use]
+#[cfg(not(unix))]
+pub fn running_time() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
 }
 
 thread_local! {
@@ -82,9 +101,15 @@ mod replaced {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Instant, SystemTime};
 
     use super::*;
+
+    #[test]
+    fn the_running_time_grows_with_work() {
+        let start = running_time();
+        assert!((0..u64::MAX).any(|_| running_time() > start));
+    }
 
     #[test]
     fn both_clocks_of_std_show_the_virtual_time_and_then_the_real_one_again() {

@@ -11,7 +11,6 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, ExitCode},
-    time::Instant,
 };
 
 use rollback_benches::{
@@ -202,9 +201,9 @@ fn time_ratios(cell: &Cell, runs: &mut [(Engine, Box<dyn Run>)]) -> Vec<f64> {
         let times: Vec<f64> = runs
             .iter_mut()
             .map(|(_, run)| {
-                let start = Instant::now();
+                let start = clock::running_time();
                 run.run(ticks);
-                start.elapsed().as_secs_f64()
+                (clock::running_time() - start).as_secs_f64()
             })
             .collect();
         for (ratios, time) in rounds.iter_mut().zip(&times) {
