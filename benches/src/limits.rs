@@ -33,7 +33,8 @@ pub const LIMITS: [Limit; 24] = [
     limit("mesh/8p/64B", "packets_per_remote", 1.02),
     limit("mesh/8p/64B", "payload_bytes_per_remote", 16.0),
     limit("mesh/8p/64B", "instructions", 50_000.0),
-    limit("mesh-loss20/2p/64B", "allocations", 0.0),
+    // Loss may take a spare snapshot slot for the first time after the warm-up, and fill it.
+    limit("mesh-loss20/2p/64B", "allocations", 0.001),
     limit("mesh-loss20/2p/64B", "packets_per_remote", 1.02),
     limit("mesh-loss20/2p/64B", "payload_bytes_per_remote", 16.0),
     limit("mesh-loss20/2p/64B", "stalled_per_mille", 2.0),
