@@ -310,7 +310,7 @@ impl Links {
         link.handle_heard(now);
         let from = link.peer;
         match message {
-            Control::Claim(claim) => self.handle_claim(&claim),
+            Control::Claim(claim) => self.handle_claim(index, &claim),
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::DesyncHashes { agreed, hashes } => {
@@ -327,9 +327,11 @@ impl Links {
         Ok(())
     }
 
-    fn handle_claim(&mut self, claim: &Claim) {
+    fn handle_claim(&mut self, index: usize, claim: &Claim) {
         let queue = &self.queue;
-        let verdict = self.membership.handle_claim(claim, |peer| queue.end(peer));
+        let seen = self.links.get(index).map(|link| link.seen_view);
+        let is_committed = seen == Some(claim.base.wrapping_add(1));
+        let verdict = self.membership.handle_claim(claim, is_committed, |peer| queue.end(peer));
         self.note_verdict(verdict);
     }
 
@@ -383,6 +385,8 @@ impl Links {
                 first = Some((departed, cut));
             }
         }
+        // What a frozen member sends is dropped for good, so the new view has to go on without it.
+        self.suspect(self.membership.frozen_members());
         first
     }
 

@@ -18,6 +18,9 @@ pub(crate) struct Membership {
     proposal: Option<Proposal>,
     /// The proposal that led to the view in force, for members that have not committed it.
     committed: Option<Proposal>,
+    /// A proposal that another member has committed while this one went on to a smaller one: it holds, for its
+    /// committer takes no part in the smaller one any more.
+    decided: Option<Proposal>,
     /// Members that take no further part: what they send is dropped, in every later view.
     frozen: PeerSet,
     /// Members that said themselves that they go; they do not count for a quorum.
@@ -51,6 +54,7 @@ impl Membership {
             view: View::initial(members),
             proposal: None,
             committed: None,
+            decided: None,
             frozen: PeerSet::EMPTY,
             going: PeerSet::EMPTY,
         }
@@ -91,14 +95,24 @@ impl Membership {
         self.propose(members, held)
     }
 
-    /// Takes a claim of another member.
+    /// Takes a claim of another member. `is_committed` says that the member that passes it on is in the next view
+    /// already, so that the claim led there.
     pub(crate) fn handle_claim(
         &mut self,
         claim: &Claim,
+        is_committed: bool,
         held: impl Fn(PeerId) -> Frame,
     ) -> Verdict {
         let is_member = self.view.members.contains(claim.claimant);
-        if claim.base != self.view.number || !is_member || claim.claimant == self.local {
+        if claim.base != self.view.number || !is_member {
+            return Verdict::Unchanged;
+        }
+        let has_moved_on = self.proposal.as_ref().is_some_and(|own| own.members != claim.members);
+        if is_committed && has_moved_on && claim.members.contains(self.local) {
+            self.note_decided(claim);
+            return Verdict::Unchanged;
+        }
+        if claim.claimant == self.local {
             return Verdict::Unchanged;
         }
         if !claim.members.contains(self.local) {
@@ -120,9 +134,8 @@ impl Membership {
 
     /// How far the inputs of a departing peer may be taken from others: the longest claim heard.
     pub(crate) fn claimed(&self, peer: PeerId) -> Frame {
-        let proposal = self.proposal.as_ref();
-        let claims = proposal.into_iter().flat_map(|proposal| proposal.claims.iter().flatten());
-        claims.filter_map(|held| held.get(peer.index())).copied().max().unwrap_or_default()
+        let proposals = self.proposal.iter().chain(&self.decided);
+        proposals.map(|proposal| proposal.cut(peer)).max().unwrap_or_default()
     }
 
     /// Commits the proposal when all its members have claimed and `held` reaches every cut. Answers the peers that
@@ -131,24 +144,27 @@ impl Membership {
         &mut self,
         held: impl Fn(PeerId) -> Frame,
     ) -> Option<[Option<Frame>; PEERS_MAX]> {
-        let proposal = self.proposal.as_ref()?;
-        let claimed: PeerSet = PeerId::all(PEERS_MAX)
-            .filter(|peer| proposal.claims.get(peer.index()).is_some_and(Option::is_some))
-            .collect();
-        let departing = self.departing();
-        let holds_all = departing.iter().all(|peer| held(peer) >= self.claimed(peer));
-        if !proposal.members.is_subset_of(claimed) || !holds_all {
+        let proposal = self.decided.as_ref().or(self.proposal.as_ref())?;
+        let departing = self.view.members.minus(proposal.members);
+        let holds_all = departing.iter().all(|peer| held(peer) >= proposal.cut(peer));
+        if !proposal.is_claimed_by_all() || !holds_all {
             return None;
         }
         let mut cuts = [None; PEERS_MAX];
         for peer in departing.iter() {
             if let Some(cut) = cuts.get_mut(peer.index()) {
-                *cut = Some(self.claimed(peer));
+                *cut = Some(proposal.cut(peer));
             }
         }
         self.view = View { number: self.view.number.wrapping_add(1), members: proposal.members };
-        self.committed = self.proposal.take();
+        self.committed = self.decided.take().or(self.proposal.take());
+        self.proposal = None;
         Some(cuts)
+    }
+
+    /// Members of the view in force that this one has proposed to go on without before the view was.
+    pub(crate) fn frozen_members(&self) -> PeerSet {
+        self.view.members.and(self.frozen)
     }
 
     /// The claims that a member seen in view `seen` may lack.
@@ -176,6 +192,17 @@ impl Membership {
         self.proposal.as_ref().map_or(self.view.members, |proposal| proposal.members)
     }
 
+    fn note_decided(&mut self, claim: &Claim) {
+        let fresh =
+            Proposal { base: claim.base, members: claim.members, claims: [None; PEERS_MAX] };
+        let decided = self.decided.get_or_insert(fresh);
+        if decided.members == claim.members
+            && let Some(slot) = decided.claims.get_mut(claim.claimant.index())
+        {
+            *slot = Some(claim.held);
+        }
+    }
+
     fn propose(&mut self, members: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
         self.frozen = self.frozen.or(self.view.members.minus(members));
         let voters = self.view.members.minus(self.going);
@@ -193,6 +220,19 @@ impl Membership {
         }
         self.proposal = Some(Proposal { base: self.view.number, members, claims });
         Verdict::Proposed(members)
+    }
+}
+
+impl Proposal {
+    /// Where the inputs of a departing peer are cut: at the longest claim.
+    fn cut(&self, peer: PeerId) -> Frame {
+        let claims = self.claims.iter().flatten();
+        claims.filter_map(|held| held.get(peer.index())).copied().max().unwrap_or_default()
+    }
+
+    fn is_claimed_by_all(&self) -> bool {
+        let has_claimed = |peer: PeerId| self.claims.get(peer.index()).is_some_and(Option::is_some);
+        self.members.iter().all(has_claimed)
     }
 }
 
@@ -218,12 +258,12 @@ mod tests {
         let [mut a, mut b, mut c] = [0, 1, 2].map(|slot| Membership::new(peer(slot), all));
         let rest = all.without(peer(3));
         assert_eq!(a.suspect(PeerSet::EMPTY.or(all.minus(rest)), held(5)), Verdict::Proposed(rest));
-        assert_eq!(b.handle_claim(&claim(&a, 0), held(7)), Verdict::Proposed(rest));
-        assert_eq!(c.handle_claim(&claim(&b, 0), held(6)), Verdict::Proposed(rest));
+        assert_eq!(b.handle_claim(&claim(&a, 0), false, held(7)), Verdict::Proposed(rest));
+        assert_eq!(c.handle_claim(&claim(&b, 0), false, held(6)), Verdict::Proposed(rest));
         assert!(b.is_frozen(peer(3)) && !b.is_frozen(peer(0)));
-        assert_eq!(a.handle_claim(&claim(&b, 1), held(5)), Verdict::Unchanged);
+        assert_eq!(a.handle_claim(&claim(&b, 1), false, held(5)), Verdict::Unchanged);
         assert_eq!(a.commit(held(7)), None, "the third has not claimed");
-        a.handle_claim(&claim(&c, 2), held(5));
+        a.handle_claim(&claim(&c, 2), false, held(5));
         assert_eq!(a.claimed(peer(3)), Frame::new(7));
         assert_eq!(a.commit(held(6)), None, "inputs up to the cut are missing");
         let cuts = a.commit(held(7)).unwrap();
@@ -231,6 +271,35 @@ mod tests {
         assert_eq!(a.view(), View { number: 1, members: rest });
         assert_eq!(a.claims_for(0).count(), 3, "repeated to members that lag");
         assert_eq!(a.claims_for(1).count(), 0);
+    }
+
+    #[test]
+    fn a_member_that_went_on_to_a_smaller_view_follows_the_one_that_was_committed() {
+        let all = PeerSet::first(5);
+        let [mut a, mut b, mut c, mut d] =
+            [0, 1, 2, 3].map(|slot| Membership::new(peer(slot), all));
+        let only = |slot: u8| -> PeerSet { [peer(slot)].into_iter().collect() };
+        a.suspect(only(4), held(5));
+        for other in [&mut b, &mut c, &mut d] {
+            other.handle_claim(&claim(&a, 0), false, held(7));
+        }
+        for by in [&b, &c, &d].map(|of| claim(of, of.local.slot())) {
+            for to in [&mut b, &mut c, &mut d] {
+                to.handle_claim(&by, false, held(7));
+            }
+        }
+        // It heard none of these claims, and suspects another one: the others are past that.
+        assert!(matches!(a.suspect(only(1), held(5)), Verdict::Proposed(_)));
+        assert_eq!(c.commit(held(7)).unwrap()[4], Some(Frame::new(7)));
+        assert_eq!(c.handle_claim(&claim(&a, 0), false, held(7)), Verdict::Unchanged);
+        for passed_on in c.claims_for(0) {
+            assert_eq!(a.handle_claim(&passed_on, true, held(5)), Verdict::Unchanged);
+        }
+        assert_eq!(a.claimed(peer(4)), Frame::new(7));
+        assert_eq!(a.commit(held(5)), None, "inputs up to the cut are missing");
+        assert_eq!(a.commit(held(7)).unwrap()[4], Some(Frame::new(7)));
+        assert_eq!(a.view(), c.view());
+        assert_eq!(a.frozen_members(), only(1));
     }
 
     #[test]
@@ -243,7 +312,7 @@ mod tests {
         assert_eq!(anchor.suspect(only(1), held(1)), Verdict::Proposed(only(0)));
         let eviction = anchor.eviction_of(peer(1)).unwrap();
         let mut late = Membership::new(peer(1), all);
-        assert_eq!(late.handle_claim(&eviction, held(1)), Verdict::Evicted);
+        assert_eq!(late.handle_claim(&eviction, false, held(1)), Verdict::Evicted);
     }
 
     #[test]
@@ -251,7 +320,7 @@ mod tests {
         let mut a = Membership::new(peer(0), PeerSet::first(3));
         let members = PeerSet::first(2);
         let claim = Claim { claimant: peer(1), base: 3, members, held: [Frame::ZERO; PEERS_MAX] };
-        assert_eq!(a.handle_claim(&claim, held(0)), Verdict::Unchanged);
+        assert_eq!(a.handle_claim(&claim, false, held(0)), Verdict::Unchanged);
         assert!(a.departing().is_empty());
     }
 
