@@ -1,20 +1,30 @@
 """The private half of `rollback_py`: snapshots, canonical bytes and hashes, actions, outputs."""
 
-from collections.abc import Container, Sequence
-from typing import Any, final
+import os
+from collections.abc import Callable, Container, Sequence
+from pathlib import Path
+from typing import Any, Literal, final
 
 __all__ = [
     "ActionCodec",
     "EncodingError",
     "OutputCodec",
+    "RecordedFrame",
+    "RecordedFrames",
+    "RecordingError",
+    "RecordingFile",
     "RollbackError",
     "Snapshot",
     "SnapshotError",
     "Snapshots",
     "SpaceError",
+    "TableWriter",
+    "compare_recordings",
     "decode_value",
     "encode_value",
     "hash_bytes",
+    "record_offline",
+    "verify_recording",
 ]
 
 class RollbackError(Exception):
@@ -28,6 +38,9 @@ class EncodingError(RollbackError):
 
 class SpaceError(RollbackError):
     """An action space cannot be sent as bytes, or an action is outside it."""
+
+class RecordingError(RollbackError):
+    """A recording cannot be written or read."""
 
 @final
 class Snapshot:
@@ -141,3 +154,162 @@ def decode_value(encoded: bytes) -> Any:
 
 def hash_bytes(encoded: bytes) -> bytes:
     """Return the 128-bit xxh3 hash, most significant byte first."""
+
+@final
+class RecordingFile:
+    """A recording of which every byte was checked."""
+
+    def __new__(cls, path: str | os.PathLike[str]) -> RecordingFile:
+        """Read and check a file. Raises `RecordingError` with the place of a damage."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def format_version(self) -> int:
+        """The version of the recording's format."""
+
+    @property
+    def session(self) -> int:
+        """The room's number for the match."""
+
+    @property
+    def episode(self) -> int:
+        """Which episode of the match, from 0."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that the environment was reset with."""
+
+    @property
+    def hosts(self) -> list[int]:
+        """The slot of the peer that hosted each player."""
+
+    @property
+    def participants(self) -> list[str]:
+        """The pseudonym of who sat at each peer."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of the match."""
+
+    @property
+    def must_match(self) -> list[tuple[str, str]]:
+        """Facts that were equal on all peers."""
+
+    @property
+    def may_differ(self) -> list[list[tuple[str, str]]]:
+        """Facts about each peer's numbers and processor."""
+
+    @property
+    def start_hash(self) -> str:
+        """The hash of the state after `reset`."""
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames are recorded."""
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """How the episode ended: frame, cause, by, is_agreed, completed_episodes."""
+
+    @property
+    def dropped_bytes(self) -> int:
+        """How many bytes at the end belong to a block that is not whole, and are not read."""
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that was read."""
+
+    def frames(self) -> RecordedFrames:
+        """Go through the frames."""
+
+@final
+class RecordedFrames:
+    """An iterator over the frames of a recording."""
+
+    def __iter__(self) -> RecordedFrames: ...
+    def __next__(self) -> RecordedFrame: ...
+
+@final
+class RecordedFrame:
+    """One frame of a recording."""
+
+    @property
+    def frame(self) -> int:
+        """The frame, from 0."""
+
+    @property
+    def actions(self) -> list[bytes]:
+        """The bytes of each player's action."""
+
+    @property
+    def flags(self) -> list[int]:
+        """The flags of each player's action: 1 focused, 2 idle filled in, 4 by a policy."""
+
+    @property
+    def items(self) -> list[tuple[int, str, int]]:
+        """The proposer's slot, the name and the argument of each agreed change."""
+
+    @property
+    def output(self) -> bytes:
+        """What `step` returned, as canonical bytes (see `EnvGame.decode_output`)."""
+
+    @property
+    def state_hash(self) -> str | None:
+        """The hash of the state before the frame, where it was reported."""
+
+@final
+class TableWriter:
+    """A Parquet file that is written row group by row group and takes its name at the end.
+
+    A column is a name, a kind (bool, int64, double, text, bytes, doubles, int64s) and whether a
+    row may have no value. A list of doubles is given as a numpy array.
+    """
+
+    def __new__(
+        cls, path: str | os.PathLike[str], columns: Sequence[tuple[str, str, bool]]
+    ) -> TableWriter: ...
+    @property
+    def rows(self) -> int:
+        """How many rows were written."""
+
+    @property
+    def digest(self) -> str:
+        """The 128-bit XXH3 of all rows so far."""
+
+    def write(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Write a row group: for each column, a value of each row."""
+
+    def finish(self, metadata: Sequence[tuple[str, str]]) -> None:
+        """Close the file with these texts beside the rows, and give it its name."""
+
+def compare_recordings(
+    one: RecordingFile, other: RecordingFile
+) -> tuple[Literal["EQUAL", "PREFIX", "DIFFERENT"], int, str | None]:
+    """Return the verdict, the frame it speaks of, and what differs there."""
+
+def verify_recording(file: RecordingFile, game: Any) -> tuple[int, int, int] | tuple[int, str, str]:
+    """Step a recording again with an `EnvGame` that was just reset with its seed.
+
+    Return how many frames, state hashes and outputs are equal; or the first frame that is wrong,
+    the kind (start, state, output, end, width, failure) and the text of the mismatch.
+    """
+
+def record_offline(
+    game: Any,
+    act: Callable[[], Sequence[tuple[bytes, int]]],
+    *,
+    path: str | os.PathLike[str],
+    seed: int,
+    frames: int,
+    config: dict[str, Any],
+    participant: str,
+    must_match: Sequence[tuple[str, str]],
+    may_differ: Sequence[tuple[str, str]],
+) -> int:
+    """Play an `EnvGame` that was just reset with `seed`, and record it; return the frames played.
+
+    `act` returns the action and the flags of each player for the next frame.
+    """

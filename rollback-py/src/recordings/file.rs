@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rollback_core::recording::{FORMAT_VERSION, Recording, RecordingHeader};
-use rollback_core::{PeerId, PlayerHandle};
+use rollback_core::PlayerHandle;
 
 use super::RecordingsError;
 use super::frames::RecordedFrames;
@@ -62,10 +62,10 @@ impl RecordingFile {
 
     /// The slot of the peer that hosts each player.
     #[getter]
-    fn hosts(&self) -> Vec<u8> {
+    fn hosts(&self) -> Vec<u32> {
         let roster = &self.header().roster;
         let hosts = PlayerHandle::all(roster.player_count()).filter_map(|p| roster.host(p));
-        hosts.map(PeerId::slot).collect()
+        hosts.map(|host| host.slot().into()).collect()
     }
 
     #[getter]

@@ -23,7 +23,8 @@ use super::RecordingsError;
 /// A Parquet file that is written row group by row group. It takes its name when it is finished.
 #[pyclass(module = "rollback_py._rollback", frozen)]
 pub(crate) struct TableWriter {
-    open: Mutex<Option<Open>>,
+    /// In a box: the hasher is aligned to 64 bytes, and Python aligns its objects to 16.
+    open: Mutex<Option<Box<Open>>>,
 }
 
 struct Open {
@@ -93,7 +94,7 @@ impl TableWriter {
         let writer = Some(writer.map_err(|source| parquet_error(&path, source))?);
         let (hasher, columns) = (Xxh3::new(), kinds);
         let open = Open { path, partial, writer, columns, hasher, rows: 0 };
-        Ok(Self { open: Mutex::new(Some(open)) })
+        Ok(Self { open: Mutex::new(Some(Box::new(open))) })
     }
 
     /// Writes a row group: for each column, a value of each row.

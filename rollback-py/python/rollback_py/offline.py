@@ -1,0 +1,117 @@
+"""Episodes played by one computer alone, through the engine and the recording of a match."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rollback_py._rollback import record_offline as _record_offline
+from rollback_py.env_game import EnvGame
+from rollback_py.environment import EnvironmentDigest, Factory, Facts
+from rollback_py.recordings import Recording, as_recorded, factory_of
+from rollback_py.simulation import RandomActions
+
+if TYPE_CHECKING:
+    from rollback_py.snapshots import SnapshotOptions
+
+# The flag of an action that a policy gave, as the engine records it.
+_POLICY = 4
+
+# One computer waits for nobody: the engine's own defaults, and nothing to predict.
+_ALONE = {
+    "input_delay": 0,
+    "prediction_window": 0,
+    "report_interval": 10,
+    "members_min": 1,
+    "departure_timeout_ms": 5000,
+    "linger_ms": 0,
+}
+
+Policy = Callable[[Any], Any]
+"""From an agent's observation to its action."""
+
+
+def record_offline(
+    env: Callable[[], Any] | str | Factory,
+    policies: Mapping[Any, Policy] | None,
+    seed: int,
+    frames: int,
+    path: str | os.PathLike[str],
+    *,
+    fps: int = 30,
+    observations: bool = False,
+    participant: str = "offline",
+    idle: Mapping[Any, Any] | None = None,
+    snapshots: SnapshotOptions | None = None,
+) -> Recording:
+    """Play an episode without a partner or a network, as fast as it goes, and record it.
+
+    For pilot data and tests: the recording is as that of a match. `policies` gives each agent's
+    policy; agents without one do nothing. Without any, actions are drawn at random from the
+    spaces, the same for the same seed. The episode ends with the environment's, or after `frames`
+    frames. There must be no file at `path`.
+    """
+    factory = factory_of(env)
+    game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
+    try:
+        game.reset(seed)
+        facts = EnvironmentDigest.of(factory, game.env, _settings(game, observations))
+        _record_offline(
+            game,
+            _RandomPlayers(game, seed) if policies is None else _PolicyPlayers(game, policies),
+            path=os.fspath(path),
+            seed=seed,
+            frames=frames,
+            config=_ALONE | _of_game(game) | {"fps": fps},
+            participant=participant,
+            must_match=as_recorded(facts.must_match),
+            may_differ=as_recorded(facts.may_differ),
+        )
+    finally:
+        game.close()
+    return Recording.open(path)
+
+
+class _RandomPlayers:
+    """Draws every agent's action from its space."""
+
+    def __init__(self, game: EnvGame, seed: int) -> None:
+        self._actions = RandomActions(game.simulation, seed)
+
+    def __call__(self) -> list[tuple[bytes, int]]:
+        return [(action, _POLICY) for action in self._actions.draw()]
+
+
+class _PolicyPlayers:
+    """Asks the policies of the agents that have one."""
+
+    def __init__(self, game: EnvGame, policies: Mapping[Any, Policy]) -> None:
+        unknown = [agent for agent in policies if agent not in game.agents]
+        if unknown:
+            raise ValueError(f"there is no agent {unknown[0]!r}: the agents are {game.agents}")
+        self._game = game
+        self._policies = policies
+
+    def __call__(self) -> list[tuple[bytes, int]]:
+        return [self._act(player, agent) for player, agent in enumerate(self._game.agents)]
+
+    def _act(self, player: int, agent: Any) -> tuple[bytes, int]:
+        observation = self._game.observation(player)
+        if agent not in self._policies or observation is None:
+            return self._game.idle_action(player), 0
+        action = self._policies[agent](observation)
+        return self._game.encode_action(player, action), _POLICY
+
+
+def _of_game(game: EnvGame) -> dict[str, Any]:
+    return {"players": len(game.agents), "idle_input": game.idle_action(0)}
+
+
+def _settings(game: EnvGame, observations: bool) -> Facts:
+    """Name the options that decide what is hashed and recorded."""
+    return [
+        ("snapshot", game.strategy or "none"),
+        ("observations", str(observations)),
+        ("infos left out", " ".join(sorted(game.simulation.excluded_info_keys))),
+    ]
