@@ -93,7 +93,8 @@ mod tests {
         for from in 0..3 {
             for to in 0..3 {
                 let (sender, receiver) = (ends[from].local(), ends[to].local());
-                let outcome = ends[from].try_send(receiver, &[from as u8]).unwrap();
+                let datagram = [sender.slot()];
+                let outcome = ends[from].try_send(receiver, &datagram).unwrap();
                 if from == to {
                     assert_eq!(outcome, SendOutcome::NotConnected);
                     continue;
@@ -101,7 +102,7 @@ mod tests {
                 assert_eq!(outcome, SendOutcome::Queued);
                 assert!(ends[to].wait(Duration::ZERO));
                 let received = ends[to].try_receive(&mut buffer).unwrap();
-                assert_eq!((received.peer, &buffer[..received.len]), (sender, &[from as u8][..]));
+                assert_eq!((received.peer, &buffer[..received.len]), (sender, &datagram[..]));
             }
         }
     }

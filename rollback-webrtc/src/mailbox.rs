@@ -474,10 +474,11 @@ mod tests {
     #[test]
     fn the_newest_datagrams_are_kept_when_the_game_takes_none() {
         let mailbox = mailbox();
-        for number in 0..INCOMING_DATAGRAMS + 3 {
-            mailbox.deliver(peer(0), Bytes::from(vec![(number % 256) as u8]));
+        for number in (0..=u8::MAX).chain(0..3) {
+            mailbox.deliver(peer(0), Bytes::from(vec![number]));
         }
         let taken = taken(&mailbox);
+        assert_eq!(INCOMING_DATAGRAMS, 256);
         assert_eq!(taken.len(), INCOMING_DATAGRAMS);
         assert_eq!(taken[0], (0, 3));
         assert_eq!(mailbox.stats(peer(0)).datagrams_not_taken, 3);

@@ -1,10 +1,11 @@
 //! The decisions about the connection to one other member, as a pure state machine: when an attempt
 //! starts, what replaces it, when it is given up. It knows no socket, clock or WebRTC.
 //!
-//! **Rule R4.** With `webrtc` 0.21.1 a DTLS handshake whose server flight is lost never recovers,
-//! and the side that is the DTLS server is not even told. So every attempt has a deadline, and after
-//! it comes a new attempt with a new connection and a new number, for as long as both members are
-//! there. The member with the lower slot offers and counts the attempts; the other can only ask.
+//! **Rule R4: every attempt has a deadline.** With `webrtc` 0.21.1 a DTLS handshake whose server
+//! flight is lost can be stuck for good: the client repeats itself for 8 s, then its channels close,
+//! and the side that is the server is told nothing. So after its deadline an attempt is replaced by a
+//! new one with a new connection and a new number, for as long as both members are there. The member
+//! with the lower slot offers and counts the attempts; the other can only ask.
 
 use std::collections::VecDeque;
 use std::time::Duration;

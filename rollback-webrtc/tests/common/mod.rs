@@ -2,6 +2,8 @@
 //! deadline instead of sleeping.
 #![allow(dead_code, reason = "each test binary uses another part of it")]
 
+pub(crate) mod faulty_path;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 

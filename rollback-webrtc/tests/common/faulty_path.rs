@@ -1,0 +1,244 @@
+//! A bad network for real WebRTC connections: a signaling server in front of the real one that gives
+//! each member the address of a UDP relay instead of the other member's, and spoils what passes.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rollback_signaling::{AttemptId, ClientMessage, ServerMessage, SignalPayload, Text};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_util::sync::CancellationToken;
+
+/// What is done to the packets of all connections.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    /// Of a hundred packets so many are lost, in a fixed pattern.
+    pub(crate) loss_percent: AtomicU32,
+    /// Each packet arrives so much later.
+    pub(crate) delay_ms: AtomicU32,
+    /// Nothing passes.
+    pub(crate) is_cut: AtomicBool,
+    /// The DTLS server's long flight does not pass, in so many attempts.
+    pub(crate) handshakes_to_spoil: AtomicU32,
+    packets: AtomicU32,
+    spoiled: Mutex<HashSet<Pairing>>,
+}
+
+/// The network. It ends when dropped.
+pub(crate) struct FaultyPath {
+    pub(crate) faults: Arc<Faults>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// An attempt to connect two members, the lower slot first.
+type Pairing = (u8, u8, AttemptId);
+
+/// The two ends of a relay as its members see them, and where the members really are.
+struct Relay {
+    stands_for_lower: UdpSocket,
+    stands_for_higher: UdpSocket,
+    lower: Mutex<Option<SocketAddr>>,
+    higher: Mutex<Option<SocketAddr>>,
+    pairing: Pairing,
+    faults: Arc<Faults>,
+}
+
+type Relays = Arc<tokio::sync::Mutex<HashMap<Pairing, Arc<Relay>>>>;
+
+impl FaultyPath {
+    pub(crate) fn to(server: SocketAddr) -> Self {
+        let faults = Arc::new(Faults::default());
+        let stop = CancellationToken::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = serve(listener, server, Arc::clone(&faults));
+        let stopped = stop.clone().cancelled_owned();
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serving => {}
+                    () = stopped => {}
+                }
+            });
+        });
+        Self { faults, address, stop, thread: Some(thread) }
+    }
+
+    pub(crate) fn link(&self, room: &str) -> String {
+        format!("ws://{}/{room}", self.address)
+    }
+}
+
+impl Drop for FaultyPath {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, server: SocketAddr, faults: Arc<Faults>) {
+    let relays = Relays::default();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        tokio::spawn(pass_signals(stream, server, Arc::clone(&relays), Arc::clone(&faults)));
+    }
+}
+
+async fn pass_signals(
+    stream: TcpStream,
+    server: SocketAddr,
+    relays: Relays,
+    faults: Arc<Faults>,
+) -> Option<()> {
+    let mut path = String::new();
+    #[expect(clippy::result_large_err, reason = "the signature is the library's")]
+    let note_path = |request: &Request, response: Response| {
+        path = request.uri().path().to_owned();
+        Ok(response)
+    };
+    let mut client = tokio_tungstenite::accept_hdr_async(stream, note_path).await.ok()?;
+    let url = format!("ws://{server}{path}");
+    let (mut upstream, _) =
+        tokio_tungstenite::connect_async_with_config(url, None, true).await.ok()?;
+    let mut own_slot = None;
+    loop {
+        tokio::select! {
+            said = client.next() => match said?.ok()? {
+                Message::Text(text) => {
+                    let message = ClientMessage::from_json(&text).unwrap();
+                    let message = redirect(message, own_slot, &relays, &faults).await;
+                    upstream.send(Message::text(message.to_json().unwrap())).await.ok()?;
+                }
+                Message::Close(_) => return None,
+                _ => {}
+            },
+            said = upstream.next() => match said?.ok()? {
+                Message::Text(text) => {
+                    if let Ok(ServerMessage::Joined { slot, .. }) = ServerMessage::from_json(&text) {
+                        own_slot = Some(slot);
+                    }
+                    client.send(Message::Text(text)).await.ok()?;
+                }
+                Message::Close(_) => return None,
+                _ => {}
+            },
+        }
+    }
+}
+
+/// Puts the relay's address in place of a candidate's.
+async fn redirect(
+    message: ClientMessage,
+    own_slot: Option<u8>,
+    relays: &Relays,
+    faults: &Arc<Faults>,
+) -> ClientMessage {
+    let ClientMessage::Signal { to, payload: SignalPayload::Candidate { attempt, candidate } } =
+        message
+    else {
+        return message;
+    };
+    let from = own_slot.unwrap();
+    let pairing = (from.min(to), from.max(to), attempt);
+    let relay = {
+        let mut relays = relays.lock().await;
+        if !relays.contains_key(&pairing) {
+            relays.insert(pairing, Relay::open(pairing, Arc::clone(faults)).await);
+        }
+        Arc::clone(&relays[&pairing])
+    };
+    let mut json: serde_json::Value = serde_json::from_str(candidate.as_str()).unwrap();
+    let mut words: Vec<String> =
+        json["candidate"].as_str().unwrap().split(' ').map(str::to_owned).collect();
+    let real = format!("{}:{}", words[4], words[5]).parse().unwrap();
+    let (place, stand_in) = match from < to {
+        true => (&relay.lower, &relay.stands_for_lower),
+        false => (&relay.higher, &relay.stands_for_higher),
+    };
+    *place.lock().unwrap() = Some(real);
+    words[5] = stand_in.local_addr().unwrap().port().to_string();
+    json["candidate"] = words.join(" ").into();
+    let candidate = Text::try_from(json.to_string()).unwrap();
+    ClientMessage::Signal { to, payload: SignalPayload::Candidate { attempt, candidate } }
+}
+
+impl Relay {
+    async fn open(pairing: Pairing, faults: Arc<Faults>) -> Arc<Self> {
+        let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
+        let relay = Arc::new(Self {
+            stands_for_lower: bind().await.unwrap(),
+            stands_for_higher: bind().await.unwrap(),
+            lower: Mutex::new(None),
+            higher: Mutex::new(None),
+            pairing,
+            faults,
+        });
+        tokio::spawn(Arc::clone(&relay).pass(true));
+        tokio::spawn(Arc::clone(&relay).pass(false));
+        relay
+    }
+
+    async fn pass(self: Arc<Self>, is_to_lower: bool) {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            let inlet = if is_to_lower { &self.stands_for_lower } else { &self.stands_for_higher };
+            // Errors are a member's closed port.
+            let Ok((len, _)) = inlet.recv_from(&mut buffer).await else { continue };
+            if self.faults.swallow(self.pairing, is_to_lower, &buffer[..len]) {
+                continue;
+            }
+            let packet = buffer[..len].to_vec();
+            let delay = self.faults.delay_ms.load(Ordering::Relaxed);
+            let relay = Arc::clone(&self);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(delay.into())).await;
+                let (outlet, place) = match is_to_lower {
+                    true => (&relay.stands_for_higher, &relay.lower),
+                    false => (&relay.stands_for_lower, &relay.higher),
+                };
+                let to = *place.lock().unwrap();
+                if let Some(to) = to {
+                    let _ = outlet.send_to(&packet, to).await;
+                }
+            });
+        }
+    }
+}
+
+impl Faults {
+    fn swallow(&self, pairing: Pairing, is_to_lower: bool, packet: &[u8]) -> bool {
+        let number = u64::from(self.packets.fetch_add(1, Ordering::Relaxed));
+        let chance = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 100;
+        self.is_cut.load(Ordering::Relaxed)
+            || chance < u64::from(self.loss_percent.load(Ordering::Relaxed))
+            || (is_to_lower && self.spoils_handshake(pairing, packet))
+    }
+
+    /// Whether this is part of flight 4 (RFC 6347 §4.2.4) of a handshake that is to be spoiled: a
+    /// handshake record of the server, who is the higher slot, other than `HelloVerifyRequest`.
+    /// Repetitions do not pass either.
+    fn spoils_handshake(&self, pairing: Pairing, packet: &[u8]) -> bool {
+        let is_flight = packet.first() == Some(&22) && packet.get(13) != Some(&3);
+        if !is_flight {
+            return false;
+        }
+        let mut spoiled = self.spoiled.lock().unwrap();
+        if !spoiled.contains(&pairing) && self.handshakes_to_spoil.load(Ordering::Relaxed) > 0 {
+            self.handshakes_to_spoil.fetch_sub(1, Ordering::Relaxed);
+            spoiled.insert(pairing);
+        }
+        spoiled.contains(&pairing)
+    }
+}

@@ -1,0 +1,149 @@
+//! Real WebRTC connections over a bad network: each test fails without the rule it names.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where its expectation does"
+)]
+
+mod common;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use common::faulty_path::FaultyPath;
+use common::{join_all, local, peer, server, wait_connected, wait_event, wait_until};
+use rollback_webrtc::{DATAGRAM_BYTES_MAX, Transport, TransportEvent};
+
+/// Two members over a bad network, not connected yet.
+fn join_two(path: &FaultyPath, room: &str) -> Vec<Transport> {
+    join_all(&path.link(room), vec![local(), local()])
+}
+
+/// The ages at arrival of the datagrams that `to` got.
+fn ages(started: Instant, transport: &Transport) -> Vec<Duration> {
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    let mut ages = Vec::new();
+    while transport.try_receive(&mut buffer).is_some() {
+        let sent = Duration::from_micros(u64::from_le_bytes(buffer[..8].try_into().unwrap()));
+        ages.push(started.elapsed().saturating_sub(sent));
+    }
+    ages
+}
+
+/// Both members send 60 datagrams a second for a while; returns the ages at arrival at each.
+fn play(
+    transports: &[Transport],
+    length: Duration,
+    mut on_frame: impl FnMut(Duration),
+) -> [Vec<Duration>; 2] {
+    let started = Instant::now();
+    let mut seen = [Vec::new(), Vec::new()];
+    let frame = Duration::from_micros(16_667);
+    let mut next_frame = Duration::ZERO;
+    while started.elapsed() < length {
+        if started.elapsed() >= next_frame {
+            next_frame += frame;
+            on_frame(started.elapsed());
+            let now = u64::try_from(started.elapsed().as_micros()).unwrap().to_le_bytes();
+            for (transport, to) in [(&transports[0], peer(1)), (&transports[1], peer(0))] {
+                transport.try_send(to, &now).unwrap();
+            }
+        }
+        for (transport, seen) in transports.iter().zip(&mut seen) {
+            seen.extend(ages(started, transport));
+        }
+        let _ = transports[0].wait(Duration::from_millis(1));
+    }
+    seen
+}
+
+#[test]
+fn r1_a_lost_packet_delays_no_other_in_either_direction() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "r1");
+    wait_connected(&transports);
+    path.faults.loss_percent.store(5, Ordering::Relaxed);
+    path.faults.delay_ms.store(30, Ordering::Relaxed);
+    let seen = play(&transports, Duration::from_secs(4), |_| {});
+    for ages in seen {
+        let late = ages.iter().filter(|age| **age > Duration::from_millis(150)).count();
+        assert!(ages.len() > 180, "only {} of 240 arrived", ages.len());
+        // A machine under load may be late now and then; a held-up channel is late for seconds.
+        assert!(late * 50 < ages.len(), "{late} of {} came late", ages.len());
+    }
+}
+
+#[test]
+fn r3_opening_over_a_slow_link_needs_no_second_client_hello() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.delay_ms.store(40, Ordering::Relaxed);
+    let open = |round: u8| {
+        let transports = join_two(&path, &format!("r3{round}"));
+        let started = Instant::now();
+        wait_connected(&transports);
+        started.elapsed()
+    };
+    let times: Vec<Duration> = (0..4).map(open).collect();
+    let slow = times.iter().filter(|time| **time > Duration::from_millis(1000)).count();
+    assert!(slow <= 1, "{times:?}");
+}
+
+#[test]
+fn r4_a_stuck_handshake_is_replaced_before_the_stack_gives_it_up() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.handshakes_to_spoil.store(1, Ordering::Relaxed);
+    let transports = join_two(&path, "r4");
+    let started = Instant::now();
+    wait_connected(&transports);
+    assert_eq!(path.faults.handshakes_to_spoil.load(Ordering::Relaxed), 0);
+    assert_eq!(transports[0].stats(peer(1)).attempts, 2);
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+}
+
+#[test]
+fn r5_nothing_old_arrives_after_an_outage() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "r5");
+    wait_connected(&transports);
+    let cut = Duration::from_millis(500)..Duration::from_millis(2500);
+    let seen = play(&transports, Duration::from_secs(6), |now| {
+        path.faults.is_cut.store(cut.contains(&now), Ordering::Relaxed);
+    });
+    for ages in seen {
+        let oldest = ages.iter().max().unwrap();
+        assert!(*oldest < Duration::from_millis(500), "{oldest:?}");
+        assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
+    }
+}
+
+#[test]
+fn a_long_outage_ends_in_a_new_connection_and_bulk_survives_it() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "outage");
+    wait_connected(&transports);
+    path.faults.is_cut.store(true, Ordering::Relaxed);
+    for number in 0..5 {
+        transports[0].try_send_bulk(peer(1), &[number]).unwrap();
+    }
+    for transport in &transports {
+        let other = common::others(transport)[0];
+        wait_event(transport, TransportEvent::PeerDisconnected { peer: other });
+    }
+    for number in 5..10 {
+        transports[0].try_send_bulk(peer(1), &[number]).unwrap();
+    }
+    path.faults.is_cut.store(false, Ordering::Relaxed);
+    wait_connected(&transports);
+    let mut got = Vec::new();
+    wait_until("bulk has arrived", || {
+        got.extend(std::iter::from_fn(|| transports[1].try_receive_bulk()));
+        got.len() == 10
+    });
+    let numbers: Vec<u8> = got.iter().map(|(_, message)| message[0]).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
