@@ -41,7 +41,7 @@ pub enum SessionError<E> {
         got: usize,
     },
     /// The facts do not fit the hello's datagram.
-    #[error("the hello takes {got} bytes, expected at most {max}: shorten the facts")]
+    #[error("the facts take {got} bytes, expected at most {max}: shorten them")]
     FactsTooLong {
         /// What fits.
         max: usize,

@@ -20,6 +20,8 @@ pub(crate) struct Ledger {
     pub(crate) agreed: Frame,
     /// The chain at the frames of reports that are not hashed yet.
     marks: VecDeque<(Frame, Chain)>,
+    /// The last state that was hashed.
+    pub(crate) last_hash: (Frame, StateHash),
     /// Hashes of states whose frames were not handed out yet.
     pub(super) hashes: VecDeque<(Frame, StateHash)>,
     /// The earliest end that the members' items or departures make.
@@ -41,6 +43,7 @@ impl Ledger {
             stable: Frame::ZERO,
             agreed: Frame::ZERO,
             marks: VecDeque::with_capacity(REPORTS_PENDING_MAX * 4),
+            last_hash: (Frame::ZERO, start),
             hashes: [(Frame::ZERO, start)].into_iter().collect(),
             planned: None,
             leaves_alone: false,
@@ -132,6 +135,7 @@ impl Ledger {
 
     /// Keeps a hash until its frame is handed out.
     pub(crate) fn note_hash(&mut self, frame: Frame, hash: StateHash) {
+        self.last_hash = (frame, hash);
         self.hashes.push_back((frame, hash));
     }
 

@@ -115,6 +115,13 @@ impl<G: Game> Session<G> {
         let mut rollback = Rollback::new(config);
         let start_hash = rollback.start(game).map_err(SessionError::Game)?;
         let hosts = PlayerHandle::all(config.players()).filter_map(|p| ticket.roster.host(p));
+        let mut texts = facts.must_match.iter().chain(&facts.may_differ);
+        if let Some((name, value)) =
+            texts.find(|(name, value)| name.len().max(value.len()) > FACT_BYTES_MAX)
+        {
+            let got = name.len().max(value.len());
+            return Err(SessionError::FactsTooLong { max: FACT_BYTES_MAX, got });
+        }
         let hello = Hello {
             version: wire::WIRE_VERSION,
             heard: false,
@@ -272,7 +279,9 @@ impl<G: Game> Session<G> {
     /// The frames of which every player's input is held.
     #[must_use]
     pub fn confirmed(&self) -> Confirmed {
-        Confirmed::before(self.episode.links.queue.confirmed_end().min(self.episode.rollback.current()))
+        Confirmed::before(
+            self.episode.links.queue.confirmed_end().min(self.episode.rollback.current()),
+        )
     }
 
     /// The frames that nothing can retract.
@@ -315,6 +324,14 @@ impl<G: Game> Session<G> {
     #[must_use]
     pub fn start_hash(&self) -> StateHash {
         self.start_hash
+    }
+
+    /// The hash of the last state of an episode whose end all members that were present agree on.
+    #[must_use]
+    pub fn end_hash(&self) -> Option<StateHash> {
+        let end = self.episode.end().filter(|_| self.episode.links.end_agreed)?;
+        let (frame, hash) = self.episode.ledger.last_hash;
+        (frame == end.frame && end.cause != EndCause::Desync).then_some(hash)
     }
 
     /// What a peer said of itself, once it has said hello.
@@ -395,6 +412,9 @@ fn check_fit<G: Game>(
 
 /// The most bytes that all players of a peer may give in a frame: a datagram holds a new frame and a repeated one.
 pub const PEER_INPUT_BYTES_MAX: usize = 480;
+
+/// The longest name or value of a fact: one byte counts it.
+const FACT_BYTES_MAX: usize = 255;
 
 /// How often datagrams are sent when no frame is advanced.
 const KEEPALIVE: Duration = Duration::from_millis(100);
