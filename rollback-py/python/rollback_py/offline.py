@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rollback_py._rollback import record_offline as _record_offline
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
-from rollback_py.recordings import Recording, as_recorded, factory_of
+from rollback_py.recorded_facts import as_recorded
+from rollback_py.recordings import Recording, factory_of
 from rollback_py.simulation import RandomActions
 
 if TYPE_CHECKING:

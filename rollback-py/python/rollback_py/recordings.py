@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from rollback_py._rollback import (
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
 from rollback_py.plain_json import to_json
+from rollback_py.recorded_facts import differences
 from rollback_py.recording_table import Table, players_of
 from rollback_py.simulation import Simulation
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 EnvSource = Callable[[], Any] | str | Factory | EnvGame
 """An environment: its factory, the factory's ``module:callable``, or an `EnvGame` made of it."""
-
-# The longest text that a recording's header holds.
-_FACT_BYTES_MAX = 255
 
 # The format of the export: columns, metadata and manifest.
 _TABLE_FORMAT = 1
@@ -330,21 +327,15 @@ class Recording:
             yield f"the end was not agreed: {self.end.cause}"
 
     def _fact_warnings(self, game: EnvGame, factory: Factory | None) -> Iterator[str]:
-        unknown = Factory(lambda: None, "")
-        local = EnvironmentDigest.of(factory or unknown, game.env)
-        ignored = () if factory else ("factory", "arguments")
-        mine = {name: value for name, value in as_recorded(local.must_match) if name not in ignored}
-        for name, value in self.must_match:
-            if name in mine and mine[name] != value:
-                yield f"{name}: recorded with {value}, here {mine[name]}"
-            elif name not in mine and name.startswith(("distribution ", "source ")):
-                yield f"{name}: recorded with {value}, not used here"
-        numbers = dict(as_recorded(local.may_differ))
+        local = EnvironmentDigest.of(factory or Factory(_unknown, ""), game.env)
+        mine = local.must_match
+        if factory is None:
+            mine = [fact for fact in mine if fact[0] not in ("factory", "arguments")]
+        for name, value, here in differences(self.must_match, mine):
+            yield f"{name}: recorded with {value}, {f'here {here}' if here else 'not used here'}"
         for participant, facts in zip(self.participants, self.may_differ, strict=True):
-            for name, value in facts:
-                if name in numbers and numbers[name] != value:
-                    who = participant or "a peer"
-                    yield f"{name}: {value} with {who}, here {numbers[name]}"
+            for name, value, here in differences(facts, local.may_differ):
+                yield f"{name}: {value} with {participant or 'a peer'}, here {here or 'nothing'}"
 
     def _write(self, table: Table, path: Path) -> Export:
         columns = table.columns()
@@ -416,11 +407,6 @@ def factory_of(env: Callable[[], Any] | str | Factory) -> Factory:
     return Factory.from_spec(env) if isinstance(env, str) else Factory.from_callable(env)
 
 
-def as_recorded(facts: Facts) -> Facts:
-    """Return facts as a recording keeps them: a value that is too long is its SHA-256."""
-    return [(name, _short(value)) for name, value in facts]
-
-
 def first_difference(recorded: Any, got: Any) -> tuple[str, str] | None:
     """Name the first value that differs, as a path, and both values. Both are plain."""
     if encode_value(recorded) == encode_value(got):
@@ -460,11 +446,8 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def _short(value: str) -> str:
-    encoded = value.encode()
-    if len(encoded) <= _FACT_BYTES_MAX:
-        return value
-    return f"sha256 {hashlib.sha256(encoded).hexdigest()}"
+def _unknown() -> None:
+    """Stand for the factory of an `EnvGame`, which is not known."""
 
 
 def _recording(recording: Recording | str | os.PathLike[str]) -> Recording:

@@ -1,0 +1,60 @@
+"""Facts as they are sent and recorded: a text that is too long is its begin and a digest of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rollback_py.environment import Facts
+
+# The longest text that a recording's header holds.
+_TEXT_BYTES_MAX = 255
+
+# The mark of a shortened text and the begin of its SHA-256.
+_SHORTENED = re.compile(r"(?s)(.*)… ([0-9a-f]{12})")
+_TAIL_BYTES = len("… ".encode()) + 12
+
+
+def shortened(text: str, bytes_max: int) -> str:
+    """Return a text of at most `bytes_max` bytes, which still tells long texts apart."""
+    encoded = text.encode()
+    if len(encoded) <= bytes_max:
+        return text
+    begin = encoded[: bytes_max - _TAIL_BYTES].decode(errors="ignore")
+    return f"{begin}… {_digest(text)}"
+
+
+def as_recorded(facts: Facts) -> Facts:
+    """Return facts that a recording can hold."""
+    return [
+        (shortened(name, _TEXT_BYTES_MAX), shortened(value, _TEXT_BYTES_MAX))
+        for name, value in facts
+    ]
+
+
+def differences(recorded: Facts, local: Facts) -> Iterator[tuple[str, str, str | None]]:
+    """Name each fact that differs, with the recorded value and the one here, None if there is none.
+
+    Facts that only one side has are passed over, but for the code that the other does not run.
+    """
+    for name, value in recorded:
+        found = next((mine for known, mine in local if _is_same(name, known)), None)
+        if found is not None and not _is_same(value, found):
+            yield name, value, found
+        elif found is None and name.startswith(("distribution ", "source ")):
+            yield name, value, None
+
+
+def _is_same(recorded: str, local: str) -> bool:
+    if recorded == local:
+        return True
+    short = _SHORTENED.fullmatch(recorded)
+    return short is not None and local.startswith(short[1]) and short[2] == _digest(local)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
