@@ -2,10 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "a cell that cannot run must stop the program")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use rollback_benches::workload::{Cell, Engine, build, verify};
+use rollback_benches::{
+    clock,
+    workload::{Cell, Engine, build, verify},
+};
 
 fn main() {
     // Less than criterion's own 3 s and 5 s: there are more than a hundred rows.
@@ -39,9 +42,9 @@ fn measure(criterion: &mut Criterion, cell: &Cell) {
                 run
             });
             bencher.iter_custom(|ticks| {
-                let start = Instant::now();
+                let start = clock::running_time();
                 run.run(ticks);
-                start.elapsed()
+                clock::running_time() - start
             });
         });
     }
