@@ -310,7 +310,7 @@ impl Links {
         link.handle_heard(now);
         let from = link.peer;
         match message {
-            Control::Claim(claim) => self.handle_claim(index, &claim),
+            Control::Claim(claim) => self.handle_claim(&claim),
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::DesyncHashes { agreed, hashes } => {
@@ -327,11 +327,9 @@ impl Links {
         Ok(())
     }
 
-    fn handle_claim(&mut self, index: usize, claim: &Claim) {
+    fn handle_claim(&mut self, claim: &Claim) {
         let queue = &self.queue;
-        let seen = self.links.get(index).map(|link| link.seen_view);
-        let is_committed = seen == Some(claim.base.wrapping_add(1));
-        let verdict = self.membership.handle_claim(claim, is_committed, |peer| queue.end(peer));
+        let verdict = self.membership.handle_claim(claim, |peer| queue.end(peer));
         self.note_verdict(verdict);
     }
 

@@ -95,28 +95,27 @@ impl Membership {
         self.propose(members, held)
     }
 
-    /// Takes a claim of another member. `is_committed` says that the member that passes it on is in the next view
-    /// already, so that the claim led there.
+    /// Takes a claim of another member.
     pub(crate) fn handle_claim(
         &mut self,
         claim: &Claim,
-        is_committed: bool,
         held: impl Fn(PeerId) -> Frame,
     ) -> Verdict {
         let is_member = self.view.members.contains(claim.claimant);
+        // Whoever claimed a view without this peer takes nothing from it any more, in whatever view.
+        if is_member && !claim.members.contains(self.local) {
+            return Verdict::Evicted;
+        }
         if claim.base != self.view.number || !is_member {
             return Verdict::Unchanged;
         }
         let has_moved_on = self.proposal.as_ref().is_some_and(|own| own.members != claim.members);
-        if is_committed && has_moved_on && claim.members.contains(self.local) {
+        if claim.is_committed && has_moved_on {
             self.note_decided(claim);
             return Verdict::Unchanged;
         }
         if claim.claimant == self.local {
             return Verdict::Unchanged;
-        }
-        if !claim.members.contains(self.local) {
-            return Verdict::Evicted;
         }
         let members = self.target().and(claim.members);
         let verdict = match members == self.target() && self.proposal.is_some() {
@@ -171,11 +170,10 @@ impl Membership {
     pub(crate) fn claims_for(&self, seen: u8) -> impl Iterator<Item = Claim> + '_ {
         let committed = self.committed.as_ref().filter(move |c| c.base.wrapping_add(1) != seen);
         let committed = committed.filter(move |_| seen != self.view.number);
-        committed.into_iter().chain(&self.proposal).flat_map(|proposal| {
-            PeerId::all(PEERS_MAX).filter_map(|claimant| {
-                let held = (*proposal.claims.get(claimant.index())?)?;
-                Some(Claim { claimant, base: proposal.base, members: proposal.members, held })
-            })
+        let committed = committed.map(|proposal| (proposal, true));
+        let proposed = self.proposal.as_ref().map(|proposal| (proposal, false));
+        committed.into_iter().chain(proposed).flat_map(|(proposal, is_committed)| {
+            PeerId::all(PEERS_MAX).filter_map(move |by| proposal.claim(by, is_committed))
         })
     }
 
@@ -183,8 +181,7 @@ impl Membership {
     pub(crate) fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
         let mut proposals = self.committed.iter().chain(&self.proposal);
         let proposal = proposals.find(|proposal| !proposal.members.contains(peer))?;
-        let held = (*proposal.claims.get(self.local.index())?)?;
-        Some(Claim { claimant: self.local, base: proposal.base, members: proposal.members, held })
+        proposal.claim(self.local, false)
     }
 
     /// The members there are to be: proposed, or in force.
@@ -224,6 +221,11 @@ impl Membership {
 }
 
 impl Proposal {
+    fn claim(&self, claimant: PeerId, is_committed: bool) -> Option<Claim> {
+        let held = (*self.claims.get(claimant.index())?)?;
+        Some(Claim { claimant, base: self.base, members: self.members, is_committed, held })
+    }
+
     /// Where the inputs of a departing peer are cut: at the longest claim.
     fn cut(&self, peer: PeerId) -> Frame {
         let claims = self.claims.iter().flatten();
@@ -258,12 +260,12 @@ mod tests {
         let [mut a, mut b, mut c] = [0, 1, 2].map(|slot| Membership::new(peer(slot), all));
         let rest = all.without(peer(3));
         assert_eq!(a.suspect(PeerSet::EMPTY.or(all.minus(rest)), held(5)), Verdict::Proposed(rest));
-        assert_eq!(b.handle_claim(&claim(&a, 0), false, held(7)), Verdict::Proposed(rest));
-        assert_eq!(c.handle_claim(&claim(&b, 0), false, held(6)), Verdict::Proposed(rest));
+        assert_eq!(b.handle_claim(&claim(&a, 0), held(7)), Verdict::Proposed(rest));
+        assert_eq!(c.handle_claim(&claim(&b, 0), held(6)), Verdict::Proposed(rest));
         assert!(b.is_frozen(peer(3)) && !b.is_frozen(peer(0)));
-        assert_eq!(a.handle_claim(&claim(&b, 1), false, held(5)), Verdict::Unchanged);
+        assert_eq!(a.handle_claim(&claim(&b, 1), held(5)), Verdict::Unchanged);
         assert_eq!(a.commit(held(7)), None, "the third has not claimed");
-        a.handle_claim(&claim(&c, 2), false, held(5));
+        a.handle_claim(&claim(&c, 2), held(5));
         assert_eq!(a.claimed(peer(3)), Frame::new(7));
         assert_eq!(a.commit(held(6)), None, "inputs up to the cut are missing");
         let cuts = a.commit(held(7)).unwrap();
@@ -281,19 +283,19 @@ mod tests {
         let only = |slot: u8| -> PeerSet { [peer(slot)].into_iter().collect() };
         a.suspect(only(4), held(5));
         for other in [&mut b, &mut c, &mut d] {
-            other.handle_claim(&claim(&a, 0), false, held(7));
+            other.handle_claim(&claim(&a, 0), held(7));
         }
         for by in [&b, &c, &d].map(|of| claim(of, of.local.slot())) {
             for to in [&mut b, &mut c, &mut d] {
-                to.handle_claim(&by, false, held(7));
+                to.handle_claim(&by, held(7));
             }
         }
         // It heard none of these claims, and suspects another one: the others are past that.
         assert!(matches!(a.suspect(only(1), held(5)), Verdict::Proposed(_)));
         assert_eq!(c.commit(held(7)).unwrap()[4], Some(Frame::new(7)));
-        assert_eq!(c.handle_claim(&claim(&a, 0), false, held(7)), Verdict::Unchanged);
+        assert_eq!(c.handle_claim(&claim(&a, 0), held(7)), Verdict::Unchanged);
         for passed_on in c.claims_for(0) {
-            assert_eq!(a.handle_claim(&passed_on, true, held(5)), Verdict::Unchanged);
+            assert_eq!(a.handle_claim(&passed_on, held(5)), Verdict::Unchanged);
         }
         assert_eq!(a.claimed(peer(4)), Frame::new(7));
         assert_eq!(a.commit(held(5)), None, "inputs up to the cut are missing");
@@ -312,15 +314,31 @@ mod tests {
         assert_eq!(anchor.suspect(only(1), held(1)), Verdict::Proposed(only(0)));
         let eviction = anchor.eviction_of(peer(1)).unwrap();
         let mut late = Membership::new(peer(1), all);
-        assert_eq!(late.handle_claim(&eviction, false, held(1)), Verdict::Evicted);
+        assert_eq!(late.handle_claim(&eviction, held(1)), Verdict::Evicted);
+    }
+
+    #[test]
+    fn a_member_that_was_left_out_long_ago_hears_of_it() {
+        let mut late = Membership::new(peer(3), PeerSet::first(4));
+        let claim = |base, members| Claim {
+            claimant: peer(0),
+            base,
+            members: PeerSet::first(members),
+            is_committed: false,
+            held: [Frame::ZERO; PEERS_MAX],
+        };
+        assert_eq!(late.handle_claim(&claim(1, 4), held(0)), Verdict::Unchanged);
+        assert_eq!(late.handle_claim(&claim(1, 2), held(0)), Verdict::Evicted);
     }
 
     #[test]
     fn a_claim_of_another_view_changes_nothing() {
         let mut a = Membership::new(peer(0), PeerSet::first(3));
         let members = PeerSet::first(2);
-        let claim = Claim { claimant: peer(1), base: 3, members, held: [Frame::ZERO; PEERS_MAX] };
-        assert_eq!(a.handle_claim(&claim, false, held(0)), Verdict::Unchanged);
+        let held_by_slot = [Frame::ZERO; PEERS_MAX];
+        let claim =
+            Claim { claimant: peer(1), base: 3, members, is_committed: false, held: held_by_slot };
+        assert_eq!(a.handle_claim(&claim, held(0)), Verdict::Unchanged);
         assert!(a.departing().is_empty());
     }
 

@@ -50,7 +50,7 @@ impl<G: Game> Session<G> {
                 let claims: Vec<Claim> = membership.claims_for(base).collect();
                 for claim in claims {
                     membership
-                        .handle_claim(&Claim { held, ..claim }, false, |peer| queue.end(peer));
+                        .handle_claim(&Claim { held, ..claim }, |peer| queue.end(peer));
                 }
             }
         }

@@ -36,6 +36,8 @@ pub(crate) struct Claim {
     pub(crate) base: u8,
     /// The members that would be left.
     pub(crate) members: PeerSet,
+    /// Whether the sender has seen all of them claim, and is in that view.
+    pub(crate) is_committed: bool,
     /// For each slot the first frame that the claimant does not hold.
     pub(crate) held: [Frame; crate::PEERS_MAX],
 }
@@ -53,7 +55,8 @@ impl Control {
     pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Claim(claim) => {
-                bytes.put(&[1, claim.claimant.slot(), claim.base, claim.members.bits()]);
+                let kind = if claim.is_committed { 7 } else { 1 };
+                bytes.put(&[kind, claim.claimant.slot(), claim.base, claim.members.bits()]);
                 for held in claim.held {
                     bytes.put_u32(held.index());
                 }
@@ -85,7 +88,7 @@ impl Control {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = ByteReader::new(bytes);
         let message = match reader.u8()? {
-            1 => Self::Claim(claim(&mut reader)?),
+            kind @ (1 | 7) => Self::Claim(claim(&mut reader, kind == 7)?),
             2 => Self::Goodbye(Goodbye::Left { confirmed: Frame::new(reader.u32()?) }),
             3 => Self::Goodbye(Goodbye::GameFailed { frame: Frame::new(reader.u32()?) }),
             4 => Self::GoodbyeHeard,
@@ -108,7 +111,7 @@ impl Control {
     }
 }
 
-fn claim(reader: &mut ByteReader<'_>) -> Result<Claim, WireError> {
+fn claim(reader: &mut ByteReader<'_>, is_committed: bool) -> Result<Claim, WireError> {
     let [claimant, base, members] = reader.array()?;
     let claimant = PeerId::new(claimant)
         .ok_or(WireError::Range { field: "claimant", got: claimant.into() })?;
@@ -118,7 +121,7 @@ fn claim(reader: &mut ByteReader<'_>) -> Result<Claim, WireError> {
             *slot = Frame::new(reader.u32()?);
         }
     }
-    Ok(Claim { claimant, base, members: PeerSet::from_bits(members), held })
+    Ok(Claim { claimant, base, members: PeerSet::from_bits(members), is_committed, held })
 }
 
 fn put_digests(bytes: &mut Vec<u8>, digests: &[u32]) {
@@ -150,6 +153,14 @@ mod tests {
                 claimant: PeerId::new(2).unwrap(),
                 base: 1,
                 members: PeerSet::first(3),
+                is_committed: false,
+                held,
+            }),
+            Control::Claim(Claim {
+                claimant: PeerId::new(0).unwrap(),
+                base: 0,
+                members: PeerSet::first(1),
+                is_committed: true,
                 held,
             }),
             Control::Goodbye(Goodbye::Left { confirmed: Frame::new(9) }),
