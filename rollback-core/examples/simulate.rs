@@ -1,1 +1,96 @@
-fn main() {}
+//! Runs the simulator over seeds and says what struck: `cargo run --features testing --example simulate -- 0..1000`.
+//!
+//! `make simulate SEED=17` repeats one seed, `make simulate SEEDS=0..1000` runs a range. Over a range of 60 seeds or
+//! more every fault must have struck at least once.
+
+#[path = "../tests/games/mod.rs"]
+mod games;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use games::Arena;
+use rollback_core::testing::{self, FaultCounts, Report, Simulation};
+use rollback_core::{DEPTHS, EndCause};
+
+fn main() -> ExitCode {
+    let named = std::env::args().nth(1).and_then(|text| testing::parse_seeds(&text));
+    let seeds = named.unwrap_or_else(|| testing::seeds(0..100));
+    let is_range = seeds.end - seeds.start >= RANGE_MIN;
+    let (mut sum, mut failed) = (Sum::default(), 0_u32);
+    for seed in seeds.clone() {
+        match simulate(seed) {
+            Ok(report) => sum.add(&report),
+            Err(failure) => {
+                failed += 1;
+                eprintln!("{failure}\n");
+            }
+        }
+    }
+    sum.print();
+    let missing: Vec<_> = sum.faults.entries().into_iter().filter(|(_, count)| *count == 0).collect();
+    if is_range && !missing.is_empty() {
+        eprintln!("faults that never struck: {missing:?}");
+        return ExitCode::FAILURE;
+    }
+    if failed > 0 {
+        eprintln!("{failed} of {} seeds failed", seeds.end - seeds.start);
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn simulate(seed: u64) -> Result<Report, Box<testing::Failure>> {
+    Simulation::new(seed)
+        .peers(games::peers_of(seed))
+        .players_per_peer(1..=2)
+        .repeat_with(format!("make simulate SEED={seed}"))
+        .run(|| Arena::of_seed(seed))
+}
+
+/// What happened over all seeds.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    frames: u64,
+    simulated: Duration,
+    faults: FaultCounts,
+    depths: [u64; DEPTHS],
+    departures: u64,
+    cut_off: u64,
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.simulated += report.lasted;
+        self.faults.add(&report.faults);
+        for (sum, count) in self.depths.iter_mut().zip(report.rollback_depths) {
+            *sum += count;
+        }
+        for peer in &report.peers {
+            self.frames += peer.log.rows().len() as u64;
+            let is_cut_off = peer.end.is_some_and(|end| end.cause == EndCause::Partitioned);
+            self.cut_off += u64::from(is_cut_off);
+            self.departures += u64::from(peer.saw_departure());
+        }
+    }
+
+    fn print(&self) {
+        println!("{:>12}  seeds without a broken promise", self.seeds);
+        println!("{:>12}  stable frames recorded", self.frames);
+        println!("{:>12}  seconds simulated", self.simulated.as_secs());
+        println!("{:>12}  peers that saw another depart", self.departures);
+        println!("{:>12}  peers that were cut off", self.cut_off);
+        for (fault, count) in self.faults.entries() {
+            println!("{count:>12}  {fault}");
+        }
+        for (depth, count) in (1..).zip(self.depths) {
+            let more = if depth == DEPTHS { " or more" } else { "" };
+            println!("{count:>12}  rollbacks of {depth}{more}");
+        }
+    }
+}
+
+/// Over fewer seeds a fault may well not strike.
+const RANGE_MIN: u64 = 60;

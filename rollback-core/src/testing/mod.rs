@@ -50,7 +50,7 @@ pub use faults::{Fault, FaultCounts, Faults};
 pub use oracle::{Failure, Oracle};
 pub use random::Random;
 pub use report::{PeerReport, Report};
-pub use simulation::{Simulation, seeds};
+pub use simulation::{Simulation, parse_seeds, seeds};
 pub use stable_log::{StableLog, StableRow};
 
 pub use crate::session::Sabotage;

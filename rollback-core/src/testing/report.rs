@@ -49,6 +49,19 @@ pub struct PeerReport {
     pub refused: u64,
 }
 
+impl PeerReport {
+    /// Whether it agreed with others to go on without a peer.
+    #[must_use]
+    pub fn saw_departure(&self) -> bool {
+        self.events.iter().any(|event| matches!(event, Event::ViewChanged { .. }))
+    }
+
+    /// The first event that `choose` makes something of.
+    pub fn find_event<T>(&self, choose: impl FnMut(&Event) -> Option<T>) -> Option<T> {
+        self.events.iter().find_map(choose)
+    }
+}
+
 impl Report {
     /// The report of a peer.
     #[must_use]

@@ -29,6 +29,7 @@ pub struct Simulation {
     frames: u32,
     configure: Vec<Configure>,
     faults: Faults,
+    outlasts_timeouts: bool,
     schedule: Vec<Planned>,
     source: InputSource,
     waived: Vec<Oracle>,
@@ -49,6 +50,7 @@ impl Simulation {
             frames: 600,
             configure: Vec::new(),
             faults: Faults::drawn(seed),
+            outlasts_timeouts: false,
             schedule: Vec::new(),
             source: InputSource::Held,
             waived: Vec::new(),
@@ -88,6 +90,13 @@ impl Simulation {
     /// What goes wrong, in place of what was drawn.
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
+        self
+    }
+
+    /// Lets partitions and pauses last longer than the departure timeout, so that peers are given up that are there.
+    /// Unless said, they are drawn shorter.
+    pub fn outlasting_timeouts(mut self) -> Self {
+        self.outlasts_timeouts = true;
         self
     }
 
@@ -189,7 +198,10 @@ impl Simulation {
             seed,
             config,
             roster,
-            faults: self.faults.shorter_than(timeout_ms / 5 * 4),
+            faults: match self.outlasts_timeouts {
+                true => self.faults,
+                false => self.faults.shorter_than(timeout_ms / 5 * 4),
+            },
             frames: self.frames,
             noise: self.noise,
             sabotage: self.sabotage,
@@ -255,12 +267,15 @@ pub(crate) struct Noise {
 
 /// The seeds of a test: those of `default`, unless the environment variable `ROLLBACK_SEEDS` names one (`17`) or a
 /// range of them (`0..1000`).
+#[must_use]
 pub fn seeds(default: Range<u64>) -> Range<u64> {
     let named = std::env::var(SEEDS_VARIABLE).ok();
     named.and_then(|text| parse_seeds(&text)).unwrap_or(default)
 }
 
-fn parse_seeds(text: &str) -> Option<Range<u64>> {
+/// One seed (`17`) or a range of them (`0..1000`), as people write them.
+#[must_use]
+pub fn parse_seeds(text: &str) -> Option<Range<u64>> {
     match text.split_once("..") {
         Some((first, end)) => Some(first.trim().parse().ok()?..end.trim().parse().ok()?),
         None => {

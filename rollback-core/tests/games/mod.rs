@@ -37,6 +37,11 @@ pub struct Jammed {
     pub frame: Frame,
 }
 
+/// How many peers play under a seed: 2 to 8.
+pub fn peers_of(seed: u64) -> usize {
+    2 + usize::try_from(seed % 7).unwrap_or(0)
+}
+
 impl Arena {
     /// An arena that never ends.
     pub fn endless() -> Self {
@@ -46,6 +51,15 @@ impl Arena {
     /// An arena with these rules.
     pub fn with(rules: Rules) -> Self {
         Self { rules, state: State::default() }
+    }
+
+    /// An arena whose rules depend on the seed: every fourth may end, every fourth jams on guesses.
+    pub fn of_seed(seed: u64) -> Self {
+        Self::with(match seed % 4 {
+            1 => Rules { may_end_from: Some(300), ..Rules::default() },
+            2 => Rules { fails_on_guesses: true, ..Rules::default() },
+            _ => Rules::default(),
+        })
     }
 
     fn is_jammed(&self, step: &Step<'_, u8>) -> bool {

@@ -1,40 +1,71 @@
 //! A range of seeds. Set `ROLLBACK_SEEDS=0..1000` for more, or to one seed to see it again.
 
-use rollback_core::testing::{self, FaultCounts, Simulation};
+use rollback_core::testing::{self, FaultCounts, Faults, Report, Simulation};
 
-use crate::games::{Arena, Rules};
+use crate::games::{self, Arena};
 
-/// What is played depends on the seed as well: every fourth arena ends, every fourth jams on guesses.
-fn rules(seed: u64) -> Rules {
-    match seed % 4 {
-        1 => Rules { may_end_from: Some(300), ..Rules::default() },
-        2 => Rules { fails_on_guesses: true, ..Rules::default() },
-        _ => Rules::default(),
-    }
+fn of_seed(seed: u64) -> Simulation {
+    Simulation::new(seed).peers(games::peers_of(seed)).players_per_peer(1..=2)
 }
 
-#[test]
-fn no_seed_breaks_a_promise_and_every_fault_strikes() {
-    let seeds = testing::seeds(0..80);
-    let is_whole_range = seeds.end - seeds.start >= 60;
-    let (mut faults, mut deep) = (FaultCounts::default(), 0);
+fn run_all(
+    seeds: core::ops::Range<u64>,
+    simulation: impl Fn(u64) -> Simulation,
+    mut visit: impl FnMut(&Report),
+) {
     let mut failures = Vec::new();
     for seed in seeds {
-        let peers = 2 + (seed % 7) as usize;
-        let simulation = Simulation::new(seed).peers(peers).players_per_peer(1..=2);
-        match simulation.run(|| Arena::with(rules(seed))) {
-            Ok(report) => {
-                faults.add(&report.faults);
-                deep += report.rollback_depths.iter().skip(2).sum::<u64>();
-            }
+        match simulation(seed).run(|| Arena::of_seed(seed)) {
+            Ok(report) => visit(&report),
             Err(failure) => failures.push(format!("{failure}")),
         }
     }
     assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn no_seed_breaks_a_promise_and_every_fault_strikes() {
+    let seeds = testing::seeds(0..100);
+    let is_whole_range = seeds.end - seeds.start >= 60;
+    let (mut faults, mut deep) = (FaultCounts::default(), 0);
+    run_all(seeds, of_seed, |report| {
+        faults.add(&report.faults);
+        deep += report.rollback_depths.iter().skip(2).sum::<u64>();
+    });
     if is_whole_range {
         for (fault, count) in faults.entries() {
             assert!(count > 0, "{fault} never struck");
         }
         assert!(deep > 0, "no rollback went back three frames");
+    }
+}
+
+#[test]
+fn no_seed_breaks_a_promise_where_peers_are_cut_off_for_longer_than_the_timeout() {
+    let (mut departed, mut cut_off) = (0, 0);
+    let simulation = |seed| of_seed(seed).faults(stormy(seed)).outlasting_timeouts();
+    run_all(testing::seeds(0..60), simulation, |report| {
+        departed += report.peers.iter().filter(|peer| peer.saw_departure()).count();
+        let is_cut_off = |end: rollback_core::End| end.cause == rollback_core::EndCause::Partitioned;
+        cut_off += report.peers.iter().filter(|peer| peer.end.is_some_and(is_cut_off)).count();
+    });
+    if testing::seeds(0..60) == (0..60) {
+        assert!(departed > 0 && cut_off > 0, "{departed} departures, {cut_off} cut off");
+    }
+}
+
+/// Crashes, leaves, pauses and partitions that fall together, so that views change while views change.
+fn stormy(seed: u64) -> Faults {
+    let faults = Faults::drawn(seed);
+    Faults {
+        delay_max_ms: faults.delay_max_ms.min(60),
+        loss_max_per_mille: faults.loss_max_per_mille.min(250),
+        partitions: 1 + u32::try_from(seed % 3).unwrap_or(0),
+        partition_max_ms: 6_000,
+        pauses: 2,
+        pause_max_ms: 4_000,
+        crashes: u32::try_from(seed % 3).unwrap_or(0),
+        leaves: u32::from(seed % 5 == 0),
+        ..faults
     }
 }
