@@ -57,7 +57,8 @@ class Report:
     """How many objects of which class are neither saved nor hashed."""
     excluded_info_keys: list[str] = field(default_factory=list)
     dropped_outputs: list[str] = field(default_factory=list)
-    render_fields: list[str] = field(default_factory=list)
+    unhashed_fields: list[str] = field(default_factory=list)
+    """Fields that drawing or earlier episodes change, and nothing follows from."""
     uncovered: list[str] = field(default_factory=list)
     uses_global_random: bool = False
 
@@ -98,7 +99,7 @@ class Report:
         for label, names in (
             ("infos out", self.excluded_info_keys),
             ("dropped", self.dropped_outputs),
-            ("unhashed", self.render_fields),
+            ("unhashed", self.unhashed_fields),
             ("uncovered", self.uncovered),
         ):
             if names:
@@ -134,7 +135,7 @@ def check(
         strategy=found.strategy,
         rejected=found.rejected,
         excluded_info_keys=sorted(found.excluded_info_keys),
-        render_fields=list(found.render_fields),
+        unhashed_fields=list(found.unhashed),
         uncovered=found.uncovered,
         uses_global_random=found.uses_global_random,
     )
@@ -143,6 +144,15 @@ def check(
             "two environments with the same seed are equal",
             found.instances_differ is None,
             found.instances_differ or "",
+        )
+    )
+    report.verdicts.append(
+        Verdict(
+            "an episode is the same after another one",
+            True if found.resets_differ is None else None,
+            f"{found.resets_differ} (each episode gets a new environment)"
+            if found.resets_differ
+            else "",
         )
     )
     report.verdicts.append(_other_process(factory, game, seed, frames))

@@ -57,18 +57,26 @@ class EnvGame:
                 factory, seed=self_test_seed, frames=self_test_frames, options=options, idle=idle
             ).examine()
         )
-        self.simulation = Simulation(
-            factory,
-            idle=idle,
-            observations=observations,
+        self._factory = factory
+        self._options = options
+        self._idle = idle
+        self._observations = observations
+        self._has_played = False
+        self.simulation = self._make_simulation()
+        self._keeper = self._make_keeper()
+
+    def _make_simulation(self) -> Simulation:
+        return Simulation(
+            self._factory,
+            idle=self._idle,
+            observations=self._observations,
             excluded_info_keys=self.findings.excluded_info_keys,
             uses_global_random=self.findings.uses_global_random,
         )
-        self._keeper = self._make_keeper(options)
 
-    def _make_keeper(self, options: SnapshotOptions) -> Keeper | None:
+    def _make_keeper(self) -> Keeper | None:
         found = self.findings
-        for strategy in candidates(self.simulation, options, found.render_fields):
+        for strategy in candidates(self.simulation, self._options, found.unhashed):
             if strategy.name == found.strategy:
                 if isinstance(strategy, ByMethods):
                     strategy.copies_on_save = found.copies_on_save
@@ -124,7 +132,16 @@ class EnvGame:
         return self.simulation.codec.invalid_actions
 
     def reset(self, seed: int) -> None:
-        """Begin an episode from a plain non-negative int."""
+        """Begin an episode from a plain non-negative int.
+
+        If an earlier episode would change this one, it gets a new environment, so that a peer who
+        joins later and one who verifies the recording see the same.
+        """
+        if self._has_played and self.findings.resets_differ is not None:
+            self.simulation.close()
+            self.simulation = self._make_simulation()
+            self._keeper = self._make_keeper()
+        self._has_played = True
         self.simulation.reset(seed)
         if self._keeper is not None:
             self._keeper.strategy.begin_episode()

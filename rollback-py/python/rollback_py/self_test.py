@@ -13,6 +13,7 @@ from rollback_py.global_random import Watch
 from rollback_py.layers import innermost, layers
 from rollback_py.simulation import RandomActions, Simulation
 from rollback_py.snapshots import (
+    BOOKKEEPING_FIELDS,
     ByMethods,
     EnvSnapshot,
     Keeper,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # Frames before the snapshot that is tried, so that it is not that of a fresh environment.
 _WARM_FRAMES = 5
+
+# An episode is played to its end for at most this many times the frames of the other trials.
+_WHOLE_EPISODE_TIMES = 5
 
 # How many fields that a restore leaves alone are reported.
 _UNCOVERED_MAX = 8
@@ -53,10 +57,19 @@ class Findings:
     """What differs first between two environments of the same factory and seed."""
     render_fields: tuple[str, ...] = ()
     """Fields that ``render`` fills, as ``Class.field``: saved, but not hashed."""
+    history_fields: tuple[str, ...] = ()
+    """Fields that tell of earlier episodes without changing later ones: saved, but not hashed."""
+    resets_differ: str | None = None
+    """What an earlier episode changes in a later one; if anything, each gets a new environment."""
     render_changes: str | None = None
     """The first thing besides those that ``render`` changes."""
     uncovered: list[str] = field(default_factory=list)
     """Fields that the environment's own methods do not restore, though the outputs are equal."""
+
+    @property
+    def unhashed(self) -> tuple[str, ...]:
+        """Fields that are left out of the hash."""
+        return self.render_fields + self.history_fields
 
 
 class Examiner:
@@ -86,6 +99,7 @@ class Examiner:
         self._record(first)
         self.findings.uses_global_random = watch.moved
         self._compare_instances()
+        self._compare_episodes()
         self._try_rendering()
         self._choose()
         return self.findings
@@ -122,10 +136,48 @@ class Examiner:
             path = first_difference(self._leaves(one), self._leaves(other))
             found.instances_differ = path and f"state after {len(a.frames) - 1} frames: {path}"
 
+    def _compare_episodes(self) -> None:
+        """Play the same episode twice in one environment: a rejoined or verified one is new."""
+        found = self.findings
+        simulation = self._simulation()
+        simulation.reset(self._seed)
+        fresh = _field_digests(simulation)
+        first = self._record(simulation)
+        played = _field_digests(simulation)
+        # On to the end of the episode: much is counted only there.
+        actions = RandomActions(simulation, self._seed + 1)
+        for _ in range(_WHOLE_EPISODE_TIMES * self._frames):
+            if simulation.ended:
+                break
+            simulation.step(actions.draw())
+        simulation.reset(self._seed)
+        # Each field at the begin and at the end of the episode.
+        pairs = [(fresh, _field_digests(simulation))]
+        second = self._record(simulation)
+        pairs.append((played, _field_digests(simulation)))
+        differing = {
+            name
+            for before, after in pairs
+            for name in before.keys() | after.keys()
+            if before.get(name, (0, True))[0] != after.get(name, (0, True))[0]
+        }
+        inner = type(innermost(simulation.env)).__qualname__
+        # A field of a wrapper, or a mere number, may be left out of the hash if nothing follows
+        # from it. More than that of the environment itself may not.
+        kept = {
+            name
+            for name in differing
+            if name.startswith(f"{inner}.")
+            and not all(part.get(name, (0, True))[1] for pair in pairs for part in pair)
+        }
+        found.resets_differ = first.first_difference(second) or next(iter(sorted(kept)), None)
+        if found.resets_differ is None:
+            found.history_fields = tuple(sorted(differing))
+
     def _leaves(self, simulation: Simulation) -> Leaves:
         """Digest the whole state, if it can be seen; nothing if not."""
         try:
-            strategy = Structural(simulation.env, self._options, self.findings.render_fields)
+            strategy = Structural(simulation.env, self._options, self.findings.unhashed)
             return strategy.leaves(strategy.save())
         except RollbackError:
             return []
@@ -136,6 +188,12 @@ class Examiner:
             return
         simulation.reset(self._seed)
         before = _field_digests(simulation)
+        numbers = {
+            f"{type(layer).__qualname__}.{name}"
+            for layer in layers(simulation.env)
+            for name, value in vars(layer).items()
+            if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+        }
         try:
             simulation.render()
         except Exception:  # an environment may fail to draw in any way
@@ -144,7 +202,7 @@ class Examiner:
         self.findings.render_fields = tuple(
             name
             for name, (digest, is_scalar) in sorted(before.items())
-            if is_scalar and after.get(name, (digest, True))[0] != digest
+            if is_scalar and name not in numbers and after.get(name, (digest, True))[0] != digest
         ) + tuple(sorted(set(after) - set(before)))
         straight = self._simulation()
         a, b = self._record(straight), self._record(simulation, rendering=True)
@@ -158,7 +216,7 @@ class Examiner:
         for number, strategy in enumerate(self._candidates()):
             # A fresh environment for each: the one before may have been left in any state.
             simulation = self._simulation()
-            fresh = list(candidates(simulation, self._options, found.render_fields))[number]
+            fresh = list(candidates(simulation, self._options, found.unhashed))[number]
             try:
                 reason = self._try(Keeper(simulation, fresh))
             except Exception as error:  # whatever it raises is a reason
@@ -169,7 +227,7 @@ class Examiner:
             found.rejected.append(f"{strategy.name}: {reason}")
 
     def _candidates(self) -> list[Strategy]:
-        return list(candidates(self._simulation(), self._options, self.findings.render_fields))
+        return list(candidates(self._simulation(), self._options, self.findings.unhashed))
 
     def _try(self, keeper: Keeper) -> str | None:
         """Return why the strategy does not restore the environment, or None if it does."""
@@ -285,26 +343,29 @@ class Trace:
             yield hash_bytes(text).hex()
 
 
-def _leaves_of(name: str, value: Any) -> Leaves:
-    snapshots = Snapshots([(name, value)])
+def _leaves_of(name: str, value: Any, boundary: list[Any] | None = None) -> Leaves:
+    snapshots = Snapshots([(name, value)], boundary=boundary or [], unhashed=BOOKKEEPING_FIELDS)
     try:
         return snapshots.leaves(snapshots.save())
     except RollbackError:
         return [(name, 0)]
 
 
-def _digest_of(value: Any) -> int:
-    text = repr(_leaves_of("", value)).encode("utf-8", "surrogatepass")
+def _digest_of(value: Any, boundary: list[Any] | None = None) -> int:
+    text = repr(_leaves_of("", value, boundary)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hash_bytes(text)[:8], "big")
 
 
 def _field_digests(simulation: Simulation) -> dict[str, tuple[int, bool]]:
-    """Digest each field of each layer, and tell whether it is empty or a mere flag."""
+    """Digest each field of each layer, and tell whether it is a plain flag, number or text."""
+    chain = layers(simulation.env)
     digests = {}
-    for layer in layers(simulation.env):
+    for layer in chain:
         for name, value in vars(layer).items():
-            is_scalar = value is None or isinstance(value, bool)
-            digests[f"{type(layer).__qualname__}.{name}"] = (_digest_of(value), is_scalar)
+            field_name = f"{type(layer).__qualname__}.{name}"
+            if field_name not in BOOKKEEPING_FIELDS:
+                is_scalar = value is None or isinstance(value, (bool, int, float, str))
+                digests[field_name] = (_digest_of(value, chain), is_scalar)
     return digests
 
 

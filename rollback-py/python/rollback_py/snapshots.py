@@ -27,11 +27,13 @@ Leaves = list[tuple[str, int]]
 # A function that returns a state, and one that takes it back.
 Methods = tuple[Callable[[], Any], Callable[[Any], None]]
 
-# Fields of wrappers that hold wall-clock times. They are saved, and left out of the hash.
-CLOCK_FIELDS = (
-    "RecordEpisodeStatistics.episode_start_time",
-    "RecordEpisodeStatistics.time_queue",
-)
+# Fields of known wrappers that hold times or tell of earlier episodes: saved, but not hashed.
+BOOKKEEPING_FIELDS = tuple(
+    f"RecordEpisodeStatistics.{name}"
+    for name in (
+        "episode_start_time", "time_queue", "episode_count", "return_queue", "length_queue",
+    )
+)  # fmt: skip
 
 
 class NotSnapshotableError(SnapshotError):
@@ -100,7 +102,7 @@ class Structural:
         self._snapshots = Snapshots(
             [("", env)],
             shared=list(options.shared),
-            unhashed=[*CLOCK_FIELDS, *options.unhashed, *unhashed],
+            unhashed=[*BOOKKEEPING_FIELDS, *options.unhashed, *unhashed],
         )
         self.load = self._snapshots.load
         self.hash = self._snapshots.hash
@@ -148,7 +150,7 @@ class ByMethods:
         self._find = find
         self._hash = options.hash
         self._shared = list(options.shared)
-        self._unhashed = [*CLOCK_FIELDS, *options.unhashed, *unhashed]
+        self._unhashed = [*BOOKKEEPING_FIELDS, *options.unhashed, *unhashed]
         self.begin_episode()
         # Found by the self-test: the environment goes on changing what it gave away or was given.
         self.copies_on_save = False

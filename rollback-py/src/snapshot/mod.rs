@@ -69,13 +69,13 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// Saves into a snapshot that is no longer needed.
+    /// Saves into a snapshot that is no longer needed, whoever made it.
     fn save_into(
         &mut self,
         py: Python<'_>,
         mut snapshot: PyRefMut<'_, Snapshot>,
     ) -> Result<(), Error> {
-        self.own(&snapshot)?;
+        snapshot.owner = self.identity;
         self.fill(py, &mut snapshot)
     }
 
