@@ -1,5 +1,6 @@
 """Environments to be recorded: real ones that last long, and small ones with one trait each."""
 
+import math
 import sys
 
 import numpy as np
@@ -106,10 +107,14 @@ class Moody(Parallel):
     """Its rewards and its failures depend on the process, as no state does."""
 
     def reward(self, agent):
-        return 5.0 if agent == "right" and self.frame > getattr(sys, "rollback_mood", 99) else 1.0
+        return (
+            5.0
+            if agent == "right" and self.frame > getattr(sys, "rollback_mood", math.inf)
+            else 1.0
+        )
 
     def step(self, actions):
-        if self.frame >= getattr(sys, "rollback_failure", 99):
+        if self.frame >= getattr(sys, "rollback_failure", math.inf):
             raise RuntimeError("no more of this")
         return super().step(actions)
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import recorded_envs
 import rollback_py as rb
@@ -215,6 +216,19 @@ def test_the_digest_is_that_of_the_rows_and_not_of_their_groups(tmp_path):
     writer = TableWriter(tmp_path / "b.parquet", columns)
     writer.write([[1], ["a"], [np.zeros(3)]])
     assert writer.digest not in digests
+
+
+def test_a_long_recording_is_written_in_groups_of_rows(tmp_path, monkeypatch):
+    recording = record(tmp_path, recorded_envs.spread, 40, observations=True)
+    whole = recording.export(tmp_path / "whole.parquet")
+    monkeypatch.setattr("rollback_py.recording_table._VALUES_PER_GROUP", 500)
+    parts = recording.export(tmp_path / "parts.parquet")
+    groups = pq.ParquetFile(parts.path).metadata.num_row_groups
+    assert pq.ParquetFile(whole.path).metadata.num_row_groups == 1
+    assert 5 < groups < 20
+    assert pq.ParquetFile(whole.path).metadata.created_by == "rollback-py table 1"
+    assert (parts.rows, parts.digest) == (whole.rows, whole.digest)
+    assert pl.read_parquet(parts.path).equals(pl.read_parquet(whole.path))
 
 
 def test_a_table_that_is_not_finished_leaves_no_file(tmp_path):

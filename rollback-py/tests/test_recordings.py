@@ -120,6 +120,9 @@ def test_policies_act_on_what_their_agents_observe(tmp_path):
     assert seen[:5] == [[5, 0], [5, 1], [5, 2], [5, 3], [5, 4]]
     assert seen[5:] == [[6, 5], [7, 6], [8, 7]]
     assert [frame.flags for frame in recording.frames()] == [[0, 4]] * 8
+    table = recording.to_polars()
+    assert table["policy"].to_list() == [False, True] * 8
+    assert not (table["focused"] | table["idle_filled"]).any()
 
 
 def test_unknown_agents_and_existing_files_are_refused(tmp_path, spread):
@@ -134,12 +137,16 @@ def test_unknown_agents_and_existing_files_are_refused(tmp_path, spread):
 def test_a_failure_of_the_environment_is_raised_and_leaves_a_readable_recording(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sys, "rollback_failure", 200, raising=False)
+    def break_it(observation):
+        if observation[1] == 70:
+            monkeypatch.setattr(sys, "rollback_failure", 70, raising=False)
+        return 0
+
     path = tmp_path / "a.rbk"
     with pytest.raises(RuntimeError, match="no more of this"):
-        rb.record_offline(recorded_envs.Endless, None, 1, 300, path)
+        rb.record_offline(recorded_envs.Endless, {"right": break_it}, 1, 300, path)
     recording = rb.Recording.open(path)
-    assert (recording.end, recording.frame_count) == (None, 180)
+    assert (recording.end, recording.frame_count) == (None, 60)
 
 
 def test_every_flipped_byte_is_found(tmp_path):
@@ -257,11 +264,15 @@ def test_an_interrupt_while_verifying_is_raised(tmp_path):
 
 
 def test_facts_that_differ_are_warnings(tmp_path):
-    facts = {"must_match": [("max steps", "7")], "may_differ": [("numpy", "0.1")]}
+    facts = {
+        "must_match": [("max steps", "7"), ("snapshot", "user"), ("fps", "30")],
+        "may_differ": [("numpy", "0.1")],
+    }
     recording = record_scripted(tmp_path / "a.rbk", Scripted(), **facts)
     found = recording.verify(recorded_envs.parallel)
     assert found.warnings == (
         "max steps: recorded with 7, here None",
+        "snapshot: recorded with user, here structural",
         f"numpy: 0.1 with p, here {np.__version__}",
     )
 

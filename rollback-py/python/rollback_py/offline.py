@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import record_offline as _record_offline
 from rollback_py.env_game import EnvGame
-from rollback_py.environment import EnvironmentDigest, Factory, Facts
-from rollback_py.recorded_facts import as_recorded
+from rollback_py.environment import EnvironmentDigest, Factory
+from rollback_py.recorded_facts import as_recorded, settings_of
 from rollback_py.recordings import Recording, factory_of
 from rollback_py.simulation import RandomActions
 
@@ -57,7 +57,7 @@ def record_offline(
     game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
     try:
         game.reset(seed)
-        facts = EnvironmentDigest.of(factory, game.env, _settings(game, observations))
+        facts = EnvironmentDigest.of(factory, game.env, settings_of(game, observations))
         _record_offline(
             game,
             _RandomPlayers(game, seed) if policies is None else _PolicyPlayers(game, policies),
@@ -107,12 +107,3 @@ class _PolicyPlayers:
 
 def _of_game(game: EnvGame) -> dict[str, Any]:
     return {"players": len(game.agents), "idle_input": game.idle_action(0)}
-
-
-def _settings(game: EnvGame, observations: bool) -> Facts:
-    """Name the options that decide what is hashed and recorded."""
-    return [
-        ("snapshot", game.strategy or "none"),
-        ("observations", str(observations)),
-        ("infos left out", " ".join(sorted(game.simulation.excluded_info_keys))),
-    ]

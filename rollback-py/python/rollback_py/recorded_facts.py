@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rollback_py.env_game import EnvGame
     from rollback_py.environment import Facts
 
 # The longest text that a recording's header holds.
@@ -17,6 +18,15 @@ _TEXT_BYTES_MAX = 255
 # The mark of a shortened text and the begin of its SHA-256.
 _SHORTENED = re.compile(r"(?s)(.*)… ([0-9a-f]{12})")
 _TAIL_BYTES = len("… ".encode()) + 12
+
+
+def settings_of(game: EnvGame, observations: bool) -> Facts:
+    """Name the options that decide what is hashed and recorded."""
+    return [
+        ("snapshot", game.strategy or "none"),
+        ("excluded info keys", " ".join(sorted(game.simulation.excluded_info_keys))),
+        ("observations recorded", str(observations)),
+    ]
 
 
 def shortened(text: str, bytes_max: int) -> str:

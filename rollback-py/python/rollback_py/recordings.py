@@ -25,7 +25,7 @@ from rollback_py._rollback import (
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
 from rollback_py.plain_json import to_json
-from rollback_py.recorded_facts import differences
+from rollback_py.recorded_facts import differences, settings_of
 from rollback_py.recording_table import Table, players_of
 from rollback_py.simulation import Simulation
 
@@ -327,7 +327,9 @@ class Recording:
             yield f"the end was not agreed: {self.end.cause}"
 
     def _fact_warnings(self, game: EnvGame, factory: Factory | None) -> Iterator[str]:
-        local = EnvironmentDigest.of(factory or Factory(_unknown, ""), game.env)
+        local = EnvironmentDigest.of(
+            factory or Factory(_unknown, ""), game.env, settings_of(game, self.has_observations)
+        )
         mine = local.must_match
         if factory is None:
             mine = [fact for fact in mine if fact[0] not in ("factory", "arguments")]
