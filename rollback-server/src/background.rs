@@ -29,7 +29,7 @@ pub enum BackgroundServerError {
         /// What the system says.
         error: io::Error,
     },
-    /// The thread or its runtime could not be started.
+    /// The thread could not be started.
     #[error("cannot start the server's thread: {0}")]
     Thread(io::Error),
     /// The server could not go on.
@@ -46,18 +46,20 @@ impl BackgroundServer {
     /// # Errors
     /// [`BackgroundServerError::Listen`] or [`BackgroundServerError::Thread`].
     pub fn start(address: SocketAddr, config: ServerConfig) -> Result<Self, BackgroundServerError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(BackgroundServerError::Thread)?;
         let listen_error = |error| BackgroundServerError::Listen { address, error };
-        let listener = runtime.block_on(TcpListener::bind(address)).map_err(listen_error)?;
+        let listener = std::net::TcpListener::bind(address).map_err(listen_error)?;
+        listener.set_nonblocking(true).map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
         let shutdown = CancellationToken::new();
         let until = shutdown.clone().cancelled_owned();
+        // The runtime is made on its own thread, because an async caller may not drop one.
+        let serve = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async { run(TcpListener::from_std(listener)?, config, until).await })
+        };
         let thread = std::thread::Builder::new()
             .name("rollback-server".to_owned())
-            .spawn(move || runtime.block_on(run(listener, config, until)))
+            .spawn(serve)
             .map_err(BackgroundServerError::Thread)?;
         Ok(Self { local_addr, shutdown, thread: Some(thread) })
     }

@@ -1,5 +1,6 @@
 //! The thread on which a mesh lives, with a runtime that nobody else sees.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -82,13 +83,6 @@ impl Background {
         lobby: Arc<Lobby>,
         close: CancellationToken,
     ) -> Result<Self, JoinError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            // Of the threads that look up names; the loop itself runs on the one below.
-            .thread_name("rollback-dns")
-            .max_blocking_threads(BLOCKING_THREADS)
-            .enable_all()
-            .build()
-            .map_err(JoinError::Thread)?;
         let end = Arc::new(End::default());
         // Dropped with the thread's closure, so that a panic there wakes everyone too.
         let at_end = AtEnd {
@@ -99,10 +93,16 @@ impl Background {
         let thread = std::thread::Builder::new()
             .name("rollback-webrtc".to_owned())
             .spawn(move || {
-                let _at_end = at_end;
-                runtime.block_on(mesh);
-                // A name being looked up must not hold up the end.
-                runtime.shutdown_background();
+                let at_end = at_end;
+                // The runtime is made on its own thread, because an async caller may not drop one.
+                match runtime() {
+                    Ok(runtime) => {
+                        runtime.block_on(mesh);
+                        // A name being looked up must not hold up the end.
+                        runtime.shutdown_background();
+                    }
+                    Err(error) => at_end.lobby.fail(JoinError::Thread(error)),
+                }
             })
             .map_err(JoinError::Thread)?;
         Ok(Self { mailbox, lobby, close, end, thread: Some(thread) })
@@ -170,6 +170,15 @@ impl Drop for AtEnd {
         self.end.reached.notify_all();
         self.end.reached_async.notify_waiters();
     }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        // Of the threads that look up names; the loop itself runs on the thread that made it.
+        .thread_name("rollback-dns")
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()
 }
 
 /// The configured addresses, or all IPv4 ones, and loopback if the server is on this computer: the
