@@ -255,6 +255,14 @@ def test_a_table_that_is_not_finished_leaves_no_file(tmp_path):
         TableWriter(tmp_path / "none" / "a.parquet", [("a", "int64", False)])
 
 
+def test_a_recording_is_not_written_over(tmp_path):
+    recording = record(tmp_path, recorded_envs.parallel, 4)
+    before = recording.path.read_bytes()
+    with pytest.raises(ValueError, match="is the recording itself"):
+        recording.export(tmp_path / "none" / ".." / "a.rbk")
+    assert recording.path.read_bytes() == before
+
+
 def test_pandas_that_is_missing_is_named(tmp_path, monkeypatch):
     recording = record(tmp_path, recorded_envs.parallel, 4)
     monkeypatch.setattr("rollback_py.recordings.find_spec", lambda name: None)

@@ -254,6 +254,8 @@ class Recording:
         Equal recordings give equal files. The environment is needed only for actions that are not
         of Discrete spaces; their `action` is a list of numbers.
         """
+        if Path(path).resolve() == self.path.resolve():
+            raise ValueError(f"{path} is the recording itself: name another file")
         simulation = None if env is None else _simulation(env)
         try:
             table = Table(self._file, players_of(self._file, simulation), decode_actions)
