@@ -22,6 +22,8 @@ pub(crate) struct Faults {
     pub(crate) loss_percent: AtomicU32,
     /// Each packet arrives so much later.
     pub(crate) delay_ms: AtomicU32,
+    /// And up to so much more, so that packets overtake each other.
+    pub(crate) jitter_ms: AtomicU32,
     /// Nothing passes.
     pub(crate) is_cut: AtomicBool,
     /// The DTLS server's long flight does not pass, in so many attempts.
@@ -200,10 +202,10 @@ impl Relay {
                 continue;
             }
             let packet = buffer[..len].to_vec();
-            let delay = self.faults.delay_ms.load(Ordering::Relaxed);
+            let delay = self.faults.delay();
             let relay = Arc::clone(&self);
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(delay.into())).await;
+                tokio::time::sleep(delay).await;
                 let (outlet, place) = match is_to_lower {
                     true => (&relay.stands_for_higher, &relay.lower),
                     false => (&relay.stands_for_lower, &relay.higher),
@@ -218,11 +220,22 @@ impl Relay {
 }
 
 impl Faults {
-    fn swallow(&self, pairing: Pairing, is_to_lower: bool, packet: &[u8]) -> bool {
+    /// A number below `bound`, in a fixed pattern over all packets.
+    fn draw(&self, bound: u32) -> u32 {
         let number = u64::from(self.packets.fetch_add(1, Ordering::Relaxed));
-        let chance = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 100;
+        let bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        u32::try_from(bits % u64::from(bound.max(1))).unwrap()
+    }
+
+    fn delay(&self) -> Duration {
+        let jitter_micros = 1000 * self.jitter_ms.load(Ordering::Relaxed);
+        let delay = Duration::from_millis(self.delay_ms.load(Ordering::Relaxed).into());
+        delay + Duration::from_micros(self.draw(jitter_micros).into())
+    }
+
+    fn swallow(&self, pairing: Pairing, is_to_lower: bool, packet: &[u8]) -> bool {
         self.is_cut.load(Ordering::Relaxed)
-            || chance < u64::from(self.loss_percent.load(Ordering::Relaxed))
+            || self.draw(100) < self.loss_percent.load(Ordering::Relaxed)
             || (is_to_lower && self.spoils_handshake(pairing, packet))
     }
 
