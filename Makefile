@@ -1,0 +1,99 @@
+# The one door for people and CI. Needs rustup's cargo, a C compiler, Python >= 3.10 with venv, and make;
+# everything else is installed into this folder (.venv, target).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+ENV ?= kitchen
+SEEDS ?= 500
+
+WHEEL_SOURCES := $(shell find rollback-core/src rollback-signaling/src rollback-webrtc/src rollback-server/src \
+	rollback-py/src rollback-py/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
+	Cargo.toml Cargo.lock rollback-py/pyproject.toml $(wildcard rollback-*/Cargo.toml)
+
+.PHONY: help demo test test-rust test-python lint nightly bench simulate wheel docs clean
+
+help:
+	@echo 'make demo [ENV=kitchen|spread]   two processes play a real environment; their recordings are equal and verified'
+	@echo 'make test                        everything that CI checks'
+	@echo 'make nightly                     what takes longer: thousands of simulated matches, long games on bad networks'
+	@echo 'make bench                       criterion benches and the counts, with the peers in the same run'
+	@echo 'make simulate SEED=n | SEEDS=n   one simulated match, or a range of them'
+	@echo 'make wheel                       the Python wheel, into target/wheels'
+	@echo 'make docs                        the documentation of the crates'
+
+# -- Python's own folder ------------------------------------------------------------------------------------------
+
+$(VENV)/.ready: rollback-py/requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "rollback needs Python >= 3.10, this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r rollback-py/requirements-dev.txt
+	touch $@
+
+# The demo and the benches measure what people install: the release build. Tests take the build that checks overflows.
+$(VENV)/.wheel-release: $(VENV)/.ready $(WHEEL_SOURCES)
+	$(call install_wheel,release)
+	rm -f $(VENV)/.wheel-dev
+	touch $@
+
+$(VENV)/.wheel-dev: $(VENV)/.ready $(WHEEL_SOURCES)
+	$(call install_wheel,dev)
+	rm -f $(VENV)/.wheel-release
+	touch $@
+
+define install_wheel
+	rm -rf target/wheels/$(1)
+	cd rollback-py && $(BIN)/maturin build --quiet --locked --profile $(1) --out ../target/wheels/$(1)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --force-reinstall target/wheels/$(1)/*.whl
+endef
+
+wheel: $(VENV)/.wheel-release
+
+# -- what people run ----------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.wheel-release
+	cd examples/python && $(BIN)/python demo.py --env $(ENV)
+
+simulate:
+	cargo run --quiet -p rollback-core --features testing --example simulate -- \
+		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+bench: $(VENV)/.wheel-release
+	cargo bench
+	cargo build --release -p rollback-benches --bins
+	cargo run --quiet --release -p rollback-benches --bin counts -- --json target/counts.json
+	$(BIN)/python rollback-py/benchmarks/overhead.py
+
+docs:
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+
+# -- what CI runs -------------------------------------------------------------------------------------------------
+
+test: lint test-rust test-python
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+
+test-rust:
+	cargo test --locked --workspace --all-features
+	cargo build --locked -p rollback-core --no-default-features
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features
+
+test-python: $(VENV)/.wheel-dev
+	$(BIN)/ruff check rollback-py examples
+	$(BIN)/ruff format --check rollback-py examples
+	cd rollback-py && $(BIN)/mypy
+	cd rollback-py && $(BIN)/python -m mypy.stubtest rollback_py._rollback --ignore-missing-stub
+	cd rollback-py && $(BIN)/pytest
+
+nightly: $(VENV)/.wheel-release
+	cargo run --release -p rollback-core --features testing --example simulate -- --seeds 10000
+	cd rollback-py && $(BIN)/pytest -m nightly
+
+clean:
+	rm -rf target $(VENV)
