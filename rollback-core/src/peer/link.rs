@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) is_due: bool,
     /// A hello to it is due.
     pub(crate) is_hello_due: bool,
+    /// When a hello was last sent.
+    pub(crate) hello_at: Timestamp,
     /// How many more datagrams carry the current digest.
     pub(crate) digests_due: u8,
     /// Its frame when it sent its newest datagram, and when that was on our clock.
@@ -94,6 +96,7 @@ impl Link {
             is_interrupted: false,
             is_due: false,
             is_hello_due: true,
+            hello_at: now,
             digests_due: 0,
             progress: None,
             is_done: false,

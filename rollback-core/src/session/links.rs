@@ -421,6 +421,8 @@ impl Links {
     /// Every peer is due one datagram, and the rare messages that wait.
     pub(crate) fn make_due(&mut self, now: Timestamp) {
         self.control.clear();
+        // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
+        let takes_part = self.has_started || !self.membership.departing().is_empty();
         for index in 0..self.links.len() {
             let Some(peer) = self.links.get(index).map(|link| link.peer) else { return };
             let is_frozen = self.membership.is_frozen(peer);
@@ -429,8 +431,10 @@ impl Links {
             // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
             let is_silent = now.since(link.heard_at) >= self.config.departure_timeout();
             let is_leaving = !link.has_said_goodbye && !is_silent;
-            link.is_due = self.has_started && !is_frozen && (is_member || is_leaving);
-            link.is_hello_due = !link.handshake.is_heard && !is_frozen;
+            link.is_due = takes_part && !is_frozen && (is_member || is_leaving);
+            // One that waits for others goes on saying so, or those that play already would give it up.
+            let is_silent = now.since(link.hello_at) >= HELLO_INTERVAL && !self.has_started;
+            link.is_hello_due = (!link.handshake.is_heard || is_silent) && !is_frozen;
             // One that waits may wait for a digest that was lost.
             if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {
                 link.digests_due = DIGEST_REPEATS;
@@ -478,6 +482,9 @@ impl From<WireError> for Refused {
 
 /// A history of this many frames can be told apart by one byte of a frame number.
 const SHORT_HISTORY_MAX: u32 = 128;
+
+/// How often a peer says hello that waits for a third one's: several times in the shortest departure timeout, 100 ms.
+const HELLO_INTERVAL: core::time::Duration = core::time::Duration::from_millis(20);
 
 /// How many datagrams carry a digest: a lost one does not delay agreement, and the chain makes later ones cover it.
 pub(crate) const DIGEST_REPEATS: u8 = 2;

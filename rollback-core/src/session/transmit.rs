@@ -27,6 +27,7 @@ pub(crate) fn write_datagram(
     }
     if let Some(link) = links.links.iter_mut().find(|link| link.is_hello_due) {
         link.is_hello_due = false;
+        link.hello_at = now;
         write_hello(&links.hello, link, bytes);
         return Some(link.peer);
     }
