@@ -28,7 +28,8 @@ fn main() -> ExitCode {
         }
     }
     sum.print();
-    let missing: Vec<_> = sum.faults.entries().into_iter().filter(|(_, count)| *count == 0).collect();
+    let missing: Vec<_> =
+        sum.faults.entries().into_iter().filter(|(_, count)| *count == 0).collect();
     if is_range && !missing.is_empty() {
         eprintln!("faults that never struck: {missing:?}");
         return ExitCode::FAILURE;

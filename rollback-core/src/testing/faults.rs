@@ -10,7 +10,10 @@ use crate::{PeerId, PeerSet};
 /// draws its own value up to it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Faults {
-    /// How long a datagram is under way. It stays when the faults heal: distance is no fault.
+    /// How long a datagram is under way at least.
+    pub delay_min_ms: u32,
+    /// How long a datagram is under way at most, in each direction the same. It stays when the faults heal: distance
+    /// is no fault.
     pub delay_max_ms: u32,
     /// How much longer single datagrams take, so that later ones overtake them.
     pub jitter_max_ms: u32,
@@ -67,6 +70,7 @@ impl Faults {
             false => 0,
         };
         Self {
+            delay_min_ms: 0,
             delay_max_ms: up_to(900, &[5, 20, 60, 120, 200]),
             jitter_max_ms: up_to(700, &[2, 10, 40, 100]),
             loss_max_per_mille: up_to(700, &[20, 100, 250, 500]),
@@ -105,20 +109,21 @@ impl Faults {
         let mut plan = Vec::new();
         let mut untouched: Vec<PeerId> = PeerId::all(peers).collect();
         let slots = u32::try_from(peers).unwrap_or_default();
+        let lasts_max_ms = heal_at_ms.saturating_sub(earliest_ms);
         let at = |random: &mut Random, lasts_ms: u32| {
             let latest = heal_at_ms.saturating_sub(lasts_ms).max(earliest_ms);
             TrueTime::from_millis(random.between(earliest_ms, latest).into())
         };
         let partitions = if peers > 1 { self.partitions } else { 0 };
         for _ in 0..partitions {
-            let millis = random.between(200, self.partition_max_ms.max(200)).min(heal_at_ms);
+            let millis = random.between(200, self.partition_max_ms.max(200)).min(lasts_max_ms);
             let bits = random.between(1, (1 << slots) - 2);
             let side = PeerSet::from_bits(u8::try_from(bits).unwrap_or(1));
             let starts = at(random, millis);
             plan.push(Planned { at: starts, fault: Fault::Partition { side, millis } });
         }
         for _ in 0..self.pauses {
-            let millis = random.between(50, self.pause_max_ms.max(50)).min(heal_at_ms);
+            let millis = random.between(50, self.pause_max_ms.max(50)).min(lasts_max_ms);
             let starts = at(random, millis);
             let Some(peer) = random.one_of(&untouched) else { break };
             plan.push(Planned { at: starts, fault: Fault::Pause { peer, millis } });

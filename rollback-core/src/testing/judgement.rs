@@ -155,7 +155,11 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             let others = self.nodes.iter().filter(|other| other.peer != node.peer);
             let heard = others.flat_map(|other| match self.is_gone(other) {
                 true => [other.closed_gap(node.peer), node.closed_gap(other.peer)],
-                false => [other.gap(self.now, node.peer), node.gap(self.now, other.peer)],
+                false => {
+                    let ends = [node.ended_at, other.ended_at];
+                    let until = ends.into_iter().flatten().min().unwrap_or(self.now);
+                    [other.gap(until, node.peer), node.gap(until, other.peer)]
+                }
             });
             let silent = heard.max().unwrap_or(Duration::ZERO);
             if silent < limit {

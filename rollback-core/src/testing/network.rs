@@ -53,7 +53,10 @@ pub(crate) struct UnderWay {
 impl Network {
     pub(crate) fn new(faults: &Faults, mut random: Random) -> Self {
         let way = |random: &mut Random| Way {
-            delay_micros: u64::from(random.between(0, faults.delay_max_ms.saturating_mul(1000))),
+            delay_micros: u64::from(random.between(
+                faults.delay_min_ms.saturating_mul(1000),
+                faults.delay_max_ms.max(faults.delay_min_ms).saturating_mul(1000),
+            )),
             loss_per_mille: random.between(0, faults.loss_max_per_mille),
             ..Way::default()
         };

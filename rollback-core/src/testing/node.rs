@@ -34,6 +34,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) given: BTreeMap<(PlayerHandle, Frame), (Vec<u8>, InputFlags)>,
     /// When each frame was first stepped, in true time.
     pub(crate) stepped_at: Vec<TrueTime>,
+    /// When the episode was over for it.
+    pub(crate) ended_at: Option<TrueTime>,
     /// The longest time between two datagrams heard of each peer.
     gaps: [Duration; PEERS_MAX],
     pub(crate) session: Session<Observed<G>>,
@@ -102,6 +104,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             error: None,
             given: BTreeMap::new(),
             stepped_at: Vec::new(),
+            ended_at: None,
             gaps: [Duration::ZERO; PEERS_MAX],
             last_stall: None,
             noise: Noise::default(),
@@ -181,7 +184,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         self.remember(arrived.from, arrived.bytes);
         self.tamper();
         self.drain(now, network)?;
-        self.check()
+        self.check(now)
     }
 
     /// The driver wakes.
@@ -202,7 +205,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         if local < self.session.next_frame_at() {
             self.session.handle_timeout(local);
             self.drain(now, network)?;
-            return self.check();
+            return self.check(now);
         }
         if self.session.end().is_none() {
             self.give_inputs(source)?;
@@ -221,7 +224,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         self.tamper();
         self.note_advance(now, advance)?;
         self.drain(now, network)?;
-        self.check()
+        self.check(now)
     }
 
     /// How many datagrams were refused, by tag or form.
@@ -235,9 +238,9 @@ impl<G: Game<Error: Debug>> Node<G> {
         self.gaps.get(peer.index()).copied().unwrap_or_default()
     }
 
-    /// The same, or the silence that lasts.
-    pub(crate) fn gap(&self, now: TrueTime, peer: PeerId) -> Duration {
-        let open = self.heard_at.get(peer.index()).map_or(Duration::ZERO, |at| now.since(*at));
+    /// The same, or the silence that lasts `until` then.
+    pub(crate) fn gap(&self, until: TrueTime, peer: PeerId) -> Duration {
+        let open = self.heard_at.get(peer.index()).map_or(Duration::ZERO, |at| until.since(*at));
         self.closed_gap(peer).max(open)
     }
 
@@ -371,7 +374,7 @@ impl<G: Game<Error: Debug>> Node<G> {
     }
 
     /// The ladder of finality, after every call.
-    fn check(&mut self) -> Result<(), Violation> {
+    fn check(&mut self, now: TrueTime) -> Result<(), Violation> {
         let session = &self.session;
         let current = session.current_frame();
         let (confirmed, stable) = (session.confirmed().end(), session.stable().end());
@@ -387,6 +390,9 @@ impl<G: Game<Error: Debug>> Node<G> {
             return Err(Violation::at(Oracle::Ladder, current, detail));
         }
         self.ladder = rungs;
+        if self.ended_at.is_none() && self.session.end().is_some() {
+            self.ended_at = Some(now);
+        }
         if session.counters().events_lost > 0 {
             return Err(Violation::new(Oracle::Bounds, "events were lost".into()));
         }

@@ -33,6 +33,7 @@ pub struct Simulation {
     schedule: Vec<Planned>,
     source: InputSource,
     waived: Vec<Oracle>,
+    skews: Vec<(PeerId, i32)>,
     noise: Noise,
     sabotage: Option<Sabotage>,
     command: Option<String>,
@@ -54,6 +55,7 @@ impl Simulation {
             schedule: Vec::new(),
             source: InputSource::Held,
             waived: Vec::new(),
+            skews: Vec::new(),
             noise: Noise::default(),
             sabotage: None,
             command: None,
@@ -97,6 +99,12 @@ impl Simulation {
     /// Unless said, they are drawn shorter.
     pub fn outlasting_timeouts(mut self) -> Self {
         self.outlasts_timeouts = true;
+        self
+    }
+
+    /// Has a peer's clock run fast by so many parts of a million, or slow by a negative number.
+    pub fn clock_skew_ppm(mut self, peer: PeerId, ppm: i32) -> Self {
+        self.skews.push((peer, ppm));
         self
     }
 
@@ -203,6 +211,7 @@ impl Simulation {
                 false => self.faults.shorter_than(timeout_ms / 5 * 4),
             },
             frames: self.frames,
+            skews: self.skews,
             noise: self.noise,
             sabotage: self.sabotage,
             waived: self.waived,

@@ -32,6 +32,7 @@ pub(crate) struct Setting {
     pub(crate) roster: Roster,
     pub(crate) faults: Faults,
     pub(crate) frames: u32,
+    pub(crate) skews: Vec<(PeerId, i32)>,
     pub(crate) noise: Noise,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) waived: Vec<Oracle>,
@@ -232,6 +233,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let mut random = Random::new(*seed, STREAM_NODES + u64::from(peer.slot()));
         let skew = i64::from(random.between(0, faults.clock_skew_max_ppm.saturating_mul(2)));
         let skew = i32::try_from(skew - i64::from(faults.clock_skew_max_ppm)).unwrap_or_default();
+        let said = self.setting.skews.iter().find(|(skewed, _)| *skewed == peer);
+        let skew = said.map_or(skew, |(_, ppm)| *ppm);
         self.network.counts.skewed_clocks += u64::from(skew.abs() > 1000);
         let offset_ms = random.between(0, faults.clock_offset_max_ms);
         let clock = PeerClock::new(u64::from(offset_ms) * 1000, skew);

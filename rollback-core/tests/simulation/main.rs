@@ -3,4 +3,7 @@
 #[path = "../games/mod.rs"]
 mod games;
 
+mod noise;
+mod regressions;
+mod sabotage;
 mod seeds;

@@ -4,7 +4,7 @@ use rollback_core::testing::{self, FaultCounts, Faults, Report, Simulation};
 
 use crate::games::{self, Arena};
 
-fn of_seed(seed: u64) -> Simulation {
+pub(crate) fn of_seed(seed: u64) -> Simulation {
     Simulation::new(seed).peers(games::peers_of(seed)).players_per_peer(1..=2)
 }
 
@@ -46,7 +46,8 @@ fn no_seed_breaks_a_promise_where_peers_are_cut_off_for_longer_than_the_timeout(
     let simulation = |seed| of_seed(seed).faults(stormy(seed)).outlasting_timeouts();
     run_all(testing::seeds(0..60), simulation, |report| {
         departed += report.peers.iter().filter(|peer| peer.saw_departure()).count();
-        let is_cut_off = |end: rollback_core::End| end.cause == rollback_core::EndCause::Partitioned;
+        let is_cut_off =
+            |end: rollback_core::End| end.cause == rollback_core::EndCause::Partitioned;
         cut_off += report.peers.iter().filter(|peer| peer.end.is_some_and(is_cut_off)).count();
     });
     if testing::seeds(0..60) == (0..60) {
@@ -55,7 +56,7 @@ fn no_seed_breaks_a_promise_where_peers_are_cut_off_for_longer_than_the_timeout(
 }
 
 /// Crashes, leaves, pauses and partitions that fall together, so that views change while views change.
-fn stormy(seed: u64) -> Faults {
+pub(crate) fn stormy(seed: u64) -> Faults {
     let faults = Faults::drawn(seed);
     Faults {
         delay_max_ms: faults.delay_max_ms.min(60),

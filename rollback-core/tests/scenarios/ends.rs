@@ -1,0 +1,107 @@
+//! How episodes end: by the game, by a member, by a failure, by a desync.
+
+use rollback_core::testing::{Faults, Oracle};
+use rollback_core::{DesyncFinding, EndCause, Event, Frame};
+
+use crate::games::{Arena, Rules};
+use crate::{cause, frames, good_network, peer, plays};
+
+#[test]
+fn the_game_ends_at_the_same_frame_for_everyone() {
+    let faults = Faults { delay_max_ms: 60, loss_max_per_mille: 100, ..Faults::none() };
+    let rules = Rules { may_end_from: Some(200), ..Rules::default() };
+    let report = good_network(3).faults(faults).run(|| Arena::with(rules)).unwrap();
+    let end = report.peer(0).unwrap().end.unwrap();
+    assert_eq!(end.cause, EndCause::Finished);
+    assert!(end.frame > Frame::new(200));
+    assert!(report.peers.iter().all(|peer| peer.end == Some(end)));
+}
+
+#[test]
+fn a_member_ends_the_episode_for_everyone() {
+    use rollback_core::testing::Fault;
+    let report = plays(good_network(3).at_ms(1_000, Fault::ProposeEnd { peer: peer(2), code: 99 }));
+    for slot in 0..3 {
+        let end = report.peer(slot).unwrap().end.unwrap();
+        assert_eq!((end.cause, end.by), (EndCause::Named(99), Some(peer(2))));
+        assert!((50..70).contains(&end.frame.index()), "{end:?}");
+    }
+}
+
+#[test]
+fn a_game_that_fails_on_one_computer_is_told_to_the_others_who_play_on() {
+    let fails = Rules { fails_at: Some(100), ..Rules::default() };
+    let report = good_network(3)
+        .frames(300)
+        .waive(Oracle::GameFailure)
+        .run_each(
+            |of| if of == peer(1) { Arena::with(fails) } else { Arena::endless() },
+            Arena::endless,
+        )
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    let failed = report.peer(1).unwrap();
+    assert_eq!(failed.end.unwrap().cause, EndCause::GameFailed);
+    assert!(failed.error.as_ref().unwrap().contains("Jammed"), "{failed:?}");
+    assert!(failed.log.rows().len() <= 100);
+    for slot in [0, 2] {
+        assert_eq!(cause(&report, slot), Some(EndCause::Named(7)));
+        assert!(frames(&report, slot) >= 300);
+        let told = report.peer(slot).unwrap().find_event(|event| match event {
+            Event::PeerGameFailed { peer, frame } => Some((*peer, *frame)),
+            _ => None,
+        });
+        assert_eq!(told, Some((peer(1), Frame::new(100))));
+    }
+}
+
+#[test]
+fn a_game_that_fails_ends_the_match_where_two_are_needed() {
+    let fails = Rules { fails_at: Some(100), ..Rules::default() };
+    let report = good_network(2)
+        .config(|builder| builder.members_min(2))
+        .waive(Oracle::GameFailure)
+        .run_each(
+            |of| if of == peer(1) { Arena::with(fails) } else { Arena::endless() },
+            Arena::endless,
+        )
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(cause(&report, 1), Some(EndCause::GameFailed));
+    assert_eq!(cause(&report, 0), Some(EndCause::Departed));
+}
+
+#[test]
+fn a_step_that_fails_only_on_guesses_is_stepped_again_and_nobody_notices() {
+    let rules = Rules { fails_on_guesses: true, ..Rules::default() };
+    let faults = Faults { delay_max_ms: 80, loss_max_per_mille: 50, ..Faults::none() };
+    let report = good_network(2).faults(faults).run(|| Arena::with(rules)).unwrap();
+    assert!(report.peers.iter().all(|peer| peer.failed_guesses > 0 && peer.error.is_none()));
+}
+
+#[test]
+fn a_computer_that_calculates_differently_is_found_with_frame_and_field() {
+    let diverges = Rules { diverges_at: Some(103), ..Rules::default() };
+    let faults = Faults { delay_max_ms: 40, loss_max_per_mille: 50, ..Faults::none() };
+    let report = good_network(2)
+        .faults(faults)
+        .waive(Oracle::Desync)
+        .run_each(
+            |of| if of == peer(1) { Arena::with(diverges) } else { Arena::endless() },
+            Arena::endless,
+        )
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    for slot in 0..2 {
+        let seen = report.peer(slot).unwrap();
+        let end = seen.end.unwrap();
+        assert_eq!((end.cause, end.frame), (EndCause::Desync, Frame::new(100)));
+        let desync = seen.find_event(|event| match event {
+            Event::Desync(desync) => Some(desync.clone()),
+            _ => None,
+        });
+        let desync = desync.unwrap();
+        assert!(desync.inputs_are_equal);
+        assert_eq!(desync.agreed, Frame::new(100));
+        // The state after frame 103 is that of frame 104.
+        let path = Some("players[0].x".to_string());
+        assert_eq!(desync.finding, DesyncFinding::First { frame: Frame::new(104), path });
+    }
+}

@@ -1,0 +1,79 @@
+//! Seeds that once failed, each with its cause.
+
+use rollback_core::testing::Simulation;
+
+use crate::games::Arena;
+use crate::seeds::{of_seed, stormy};
+
+fn passes(simulation: Simulation, seed: u64) {
+    if let Err(failure) = simulation.run(|| Arena::of_seed(seed)) {
+        panic!("{failure}");
+    }
+}
+
+fn storm(seed: u64) -> Simulation {
+    of_seed(seed).faults(stormy(seed)).outlasting_timeouts()
+}
+
+#[test]
+fn an_end_by_item_is_not_taken_for_the_games_own() {
+    // Going back to the agreed end marked the game as ended, so that some members recorded `Finished`.
+    for seed in [36, 50, 56] {
+        passes(of_seed(seed), seed);
+    }
+}
+
+#[test]
+fn a_row_is_not_handed_out_before_its_items_are_looked_at() {
+    // With an input delay, a frame could be stepped and stable at once: one row too many at the end.
+    for seed in [48, 70] {
+        passes(of_seed(seed), seed);
+    }
+}
+
+#[test]
+fn a_lost_digest_does_not_stop_play() {
+    // Both datagrams with a digest were lost, play stalled, and none was ever sent again.
+    for seed in [41, 181, 211, 259] {
+        passes(of_seed(seed), seed);
+    }
+}
+
+#[test]
+fn agreed_waits_for_stable_while_a_departure_is_proposed() {
+    for seed in [162, 197, 214, 316] {
+        passes(of_seed(seed), seed);
+    }
+}
+
+#[test]
+fn peers_do_not_drive_each_other_beyond_the_tick_rate() {
+    // A session that had just stepped was hurried as if it waited.
+    for seed in [219, 786, 972] {
+        passes(of_seed(seed), seed);
+    }
+}
+
+#[test]
+fn a_member_that_left_and_is_then_given_up_makes_no_frame_wrong() {
+    passes(of_seed(358), 358);
+}
+
+#[test]
+fn a_member_that_suspects_one_more_follows_the_view_that_was_committed() {
+    passes(of_seed(1266), 1266);
+}
+
+#[test]
+fn a_member_that_was_left_out_hears_of_it_in_whatever_view_it_is() {
+    for seed in [72, 160, 220] {
+        passes(storm(seed), seed);
+    }
+}
+
+#[test]
+fn a_late_claim_of_a_view_that_was_given_up_is_not_taken_for_committed() {
+    for seed in [262, 612] {
+        passes(storm(seed), seed);
+    }
+}

@@ -1,0 +1,74 @@
+//! Breaks the engine, one part at a time, and requires the simulator to notice. A test that cannot fail is a defect.
+
+use std::time::Duration;
+
+use rollback_core::testing::{Fault, Faults, Oracle, Sabotage, Simulation};
+use rollback_core::{PeerId, PlayerHandle};
+
+use crate::games::Arena;
+
+fn peer(slot: u8) -> PeerId {
+    PeerId::new(slot).unwrap()
+}
+
+/// Three peers over a network that is bad enough for every part to matter.
+fn on_a_bad_network(seed: u64) -> Simulation {
+    let faults =
+        Faults { delay_max_ms: 60, jitter_max_ms: 30, loss_max_per_mille: 200, ..Faults::none() };
+    let window = |builder: rollback_core::SessionConfigBuilder| {
+        builder.prediction_window_frames(8).tick_rate_hz(60).input_delay_frames(1)
+    };
+    Simulation::new(seed).peers(3).frames(300).faults(faults).config(window)
+}
+
+/// One of three crashes. Its last inputs reach one survivor and not the other, and the two hear nothing of each other
+/// until it is about to be given up, so that they cannot pass them on before they claim.
+fn with_a_crash(seed: u64) -> Simulation {
+    on_a_bad_network(seed)
+        .faults(Faults { delay_max_ms: 30, ..Faults::none() })
+        .config(|builder| builder.departure_timeout(Duration::from_secs(1)))
+        .at_ms(2_930, Fault::Mute { from: peer(0), to: peer(1), millis: 955 })
+        .at_ms(2_930, Fault::Mute { from: peer(1), to: peer(0), millis: 955 })
+        .at_ms(2_880, Fault::Mute { from: peer(2), to: peer(0), millis: 130 })
+        .at_ms(3_000, Fault::Crash(peer(2)))
+        .inputs(|_: PlayerHandle, random, input| random.fill(input))
+}
+
+fn oracles_that_notice(part: Sabotage, simulation: impl Fn(u64) -> Simulation) -> Vec<Oracle> {
+    for seed in 0..SEEDS {
+        let sound = simulation(seed).run(Arena::endless);
+        sound.unwrap_or_else(|failure| panic!("without sabotage: {failure}"));
+    }
+    let broken = (0..SEEDS).filter_map(|seed| {
+        let failure = simulation(seed).sabotage(part).run(Arena::endless).err()?;
+        Some(failure.oracle)
+    });
+    broken.collect()
+}
+
+#[test]
+fn a_misprediction_that_is_not_noticed_is_found() {
+    let oracles = oracles_that_notice(Sabotage::Misprediction, on_a_bad_network);
+    assert_eq!(oracles.len(), SEEDS as usize, "{oracles:?}");
+}
+
+#[test]
+fn an_engine_that_does_not_send_again_is_found() {
+    let oracles = oracles_that_notice(Sabotage::Acknowledgement, on_a_bad_network);
+    assert_eq!(oracles.len(), SEEDS as usize, "{oracles:?}");
+}
+
+#[test]
+fn a_hash_that_is_always_the_same_is_found() {
+    let oracles = oracles_that_notice(Sabotage::StateHash, on_a_bad_network);
+    assert_eq!(oracles, [Oracle::Reference; SEEDS as usize]);
+}
+
+#[test]
+fn a_cut_that_each_takes_for_itself_is_found() {
+    // Where the two hear each other in time, they pass the inputs on before they claim, and no cut matters.
+    let oracles = oracles_that_notice(Sabotage::Cut, with_a_crash);
+    assert!(oracles.len() >= 4, "{oracles:?}");
+}
+
+const SEEDS: u64 = 6;
