@@ -49,8 +49,7 @@ impl<G: Game> Session<G> {
                 let base = membership.view().number;
                 let claims: Vec<Claim> = membership.claims_for(base).collect();
                 for claim in claims {
-                    membership
-                        .handle_claim(&Claim { held, ..claim }, |peer| queue.end(peer));
+                    membership.handle_claim(&Claim { held, ..claim }, |peer| queue.end(peer));
                 }
             }
         }
