@@ -14,6 +14,7 @@ pub(crate) struct RoomLink {
     url: String,
     room: RoomName,
     is_loopback: bool,
+    is_secure: bool,
 }
 
 impl RoomLink {
@@ -25,6 +26,11 @@ impl RoomLink {
     /// The room at its end.
     pub(crate) const fn room(&self) -> &RoomName {
         &self.room
+    }
+
+    /// Whether it begins with `wss://`.
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
     /// Whether the server is on this computer.
@@ -40,15 +46,16 @@ impl FromStr for RoomLink {
         let not_url = || LinkError::NotUrl { link: link.to_owned() };
         let uri: Uri = link.parse().map_err(|_| not_url())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(not_url)?;
-        match uri.scheme_str() {
-            Some("ws" | "wss") => {}
+        let is_secure = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
             Some(scheme) => return Err(LinkError::Scheme { scheme: scheme.to_owned() }),
             None => return Err(not_url()),
-        }
+        };
         let room = uri.path().rsplit('/').next().unwrap_or_default().parse()?;
         let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
         let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-        Ok(Self { url: link.to_owned(), room, is_loopback })
+        Ok(Self { url: link.to_owned(), room, is_loopback, is_secure })
     }
 }
 
@@ -64,6 +71,8 @@ mod tests {
     fn the_last_part_of_the_path_is_the_room() {
         assert_eq!(parse("ws://10.0.0.1:8080/kitchen").unwrap().room().as_str(), "kitchen");
         assert_eq!(parse("wss://play.example.org/lab/hall").unwrap().room().as_str(), "hall");
+        assert!(parse("wss://h/hall").unwrap().is_secure());
+        assert!(!parse("ws://h/hall").unwrap().is_secure());
     }
 
     #[test]

@@ -10,11 +10,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::link::RoomLink;
+use crate::tls::{TlsError, system_connector};
 
 /// What the mesh learns from the connection.
 #[derive(Debug)]
@@ -98,7 +101,11 @@ impl SignalingClient {
     }
 
     async fn connect_and_serve(&mut self, close: &CancellationToken) -> End {
-        let connecting = timeout(CONNECT_TIMEOUT, connect(self.link.url()));
+        let connector = match self.connector() {
+            Ok(connector) => connector,
+            Err(error) => return End::Foreign(error.to_string()),
+        };
+        let connecting = timeout(CONNECT_TIMEOUT, connect(self.link.url(), connector));
         let connected = tokio::select! {
             () = close.cancelled() => return End::Closed,
             connected = connecting => connected,
@@ -120,6 +127,10 @@ impl SignalingClient {
         }
         let _ = timeout(WRITE_TIMEOUT, socket.close(None)).await;
         end
+    }
+
+    fn connector(&self) -> Result<Connector, TlsError> {
+        if self.link.is_secure() { system_connector() } else { Ok(Connector::Plain) }
     }
 
     async fn serve(
@@ -200,12 +211,14 @@ impl SignalingClient {
 
 async fn connect(
     url: &str,
+    connector: Connector,
 ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, tungstenite::Error> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     // Without delay, because candidates are small and urgent.
-    let (socket, _) = connect_async_with_config(url, Some(config), true).await?;
+    let (socket, _) =
+        connect_async_tls_with_config(url, Some(config), true, Some(connector)).await?;
     Ok(socket)
 }
 
@@ -236,3 +249,58 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the server may be silent. It pings every 20 s.
 const SILENCE_MAX: Duration = Duration::from_secs(50);
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use rustls::RootCertStore;
+    use rustls::crypto::ring;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::tls::connector;
+
+    /// A server with a certificate that it signed itself; its link and the certificate.
+    async fn secure_server() -> (String, rustls::pki_types::CertificateDer<'static>) {
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der());
+        let certificate = signed.cert.der().clone();
+        let config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate.clone()], PrivateKeyDer::Pkcs8(key))
+                .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let link = format!("wss://localhost:{}/kitchen", listener.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                    socket.send(Message::text("welcome")).await.unwrap();
+                }
+            }
+        });
+        (link, certificate)
+    }
+
+    #[tokio::test]
+    async fn a_secure_link_works_with_a_trusted_certificate_only() {
+        let (link, certificate) = secure_server().await;
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let mut socket = connect(&link, connector(roots).unwrap()).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("welcome"));
+
+        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(other.cert.der().clone()).unwrap();
+        assert!(connect(&link, connector(roots).unwrap()).await.is_err());
+    }
+}
