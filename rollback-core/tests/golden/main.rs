@@ -1,4 +1,5 @@
 //! Bytes on the wire that may never change without a new wire version. `docs/wire-format.md` explains these ones.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is how a wrong expectation shows")]
 
 use std::convert::Infallible;
 
