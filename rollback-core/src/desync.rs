@@ -50,7 +50,11 @@ impl Reports {
         Self {
             interval,
             states: Chain::default(),
-            own: [start].into_iter().collect(),
+            own: {
+                let mut own = VecDeque::with_capacity(REPORTS_PENDING_MAX + 2);
+                own.push_back(start);
+                own
+            },
             theirs: [[None; HEARD_MAX]; PEERS_MAX],
             agreed: [0; PEERS_MAX],
         }

@@ -107,8 +107,14 @@ macro_rules! write_numbers {
 
                 #[doc = concat!("Takes several `", stringify!($number), "`, without their count.")]
                 pub fn $many(&mut self, values: &[$number]) {
-                    for value in values {
-                        self.$one(*value);
+                    const SIZE: usize = size_of::<$number>();
+                    // XXH3 takes blocks much faster than words.
+                    let mut block = [0; BLOCK_BYTES];
+                    for values in values.chunks(BLOCK_BYTES / SIZE) {
+                        for (cell, value) in block.chunks_exact_mut(SIZE).zip(values) {
+                            cell.copy_from_slice(&value.to_le_bytes());
+                        }
+                        self.write(block.get(..values.len() * SIZE).unwrap_or_default());
                     }
                 }
             )*
@@ -163,6 +169,9 @@ impl Chain {
 pub(crate) fn keyed_hash(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
 }
+
+/// How many bytes of numbers are handed to XXH3 at once.
+const BLOCK_BYTES: usize = 512;
 
 /// Keeps an all-zero chain from being XXH3's own default seed.
 const CHAIN_SEED: u64 = 0x726f_6c6c_6261_636b;

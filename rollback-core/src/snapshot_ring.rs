@@ -35,6 +35,11 @@ impl<S: Default> SnapshotRing<S> {
 
     /// The slot to save `frame` into. It takes the place of the oldest one that is not the base for `confirmed`.
     pub(crate) fn slot(&mut self, frame: Frame, confirmed: Frame) -> Option<&mut S> {
+        if let Some(index) = self.index_in_turn(frame, confirmed) {
+            let slot = self.slots.get_mut(index)?;
+            slot.frame = Some(frame);
+            return Some(&mut slot.snapshot);
+        }
         let base = self.slots.iter().filter_map(|s| s.frame).filter(|f| *f <= confirmed).max();
         let victim = self
             .slots
@@ -45,8 +50,30 @@ impl<S: Default> SnapshotRing<S> {
         Some(&mut victim.snapshot)
     }
 
+    /// Where `frame` goes when every frame is saved in turn: over the oldest one, which is not the base for
+    /// `confirmed` when the one after it can be.
+    fn index_in_turn(&self, frame: Frame, confirmed: Frame) -> Option<usize> {
+        let index = self.slot_index(frame);
+        let oldest = self.slots.get(index)?.frame;
+        let next = self.slots.get(self.slot_index(frame.next()))?.frame;
+        // A younger one may lie here that was saved out of turn, and a report may still wait for it.
+        let is_past = |oldest: Frame| frame.since(oldest) as usize >= self.slots.len();
+        let is_safe = oldest == Some(frame)
+            || oldest.zip(next).is_some_and(|(oldest, next)| {
+                is_past(oldest) && oldest < next && next <= confirmed
+            });
+        is_safe.then_some(index)
+    }
+
+    fn slot_index(&self, frame: Frame) -> usize {
+        frame.index() as usize % self.slots.len().max(1)
+    }
+
     /// The newest state at or before `frame`.
     pub(crate) fn newest_up_to(&self, frame: Frame) -> Option<(Frame, &S)> {
+        if let Some(slot) = self.slots.get(self.slot_index(frame)).filter(|s| s.frame == Some(frame)) {
+            return Some((frame, &slot.snapshot));
+        }
         let slots = self.slots.iter().filter_map(|slot| Some((slot.frame?, &slot.snapshot)));
         let reports = self.reports.iter().map(|report| (report.frame, &report.snapshot));
         slots.chain(reports).filter(|(at, _)| *at <= frame).max_by_key(|(at, _)| *at)
@@ -54,7 +81,9 @@ impl<S: Default> SnapshotRing<S> {
 
     /// The state of exactly `frame`, when it is saved.
     pub(crate) fn at(&self, frame: Frame) -> Option<&S> {
-        self.slots.iter().find(|slot| slot.frame == Some(frame)).map(|slot| &slot.snapshot)
+        let in_turn = self.slots.get(self.slot_index(frame));
+        let mut slots = in_turn.into_iter().chain(&self.slots);
+        slots.find(|slot| slot.frame == Some(frame)).map(|slot| &slot.snapshot)
     }
 
     /// Forgets states after `frame`, which were stepped from wrong inputs.

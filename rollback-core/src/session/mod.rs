@@ -79,6 +79,8 @@ pub struct Session<G: Game> {
     pacer: FramePacer,
     start_hash: StateHash,
     stalls: u64,
+    /// Scratch for an input on its way to bytes.
+    input: Vec<u8>,
     datagram: Vec<u8>,
     last_due: Timestamp,
 }
@@ -143,6 +145,7 @@ impl<G: Game> Session<G> {
             pacer: FramePacer::new(config.frame_duration()),
             start_hash,
             stalls: 0,
+            input: alloc::vec![0; config.input_width()],
             datagram,
             last_due: now,
         })
@@ -165,10 +168,11 @@ impl<G: Game> Session<G> {
         player: PlayerHandle,
         input: &G::Input,
     ) -> Result<Option<Frame>, InputError> {
-        let mut bytes = [0; crate::INPUT_WIDTH_MAX];
-        let bytes = bytes.get_mut(..self.episode.links.queue.width()).unwrap_or_default();
-        input.write(bytes);
-        self.set_local_input_bytes(player, bytes, InputFlags::NONE)
+        let mut bytes = core::mem::take(&mut self.input);
+        input.write(&mut bytes);
+        let filed = self.set_local_input_bytes(player, &bytes, InputFlags::NONE);
+        self.input = bytes;
+        filed
     }
 
     /// The same for an input that is bytes already, with flags beside it.

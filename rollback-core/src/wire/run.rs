@@ -189,7 +189,14 @@ pub(crate) fn encode_run(
     bytes: &mut Vec<u8>,
 ) -> (u8, bool) {
     let players = queue.players_of(owner);
-    let count = frames_that_fit(queue, owner, (first, end), base, budget);
+    let wanted = u8::try_from(end.since(first)).unwrap_or(RUN_FRAMES_MAX);
+    let cells = usize::from(wanted) * players.len();
+    // Small inputs fit even if each changed, with its flags; only otherwise are the changes counted first.
+    let fits = cells.div_ceil(8) + cells * (queue.width() + FLAG_CHANGE_BYTES) + 2 <= budget;
+    let count = match fits && cells <= usize::from(u8::MAX) && !queue.has_items() {
+        true => wanted,
+        false => frames_that_fit(queue, owner, (first, end), base, budget),
+    };
     let bits = usize::from(count) * players.len();
     let mask_at = bytes.len();
     bytes.resize(mask_at + bits.div_ceil(8), 0);
