@@ -1,0 +1,261 @@
+"""The command ``rollback``: serve, play, check, compare, verify, export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rollback_py import _rollback as native
+from rollback_py import determinism, recording_commands
+from rollback_py._rollback import RollbackError
+from rollback_py.environment import Factory
+from rollback_py.match import DesyncError, Episode, LinkConditions, Settings, join
+from rollback_py.policies import Person, Policy, keyboard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# What the commands exit with, beside those of `compare` (3 and 4).
+OK, WRONG, FAILED, DESYNC, LOST = 0, 1, 2, 5, 6
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns what the process exits with."""
+    parsed = _parser().parse_args(arguments)
+    handler: Callable[[argparse.Namespace], int] = parsed.handler
+    try:
+        return handler(parsed)
+    except DesyncError as error:
+        _say_error(parsed, error, frame=error.frame, path=error.path, agreed=error.agreed)
+        return DESYNC
+    except (RollbackError, OSError, ValueError) as error:
+        frame = getattr(error, "frame", None)
+        _say_error(parsed, error, **({} if frame is None else {"frame": frame}))
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _say_error(parsed: argparse.Namespace, error: Exception, **more: Any) -> None:
+    if getattr(parsed, "json", False):
+        _say_json({"error": type(error).__name__, "message": str(error), **more})
+    else:
+        cause = error.__cause__
+        because = "" if cause is None else f" ({type(cause).__name__}: {cause})"
+        print(f"rollback: {error}{because}", file=sys.stderr)
+
+
+def _say_json(line: dict[str, Any]) -> None:
+    print(json.dumps(line, sort_keys=True), flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rollback",
+        description="Play your own Gymnasium or PettingZoo environment across computers.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_play(commands)
+    _add_check(commands)
+    recording_commands.add_parsers(commands)
+    return parser
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="bring the members of matches together")
+    serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
+    serve.add_argument("--room", action="append", default=[], metavar="NAME", help="repeatable")
+    serve.add_argument("--players", type=int, default=2, help="members of each room (2)")
+    serve.add_argument("--json", action="store_true", help="print lines of JSON")
+    serve.set_defaults(handler=_serve)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    rooms = [(name, parsed.players) for name in parsed.room]
+    server = native.Server(parsed.listen, rooms=rooms, players=parsed.players)
+    links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
+    if parsed.json:
+        _say_json({"event": "serving", "address": server.address, "links": links})
+    else:
+        print(f"serving on {server.address}; people join with", flush=True)
+        for link in links:
+            print(f"    rollback play {link} --env MODULE:FUNCTION …", flush=True)
+    try:
+        while server.is_running:
+            _sleep(0.2)
+    finally:
+        server.stop()
+    return OK
+
+
+def _sleep(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
+
+
+def _add_play(commands: Any) -> None:
+    play = commands.add_parser("play", help="join a room and play")
+    play.add_argument("link", metavar="LINK", help="such as ws://127.0.0.1:8080/kitchen")
+    play.add_argument("--env", required=True, metavar="MODULE:FUNCTION")
+    who = play.add_mutually_exclusive_group(required=True)
+    who.add_argument("--policy", metavar="MODULE:FUNCTION", help="a function of the observation")
+    who.add_argument("--keys", metavar="KEYS", help="wasd: the n-th key is action n; or w=0,s=1")
+    play.add_argument("--episodes", type=int, default=1)
+    play.add_argument("--fps", type=int, default=30)
+    play.add_argument("--input-delay", type=int, default=0, metavar="FRAMES")
+    play.add_argument("--prediction-window", type=int, default=12, metavar="FRAMES")
+    play.add_argument("--on-departure", choices=["end", "continue"], default="end")
+    play.add_argument("--departure-timeout", type=float, default=5.0, metavar="SECONDS")
+    play.add_argument("--start-timeout", type=float, default=60.0, metavar="SECONDS")
+    play.add_argument("--no-lockstep", action="store_true", help="refuse what cannot be saved")
+    play.add_argument("--observations", action="store_true", help="record observations, too")
+    play.add_argument("--data", default="data", metavar="FOLDER", help="where recordings go")
+    play.add_argument("--name", help="what the others call you")
+    play.add_argument("--ice-server", action="append", default=[], metavar="URL[,USER,PASSWORD]")
+    play.add_argument("--relay-only", action="store_true", help="only through TURN")
+    play.add_argument("--delay-ms", type=int, default=0, help="a bad network: each way, later by")
+    play.add_argument("--jitter-ms", type=int, default=0, help="… and at most so much more")
+    play.add_argument("--loss-percent", type=float, default=0.0, help="… and so many lost")
+    play.add_argument("--seed", type=int, default=0, help="of the bad network")
+    play.add_argument("--json", action="store_true", help="print lines of JSON")
+    play.set_defaults(handler=_play)
+
+
+def _play(parsed: argparse.Namespace) -> int:
+    settings = Settings(
+        fps=parsed.fps,
+        input_delay=parsed.input_delay,
+        prediction_window=parsed.prediction_window,
+        on_departure=parsed.on_departure,
+        departure_timeout_s=parsed.departure_timeout,
+    )
+    conditions = LinkConditions(
+        delay_ms=parsed.delay_ms,
+        jitter_ms=parsed.jitter_ms,
+        loss_percent=parsed.loss_percent,
+        seed=parsed.seed,
+    )
+    who = _player(parsed)
+    match = join(
+        parsed.link,
+        env=parsed.env,
+        settings=settings,
+        name=parsed.name,
+        data=parsed.data,
+        observations=parsed.observations,
+        lockstep_fallback=not parsed.no_lockstep,
+        ice_servers=[_ice_server(text) for text in parsed.ice_server],
+        relay_only=parsed.relay_only,
+        link_conditions=conditions,
+        on_progress=lambda members, expected: _say_waiting(parsed, members, expected),
+    )
+    with match:
+        if match.plays_in_lockstep and settings.prediction_window:
+            _say(parsed, "lockstep", "this environment cannot be saved: it is played in lockstep")
+        agents = ", ".join(map(str, match.my_agents))
+        _say(parsed, "joined", f"joined as peer {match.slot}, playing {agents}", slot=match.slot)
+        for episode in match.episodes(parsed.episodes):
+            players = {agent: who() for agent in match.my_agents}
+            progress = _Progress(parsed)
+            end = episode.run(players, start_timeout_s=parsed.start_timeout, on_frame=progress)
+            summary = episode.summary()
+            if parsed.json:
+                _say_json({"event": "episode", **summary.to_json()})
+            else:
+                print(summary, flush=True)
+            if end.cause in ("departed", "partitioned", "left"):
+                return LOST
+    return OK
+
+
+class _Progress:
+    """Says once a second how the episode goes."""
+
+    def __init__(self, parsed: argparse.Namespace) -> None:
+        self._parsed = parsed
+        self._next = 0
+
+    def __call__(self, episode: Episode) -> None:
+        """Look at a frame."""
+        frame = episode.frame
+        if frame < self._next:
+            return
+        self._next = frame + self._parsed.fps
+        counters = episode.counters
+        _say(
+            self._parsed,
+            "progress",
+            f"episode {episode.number}  frame {frame:5}  stable {counters['stable']:5}  "
+            f"agreed {counters['agreed']:5}  rollbacks {counters['rollbacks']:4}",
+            episode=episode.number,
+            **{name: counters[name] for name in ("predicted", "stable", "agreed", "rollbacks")},
+        )
+
+
+def _say(parsed: argparse.Namespace, event: str, text: str, **fields: Any) -> None:
+    if parsed.json:
+        _say_json({"event": event, **fields})
+    else:
+        print(text, flush=True)
+
+
+def _say_waiting(parsed: argparse.Namespace, members: int, expected: int) -> None:
+    if expected:
+        text = f"waiting for members: {members} of {expected}"
+        _say(parsed, "waiting", text, members=members, expected=expected)
+
+
+def _player(parsed: argparse.Namespace) -> Callable[[], Policy | Person]:
+    if parsed.keys is not None:
+        keys = _keys(parsed.keys)
+        return lambda: keyboard(keys)
+    policy = _policy(parsed.policy)
+    return lambda: policy
+
+
+def _policy(spec: str) -> Policy:
+    """Import a policy by the name that this computer's user gave."""
+    factory = Factory.from_spec(spec)
+    return factory.function
+
+
+def _keys(text: str) -> dict[str, int]:
+    if "=" not in text:
+        return {key: action for action, key in enumerate(text)}
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    try:
+        return {key.strip(): int(action) for key, _, action in pairs}
+    except ValueError as error:
+        raise ValueError(f"--keys: expected wasd or w=0,s=1, got {text!r}") from error
+
+
+def _ice_server(text: str) -> tuple[str, str, str]:
+    parts = text.split(",")
+    if len(parts) not in (1, 3):
+        raise ValueError(f"--ice-server: expected URL or URL,USER,PASSWORD, got {text!r}")
+    url, user, password = (*parts, "", "")[:3]
+    return url, user, password
+
+
+def _add_check(commands: Any) -> None:
+    check = commands.add_parser("check", help="is an environment deterministic, and what does it cost?")
+    check.add_argument("env", metavar="MODULE:FUNCTION")
+    check.add_argument("--seed", type=int, default=0)
+    check.add_argument("--frames", type=int, default=200)
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(handler=_check)
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    factory = Factory.from_spec(parsed.env)
+    report = determinism.check(factory, seed=parsed.seed, frames=parsed.frames)
+    print(report.to_json() if parsed.json else report)
+    return OK if report.is_deterministic else WRONG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""How an episode went on this computer, for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PeerSummary:
+    """The way to one other computer."""
+
+    peer: int
+    """Its slot."""
+    path: str | None
+    """The way of the datagrams, such as ``direct host/host udp``."""
+    rtt_ms: float | None
+    """The least round trip of late, on the way that datagrams take."""
+    jitter_ms: float | None
+    """How much the way varies (RFC 3550)."""
+    datagrams_sent: int
+    datagrams_received: int
+    bytes_sent: int
+    bytes_received: int
+    frames_direct: int
+    """Frames of inputs that came from it itself and were new."""
+    frames_relayed: int
+    """Frames of others' inputs that came through it and were new."""
+    datagrams_dropped: int
+    """Datagrams that were damaged or broke the protocol."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How an episode went on this computer."""
+
+    episode: int
+    frames: int
+    """How many frames the episode has."""
+    cause: str
+    """Why it ended."""
+    by: int | None
+    """Whose doing that was, where it was someone's."""
+    rollbacks: int
+    rollback_depths: list[int]
+    """Rollbacks by how many frames they went back: the first is for one frame."""
+    resimulated_frames: int
+    stalls: int
+    """Frames at which this computer had to wait."""
+    recording: str
+    peers: list[PeerSummary] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        depths = ", ".join(
+            f"{depth}:{count}" for depth, count in enumerate(self.rollback_depths, 1) if count
+        )
+        lines = [
+            f"episode {self.episode}: {self.frames} frames, {self.cause}"
+            + ("" if self.by is None else f" by peer {self.by}"),
+            f"  rollbacks  {self.rollbacks}  (frames back:count  {depths or 'none'})",
+            f"  frames     {self.resimulated_frames} simulated again, {self.stalls} waited",
+        ]
+        for peer in self.peers:
+            rtt = "unknown" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms"
+            jitter = "unknown" if peer.jitter_ms is None else f"{peer.jitter_ms:.1f} ms"
+            lines += [
+                f"  peer {peer.peer}     RTT {rtt}, jitter {jitter}, path {peer.path or 'none'}",
+                f"             inputs {peer.frames_direct} direct, {peer.frames_relayed} relayed; "
+                f"{peer.datagrams_sent} datagrams sent, {peer.datagrams_received} received, "
+                f"{peer.datagrams_dropped} dropped",
+            ]
+        lines.append(f"  recording  {self.recording}")
+        return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Environments and policies for the processes of `two_processes`."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import gymnasium
+import numpy as np
+from pettingzoo import ParallelEnv
+
+
+class Walkers(ParallelEnv):
+    """Two walkers on a line, who see each other; an episode has 240 frames."""
+
+    metadata = {"name": "walkers"}
+    frames = 240
+
+    def __init__(self) -> None:
+        self.possible_agents = ["left", "right"]
+        self.agents: list[str] = []
+        self._observations = {a: gymnasium.spaces.Box(-1e6, 1e6, (2,)) for a in ("left", "right")}
+        self._actions = {a: gymnasium.spaces.Discrete(3) for a in ("left", "right")}
+
+    def observation_space(self, agent: str) -> Any:
+        return self._observations[agent]
+
+    def action_space(self, agent: str) -> Any:
+        return self._actions[agent]
+
+    def reset(self, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
+        self.random = np.random.default_rng(seed)
+        self.agents = list(self.possible_agents)
+        self.places = {agent: float(self.random.integers(10)) for agent in self.agents}
+        self.frame = 0
+        return self._observe(), {agent: {} for agent in self.agents}
+
+    def step(self, actions: dict[str, int]) -> Any:
+        for agent, action in actions.items():
+            self.places[agent] += float(action) - 1.0 + self.random.normal() / 8
+        self.frame += 1
+        done = self.frame == self.frames
+        agents = self.agents
+        rewards = {agent: -abs(self.places["left"] - self.places["right"]) for agent in agents}
+        infos = {agent: {"frame": self.frame} for agent in agents}
+        ends = {agent: False for agent in agents}
+        truncations = {agent: done for agent in agents}
+        observations = self._observe()
+        if done:
+            self.agents = []
+        return observations, rewards, ends, truncations, infos
+
+    def _observe(self) -> dict[str, Any]:
+        both = np.array([self.places["left"], self.places["right"]], np.float32)
+        return {agent: both for agent in self.agents}
+
+
+class RaisesAtFrame100(Walkers):
+    """Fails at a frame, on the computer whose variable says so."""
+
+    def step(self, actions: dict[str, int]) -> Any:
+        if self.frame == 100 and os.environ.get("RAISES"):
+            raise ZeroDivisionError("the environment's own error")
+        return super().step(actions)
+
+
+class RaisesOnGuess(Walkers):
+    """Fails when an agent goes on walking right where it really stopped: only a guess does that."""
+
+    def step(self, actions: dict[str, int]) -> Any:
+        # The policy `three_steps` never walks right for a fourth frame; repeating the last input does.
+        runs = getattr(self, "runs", {})
+        self.runs = {a: runs.get(a, 0) + 1 if action == 2 else 0 for a, action in actions.items()}
+        if max(self.runs.values()) > 3:
+            raise ZeroDivisionError("four steps to the right")
+        return super().step(actions)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.runs: dict[str, int] = {}
+        return super().reset(seed, options)
+
+
+class Drifts(Walkers):
+    """Goes apart by itself at frame 77, on the computer whose variable says so."""
+
+    def step(self, actions: dict[str, int]) -> Any:
+        if self.frame == 77 and os.environ.get("DRIFTS"):
+            self.places["right"] += 2.0**-30
+        return super().step(actions)
+
+
+def walkers() -> Any:
+    return Walkers()
+
+
+def raises_at_frame_100() -> Any:
+    return RaisesAtFrame100()
+
+
+def raises_on_guess() -> Any:
+    return RaisesOnGuess()
+
+
+def drifts() -> Any:
+    return Drifts()
+
+
+def cogrid(steps: int = 1000) -> Any:
+    from cogrid.envs import registry
+
+    env = registry.make("Overcooked-CrampedRoom-V0")
+    env.unwrapped.max_steps = steps
+    return env
+
+
+def cogrid_1800() -> Any:
+    return cogrid(1800)
+
+
+def cogrid_300() -> Any:
+    return cogrid(300)
+
+
+def spread() -> Any:
+    from mpe2 import simple_spread_v3
+
+    return simple_spread_v3.parallel_env(N=2, max_cycles=300)
+
+
+def tag() -> Any:
+    from mpe2 import simple_tag_v3
+
+    return simple_tag_v3.parallel_env(num_good=1, num_adversaries=1, num_obstacles=1, max_cycles=300)
+
+
+_random = random.Random(os.getpid())
+_held = [0, 0]
+
+
+def at_random(observation: Any) -> int:
+    """Hold an action for some frames, then another."""
+    if _held[0] == 0:
+        _held[:] = [_random.randrange(1, 8), _random.randrange(3)]
+    _held[0] -= 1
+    return _held[1]
+
+
+_count = [0]
+
+
+def three_steps(observation: Any) -> int:
+    """Three steps to the right, one to the left."""
+    _count[0] += 1
+    return 0 if _count[0] % 4 == 0 else 2
