@@ -102,7 +102,11 @@ def _add_play(commands: Any) -> None:
     play.add_argument("link", metavar="LINK", help="such as ws://127.0.0.1:8080/kitchen")
     play.add_argument("--env", required=True, metavar="MODULE:FUNCTION")
     who = play.add_mutually_exclusive_group(required=True)
-    who.add_argument("--policy", metavar="MODULE:FUNCTION", help="a function of the observation")
+    who.add_argument(
+        "--policy",
+        metavar="MODULE:FUNCTION",
+        help="a function of the observation, or a class of such: one for each agent and episode",
+    )
     who.add_argument("--keys", metavar="KEYS", help="wasd: the n-th key is action n; or w=0,s=1")
     play.add_argument("--episodes", type=int, default=1)
     play.add_argument("--fps", type=int, default=30)
@@ -213,8 +217,8 @@ def _player(parsed: argparse.Namespace) -> Callable[[], Policy | Person]:
     if parsed.keys is not None:
         keys = _keys(parsed.keys)
         return lambda: keyboard(keys)
-    policy = _policy(parsed.policy)
-    return lambda: policy
+    policy: Any = _policy(parsed.policy)
+    return policy if isinstance(policy, type) else lambda: policy
 
 
 def _policy(spec: str) -> Policy:
