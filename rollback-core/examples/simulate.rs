@@ -1,25 +1,28 @@
 //! Runs the simulator over seeds and says what struck: `cargo run --features testing --example simulate -- 0..1000`.
 //!
 //! `make simulate SEED=17` repeats one seed, `make simulate SEEDS=0..1000` runs a range. Over a range of 60 seeds or
-//! more every fault must have struck at least once.
+//! more every fault must have struck at least once. With `storm` as a second argument, outages outlast the departure
+//! timeout, so that peers depart that are there.
 
 #[path = "../tests/games/mod.rs"]
 mod games;
+#[path = "../tests/games/settings.rs"]
+mod settings;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use games::Arena;
-use rollback_core::testing::{self, FaultCounts, Report, Simulation};
+use rollback_core::testing::{self, FaultCounts, Report};
 use rollback_core::{DEPTHS, EndCause};
 
 fn main() -> ExitCode {
     let named = std::env::args().nth(1).and_then(|text| testing::parse_seeds(&text));
     let seeds = named.unwrap_or_else(|| testing::seeds(0..100));
+    let is_stormy = std::env::args().nth(2).is_some_and(|word| word == "storm");
     let is_range = seeds.end - seeds.start >= RANGE_MIN;
     let (mut sum, mut failed) = (Sum::default(), 0_u32);
     for seed in seeds.clone() {
-        match simulate(seed) {
+        match simulate(seed, is_stormy) {
             Ok(report) => sum.add(&report),
             Err(failure) => {
                 failed += 1;
@@ -41,12 +44,13 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn simulate(seed: u64) -> Result<Report, Box<testing::Failure>> {
-    Simulation::new(seed)
-        .peers(games::peers_of(seed))
-        .players_per_peer(1..=2)
-        .repeat_with(format!("make simulate SEED={seed}"))
-        .run(|| Arena::of_seed(seed))
+fn simulate(seed: u64, is_stormy: bool) -> Result<Report, Box<testing::Failure>> {
+    let (simulation, word) = match is_stormy {
+        true => (settings::storm(seed), " STORM=storm"),
+        false => (settings::simulation(seed), ""),
+    };
+    let command = format!("make simulate SEED={seed}{word}");
+    simulation.repeat_with(command).run(|| settings::arena(seed))
 }
 
 /// What happened over all seeds.

@@ -271,8 +271,9 @@ impl<G: Game<Error: Debug>> Node<G> {
     /// Hands the session datagrams that nobody sent: half of them random, half a real one that was changed.
     fn make_noise(&mut self, local: Timestamp) {
         for _ in 0..self.noise.per_frame {
-            let slot = u8::try_from(self.noise_random.below(PEERS_MAX as u32)).unwrap_or_default();
-            let Some(from) = PeerId::new(slot) else { continue };
+            let peers: [Option<PeerId>; PEERS_MAX] =
+                core::array::from_fn(|slot| u8::try_from(slot).ok().and_then(PeerId::new));
+            let Some(from) = self.noise_random.one_of(&peers).flatten() else { continue };
             let last = self.last_datagrams.get(from.index()).cloned().unwrap_or_default();
             let mut bytes = noise_datagram(&mut self.noise_random, last);
             if self.noise.is_sealed {

@@ -305,8 +305,10 @@ fn repeat_command(seed: u64) -> String {
 pub(crate) enum InputSource {
     /// Every player holds a key for a while.
     Held,
-    Custom(Box<dyn FnMut(PlayerHandle, &mut Random, &mut [u8])>),
+    Custom(Source),
 }
+
+type Source = Box<dyn FnMut(PlayerHandle, &mut Random, &mut [u8])>;
 
 impl InputSource {
     pub(crate) fn next_input(

@@ -4,27 +4,27 @@ use rollback_core::{Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, Sta
 
 /// Players push each other about. Every state depends on every input so far.
 #[derive(Clone, Debug, Default)]
-pub struct Arena {
+pub(crate) struct Arena {
     rules: Rules,
     state: State,
 }
 
 /// What is special about an [`Arena`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// From this frame on it ends as soon as the players stand right, which depends on their inputs.
-    pub may_end_from: Option<u32>,
+    pub(crate) may_end_from: Option<u32>,
     /// Some guessed inputs cannot be stepped.
-    pub fails_on_guesses: bool,
+    pub(crate) fails_on_guesses: bool,
     /// This frame cannot be stepped.
-    pub fails_at: Option<u32>,
+    pub(crate) fails_at: Option<u32>,
     /// From this frame on the first player's place is off by one.
-    pub diverges_at: Option<u32>,
+    pub(crate) diverges_at: Option<u32>,
 }
 
 /// A saved state.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub(crate) struct State {
     x: Vec<i32>,
     heat: u64,
     reward: i32,
@@ -32,34 +32,20 @@ pub struct State {
 
 /// The arena could not be stepped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Jammed {
+pub(crate) struct Jammed {
     /// At this frame.
-    pub frame: Frame,
-}
-
-/// How many peers play under a seed: 2 to 8.
-pub fn peers_of(seed: u64) -> usize {
-    2 + usize::try_from(seed % 7).unwrap_or(0)
+    pub(crate) frame: Frame,
 }
 
 impl Arena {
     /// An arena that never ends.
-    pub fn endless() -> Self {
+    pub(crate) fn endless() -> Self {
         Self::default()
     }
 
     /// An arena with these rules.
-    pub fn with(rules: Rules) -> Self {
+    pub(crate) fn with(rules: Rules) -> Self {
         Self { rules, state: State::default() }
-    }
-
-    /// An arena whose rules depend on the seed: every fourth may end, every fourth jams on guesses.
-    pub fn of_seed(seed: u64) -> Self {
-        Self::with(match seed % 4 {
-            1 => Rules { may_end_from: Some(300), ..Rules::default() },
-            2 => Rules { fails_on_guesses: true, ..Rules::default() },
-            _ => Rules::default(),
-        })
     }
 
     fn is_jammed(&self, step: &Step<'_, u8>) -> bool {
@@ -124,7 +110,8 @@ impl Game for Arena {
         for (player, x) in slot.x.iter().enumerate() {
             leaves.push(&format!("players[{player}].x"), x.cast_unsigned());
         }
-        leaves.push("heat", (slot.heat ^ (slot.heat >> 32)) as u32);
+        let [a, b, c, d, ..] = slot.heat.to_le_bytes();
+        leaves.push("heat", u32::from_le_bytes([a, b, c, d]));
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Hand-written scenarios: what happens to people who play, one story a test.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests are tests")]
+
 #[path = "../games/mod.rs"]
 mod games;
 

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use rollback_core::testing::{Fault, Faults, Report};
+use rollback_core::testing::{Fault, Faults, PeerReport, Report};
 use rollback_core::{EndCause, Event};
 
-use crate::{cause, good_network, peer, peers, plays};
+use crate::{good_network, peer, peers, plays};
 
 fn nobody_departed(report: &Report) -> bool {
-    let all_ended =
-        (0..report.peers.len() as u8).all(|slot| cause(report, slot) == Some(EndCause::Named(7)));
-    all_ended && report.peers.iter().all(|peer| !peer.saw_departure())
+    let has_ended = |seen: &PeerReport| seen.end.is_some_and(|end| end.cause == EndCause::Named(7));
+    report.peers.iter().all(|seen| has_ended(seen) && !seen.saw_departure())
 }
 
 #[test]

@@ -1,21 +1,17 @@
 //! A range of seeds. Set `ROLLBACK_SEEDS=0..1000` for more, or to one seed to see it again.
 
-use rollback_core::testing::{self, FaultCounts, Faults, Report, Simulation};
+use rollback_core::testing::{self, FaultCounts, Report, Simulation};
 
-use crate::games::{self, Arena};
-
-pub(crate) fn of_seed(seed: u64) -> Simulation {
-    Simulation::new(seed).peers(games::peers_of(seed)).players_per_peer(1..=2)
-}
+use crate::settings::{arena, simulation, storm};
 
 fn run_all(
     seeds: core::ops::Range<u64>,
-    simulation: impl Fn(u64) -> Simulation,
+    setting: impl Fn(u64) -> Simulation,
     mut visit: impl FnMut(&Report),
 ) {
     let mut failures = Vec::new();
     for seed in seeds {
-        match simulation(seed).run(|| Arena::of_seed(seed)) {
+        match setting(seed).run(|| arena(seed)) {
             Ok(report) => visit(&report),
             Err(failure) => failures.push(format!("{failure}")),
         }
@@ -28,7 +24,7 @@ fn no_seed_breaks_a_promise_and_every_fault_strikes() {
     let seeds = testing::seeds(0..100);
     let is_whole_range = seeds.end - seeds.start >= 60;
     let (mut faults, mut deep) = (FaultCounts::default(), 0);
-    run_all(seeds, of_seed, |report| {
+    run_all(seeds, simulation, |report| {
         faults.add(&report.faults);
         deep += report.rollback_depths.iter().skip(2).sum::<u64>();
     });
@@ -43,8 +39,7 @@ fn no_seed_breaks_a_promise_and_every_fault_strikes() {
 #[test]
 fn no_seed_breaks_a_promise_where_peers_are_cut_off_for_longer_than_the_timeout() {
     let (mut departed, mut cut_off) = (0, 0);
-    let simulation = |seed| of_seed(seed).faults(stormy(seed)).outlasting_timeouts();
-    run_all(testing::seeds(0..60), simulation, |report| {
+    run_all(testing::seeds(0..60), storm, |report| {
         departed += report.peers.iter().filter(|peer| peer.saw_departure()).count();
         let is_cut_off =
             |end: rollback_core::End| end.cause == rollback_core::EndCause::Partitioned;
@@ -52,21 +47,5 @@ fn no_seed_breaks_a_promise_where_peers_are_cut_off_for_longer_than_the_timeout(
     });
     if testing::seeds(0..60) == (0..60) {
         assert!(departed > 0 && cut_off > 0, "{departed} departures, {cut_off} cut off");
-    }
-}
-
-/// Crashes, leaves, pauses and partitions that fall together, so that views change while views change.
-pub(crate) fn stormy(seed: u64) -> Faults {
-    let faults = Faults::drawn(seed);
-    Faults {
-        delay_max_ms: faults.delay_max_ms.min(60),
-        loss_max_per_mille: faults.loss_max_per_mille.min(250),
-        partitions: 1 + u32::try_from(seed % 3).unwrap_or(0),
-        partition_max_ms: 6_000,
-        pauses: 2,
-        pause_max_ms: 4_000,
-        crashes: u32::try_from(seed % 3).unwrap_or(0),
-        leaves: u32::from(seed % 5 == 0),
-        ..faults
     }
 }

@@ -1,0 +1,38 @@
+//! What is simulated under a seed: by the tests over ranges of seeds, and by `make simulate`.
+
+use rollback_core::testing::{Faults, Simulation};
+
+use crate::games::{Arena, Rules};
+
+/// What is simulated under a seed: 2 to 8 peers with a player or two each.
+pub(crate) fn simulation(seed: u64) -> Simulation {
+    let peers = 2 + usize::try_from(seed % 7).unwrap_or(0);
+    Simulation::new(seed).peers(peers).players_per_peer(1..=2)
+}
+
+/// The same with crashes, leaves, pauses and partitions that fall together and outlast the departure timeout, so that
+/// views change while views change.
+pub(crate) fn storm(seed: u64) -> Simulation {
+    let faults = Faults::drawn(seed);
+    let faults = Faults {
+        delay_max_ms: faults.delay_max_ms.min(60),
+        loss_max_per_mille: faults.loss_max_per_mille.min(250),
+        partitions: 1 + u32::try_from(seed % 3).unwrap_or(0),
+        partition_max_ms: 6_000,
+        pauses: 2,
+        pause_max_ms: 4_000,
+        crashes: u32::try_from(seed % 3).unwrap_or(0),
+        leaves: u32::from(seed.is_multiple_of(5)),
+        ..faults
+    };
+    simulation(seed).faults(faults).outlasting_timeouts()
+}
+
+/// The game that is played under a seed: every fourth may end, every fourth fails on some guesses.
+pub(crate) fn arena(seed: u64) -> Arena {
+    Arena::with(match seed % 4 {
+        1 => Rules { may_end_from: Some(300), ..Rules::default() },
+        2 => Rules { fails_on_guesses: true, ..Rules::default() },
+        _ => return Arena::endless(),
+    })
+}
