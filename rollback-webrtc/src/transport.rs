@@ -181,3 +181,15 @@ impl Joining {
         Ok(Transport { background, room })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transport_can_be_shared_between_threads() {
+        fn assert_shared<T: Send + Sync + 'static>() {}
+        assert_shared::<Transport>();
+        assert_shared::<Joining>();
+    }
+}

@@ -1,6 +1,7 @@
 //! A bad network for real WebRTC connections: a signaling server in front of the real one that gives
 //! each member the address of a UDP relay instead of the other member's, and spoils what passes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -156,10 +157,12 @@ async fn redirect(
     let pairing = (from.min(to), from.max(to), attempt);
     let relay = {
         let mut relays = relays.lock().await;
-        if !relays.contains_key(&pairing) {
-            relays.insert(pairing, Relay::open(pairing, Arc::clone(faults)).await);
+        match relays.entry(pairing) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(new) => {
+                Arc::clone(new.insert(Relay::open(pairing, Arc::clone(faults)).await))
+            }
         }
-        Arc::clone(&relays[&pairing])
     };
     let mut json: serde_json::Value = serde_json::from_str(candidate.as_str()).unwrap();
     let mut words: Vec<String> =
