@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use rollback_core::recording::{FORMAT_VERSION, Recording, RecordingHeader};
 use rollback_core::PlayerHandle;
+use rollback_core::recording::{FORMAT_VERSION, Recording, RecordingHeader};
 
 use super::RecordingsError;
 use super::frames::RecordedFrames;
