@@ -1,0 +1,353 @@
+//! Plays one episode: hands datagrams to the session and back, keeps time, and records.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rollback_core::recording::RecordingHeader;
+use rollback_core::{
+    Advance, AdvanceError, End, Event, Facts, Frame, Game, InputError, InputFlags, Output, PeerId,
+    PlayerHandle, Predictor, Session, SessionConfig, SessionError, Ticket, Timestamp,
+};
+
+use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport};
+use crate::recording_file::{RecordError, RecordingFile};
+
+/// One episode on a transport, for an ordinary synchronous loop.
+///
+/// ```no_run
+/// # use std::convert::Infallible;
+/// # use rollback_core::*;
+/// # #[derive(Clone, Default)] struct Duel { x: [i32; 2] }
+/// # impl Game for Duel {
+/// #     type Input = i8; type Snapshot = Self; type Error = Infallible;
+/// #     fn save(&self, slot: &mut Self) -> Result<(), Infallible> { slot.clone_from(self); Ok(()) }
+/// #     fn load(&mut self, slot: &Self) -> Result<(), Infallible> { self.clone_from(slot); Ok(()) }
+/// #     fn step(&mut self, step: &Step<'_, i8>) -> Result<Outcome, Infallible> { Ok(Outcome::Running) }
+/// #     fn hash(&self, slot: &Self, hasher: &mut StateHasher) -> Result<(), Infallible> { hasher.write_i32s(&slot.x); Ok(()) }
+/// # }
+/// # fn pressed_keys() -> i8 { 0 }
+/// # fn draw(_: &Duel) {}
+/// use rollback_webrtc::{EpisodeSetup, GameLoop, Transport, TransportConfig};
+///
+/// let config = SessionConfig::builder().players(2).tick_rate_hz(60).input_delay_frames(2).build()?;
+/// let transport = Transport::join_blocking("wss://play.example.org/duel", TransportConfig::default())?;
+/// let setup = EpisodeSetup::of_room(transport.room(), config)?;
+/// let mut game = Duel::default();
+/// let mut episode = GameLoop::new(transport, setup, &game)?;
+/// let end = loop {
+///     episode.set_local_input(&pressed_keys())?;
+///     match episode.advance_frame(&mut game)? {
+///         Advance::Ended(end) => break end,
+///         Advance::Stepped { .. } | Advance::Held { .. } | Advance::Stalled(_) => draw(&game),
+///     }
+///     episode.sleep_until_next_frame();
+/// };
+/// println!("{end:?}");
+/// let transport = episode.finish(&mut game)?;   // stays until the others have heard the end
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct GameLoop<G: Game, T> {
+    session: Session<G>,
+    transport: T,
+    setup: EpisodeSetup,
+    recording: Option<RecordingFile>,
+    events: Vec<Event>,
+    buffer: [u8; DATAGRAM_BYTES_MAX],
+}
+
+/// What an episode is started with.
+#[derive(Clone, Debug)]
+pub struct EpisodeSetup {
+    /// How it is played; equal on all members.
+    pub config: SessionConfig,
+    /// Who plays where, and with which seed.
+    pub ticket: Ticket,
+    /// What this member says of itself.
+    pub facts: Facts,
+    /// Where to record, if anywhere. The file must not exist yet.
+    pub recording: Option<PathBuf>,
+    /// The pseudonym of who sits at each peer, in roster order; for the recording.
+    pub participants: Vec<String>,
+    /// How many episodes of the match were played to an agreed end before this one; for the recording.
+    pub completed_episodes: u32,
+}
+
+impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
+    /// Starts an episode for `game`, which must just have been reset with the ticket's seed.
+    ///
+    /// # Errors
+    /// When configuration, ticket and game do not fit each other.
+    pub fn new(
+        transport: T,
+        setup: EpisodeSetup,
+        game: &G,
+    ) -> Result<Self, SessionError<G::Error>> {
+        let now = transport.now();
+        let facts = setup.facts.clone();
+        Ok(Self {
+            session: Session::new(&setup.config, &setup.ticket, facts, game, now)?,
+            transport,
+            setup,
+            recording: None,
+            events: Vec::new(),
+            buffer: [0; DATAGRAM_BYTES_MAX],
+        })
+    }
+
+    /// Guesses with `predictor` in place of `RepeatLast`.
+    #[must_use]
+    pub fn with_predictor(mut self, predictor: Box<dyn Predictor + Send>) -> Self {
+        self.session = self.session.with_predictor(predictor);
+        self
+    }
+
+    /// Gives the input of the first local player.
+    ///
+    /// # Errors
+    /// Never for a peer that hosts a player, as all do.
+    pub fn set_local_input(&mut self, input: &G::Input) -> Result<Option<Frame>, InputError> {
+        let local = self.session.local();
+        let player = self.setup.ticket.roster.players_of(local).next();
+        match player {
+            Some(player) => self.session.set_local_input(player, input),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives the input of one of several local players, as bytes with flags.
+    ///
+    /// # Errors
+    /// When the player is hosted elsewhere or the bytes have another width than the configuration says.
+    pub fn set_local_input_bytes(
+        &mut self,
+        player: PlayerHandle,
+        input: &[u8],
+        flags: InputFlags,
+    ) -> Result<Option<Frame>, InputError> {
+        self.session.set_local_input_bytes(player, input, flags)
+    }
+
+    /// Takes what has arrived, steps a frame, and sends what is due.
+    ///
+    /// # Errors
+    /// When the game fails, the members cannot play together, an input is missing, or the recording cannot be
+    /// written. [`finish`](Self::finish) is right after each of them.
+    pub fn advance_frame(&mut self, game: &mut G) -> Result<Advance, LoopError<G::Error>> {
+        self.receive();
+        let now = self.transport.now();
+        let advance = self.session.advance_frame(now, game);
+        self.handle_outputs(now)?;
+        Ok(advance?)
+    }
+
+    /// Waits until the next frame is due, and takes what arrives meanwhile.
+    pub fn sleep_until_next_frame(&mut self) {
+        while !self.wait_for_next_frame(Duration::MAX) {}
+    }
+
+    /// Waits until the next frame is due, but not longer than `timeout`. Answers whether it is due.
+    pub fn wait_for_next_frame(&mut self, timeout: Duration) -> bool {
+        let deadline = self.transport.now().plus(timeout);
+        loop {
+            let now = self.transport.now();
+            let due = self.session.next_frame_at();
+            if now >= due || now >= deadline {
+                return now >= due;
+            }
+            if self.transport.wait(due.min(deadline).since(now)) {
+                self.receive();
+            }
+        }
+    }
+
+    /// The next event of the session that was not taken yet.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        (!self.events.is_empty()).then(|| self.events.remove(0))
+    }
+
+    /// The session, to be asked how it goes.
+    pub fn session(&self) -> &Session<G> {
+        &self.session
+    }
+
+    /// The transport, to be asked how it goes.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    /// Proposes that the episode ends for all, for a reason that the application numbers.
+    pub fn propose_end(&mut self, code: u16) -> bool {
+        self.session.propose_end(code)
+    }
+
+    /// Leaves in order; the others play on if enough of them are left.
+    pub fn leave(&mut self) -> Frame {
+        self.session.leave()
+    }
+
+    /// Takes what has arrived and sends what is due without stepping a frame: to be called, a frame apart, while the
+    /// others are told of an end or a failure.
+    ///
+    /// # Errors
+    /// When the recording cannot be written.
+    pub fn linger(&mut self, game: &mut G) -> Result<bool, LoopError<G::Error>> {
+        match self.advance_frame(game) {
+            Err(LoopError::Record(error)) => Err(LoopError::Record(error)),
+            // What failed has been said before; now it is told to the others.
+            Ok(_) | Err(LoopError::Advance(_)) => Ok(self.session.is_finished()),
+        }
+    }
+
+    /// Stays until the others have heard the end, or for the configured time, and gives the transport back for the
+    /// next episode.
+    ///
+    /// # Errors
+    /// When the recording cannot be written.
+    pub fn finish(mut self, game: &mut G) -> Result<T, LoopError<G::Error>> {
+        if self.session.end().is_none() {
+            self.session.leave();
+        }
+        while !self.linger(game)? {
+            self.sleep_until_next_frame();
+        }
+        Ok(self.transport)
+    }
+
+    /// Gives the transport back without waiting for anybody.
+    pub fn into_transport(self) -> T {
+        self.transport
+    }
+
+    fn receive(&mut self) {
+        while let Some(received) = self.transport.try_receive(&mut self.buffer) {
+            let bytes = self.buffer.get(..received.len).unwrap_or_default();
+            self.session.handle_datagram(received.arrived_at, received.peer, bytes);
+        }
+    }
+
+    fn handle_outputs(&mut self, now: Timestamp) -> Result<(), LoopError<G::Error>> {
+        self.begin_recording()?;
+        while let Some(output) = self.session.poll_output(now) {
+            match output {
+                Output::Datagram { to, bytes } => {
+                    // The session keeps within the limit, and whatever is lost it sends again.
+                    let _ = self.transport.try_send(to, bytes);
+                }
+                Output::Event(event) if self.events.len() < EVENTS_MAX => self.events.push(event),
+                Output::Event(_) => {}
+                Output::Stable(frame) => {
+                    if let Some(recording) = &mut self.recording {
+                        recording.push(&frame)?;
+                    }
+                }
+            }
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.agreed(self.session.agreed())?;
+            if let Some(end) = self.session.end() {
+                let completed = self.setup.completed_episodes + u32::from(end.cause.is_agreed());
+                recording.finish(end, self.session.end_hash(), completed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The header says what all members said of themselves, so the file begins when play does.
+    fn begin_recording(&mut self) -> Result<(), RecordError> {
+        let Some(path) = &self.setup.recording else { return Ok(()) };
+        if self.recording.is_some() || self.session.current_frame() == Frame::ZERO {
+            return Ok(());
+        }
+        let ticket = &self.setup.ticket;
+        let peers = PeerId::all(ticket.roster.peer_count());
+        let facts = peers.map(|peer| self.session.facts_of(peer).cloned().unwrap_or_default());
+        let may_differ = facts.map(|facts| facts.may_differ).collect();
+        let header = RecordingHeader {
+            session: ticket.session,
+            episode: ticket.episode,
+            seed: ticket.seed,
+            config: self.setup.config.clone(),
+            roster: ticket.roster.clone(),
+            participants: self.setup.participants.clone(),
+            must_match: self.setup.facts.must_match.clone(),
+            may_differ,
+            start_hash: self.session.start_hash(),
+        };
+        self.recording = Some(RecordingFile::create(path, &header)?);
+        Ok(())
+    }
+}
+
+impl EpisodeSetup {
+    /// The first episode of the match that a room makes: member `n` hosts player `n`. Nothing is recorded.
+    ///
+    /// # Errors
+    /// When the room has another number of members than the configuration has players.
+    pub fn of_room(room: &crate::Room, config: SessionConfig) -> Result<Self, SetupError> {
+        let (expected, got) = (config.players(), room.members.len());
+        if expected != got {
+            return Err(SetupError::PlayerCount { expected, got });
+        }
+        let roster = rollback_core::Roster::one_player_each(got)?;
+        let names = room.members.iter().map(|member| member.name.clone());
+        let ticket = Ticket {
+            session: room.session_id,
+            episode: 0,
+            seed: room.seed,
+            roster,
+            local: room.local,
+            incarnation: 0,
+        };
+        Ok(Self {
+            config,
+            // Drawn from the room's seed like that of every later episode.
+            ticket: ticket.for_episode(room.seed, 0),
+            facts: Facts::default(),
+            recording: None,
+            participants: names.map(Option::unwrap_or_default).collect(),
+            completed_episodes: 0,
+        })
+    }
+
+    /// The same for a later episode of the match, to be recorded elsewhere.
+    #[must_use]
+    pub fn for_episode(&self, match_seed: u64, episode: u32, last: Option<End>) -> Self {
+        let completed = u32::from(last.is_some_and(|end| end.cause.is_agreed()));
+        Self {
+            ticket: self.ticket.for_episode(match_seed, episode),
+            completed_episodes: self.completed_episodes + completed,
+            recording: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// Why a room and a configuration do not fit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The room has another number of members than the configuration has players.
+    #[error("the configuration has {expected} players, the room {got} members")]
+    PlayerCount {
+        /// By the configuration.
+        expected: usize,
+        /// In the room.
+        got: usize,
+    },
+    /// The members make no roster.
+    #[error(transparent)]
+    Roster(#[from] rollback_core::RosterError),
+}
+
+/// Why a frame could not be played.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError<E> {
+    /// The session could not advance.
+    #[error(transparent)]
+    Advance(#[from] AdvanceError<E>),
+    /// The episode could not be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Events that nobody takes are dropped after so many.
+const EVENTS_MAX: usize = 1024;
