@@ -46,7 +46,8 @@ impl<'a, G: Game> Replay<'a, G> {
     pub fn new(recording: &'a Recording, game: G) -> Result<Self, ReplayError<G::Error>> {
         let config = &recording.header().config;
         let (expected, got) = (config.input_width(), G::Input::WIDTH);
-        if expected != got {
+        // An input of width 0 takes the width of the configuration.
+        if got != 0 && expected != got {
             return Err(ReplayError::InputWidth { expected, got });
         }
         let mut replay = Self {
@@ -309,7 +310,8 @@ fn step_row<G: Game>(
         }
     }));
     let step_row = StepRow { inputs: row.inputs, flags: row.flags, statuses };
-    let outcome = game.step(&Step::new(row.frame, G::Input::WIDTH, step_row, false))?;
+    let width = row.inputs.len() / row.flags.len().max(1);
+    let outcome = game.step(&Step::new(row.frame, width, step_row, false))?;
     game.output(output)?;
     Ok(outcome)
 }
