@@ -19,7 +19,8 @@ use crate::room::{PyRoom, TransportSlot, lock, stats_dict, transport_event_dict}
 /// An episode that is played.
 #[pyclass(module = "rollback_py._rollback", name = "Episode", frozen)]
 pub(crate) struct PyEpisode {
-    playing: Mutex<Option<Playing>>,
+    /// Boxed: the hasher inside needs more alignment than a Python object has.
+    playing: Mutex<Option<Box<Playing>>>,
     slot: TransportSlot,
     hosts: Vec<u8>,
     local: u8,
@@ -66,7 +67,7 @@ impl PyEpisode {
         let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
         let episode = GameLoop::new(transport, setup, &game)
             .map_err(|error| RollbackError::new_err(error.to_string()))?;
-        let playing = Mutex::new(Some(Playing { game, episode }));
+        let playing = Mutex::new(Some(Box::new(Playing { game, episode })));
         Ok(Self { playing, slot: room.transport.clone(), hosts, local, seed })
     }
 
