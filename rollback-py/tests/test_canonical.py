@@ -162,11 +162,12 @@ def test_sharing_is_part_of_the_state():
     assert encode_state([one, one]) != encode_state([one, two])
 
 
-def test_the_content_of_a_shared_object_counts_wherever_it_is_met():
+@pytest.mark.parametrize("holder", [lambda x: [x, {"again": x}], lambda x: [{"again": x}, x]])
+def test_the_content_of_a_shared_object_counts_wherever_it_is_met(holder):
     shared = {"x": 1}
-    before = encode_state([shared, {"again": shared}])
+    before = encode_state(holder(shared))
     shared["x"] = 2
-    assert encode_state([shared, {"again": shared}]) != before
+    assert encode_state(holder(shared)) != before
 
 
 class Colour(enum.Enum):
