@@ -1,5 +1,9 @@
 //! What is left behind: nothing. And what a caller sees who does something wrong.
-#![expect(clippy::unwrap_used, reason = "a test ends where its expectation does")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends where its expectation does"
+)]
 
 mod common;
 

@@ -1,9 +1,4 @@
 //! Real WebRTC connections on 127.0.0.1, with the real server in this process.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test ends where its expectation does"
-)]
 
 mod common;
 

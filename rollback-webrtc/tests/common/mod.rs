@@ -1,6 +1,11 @@
 //! What the tests share: a real server on any free port, members on 127.0.0.1, and waiting with a
 //! deadline instead of sleeping.
-#![allow(dead_code, reason = "each test binary uses another part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "each test binary uses another part of it, and ends where an expectation does"
+)]
 
 pub(crate) mod faulty_path;
 
