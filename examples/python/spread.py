@@ -1,6 +1,6 @@
 """MPE's simple_spread with two agents, and a scripted policy that plays either of them.
 
-    rollback play LINK --env spread:make_env --policy spread:Rover
+rollback play LINK --env spread:make_env --policy spread:Rover
 """
 
 from __future__ import annotations
