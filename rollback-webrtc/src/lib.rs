@@ -48,6 +48,7 @@ mod random;
 mod recording_file;
 mod signaling_client;
 mod stats;
+mod tls;
 mod transport;
 
 pub use async_transport::AsyncTransport;
