@@ -64,3 +64,8 @@ pub use loopback::LoopbackTransport;
 pub use recording_file::RecordError;
 pub use stats::{PeerStats, TransportEvent};
 pub use transport::{Joining, Transport};
+
+/// The README's example in Rust, compiled as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
