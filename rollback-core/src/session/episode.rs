@@ -85,8 +85,10 @@ impl<G: Game> Episode<G> {
             Phase::Searching { since } => Ok(self.search(now, since, game)),
             Phase::Failing { since } => Ok(self.fail_on(now, since)),
             Phase::Over { end, .. } => {
-                // Others may still have to agree on a departure.
-                self.links.commit_departure();
+                // Others may still have to agree on a departure; one that was cut off has no say in it any more.
+                if end.cause.is_agreed() {
+                    self.links.commit_departure();
+                }
                 Ok(Advance::Ended(end))
             }
         }
