@@ -233,7 +233,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         links.map(|counters| counters.tags_wrong + counters.malformed).sum()
     }
 
-    /// The longest silence of a peer, between two datagrams or until it departed.
+    /// The longest silence of a peer, between two datagrams or until its departure was proposed.
     pub(crate) fn closed_gap(&self, peer: PeerId) -> Duration {
         self.gaps.get(peer.index()).copied().unwrap_or_default()
     }
@@ -353,8 +353,11 @@ impl<G: Game<Error: Debug>> Node<G> {
                     network.send(now, self.peer, to, bytes);
                 }
                 Output::Event(event) => {
-                    if let Event::ViewChanged { departed, .. } = event {
-                        close_gap(&mut self.gaps, &self.heard_at, now, departed);
+                    // Whoever proposes a departure may crash before it is agreed: its silence counts all the same.
+                    if let Event::DepartureProposed { peers } = event {
+                        for peer in peers.iter() {
+                            close_gap(&mut self.gaps, &self.heard_at, now, peer);
+                        }
                     }
                     self.events.push(event);
                 }
@@ -401,7 +404,7 @@ impl<G: Game<Error: Debug>> Node<G> {
     }
 }
 
-/// Counts the silence of a peer that departs.
+/// Counts the silence of a peer that is to depart.
 fn close_gap(
     gaps: &mut [Duration; PEERS_MAX],
     heard_at: &[TrueTime; PEERS_MAX],

@@ -20,7 +20,7 @@ pub struct Report {
     /// further.
     pub rollback_depths: [u64; DEPTHS],
     /// How far apart two peers were at most in stepping the same frame, in true time, from the third second after
-    /// the last peer began until the faults healed; zero when there is no such frame.
+    /// the last peer began; zero when there is no such frame.
     pub spread_max: Duration,
     /// How long it took, in true time.
     pub lasted: Duration,

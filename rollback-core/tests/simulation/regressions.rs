@@ -61,6 +61,12 @@ fn a_member_that_suspects_one_more_follows_the_view_that_was_committed() {
 }
 
 #[test]
+fn a_member_that_was_cut_off_has_no_say_in_later_views() {
+    // It had stopped for want of a quorum, committed the view it had claimed all the same, and sent the anchor away.
+    passes(simulation(872), 872);
+}
+
+#[test]
 fn a_member_that_was_left_out_hears_of_it_in_whatever_view_it_is() {
     for seed in [72, 160, 220] {
         passes(storm(seed), seed);
