@@ -307,6 +307,7 @@ class Episode:
         self._began = time.monotonic()
         self._side = self.recording.with_name(self.recording.name + ".local.jsonl").open("x")
         self._next_sample = 0.0
+        self._paths: dict[int, str] = {}
         self._summary: Summary | None = None
         self._native = match.start(number, self.recording)
 
@@ -436,9 +437,20 @@ class Episode:
         if seconds >= self._next_sample:
             self._next_sample = seconds + 1.0
             sample = {"t": round(seconds, 4), "event": "sample", **self._native.counters()}
-            peers = [self._native.peer(slot) for slot in range(len(self._match.members))]
-            sample["peers"] = [peer for peer in peers if peer is not None]
+            sample["peers"] = self._peers()
             self._write_side(sample)
+
+    def _peers(self) -> list[dict[str, Any]]:
+        """Say what is known of each peer; of one that has left, the path is the last there was."""
+        peers = []
+        for slot in range(len(self._match.members)):
+            peer = self._native.peer(slot)
+            if peer is None:
+                continue
+            if peer["path"] is not None:
+                self._paths[slot] = peer["path"]
+            peers.append({**peer, "peer": slot, "path": self._paths.get(slot)})
+        return peers
 
     def _write_side(self, line: Mapping[str, Any]) -> None:
         self._side.write(json.dumps(line, sort_keys=True) + "\n")
@@ -475,17 +487,13 @@ class Episode:
             resimulated_frames=counters["resimulated_frames"],
             stalls=counters["stalls"],
             recording=str(self.recording),
-            peers=[
-                _peer_summary(slot, peer)
-                for slot in range(len(self._match.members))
-                if (peer := self._native.peer(slot)) is not None
-            ],
+            peers=[_peer_summary(peer) for peer in self._peers()],
         )
 
 
-def _peer_summary(slot: int, peer: Mapping[str, Any]) -> PeerSummary:
+def _peer_summary(peer: Mapping[str, Any]) -> PeerSummary:
     return PeerSummary(
-        peer=slot,
+        peer=peer["peer"],
         path=peer["path"],
         rtt_ms=peer["rtt_ms"],
         jitter_ms=peer["jitter_ms"],
