@@ -252,9 +252,11 @@ impl SessionConfigBuilder {
         self
     }
 
-    /// How many frames later every player's input takes effect: 0 to 30.
+    /// How many frames later every player's input takes effect: 0 to 30. Said after a single player's delay, it holds
+    /// for that one, too.
     #[must_use]
     pub fn input_delay_frames(mut self, frames: u8) -> Self {
+        self.input_delays.clear();
         self.input_delay = frames;
         self
     }
@@ -390,8 +392,8 @@ impl Ticket {
     /// the episode, so that no two episodes start alike.
     #[must_use]
     pub fn for_episode(&self, match_seed: u64, episode: u32) -> Self {
-        // 63 bits: a seed must fit the signed numbers of other languages.
-        let seed = keyed_hash(&episode.to_le_bytes(), match_seed) >> 1;
+        // 31 bits: what the random generators of environments take, NumPy's legacy one among them.
+        let seed = keyed_hash(&episode.to_le_bytes(), match_seed) >> 33;
         Self { episode, seed, ..self.clone() }
     }
 }
