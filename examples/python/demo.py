@@ -130,9 +130,9 @@ def _fresh_folder(parent: Path, name: str) -> Path:
 
 def _play(play: Play, parsed: argparse.Namespace, data: Path) -> list[Peer]:
     """Start a server and the peers; return these in the order of their slots when all is over."""
-    from rollback_py import _rollback
+    import rollback_py as rb
 
-    server = _rollback.Server("127.0.0.1:0", rooms=[(ROOM, PEERS)])
+    server = rb.Server("127.0.0.1:0", rooms=[(ROOM, PEERS)])
     peers: list[Peer] = []
     try:
         link = f"ws://{server.address}/{ROOM}"
@@ -213,7 +213,8 @@ def _follow(peers: list[Peer], lines: queue.Queue[tuple[Peer, str | None]]) -> N
 def _note(peer: Peer, said: dict[str, Any]) -> None:
     event = said.get("event")
     if "error" in said:
-        peer.error = f"{said['error']}: {said['message']}"
+        because = f" ({said['cause']})" if said.get("cause") else ""
+        peer.error = f"{said['error']}: {said['message']}{because}"
     elif event == "joined":
         peer.slot = said["slot"]
     elif event == "progress":
@@ -280,11 +281,12 @@ def _report(play: Play, parsed: argparse.Namespace, data: Path, peers: list[Peer
         _print_summaries(peer)
     played = min(len(peer.summaries) for peer in peers)
     episodes = [[_shown(peer.summaries[e]["recording"]) for peer in peers] for e in range(played)]
-    courses = [Course.of(recordings[0]) for recordings in episodes]
+    courses = [Course.of(recordings[0], play.env) for recordings in episodes]
     module = importlib.import_module(play.env.partition(":")[0])
     picture = plot(
         episodes,
         data / "episodes.png",
+        env=play.env,
         title=f"{play.env}: {DELAY_MS} ms each way, {JITTER_MS} ms jitter, {LOSS_PERCENT} % loss",
         action_names=module.ACTION_NAMES,
     )

@@ -13,8 +13,8 @@ from mpe2 import simple_spread_v3
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# An episode of 20 s at 30 frames a second.
-MAX_CYCLES = 600
+# An episode of 33 s at 30 frames a second.
+MAX_CYCLES = 1000
 
 NOOP, LEFT, RIGHT, DOWN, UP = range(5)
 ACTION_NAMES = ["no key", "left", "right", "down", "up"]
@@ -28,11 +28,11 @@ def make_env() -> Any:
 class Rover:
     """Goes to one landmark while the other agent goes to the other, and then they change places.
 
-    It taps a key for two frames of every four, so its action changes 15 times a second.
+    It taps a key in every other frame, so that every guess of its next action is wrong.
     """
 
-    FRAMES_A_TAP = 4
-    FRAMES_HELD = 2
+    FRAMES_A_TAP = 2
+    FRAMES_HELD = 1
     # How long to stay before the agents change places, which makes them meet on the way.
     FRAMES_A_TURN = 150
     # It brakes by aiming at where it will be after so many seconds.
