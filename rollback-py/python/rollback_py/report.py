@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rollback_py._rollback import RecordingFile
-from rollback_py.recording_table import Table, players_of
-from rollback_py.recordings import MissingLibraryError
+from rollback_py.env_game import EnvGame
+from rollback_py.recording_table import Players, Table, players_of
+from rollback_py.recordings import EnvSource, MissingLibraryError, factory_of
+from rollback_py.simulation import Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,10 +46,10 @@ class Course:
     """As the rewards; None unless all actions are of Discrete spaces."""
 
     @classmethod
-    def of(cls, recording: str | os.PathLike[str]) -> Course:
-        """Read it from a recording, without the environment."""
+    def of(cls, recording: str | os.PathLike[str], env: EnvSource | None = None) -> Course:
+        """Read it from a recording, which may need the environment to tell its spaces."""
         file = RecordingFile(os.fspath(recording))
-        players = players_of(file, None)
+        players = _players(file, env)
         is_discrete = players.kind == "int64"
         table = Table(file, players, is_discrete)
         names = [name for name, _, _ in table.columns()]
@@ -115,16 +117,18 @@ def plot(
     episodes: Sequence[Sequence[str | os.PathLike[str]]],
     picture: str | os.PathLike[str],
     *,
+    env: EnvSource | None = None,
     title: str = "",
     action_names: Sequence[str] = (),
 ) -> Path:
     """Draw episodes side by side, and write the picture in the format that its name ends with.
 
     Each episode is given by its recordings, one of each computer in the order of their slots; of
-    the computers that noted it, the rollbacks and the network are drawn as well.
+    the computers that noted it, the rollbacks and the network are drawn as well. The environment is
+    needed where the recordings do not tell the action spaces; else the actions are not drawn.
     """
     figure_class = _figure_class()
-    courses = [Course.of(recordings[0]) for recordings in episodes]
+    courses = [Course.of(recordings[0], env) for recordings in episodes]
     has_actions = all(course.actions is not None for course in courses)
     heights = [3.0, 1.6, 2.2, 2.2] if has_actions else [3.0, 2.2, 2.2]
     figure: Figure = figure_class(
@@ -151,6 +155,16 @@ def plot(
     path = Path(picture)
     figure.savefig(path)
     return path
+
+
+def _players(file: RecordingFile, env: EnvSource | None) -> Players:
+    if env is None or isinstance(env, EnvGame):
+        return players_of(file, env)
+    simulation = Simulation(factory_of(env))
+    try:
+        return players_of(file, simulation)
+    finally:
+        simulation.close()
 
 
 def _figure_class() -> Any:
