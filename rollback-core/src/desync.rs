@@ -78,9 +78,14 @@ impl Reports {
         near.copied().unwrap_or_else(|| self.last())
     }
 
-    /// Adds an own report of the final state of `frame`.
-    pub(crate) fn push(&mut self, frame: Frame, hash: StateHash, inputs: Chain) -> Report {
-        self.states = self.states.link(&hash.to_bytes());
+    /// Adds an own report of the final state of `frame`, and of what the steps since the last report gave.
+    pub(crate) fn push(
+        &mut self,
+        frame: Frame,
+        (hash, outputs): (StateHash, Chain),
+        inputs: Chain,
+    ) -> Report {
+        self.states = self.states.link(&hash.to_bytes()).link(&outputs.to_u64().to_le_bytes());
         let digest = Digest { inputs: inputs.short(), states: self.states.short() };
         let report = Report { number: self.last().number + 1, frame, digest };
         self.own.push_back(report);
@@ -293,7 +298,7 @@ mod tests {
         let others: PeerSet = [peer(1), peer(2)].into_iter().collect();
         let mut reports = Reports::new(10);
         assert_eq!(reports.next_frame(), Frame::new(10));
-        let report = reports.push(Frame::new(10), hash(1), Chain::default());
+        let report = reports.push(Frame::new(10), (hash(1), Chain::default()), Chain::default());
         reports.handle_report(peer(1), 1, report.digest);
         assert_eq!(reports.compare(others), None);
         assert_eq!(reports.agreed_frame(others), Frame::ZERO);
@@ -309,7 +314,7 @@ mod tests {
         let mut reports = Reports::new(10);
         reports.handle_report(peer(1), 1, Digest { inputs: 0, states: 5 });
         assert_eq!(reports.compare(others), None);
-        reports.push(Frame::new(10), hash(1), Chain::default());
+        reports.push(Frame::new(10), (hash(1), Chain::default()), Chain::default());
         let disagreement = reports.compare(others).unwrap();
         assert_eq!((disagreement.peer, disagreement.frame), (peer(1), Frame::new(10)));
     }
@@ -319,7 +324,11 @@ mod tests {
         let others: PeerSet = [peer(1)].into_iter().collect();
         let mut reports = Reports::new(1);
         for number in 1..400_u32 {
-            let report = reports.push(Frame::new(number), hash(number.into()), Chain::default());
+            let report = reports.push(
+                Frame::new(number),
+                (hash(number.into()), Chain::default()),
+                Chain::default(),
+            );
             assert_eq!(reports.handle_report(peer(1), (number % 128) as u8, report.digest), number);
             assert_eq!(reports.compare(others), None);
             assert_eq!(reports.agreed_frame(others), Frame::new(number));

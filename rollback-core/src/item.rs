@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
 use crate::Frame;
+use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
 use thiserror::Error;
 
 /// An agreed change, proposed by the peer in whose stream it travels and in force from the frame it stands at.

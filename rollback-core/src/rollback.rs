@@ -7,7 +7,9 @@ use thiserror::Error;
 
 use crate::input_queue::InputQueue;
 use crate::snapshot_ring::SnapshotRing;
-use crate::{Frame, Game, Leaves, Outcome, Predictor, SessionConfig, StateHash, StateHasher, Step};
+use crate::{
+    Chain, Frame, Game, Leaves, Outcome, Predictor, SessionConfig, StateHash, StateHasher, Step,
+};
 
 /// The live game's place in time, and the way back.
 pub(crate) struct Rollback<G: Game> {
@@ -85,7 +87,7 @@ impl<G: Game> Rollback<G> {
         let end = match self.halt {
             Some(Halt::Ended(frame) | Halt::Settled(frame) | Halt::Failed(frame)) => {
                 frame.min(self.current)
-            },
+            }
             None => self.current,
         };
         queue.first_incorrect().map_or(end, |wrong| end.min(wrong))
@@ -189,28 +191,33 @@ impl<G: Game> Rollback<G> {
     }
 
     /// Steps again from the last agreed state up to, and without, `end`, and gives `visit` the hash of every state
-    /// on the way. The game is left at `end`.
+    /// on the way and of what the step to it gave. The game is left at `end`; the answer has its leaves.
     pub(crate) fn replay(
         &mut self,
         game: &mut G,
         queue: &mut InputQueue,
         end: Frame,
-        mut visit: impl FnMut(Frame, StateHash),
+        mut visit: impl FnMut(StateHash, Chain),
     ) -> Result<Leaves, GameError<G::Error>> {
         let Some(report) = self.snapshots.reports().first() else { return Ok(Leaves::default()) };
         let (from, mut slot) = (report.frame, G::Snapshot::default());
         game.load(&report.snapshot).map_err(|source| GameError::Load { frame: from, source })?;
+        let (mut output, mut output_digest) = (Vec::new(), Chain::default());
         for frame in from.until(end) {
             step_confirmed(game, queue, frame)?;
+            output.clear();
+            game.output(&mut output).map_err(|source| GameError::Step { frame, source })?;
+            output_digest = Chain::default().link(&output);
             let next = frame.next();
             game.save(&mut slot).map_err(|source| GameError::Save { frame: next, source })?;
-            visit(next, hash_of(game, &slot, &mut self.hasher, next)?);
+            visit(hash_of(game, &slot, &mut self.hasher, next)?, output_digest);
         }
         let mut leaves = Leaves::default();
         // A state that cannot be walked still has its frame named.
         if game.leaves(&slot, &mut leaves).is_err() {
             leaves = Leaves::default();
         }
+        leaves.push(OUTPUT_LEAF, output_digest.short());
         Ok(leaves)
     }
 
@@ -383,6 +390,9 @@ impl<E> GameError<E> {
         }
     }
 }
+
+/// What a report calls the output of the step that led to a state, when that is what differs.
+const OUTPUT_LEAF: &str = "output of the step";
 
 /// How many depths of rollbacks are counted apart.
 pub const DEPTHS: usize = 16;

@@ -13,8 +13,8 @@ use crate::peer::first_mismatch;
 use crate::rollback::Rollback;
 use crate::wire::{Goodbye, Hello};
 use crate::{
-    Frame, Game, GameError, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig, StateHash,
-    Ticket, Timestamp,
+    Chain, Frame, Game, GameError, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig,
+    StateHash, Ticket, Timestamp,
 };
 
 /// The game's place in time, the other peers, and the books, put together.
@@ -286,7 +286,11 @@ impl<G: Game> Episode<G> {
     fn report(&mut self, game: &G, frame: Frame) -> Result<bool, GameError<G::Error>> {
         let Some(inputs) = self.ledger.inputs_before(frame) else { return Ok(false) };
         let Some(hash) = self.rollback.hash_final(game, frame)? else { return Ok(false) };
-        self.links.reports.push(frame, hash, inputs);
+        let mut outputs = Chain::default();
+        for stepped in self.links.reports.last().frame.until(frame) {
+            outputs = outputs.link(self.rollback.output(stepped));
+        }
+        self.links.reports.push(frame, (hash, outputs), inputs);
         self.ledger.note_hash(frame, hash);
         for link in &mut self.links.links {
             link.digests_due = DIGEST_REPEATS;
@@ -340,8 +344,8 @@ impl<G: Game> Episode<G> {
         self.rollback.agreed(agreed);
         let mut hashes = Vec::new();
         let queue = &mut self.links.queue;
-        self.rollback.replay(game, queue, disagreement.frame, |_, hash| {
-            hashes.push(short_hash(hash));
+        self.rollback.replay(game, queue, disagreement.frame, |hash, output| {
+            hashes.push(short_hash(hash) ^ output.short());
         })?;
         self.links.search = Some(Search::new(disagreement, agreed, hashes));
         self.phase = Phase::Searching { since: now };

@@ -20,6 +20,8 @@ pub(crate) struct Rules {
     pub(crate) fails_at: Option<u32>,
     /// From this frame on the first player's place is off by one.
     pub(crate) diverges_at: Option<u32>,
+    /// In this frame the reward that is given, and nothing of the state, is off by one.
+    pub(crate) misreports_at: Option<u32>,
 }
 
 /// A saved state.
@@ -27,6 +29,7 @@ pub(crate) struct Rules {
 pub(crate) struct State {
     x: Vec<i32>,
     heat: u64,
+    /// What the last step gave; it is no part of what the next one follows from, and not hashed.
     reward: i32,
 }
 
@@ -81,6 +84,7 @@ impl Game for Arena {
             *heat = heat.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ u64::from(push);
         }
         *reward = x.iter().sum::<i32>() % 100;
+        *reward += i32::from(self.rules.misreports_at == Some(frame.index()));
         if self.rules.diverges_at.is_some_and(|at| frame.index() >= at)
             && let Some(first) = x.first_mut()
         {

@@ -79,7 +79,19 @@ fn a_step_that_fails_only_on_guesses_is_stepped_again_and_nobody_notices() {
 
 #[test]
 fn a_computer_that_calculates_differently_is_found_with_frame_and_field() {
+    // The state after frame 103 is that of frame 104.
     let diverges = Rules { diverges_at: Some(103), ..Rules::default() };
+    assert_found(diverges, Frame::new(104), "players[0].x");
+}
+
+#[test]
+fn an_output_that_differs_is_found_although_the_states_are_equal() {
+    // Recordings hold outputs, too: rewards that part would make two files differ that are said to be equal.
+    let misreports = Rules { misreports_at: Some(103), ..Rules::default() };
+    assert_found(misreports, Frame::new(104), "output of the step");
+}
+
+fn assert_found(diverges: Rules, frame: Frame, path: &str) {
     let faults = Faults { delay_max_ms: 40, loss_max_per_mille: 50, ..Faults::none() };
     let report = good_network(2)
         .faults(faults)
@@ -100,8 +112,6 @@ fn a_computer_that_calculates_differently_is_found_with_frame_and_field() {
         let desync = desync.unwrap();
         assert!(desync.inputs_are_equal);
         assert_eq!(desync.agreed, Frame::new(100));
-        // The state after frame 103 is that of frame 104.
-        let path = Some("players[0].x".to_string());
-        assert_eq!(desync.finding, DesyncFinding::First { frame: Frame::new(104), path });
+        assert_eq!(desync.finding, DesyncFinding::First { frame, path: Some(path.to_string()) });
     }
 }
