@@ -109,7 +109,7 @@ impl PyEpisode {
     }
 
     /// Steps a frame. Returns what happened, the frame, how far it rolled back, and what is waited for.
-    fn advance(&self) -> PyResult<(&'static str, u32, u32, Vec<u8>)> {
+    fn advance(&self) -> PyResult<(&'static str, u32, u32, Vec<usize>)> {
         let (advance, frame) = self.with(|playing| {
             let advance = playing.episode.advance_frame(&mut playing.game);
             (advance, playing.episode.session().current_frame().index())
@@ -241,7 +241,7 @@ impl PyEpisode {
 impl PyEpisode {
     fn with<R>(&self, use_it: impl FnOnce(&mut Playing) -> R) -> PyResult<R> {
         let mut playing = lock(&self.playing);
-        Ok(playing.as_mut().map(use_it).ok_or(Error::EpisodeReleased)?)
+        Ok(playing.as_deref_mut().map(use_it).ok_or(Error::EpisodeReleased)?)
     }
 }
 
@@ -315,12 +315,12 @@ fn loop_error(error: LoopError<PyErr>) -> PyErr {
     }
 }
 
-fn stall_name(stall: Stall) -> (&'static str, Vec<u8>) {
-    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::slot).collect();
+fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
+    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect();
     match stall {
         Stall::Handshaking(peers) => ("handshaking", slots(peers)),
         Stall::WaitingForInput(peers) => ("waiting_for_input", slots(peers)),
-        Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.slot()]),
+        Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.index()]),
         Stall::Closing => ("closing", Vec::new()),
         Stall::SearchingDesync => ("searching_desync", Vec::new()),
     }
@@ -352,7 +352,7 @@ pub(crate) fn cause_name(cause: EndCause) -> String {
 
 fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::slot).collect::<Vec<_>>();
+    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect::<Vec<_>>();
     let name = match event {
         Event::Started => "started",
         Event::Interrupted { peer, silent } => {

@@ -131,7 +131,7 @@ def spread() -> Any:
 def tag() -> Any:
     from mpe2 import simple_tag_v3
 
-    return simple_tag_v3.parallel_env(num_good=1, num_adversaries=1, num_obstacles=1, max_cycles=300)
+    return simple_tag_v3.parallel_env(max_cycles=300)
 
 
 _random = random.Random(os.getpid())
@@ -144,6 +144,11 @@ def at_random(observation: Any) -> int:
         _held[:] = [_random.randrange(1, 8), _random.randrange(3)]
     _held[0] -= 1
     return _held[1]
+
+
+def in_all_directions(observation: Any) -> int:
+    """Any of five actions, another one each time."""
+    return _random.randrange(5)
 
 
 _count = [0]

@@ -17,6 +17,12 @@ def cramped_room():
     return registry.make("Overcooked-CrampedRoom-V0")
 
 
+def short_cramped_room():
+    env = cramped_room()
+    env.unwrapped.max_steps = 40
+    return env
+
+
 def spread():
     from mpe2 import simple_spread_v3
 

@@ -61,8 +61,8 @@ def test_a_good_environment_passes_everything():
     assert [verdict.passed for verdict in report.verdicts] == [True] * 5
     assert set(report.costs_us) == {"step", "save", "load", "hash"}
     assert report.state_bytes > 1000
-    assert json.loads(report.to_json())["strategy"] == "get_state"
-    assert "get_state" in str(report)
+    assert json.loads(report.to_json())["strategy"] == "structural"
+    assert "structural" in str(report)
 
 
 def test_an_order_that_depends_on_the_hash_seed_is_found_in_another_process():
@@ -136,7 +136,8 @@ def test_methods_that_forget_a_part_of_the_state_are_passed_over():
 
 
 def test_a_state_that_is_shared_with_the_environment_is_copied():
-    game = EnvGame(sample_envs.SharesItsState, self_test_frames=20)
+    options = SnapshotOptions(strategy="state")
+    game = EnvGame(sample_envs.SharesItsState, snapshots=options, self_test_frames=20)
     assert game.strategy == "get_state"
     assert (game.findings.copies_on_save, game.findings.copies_on_load) == (True, True)
     game.reset(1)

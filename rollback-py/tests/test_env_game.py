@@ -75,10 +75,30 @@ def test_two_games_are_equal_and_another_seed_is_not(findings, name):
         assert straight_run(make(findings, name), 6)[2][0] != one[2][0]
 
 
-def test_the_strategy_is_the_most_particular_that_works(findings):
-    assert make(findings, "cramped_room").strategy == "get_state"
+def test_the_strategy_is_the_most_particular_that_restores_everything(findings):
+    # CoGrid's get_state leaves out which agents are alive, and what is drawn.
+    cramped_room = make(findings, "cramped_room")
+    assert cramped_room.strategy == "structural"
+    assert cramped_room.findings.rejected[0].startswith("get_state: leaves as it is")
     assert make(findings, "spread").strategy == "structural"
     assert make(findings, "wrapped_cartpole").strategy == "structural"
+
+
+def test_an_episode_that_ended_can_be_taken_back():
+    game = EnvGame(sample_envs.short_cramped_room, idle={0: 6, 1: 6}, self_test_frames=10)
+    game.reset(3)
+    idle = [game.idle_action(player) for player in range(2)]
+    for _ in range(38):
+        assert not game.step(idle)
+    kept = game.save()
+    while not game.step(idle):
+        pass
+    end = game.live_hash()
+    game.load(kept)
+    assert game.env.agents == [0, 1]
+    while not game.step(idle):
+        pass
+    assert game.live_hash() == end
 
 
 def test_the_state_of_wrappers_is_restored(findings):

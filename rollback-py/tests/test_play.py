@@ -74,10 +74,11 @@ def test_another_cpu_is_found_by_the_state_hashes(tmp_path: Path) -> None:
     # simple_tag differs between numpy's AVX-512 code and its other code. Where the CPU has none there
     # is nothing to disable, and the divergence is made by hand, as in the test before.
     if "AVX512_ICL" in _cpu_features():
-        env, other = "playable:tag", {"NPY_DISABLE_CPU_FEATURES": "AVX512_ICL X86_V4"}
+        env, policy = "playable:tag", "playable:in_all_directions"
+        other = {"NPY_DISABLE_CPU_FEATURES": "AVX512_ICL X86_V4"}
     else:
-        env, other = "playable:drifts", {"DRIFTS": "1"}
-    players = play(tmp_path, env, "playable:at_random", *BAD_NETWORK, environment=({}, other))
+        env, policy, other = "playable:drifts", "playable:at_random", {"DRIFTS": "1"}
+    players = play(tmp_path, env, policy, *BAD_NETWORK, environment=({}, other))
     assert_desync(players)
     for played in players:
         assert played.error["frame"] is not None

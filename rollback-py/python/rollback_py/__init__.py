@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from rollback_py._rollback import (
     EncodingError,
+    GameError,
+    IncompatibleError,
+    JoinError,
     RecordingError,
     RollbackError,
+    Server,
     SnapshotError,
     SpaceError,
 )
 from rollback_py.determinism import Report, check
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory
+from rollback_py.match import DesyncError, End, Episode, LinkConditions, Match, Settings, join
 from rollback_py.offline import record_offline
+from rollback_py.policies import Keyboard, Person, Policy, keyboard
 from rollback_py.recordings import (
     Comparison,
     Export,
@@ -25,29 +31,47 @@ from rollback_py.recordings import (
 )
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
+from rollback_py.summary import PeerSummary, Summary
 
 __all__ = [
     "Comparison",
+    "DesyncError",
     "EncodingError",
+    "End",
     "EnvGame",
     "EnvSnapshot",
     "EnvironmentDigest",
     "EnvironmentUnsuitableError",
+    "Episode",
     "Export",
     "Factory",
+    "GameError",
+    "IncompatibleError",
+    "JoinError",
+    "Keyboard",
+    "LinkConditions",
+    "Match",
     "NotSnapshotableError",
+    "PeerSummary",
+    "Person",
+    "Policy",
     "Recording",
     "RecordingError",
     "Report",
     "RollbackError",
+    "Server",
+    "Settings",
     "SnapshotError",
     "SnapshotOptions",
     "SpaceError",
+    "Summary",
     "Verified",
     "Wrong",
     "check",
     "compare",
     "export",
+    "join",
+    "keyboard",
     "record_offline",
     "verify",
 ]

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _say_error(parsed: argparse.Namespace, error: Exception, **more: Any) -> None:
     if getattr(parsed, "json", False):
-        _say_json({"error": type(error).__name__, "message": str(error), **more})
+        cause = None if error.__cause__ is None else repr(error.__cause__)
+        _say_json({"error": type(error).__name__, "message": str(error), "cause": cause, **more})
     else:
         cause = error.__cause__
         because = "" if cause is None else f" ({type(cause).__name__}: {cause})"

@@ -15,6 +15,7 @@ from rollback_py._rollback import JoinError, RollbackError
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy
+from rollback_py.recorded_facts import settings_of, shortened
 from rollback_py.recordings import Recording
 from rollback_py.summary import PeerSummary, Summary
 
@@ -193,11 +194,7 @@ class Match:
         self.hosts = list(hosts)
         """The slot of the computer that hosts each agent, in their order."""
         self._completed = 0
-        facts: Facts = [
-            ("excluded info keys", " ".join(sorted(game.simulation.excluded_info_keys))),
-            ("observations recorded", str(observations)),
-        ]
-        digest = EnvironmentDigest.of(factory, game.env, facts)
+        digest = EnvironmentDigest.of(factory, game.env, settings_of(game, observations))
         self._facts = (_fitted(digest.must_match), _fitted(digest.may_differ))
 
     @property
@@ -521,14 +518,7 @@ def _idle_input(game: EnvGame) -> bytes:
 
 
 def _fitted(facts: Facts) -> Facts:
-    """Shorten facts so that all fit a datagram; what is long is replaced by its digest."""
-
-    def shortened(text: str, limit: int) -> str:
-        if len(text.encode()) <= limit:
-            return text
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return f"{text[: limit - 16]}… {digest}"
-
+    """Shorten facts so that all fit a datagram."""
     for limit in (200, 80, 48, 32, 24):
         fitted = [(shortened(name, 40), shortened(value, limit)) for name, value in facts]
         if sum(len(n.encode()) + len(v.encode()) + 2 for n, v in fitted) <= _FACT_BYTES_MAX // 2:

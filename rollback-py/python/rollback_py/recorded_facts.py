@@ -24,6 +24,8 @@ def settings_of(game: EnvGame, observations: bool) -> Facts:
     """Name the options that decide what is hashed and recorded."""
     return [
         ("snapshot", game.strategy or "none"),
+        ("unhashed fields", " ".join(sorted(game.findings.unhashed))),
+        ("new environment each episode", str(game.findings.resets_differ is not None)),
         ("excluded info keys", " ".join(sorted(game.simulation.excluded_info_keys))),
         ("observations recorded", str(observations)),
     ]

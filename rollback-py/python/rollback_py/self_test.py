@@ -122,7 +122,8 @@ class Examiner:
                 break
             if rendering:
                 simulation.render()
-            simulation.step(actions.draw())
+            if not _step(simulation, actions.draw()):
+                break
             trace.add(simulation)
         return trace
 
@@ -147,9 +148,8 @@ class Examiner:
         # On to the end of the episode: much is counted only there.
         actions = RandomActions(simulation, self._seed + 1)
         for _ in range(_WHOLE_EPISODE_TIMES * self._frames):
-            if simulation.ended:
+            if simulation.ended or not _step(simulation, actions.draw()):
                 break
-            simulation.step(actions.draw())
         simulation.reset(self._seed)
         # Each field at the begin and at the end of the episode.
         pairs = [(fresh, _field_digests(simulation))]
@@ -213,18 +213,28 @@ class Examiner:
 
     def _choose(self) -> None:
         found = self.findings
+        incomplete: tuple[str, list[str]] | None = None
         for number, strategy in enumerate(self._candidates()):
             # A fresh environment for each: the one before may have been left in any state.
             simulation = self._simulation()
             fresh = list(candidates(simulation, self._options, found.unhashed))[number]
+            found.uncovered = []
             try:
                 reason = self._try(Keeper(simulation, fresh))
             except Exception as error:  # whatever it raises is a reason
                 reason = f"{type(error).__name__}: {error}"
+            if reason is None and found.uncovered and self._options.strategy == "auto":
+                # Outputs are equal so far, but what is not restored may show later: CoGrid's
+                # get_state forgets which agents are alive, which only the last frame changes.
+                incomplete = incomplete or (strategy.name, found.uncovered)
+                reason = f"leaves as it is: {', '.join(found.uncovered[:3])}"
             if reason is None:
                 found.strategy = strategy.name
                 return
             found.rejected.append(f"{strategy.name}: {reason}")
+        if incomplete is not None:
+            # Better than lockstep: the outputs were equal, and the state hashes watch over the rest.
+            found.strategy, found.uncovered = incomplete
 
     def _candidates(self) -> list[Strategy]:
         return list(candidates(self._simulation(), self._options, self.findings.unhashed))
@@ -249,18 +259,23 @@ class Examiner:
         keeper.reset(self._seed)
         actions = RandomActions(simulation, self._seed + 1)
         for _ in range(_WARM_FRAMES):
-            if not simulation.ended:
-                simulation.step(actions.draw())
+            if simulation.ended or not _step(simulation, actions.draw()):
+                break
         saved = keeper.save()
         saved_bytes, saved_leaves = _encoding(keeper, saved), keeper.leaves(saved)
         whole = self._leaves(simulation)
         script = []
         straight = Trace()
+        has_failed = False
         for _ in range(self._frames):
             if simulation.ended:
                 break
             script.append(actions.draw())
-            simulation.step(script[-1])
+            if not _step(simulation, script[-1]):
+                # What a failed step leaves behind is no state: play never saves it either.
+                has_failed = True
+                script.pop()
+                break
             straight.add(simulation)
         end = keeper.save()
         end_leaves, end_bytes = keeper.leaves(end), _encoding(keeper, end)
@@ -289,9 +304,18 @@ class Examiner:
         self.findings.excluded_info_keys |= straight.differing_info_keys(again)
         if difference := straight.first_difference(again):
             return f"after restoring, {difference} differs", None
-        if path := compare(keeper.save(), end_bytes, end_leaves):
+        if not has_failed and (path := compare(keeper.save(), end_bytes, end_leaves)):
             return f"after restoring and {len(script)} frames, the state differs: {path}", None
         return None, None
+
+
+def _step(simulation: Simulation, actions: list[bytes]) -> bool:
+    """Step with random actions; False when the environment cannot take them, as if it had ended."""
+    try:
+        simulation.step(actions)
+    except Exception:  # play tells of it if the players really do the same
+        return False
+    return True
 
 
 class Trace:
