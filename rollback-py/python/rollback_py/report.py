@@ -31,6 +31,10 @@ _DOTS_PER_INCH = 110
 
 # More colours than these are not told apart; more actions than these are drawn without a legend.
 _LEGEND_MAX = 20
+
+# More stripes than these are thinner than two dots, and some would not be seen.
+_STRIPES_MAX = 340
+
 _GROUND = (0.93, 0.93, 0.93, 1.0)
 
 
@@ -145,7 +149,7 @@ def plot(
         axes: list[Axes] = list(rows[:, number])
         sides = [_Side.of(recording) for recording in recordings]
         _draw_rewards(axes[0], course, f"Episode {number}")
-        if has_actions:
+        if has_actions and course.frames:
             axes[1].sharex(axes[0])
             _draw_actions(axes[1], course, action_names)
         _draw_rollbacks(axes[-2], sides)
@@ -181,7 +185,7 @@ def _draw_rewards(axes: Axes, course: Course, name: str) -> None:
     for player, agent in enumerate(course.agents):
         # Agents may earn the same: each line is thinner than the one below it.
         total = course.rewards[player].cumsum()
-        label = f"agent {agent}: {total[-1] if total.size else 0:.1f} in all"
+        label = f"{_agent_name(agent)}: {total[-1] if total.size else 0:.1f} in all"
         axes.plot(frames, total, label=label, linewidth=widest - 2.0 * player)
     seconds = course.frames / course.fps
     axes.set_title(f"{name}: {course.frames} frames, {seconds:.1f} s at {course.fps} fps")
@@ -203,9 +207,11 @@ def _draw_actions(axes: Axes, course: Course, names: Sequence[str]) -> None:
     by_action = {action: palette(index % palette.N) for index, action in enumerate(used.tolist())}
     # The action that is taken most often is the ground on which the others stand out.
     positions = np.searchsorted(used, course.actions)
-    by_action[int(used[np.bincount(positions.ravel()).argmax()])] = _GROUND
+    ground = int(np.bincount(positions.ravel()).argmax())
+    by_action[int(used[ground])] = _GROUND
+    frames_a_stripe = -(-course.frames // _STRIPES_MAX)
     axes.imshow(
-        positions,
+        _stripes(positions, ground, frames_a_stripe),
         aspect="auto",
         interpolation="nearest",
         cmap=ListedColormap(list(by_action.values())),
@@ -213,8 +219,10 @@ def _draw_actions(axes: Axes, course: Course, names: Sequence[str]) -> None:
         vmax=len(used) - 0.5,
         extent=(0, course.frames, len(course.agents) - 0.5, -0.5),
     )
-    axes.set_yticks(range(len(course.agents)), [f"agent {agent}" for agent in course.agents])
-    axes.set_xlabel("frame (actions as they were played)")
+    of_frames = f", the first other than {_name_of(int(used[ground]), names)!r} of every "
+    some = f"{of_frames}{frames_a_stripe}" if frames_a_stripe > 1 else ""
+    axes.set_yticks(range(len(course.agents)), [_agent_name(agent) for agent in course.agents])
+    axes.set_xlabel(f"frame (actions{some})")
     if len(used) <= _LEGEND_MAX:
         patches = [
             Patch(facecolor=colour, label=_name_of(action, names))
@@ -223,6 +231,20 @@ def _draw_actions(axes: Axes, course: Course, names: Sequence[str]) -> None:
         axes.legend(
             handles=patches, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.35), fontsize=8
         )
+
+
+def _stripes(positions: NDArray[np.int64], ground: int, frames_a_stripe: int) -> NDArray[np.int64]:
+    """Return of every few frames the first action that is not the ground, or the ground."""
+    agents, frames = positions.shape
+    missing = -frames % frames_a_stripe
+    padded = np.pad(positions, ((0, 0), (0, missing)), constant_values=ground)
+    grouped = padded.reshape(agents, -1, frames_a_stripe)
+    first = (grouped != ground).argmax(axis=2)
+    return np.take_along_axis(grouped, first[:, :, None], axis=2)[:, :, 0]
+
+
+def _agent_name(agent: str) -> str:
+    return agent if agent.startswith("agent") else f"agent {agent}"
 
 
 def _name_of(action: int, names: Sequence[str]) -> str:
