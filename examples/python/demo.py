@@ -335,13 +335,14 @@ def _check_rollbacks(peer: Peer) -> Check:
 
 def _check_changes(courses: list[Any]) -> list[Check]:
     checks = []
-    for player, agent in enumerate(courses[0].agents):
+    for player, name in enumerate(courses[0].agents):
+        agent = name if name.startswith("agent") else f"agent {name}"
         counts = [int(n) for course in courses for n in course.changes_per_second()[player]]
         least, mean = min(counts, default=0), sum(counts) / max(len(counts), 1)
         checks.append(
             Check(
                 least >= CHANGES_PER_SECOND_MIN,
-                f"agent {agent}: changed its action {mean:.1f} times a second, {least} in the "
+                f"{agent}: changed its action {mean:.1f} times a second, {least} in the "
                 f"laziest second (at least {CHANGES_PER_SECOND_MIN})",
             )
         )
