@@ -141,7 +141,10 @@ impl SessionConfig {
         };
         [
             ("players", vec![u8::try_from(self.players).unwrap_or(u8::MAX)]),
-            ("input_width", u16::try_from(self.input_width).unwrap_or(u16::MAX).to_le_bytes().into()),
+            (
+                "input_width",
+                u16::try_from(self.input_width).unwrap_or(u16::MAX).to_le_bytes().into(),
+            ),
             ("tick_rate_hz", self.tick_rate_hz.to_le_bytes().into()),
             ("input_delay_frames", self.input_delays.clone()),
             ("prediction_window_frames", vec![self.prediction_window]),
@@ -321,7 +324,8 @@ impl SessionConfigBuilder {
         check("prediction_window_frames", self.prediction_window.into(), 0, WINDOW_MAX)?;
         check("report_interval_frames", self.report_interval.into(), 1, REPORT_INTERVAL_MAX)?;
         check("members_min", self.members_min, 1, PEERS_MAX)?;
-        let millis = |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
+        let millis =
+            |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
         check("departure_timeout_ms", millis(self.departure_timeout), 100, 600_000)?;
         check("linger_ms", millis(self.linger), 0, 60_000)?;
         let mut input_delays = vec![self.input_delay; self.players];
@@ -352,10 +356,7 @@ impl SessionConfigBuilder {
     }
 }
 
-fn exact<const N: usize>(
-    field: &'static str,
-    bytes: &[u8],
-) -> Result<[u8; N], ConfigDecodeError> {
+fn exact<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], ConfigDecodeError> {
     bytes.try_into().map_err(|_| ConfigDecodeError::Width { field, expected: N, got: bytes.len() })
 }
 

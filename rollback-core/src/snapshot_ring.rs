@@ -71,7 +71,9 @@ impl<S: Default> SnapshotRing<S> {
 
     /// The newest state at or before `frame`.
     pub(crate) fn newest_up_to(&self, frame: Frame) -> Option<(Frame, &S)> {
-        if let Some(slot) = self.slots.get(self.slot_index(frame)).filter(|s| s.frame == Some(frame)) {
+        if let Some(slot) =
+            self.slots.get(self.slot_index(frame)).filter(|s| s.frame == Some(frame))
+        {
             return Some((frame, &slot.snapshot));
         }
         let slots = self.slots.iter().filter_map(|slot| Some((slot.frame?, &slot.snapshot)));

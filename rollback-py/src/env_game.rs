@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use rollback_core::{Costs, Game, Input, Leaves, Outcome, PlayerHandle, Same, StateHash, StateHasher, Step};
+use rollback_core::{
+    Costs, Game, Input, Leaves, Outcome, PlayerHandle, Same, StateHash, StateHasher, Step,
+};
 
 /// The `EnvGame` of Python as the engine sees it. Its methods are looked up once.
 pub(crate) struct PyGame {
@@ -94,9 +96,11 @@ impl Game for PyGame {
     fn load(&mut self, slot: &PySnapshot) -> PyResult<()> {
         Python::attach(|py| match slot {
             PySnapshot::State(state) => self.load.call1(py, (state,)).map(drop),
-            PySnapshot::Empty | PySnapshot::HashOnly(_) => Err(super::errors::SnapshotError::new_err(
-                "this environment cannot be restored: it is played in lockstep",
-            )),
+            PySnapshot::Empty | PySnapshot::HashOnly(_) => {
+                Err(super::errors::SnapshotError::new_err(
+                    "this environment cannot be restored: it is played in lockstep",
+                ))
+            }
         })
     }
 

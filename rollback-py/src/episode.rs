@@ -118,7 +118,9 @@ impl PyEpisode {
             Advance::Stepped { frame, rolled_back } => {
                 ("stepped", frame.index(), rolled_back, Vec::new())
             }
-            Advance::Held { frame, rolled_back } => ("held", frame.index(), rolled_back, Vec::new()),
+            Advance::Held { frame, rolled_back } => {
+                ("held", frame.index(), rolled_back, Vec::new())
+            }
             Advance::Stalled(stall) => {
                 let (status, peers) = stall_name(stall);
                 (status, frame, 0, peers)
@@ -206,7 +208,13 @@ impl PyEpisode {
             let session = playing.episode.session();
             let facts = session.facts_of(peer).cloned();
             let (rtt, jitter) = (session.rtt(peer), session.jitter(peer));
-            (session.link_counters(peer), rtt, jitter, facts, playing.episode.transport().stats(peer))
+            (
+                session.link_counters(peer),
+                rtt,
+                jitter,
+                facts,
+                playing.episode.transport().stats(peer),
+            )
         })?;
         let Some(counters) = counters else { return Ok(None) };
         let dict = stats_dict(py, &stats)?;
@@ -274,7 +282,8 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
         let got = number(name)?;
         Ok(u8::try_from(got).map_err(|_| Error::SettingTooLarge { name: name.into(), got })?)
     };
-    let idle = config.get_item("idle_input")?.ok_or(Error::NoSetting { name: "idle_input".into() })?;
+    let idle =
+        config.get_item("idle_input")?.ok_or(Error::NoSetting { name: "idle_input".into() })?;
     let idle: Vec<u8> = idle.extract()?;
     let hz = number("fps")?;
     let built = SessionConfig::builder()

@@ -24,12 +24,7 @@ create_exception!(
     "An action space cannot be sent as bytes, or an action is outside it."
 );
 
-create_exception!(
-    rollback_py,
-    JoinError,
-    RollbackError,
-    "The room cannot be joined."
-);
+create_exception!(rollback_py, JoinError, RollbackError, "The room cannot be joined.");
 create_exception!(
     rollback_py,
     IncompatibleError,

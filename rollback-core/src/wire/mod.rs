@@ -10,8 +10,8 @@ mod run;
 pub(crate) use control::{Claim, Control, Goodbye, LEAVES_PER_MESSAGE};
 pub(crate) use hello::Hello;
 pub(crate) use inputs::{
-    CLOCK_UNKNOWN, Digest, DigestBlock, EXTRA_RUN_HEAD_BYTES_MAX, ExtraRun, Inputs,
-    InputsHead, Want, finish_extra_run, finish_main_run, flags, put_wants, start_extra_run,
+    CLOCK_UNKNOWN, Digest, DigestBlock, EXTRA_RUN_HEAD_BYTES_MAX, ExtraRun, Inputs, InputsHead,
+    Want, finish_extra_run, finish_main_run, flags, put_wants, start_extra_run,
 };
 pub(crate) use run::{Applied, Base, ITEMS_PER_FRAME, apply_run, encode_run};
 
