@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -14,7 +14,7 @@ from pettingzoo import ParallelEnv
 class Walkers(ParallelEnv):
     """Two walkers on a line, who see each other; an episode has 240 frames."""
 
-    metadata = {"name": "walkers"}
+    metadata: ClassVar[dict[str, Any]] = {"name": "walkers"}
     frames = 240
 
     def __init__(self) -> None:
@@ -44,8 +44,8 @@ class Walkers(ParallelEnv):
         agents = self.agents
         rewards = {agent: -abs(self.places["left"] - self.places["right"]) for agent in agents}
         infos = {agent: {"frame": self.frame} for agent in agents}
-        ends = {agent: False for agent in agents}
-        truncations = {agent: done for agent in agents}
+        ends = dict.fromkeys(agents, False)
+        truncations = dict.fromkeys(agents, done)
         observations = self._observe()
         if done:
             self.agents = []
@@ -53,7 +53,7 @@ class Walkers(ParallelEnv):
 
     def _observe(self) -> dict[str, Any]:
         both = np.array([self.places["left"], self.places["right"]], np.float32)
-        return {agent: both for agent in self.agents}
+        return dict.fromkeys(self.agents, both)
 
 
 class RaisesAtFrame100(Walkers):
@@ -69,7 +69,7 @@ class RaisesOnGuess(Walkers):
     """Fails when an agent goes on walking right where it really stopped: only a guess does that."""
 
     def step(self, actions: dict[str, int]) -> Any:
-        # The policy `three_steps` never walks right for a fourth frame; repeating the last input does.
+        # The policy `three_steps` never walks right for a fourth frame; a repeated guess does.
         runs = getattr(self, "runs", {})
         self.runs = {a: runs.get(a, 0) + 1 if action == 2 else 0 for a, action in actions.items()}
         if max(self.runs.values()) > 3:

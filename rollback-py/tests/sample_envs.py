@@ -1,4 +1,4 @@
-"""Environments for the tests: real ones as a user would make them, small ones with one flaw each."""
+"""Environments for the tests: real ones as users make them, small ones with one flaw each."""
 
 import random
 import time

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from two_processes import Played, play
-
 import rollback_py as rb
+from two_processes import Played, play
 
 BAD_NETWORK = ("--delay-ms", "40", "--jitter-ms", "20", "--loss-percent", "5")
 WORSE_NETWORK = ("--delay-ms", "150", "--loss-percent", "20")
@@ -71,8 +70,8 @@ def test_a_divergence_ends_both_recordings_where_the_states_last_agreed(tmp_path
 
 
 def test_another_cpu_is_found_by_the_state_hashes(tmp_path: Path) -> None:
-    # simple_tag differs between numpy's AVX-512 code and its other code. Where the CPU has none there
-    # is nothing to disable, and the divergence is made by hand, as in the test before.
+    # simple_tag differs between numpy's AVX-512 code and its other code. Where the CPU has none
+    # there is nothing to disable, and the divergence is made by hand, as in the test before.
     if "AVX512_ICL" in _cpu_features():
         env, policy = "playable:tag", "playable:in_all_directions"
         other = {"NPY_DISABLE_CPU_FEATURES": "AVX512_ICL X86_V4"}

@@ -95,7 +95,8 @@ def _await_first(process: subprocess.Popen[str]) -> None:
     for line in process.stdout:
         if json.loads(line).get("event") == "waiting":
             return
-    raise AssertionError(f"the first process ended early: {process.stderr and process.stderr.read()}")
+    error = process.stderr.read() if process.stderr is not None else ""
+    raise AssertionError(f"the first process ended early: {error}")
 
 
 def _finish(process: subprocess.Popen[str], data: Path) -> Played:

@@ -8,12 +8,18 @@ from typing import Any, Literal, final
 __all__ = [
     "ActionCodec",
     "EncodingError",
+    "Episode",
+    "GameError",
+    "IncompatibleError",
+    "JoinError",
     "OutputCodec",
     "RecordedFrame",
     "RecordedFrames",
     "RecordingError",
     "RecordingFile",
     "RollbackError",
+    "Room",
+    "Server",
     "Snapshot",
     "SnapshotError",
     "Snapshots",
@@ -41,6 +47,163 @@ class SpaceError(RollbackError):
 
 class RecordingError(RollbackError):
     """A recording cannot be written or read."""
+
+class JoinError(RollbackError):
+    """The room cannot be joined."""
+
+class IncompatibleError(RollbackError):
+    """The members cannot play together: `peer` differs in `field`."""
+
+    peer: int
+    field: str
+
+class GameError(RollbackError):
+    """The environment failed at `frame`; its own exception is the cause."""
+
+    frame: int
+
+@final
+class Server:
+    """A signaling server in a thread of this process; it stops when it is let go."""
+
+    def __new__(
+        cls,
+        listen: str = "127.0.0.1:8080",
+        *,
+        rooms: Sequence[tuple[str, int]] = ...,
+        players: int = 2,
+    ) -> Server:
+        """Listen on an address; port 0 takes a free one.
+
+        Each of `rooms` is a name and how many members make it complete; without any, every name
+        makes a room of `players`.
+        """
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as ``host:port``."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still serves."""
+
+    def stop(self) -> None:
+        """Stop it and wait until it has ended."""
+
+@final
+class Room:
+    """A room that is being joined, and its connections once it is complete."""
+
+    def __new__(
+        cls,
+        link: str,
+        *,
+        name: str | None = None,
+        ice_servers: Sequence[tuple[str, str, str]] = ...,
+        relay_only: bool = False,
+        delay_ms: int = 0,
+        jitter_ms: int = 0,
+        loss_percent: float = 0.0,
+        seed: int = 0,
+    ) -> Room:
+        """Start joining. An ICE server is URL, user and password, the latter two for TURN."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the room to be complete; False when the time is over."""
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many members there are, and how many make the room complete."""
+
+    @property
+    def local(self) -> int:
+        """The slot of this member."""
+
+    @property
+    def members(self) -> list[str]:
+        """The names of all members, in the order of their slots."""
+
+    @property
+    def session(self) -> int:
+        """The number of the match."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that all members share."""
+
+    def close(self) -> None:
+        """Leave the room and close all connections."""
+
+@final
+class Episode:
+    """An episode that is played. One of a room runs at a time."""
+
+    def __new__(
+        cls,
+        room: Room,
+        game: Any,
+        *,
+        episode: int,
+        hosts: Sequence[int],
+        config: dict[str, Any],
+        must_match: Sequence[tuple[str, str]],
+        may_differ: Sequence[tuple[str, str]],
+        recording: str | os.PathLike[str] | None = None,
+        completed_episodes: int = 0,
+    ) -> Episode:
+        """Start an episode for an `EnvGame` that was just reset with the seed of `seed_of`."""
+
+    @staticmethod
+    def seed_of(room: Room, episode: int, hosts: Sequence[int]) -> int:
+        """Return the seed of an episode of the room's match."""
+
+    @property
+    def seed(self) -> int:
+        """The seed that the environment was reset with."""
+
+    @property
+    def local_players(self) -> list[int]:
+        """The players that this computer hosts."""
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """How the episode ended: frame, cause, by and is_agreed; None while it is played."""
+
+    def wants_input(self, player: int) -> bool:
+        """Return whether an input given now would be used."""
+
+    def set_input(self, player: int, action: bytes, flags: int) -> int | None:
+        """Give the input of a local player; return the frame it is for, or None if unused."""
+
+    def advance(self) -> tuple[str, int, int, list[int]]:
+        """Step a frame.
+
+        Return what happened (stepped, held, ended, or what is waited for), the frame, how far it
+        rolled back, and the peers that are waited for.
+        """
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the next frame is due, at most so long; True when it is."""
+
+    def linger(self) -> bool:
+        """Tell the others of the end, once; True when nobody needs this computer any more."""
+
+    def propose_end(self, code: int) -> bool:
+        """Propose that the episode ends for all, with a number for the reason."""
+
+    def leave(self) -> int:
+        """Leave in order; return the frame from which others fill idle in."""
+
+    def poll_event(self) -> dict[str, Any] | None:
+        """Return the next thing that happened, with its name under ``event``."""
+
+    def counters(self) -> dict[str, Any]:
+        """Return what was counted so far."""
+
+    def peer(self, slot: int) -> dict[str, Any] | None:
+        """Return what was counted between this computer and another."""
+
+    def release(self) -> None:
+        """Give the connections back to the room."""
 
 @final
 class Snapshot:

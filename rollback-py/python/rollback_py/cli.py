@@ -43,8 +43,8 @@ def _say_error(parsed: argparse.Namespace, error: Exception, **more: Any) -> Non
         cause = None if error.__cause__ is None else repr(error.__cause__)
         _say_json({"error": type(error).__name__, "message": str(error), "cause": cause, **more})
     else:
-        cause = error.__cause__
-        because = "" if cause is None else f" ({type(cause).__name__}: {cause})"
+        source = error.__cause__
+        because = "" if source is None else f" ({type(source).__name__}: {source})"
         print(f"rollback: {error}{because}", file=sys.stderr)
 
 
@@ -247,7 +247,9 @@ def _ice_server(text: str) -> tuple[str, str, str]:
 
 
 def _add_check(commands: Any) -> None:
-    check = commands.add_parser("check", help="is an environment deterministic, and what does it cost?")
+    check = commands.add_parser(
+        "check", help="is an environment deterministic, and what does it cost?"
+    )
     check.add_argument("env", metavar="MODULE:FUNCTION")
     check.add_argument("--seed", type=int, default=0)
     check.add_argument("--frames", type=int, default=200)

@@ -232,7 +232,7 @@ class Match:
             finally:
                 episode.close()
             end = episode.end
-            if end is None or end.cause not in ("finished",) and not end.cause.startswith("named"):
+            if end is None or (end.cause != "finished" and not end.cause.startswith("named")):
                 return
             self._completed += 1
 
@@ -393,7 +393,7 @@ class Episode:
             for player, who in seats:
                 if self._native.wants_input(player):
                     self._give_input(player, who)
-            status, frame, rolled_back, peers = self._native.advance()
+            status, _, _, peers = self._native.advance()
             self._note_events()
             if status == "ended":
                 return
@@ -513,7 +513,9 @@ def _idle_input(game: EnvGame) -> bytes:
     none = b"\xff" * game.width
     for player in range(len(game.agents)):
         if game.decode_action(player, none)[1]:
-            raise RollbackError("the idle actions differ between players: give them one with `idle`")
+            raise RollbackError(
+                "the idle actions differ between players: give them one with `idle`"
+            )
     return none
 
 

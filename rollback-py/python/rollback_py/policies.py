@@ -29,7 +29,7 @@ class Person(Protocol):
         """Return whether the person's window has the focus."""
 
     def show(self, picture: np.ndarray[Any, Any] | None, caption: str) -> None:
-        """Show a frame; `picture` is height × width × 3 bytes, or None if there is none."""
+        """Show a frame; `picture` is height x width x 3 bytes, or None if there is none."""
 
     def close(self) -> None:
         """Close the window."""
@@ -39,7 +39,12 @@ class Keyboard:
     """A window of pygame that shows the environment and turns held keys into actions."""
 
     def __init__(
-        self, keys: Mapping[str, Any], *, noop: Any = None, zoom: float = 1.0, title: str = "rollback"
+        self,
+        keys: Mapping[str, Any],
+        *,
+        noop: Any = None,
+        zoom: float = 1.0,
+        title: str = "rollback",
     ) -> None:
         """`keys` gives the action of each key, by the names of pygame (``"w"``, ``"space"``).
 
@@ -49,12 +54,16 @@ class Keyboard:
         try:
             import pygame
         except ImportError as error:
-            raise RollbackError("a keyboard needs pygame: pip install 'rollback-py[play]'") from error
+            raise RollbackError(
+                "a keyboard needs pygame: pip install 'rollback-py[play]'"
+            ) from error
         self._pygame = pygame
         try:
             self._keys = {pygame.key.key_code(name): action for name, action in keys.items()}
         except ValueError as error:
-            raise RollbackError(f"{error}: expected names of pygame such as 'w' or 'space'") from error
+            raise RollbackError(
+                f"{error}: expected names of pygame such as 'w' or 'space'"
+            ) from error
         self._noop = noop
         self._zoom = zoom
         self._title = title
@@ -78,7 +87,7 @@ class Keyboard:
         if self._screen is None:
             pygame.display.init()
             self._screen = pygame.display.set_mode(size)
-        pygame.display.set_caption(f"{self._title} – {caption}")
+        pygame.display.set_caption(f"{self._title}: {caption}")
         if picture is not None:
             surface = pygame.surfarray.make_surface(picture.swapaxes(0, 1))
             self._screen.blit(pygame.transform.scale(surface, size), (0, 0))

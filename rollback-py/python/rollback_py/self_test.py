@@ -233,7 +233,7 @@ class Examiner:
                 return
             found.rejected.append(f"{strategy.name}: {reason}")
         if incomplete is not None:
-            # Better than lockstep: the outputs were equal, and the state hashes watch over the rest.
+            # Better than lockstep: the outputs were equal, and the state hashes watch the rest.
             found.strategy, found.uncovered = incomplete
 
     def _candidates(self) -> list[Strategy]:
