@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 _WAIT_S = 0.05
 
 # What fits one datagram beside everything else that a hello says.
-_FACT_BYTES_MAX = 800
+_MUST_MATCH_BYTES_MAX = 660
+_MAY_DIFFER_BYTES_MAX = 260
 
 
 class DesyncError(RollbackError):
@@ -195,7 +196,10 @@ class Match:
         """The slot of the computer that hosts each agent, in their order."""
         self._completed = 0
         digest = EnvironmentDigest.of(factory, game.env, settings_of(game, observations))
-        self._facts = (_fitted(digest.must_match), _fitted(digest.may_differ))
+        self._facts = (
+            _fitted(digest.must_match, _MUST_MATCH_BYTES_MAX),
+            _fitted(digest.may_differ, _MAY_DIFFER_BYTES_MAX),
+        )
 
     @property
     def agents(self) -> list[Any]:
@@ -519,11 +523,14 @@ def _idle_input(game: EnvGame) -> bytes:
     return none
 
 
-def _fitted(facts: Facts) -> Facts:
-    """Shorten facts so that all fit a datagram."""
-    for limit in (200, 80, 48, 32, 24):
-        fitted = [(shortened(name, 40), shortened(value, limit)) for name, value in facts]
-        if sum(len(n.encode()) + len(v.encode()) + 2 for n, v in fitted) <= _FACT_BYTES_MAX // 2:
-            return fitted
-    everything = hashlib.sha256(repr(facts).encode()).hexdigest()
-    return [("all facts", everything)]
+def _fitted(facts: Facts, bytes_max: int) -> Facts:
+    """Shorten facts so that all fit a datagram: what only must be equal before what is read."""
+    code = [fact for fact in facts if fact[0].startswith(("distribution ", "source "))]
+    folded = [("code", hashlib.sha256(repr(code).encode()).hexdigest()[:32])]
+    folded += [fact for fact in facts if fact not in code]
+    for candidates in (facts, folded):
+        for limit in (200, 80, 48, 32):
+            fitted = [(shortened(name, 40), shortened(value, limit)) for name, value in candidates]
+            if sum(len(n.encode()) + len(v.encode()) + 2 for n, v in fitted) <= bytes_max:
+                return fitted
+    return [("all facts", hashlib.sha256(repr(facts).encode()).hexdigest())]
