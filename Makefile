@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 ENV ?= kitchen
-SEEDS ?= 500
+SEEDS ?= 0..1000
 
 WHEEL_SOURCES := $(shell find rollback-core/src rollback-signaling/src rollback-webrtc/src rollback-server/src \
 	rollback-py/src rollback-py/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
@@ -22,7 +22,7 @@ help:
 	@echo 'make test                        everything that CI checks'
 	@echo 'make nightly                     what takes longer: thousands of simulated matches, long games on bad networks'
 	@echo 'make bench                       criterion benches and the counts, with the peers in the same run'
-	@echo 'make simulate SEED=n | SEEDS=n   one simulated match, or a range of them'
+	@echo 'make simulate SEED=n | SEEDS=a..b | STORM=storm   one simulated match, or a range of them'
 	@echo 'make wheel                       the Python wheel, into target/wheels'
 	@echo 'make docs                        the documentation of the crates'
 
@@ -59,8 +59,8 @@ demo: $(VENV)/.wheel-release
 	cd examples/python && $(BIN)/python demo.py --env $(ENV)
 
 simulate:
-	cargo run --quiet -p rollback-core --features testing --example simulate -- \
-		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	cargo run --quiet --release -p rollback-core --features testing --example simulate -- \
+		$(or $(SEED),$(SEEDS)) $(STORM)
 
 bench: $(VENV)/.wheel-release
 	cargo bench
@@ -92,7 +92,8 @@ test-python: $(VENV)/.wheel-dev
 	cd rollback-py && $(BIN)/pytest
 
 nightly: $(VENV)/.wheel-release
-	cargo run --release -p rollback-core --features testing --example simulate -- --seeds 10000
+	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000
+	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000 storm
 	cd rollback-py && $(BIN)/pytest -m nightly
 
 clean:
