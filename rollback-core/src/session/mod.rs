@@ -151,7 +151,7 @@ impl<G: Game> Session<G> {
         })
     }
 
-    /// Guesses with `predictor` in place of [`RepeatLast`].
+    /// Guesses with `predictor` in place of [`RepeatLast`](crate::RepeatLast).
     #[must_use]
     pub fn with_predictor(mut self, predictor: Box<dyn Predictor + Send>) -> Self {
         self.episode.predictor = predictor;
