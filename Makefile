@@ -85,8 +85,8 @@ test-rust:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features
 
 test-python: $(VENV)/.wheel-dev
-	cd rollback-py && $(BIN)/ruff check . ../examples
-	cd rollback-py && $(BIN)/ruff format --check . ../examples
+	$(BIN)/ruff check rollback-py examples
+	$(BIN)/ruff format --check rollback-py examples
 	cd rollback-py && $(BIN)/mypy
 	cd rollback-py && $(BIN)/python -m mypy.stubtest rollback_py._rollback --ignore-missing-stub
 	cd rollback-py && $(BIN)/pytest

@@ -165,7 +165,12 @@ def _start(number: int, link: str, play: Play, parsed: argparse.Namespace, data:
         *("--env", play.env, "--policy", play.policy, "--data", str(data.resolve())),
         *("--episodes", str(parsed.episodes), "--fps", str(parsed.fps)),
         *("--delay-ms", str(DELAY_MS), "--jitter-ms", str(JITTER_MS)),
-        *("--loss-percent", str(LOSS_PERCENT), "--seed", str(parsed.seed * PEERS + number)),
+        *(
+            "--loss-percent",
+            str(LOSS_PERCENT),
+            "--seed",
+            str(parsed.seed * PEERS + number),
+        ),
     ]
     errors = data / f"process-{number}.stderr"
     with errors.open("w") as file:
@@ -246,7 +251,10 @@ class _Progress:
         if self._is_terminal:
             playing = sorted((p for p in self._peers if p.progress), key=lambda p: p.slot or 0)
             up = f"\x1b[{self._lines}A" if self._lines else ""
-            print(up + "\n".join(f"\r\x1b[K{_progress_line(p)}" for p in playing), flush=True)
+            print(
+                up + "\n".join(f"\r\x1b[K{_progress_line(p)}" for p in playing),
+                flush=True,
+            )
             self._lines = len(playing)
         elif time.monotonic() >= self._due.get(id(peer), 0.0):
             self._due[id(peer)] = time.monotonic() + PLAIN_PROGRESS_S
@@ -358,7 +366,10 @@ def _compare(one: Path, other: Path) -> bool:
     import rollback_py as rb
 
     found = rb.compare(one, other)
-    print(f"EQUAL {one} {other}" if found else f"NOT EQUAL {one} {other}: {found}", flush=True)
+    print(
+        f"EQUAL {one} {other}" if found else f"NOT EQUAL {one} {other}: {found}",
+        flush=True,
+    )
     return bool(found)
 
 
