@@ -1,5 +1,6 @@
 //! Plays one episode: hands datagrams to the session and back, keeps time, and records.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub struct GameLoop<G: Game, T> {
     transport: T,
     setup: EpisodeSetup,
     recording: Option<RecordingFile>,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
     buffer: [u8; DATAGRAM_BYTES_MAX],
 }
 
@@ -68,7 +69,7 @@ pub struct EpisodeSetup {
     pub recording: Option<PathBuf>,
     /// The pseudonym of who sits at each peer, in roster order; for the recording.
     pub participants: Vec<String>,
-    /// How many episodes of the match were played to an agreed end before this one; for the recording.
+    /// How many episodes of the match were completed before this one; for the recording.
     pub completed_episodes: u32,
 }
 
@@ -89,7 +90,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
             transport,
             setup,
             recording: None,
-            events: Vec::new(),
+            events: VecDeque::new(),
             buffer: [0; DATAGRAM_BYTES_MAX],
         })
     }
@@ -162,7 +163,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
 
     /// The next event of the session that was not taken yet.
     pub fn poll_event(&mut self) -> Option<Event> {
-        (!self.events.is_empty()).then(|| self.events.remove(0))
+        self.events.pop_front()
     }
 
     /// The session, to be asked how it goes.
@@ -233,8 +234,12 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
                     // The session keeps within the limit, and whatever is lost it sends again.
                     let _ = self.transport.try_send(to, bytes);
                 }
-                Output::Event(event) if self.events.len() < EVENTS_MAX => self.events.push(event),
-                Output::Event(_) => {}
+                Output::Event(event) => {
+                    if self.events.len() == EVENTS_MAX {
+                        self.events.pop_front();
+                    }
+                    self.events.push_back(event);
+                }
                 Output::Stable(frame) => {
                     if let Some(recording) = &mut self.recording {
                         recording.push(&frame)?;
@@ -245,7 +250,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         if let Some(recording) = &mut self.recording {
             recording.agreed(self.session.agreed())?;
             if let Some(end) = self.session.end() {
-                let completed = self.setup.completed_episodes + u32::from(end.cause.is_agreed());
+                let completed = self.setup.completed_episodes + u32::from(end.cause.is_completed());
                 recording.finish(end, self.session.end_hash(), completed)?;
             }
         }
@@ -312,7 +317,7 @@ impl EpisodeSetup {
     /// The same for a later episode of the match, to be recorded elsewhere.
     #[must_use]
     pub fn for_episode(&self, match_seed: u64, episode: u32, last: Option<End>) -> Self {
-        let completed = u32::from(last.is_some_and(|end| end.cause.is_agreed()));
+        let completed = u32::from(last.is_some_and(|end| end.cause.is_completed()));
         Self {
             ticket: self.ticket.for_episode(match_seed, episode),
             completed_episodes: self.completed_episodes + completed,
@@ -349,5 +354,5 @@ pub enum LoopError<E> {
     Record(#[from] RecordError),
 }
 
-/// Events that nobody takes are dropped after so many.
+/// The oldest events that nobody takes go after so many.
 const EVENTS_MAX: usize = 1024;

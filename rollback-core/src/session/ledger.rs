@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::links::Links;
 use crate::config::REPORTS_PENDING_MAX;
 use crate::session::{End, EndCause};
-use crate::{Chain, Frame, Item, PeerId, StateHash};
+use crate::{Chain, Frame, Item, PeerId, PeerSet, StateHash};
 
 /// The frontiers of one episode.
 #[derive(Debug)]
@@ -77,25 +77,27 @@ impl Ledger {
     /// Notes what the items of a frame end, and answers their bytes.
     fn note_items(&mut self, links: &Links, frame: Frame) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        let mut left = 0;
+        let mut leavers = PeerSet::EMPTY;
         for (by, item) in links.queue.items_at(frame) {
             bytes.push(by.slot());
             item.encode(&mut bytes);
             match item {
                 Item::End { code } => {
-                    self.plan_end(End { frame, cause: EndCause::Named(code), by: Some(by) });
+                    let end = End { frame, cause: EndCause::Named(code), by: Some(by) };
+                    self.plan_end(end, false);
                 }
                 Item::Leave => {
-                    left += 1;
-                    let members = links.membership.view().members.len().saturating_sub(left);
-                    let is_last = members < self.members_min;
-                    if is_last || by == links.local {
-                        self.leaves_alone = !is_last;
-                        self.plan_end(End { frame, cause: EndCause::Left, by: Some(by) });
-                    }
+                    leavers.insert(by);
                 }
                 Item::Join { .. } => {}
             }
+        }
+        // All who leave at a frame count, whoever is looked at first: every member must name the same one.
+        let left = links.membership.view().members.minus(leavers).len();
+        let is_last = left < self.members_min;
+        if !leavers.is_empty() && (is_last || leavers.contains(links.local)) {
+            let by = if is_last { leavers.lowest() } else { Some(links.local) };
+            self.plan_end(End { frame, cause: EndCause::Left, by }, !is_last);
         }
         (!bytes.is_empty()).then_some(bytes)
     }
@@ -103,13 +105,16 @@ impl Ledger {
     /// A departure was agreed: the episode ends at its cut when too few members are left.
     pub(crate) fn note_departure(&mut self, members: usize, by: PeerId, cut: Frame) {
         if members < self.members_min {
-            self.plan_end(End { frame: cut, cause: EndCause::Departed, by: Some(by) });
+            let end = End { frame: cut, cause: EndCause::Departed, by: Some(by) };
+            self.plan_end(end, false);
         }
     }
 
-    fn plan_end(&mut self, end: End) {
+    /// Plans an end unless an earlier one is planned; `alone` says that the others play on after it.
+    fn plan_end(&mut self, end: End, alone: bool) {
         if self.planned.is_none_or(|planned| end.frame < planned.frame) {
             self.planned = Some(end);
+            self.leaves_alone = alone;
         }
     }
 

@@ -73,7 +73,8 @@ impl LocalInputs {
 
     /// Puts an item into the next frame that is filed.
     pub(crate) fn propose(&mut self, item: Item) -> bool {
-        let fits = self.items.len() < ITEMS_PER_FRAME;
+        // One place is kept for the item that leaves.
+        let fits = !self.is_closed && self.items.len() + 1 < ITEMS_PER_FRAME;
         if fits {
             self.items.push(item);
         }

@@ -114,6 +114,12 @@ impl EndCause {
         !matches!(self, Self::Partitioned | Self::GameFailed | Self::Incompatible)
     }
 
+    /// Whether the episode was played to an end that the game or the application meant.
+    #[must_use]
+    pub fn is_completed(self) -> bool {
+        matches!(self, Self::Finished | Self::Named(_))
+    }
+
     /// The cause as it is recorded.
     #[must_use]
     pub fn code(self) -> (u8, u16) {
