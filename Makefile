@@ -88,7 +88,7 @@ test-python: $(VENV)/.wheel-dev
 	$(BIN)/ruff check rollback-py examples
 	$(BIN)/ruff format --check rollback-py examples
 	cd rollback-py && $(BIN)/mypy
-	cd rollback-py && $(BIN)/python -m mypy.stubtest rollback_py._rollback --ignore-missing-stub
+	cd rollback-py && $(BIN)/python -m mypy.stubtest rollback_py._rollback
 	cd rollback-py && $(BIN)/pytest
 
 nightly: $(VENV)/.wheel-release

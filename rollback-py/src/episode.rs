@@ -21,6 +21,8 @@ use crate::room::{PyRoom, TransportSlot, lock, stats_dict, transport_event_dict}
 pub(crate) struct PyEpisode {
     /// Boxed: the hasher inside needs more alignment than a Python object has.
     playing: Mutex<Option<Box<Playing>>>,
+    /// The thread that is using it: an environment that asks its own episode is told so.
+    user: Mutex<Option<std::thread::ThreadId>>,
     slot: TransportSlot,
     hosts: Vec<u8>,
     local: u8,
@@ -68,7 +70,14 @@ impl PyEpisode {
         let episode = GameLoop::new(transport, setup, &game)
             .map_err(|error| RollbackError::new_err(error.to_string()))?;
         let playing = Mutex::new(Some(Box::new(Playing { game, episode })));
-        Ok(Self { playing, slot: room.transport.clone(), hosts, local, seed })
+        Ok(Self {
+            playing,
+            user: Mutex::new(None),
+            slot: room.transport.clone(),
+            hosts,
+            local,
+            seed,
+        })
     }
 
     /// The seed of an episode of the room's match.
@@ -91,17 +100,23 @@ impl PyEpisode {
     }
 
     /// Whether an input given now would be used: `False` while waiting with the one that was given.
-    fn wants_input(&self, player: u8) -> PyResult<bool> {
-        self.with(|playing| {
+    fn wants_input(&self, py: Python<'_>, player: u8) -> PyResult<bool> {
+        self.with(py, |playing| {
             let player = PlayerHandle::new(player);
             player.is_some_and(|player| playing.episode.session().wants_local_input(player))
         })
     }
 
     /// Gives the input of a player that this computer hosts, with its flags; the frame it is for, if it is used.
-    fn set_input(&self, player: u8, action: &[u8], flags: u8) -> PyResult<Option<u32>> {
+    fn set_input(
+        &self,
+        py: Python<'_>,
+        player: u8,
+        action: &[u8],
+        flags: u8,
+    ) -> PyResult<Option<u32>> {
         let handle = PlayerHandle::new(player).ok_or(Error::NoSuchPlayer { player })?;
-        let filed = self.with(|playing| {
+        let filed = self.with(py, |playing| {
             playing.episode.set_local_input_bytes(handle, action, InputFlags::from_bits(flags))
         })?;
         let filed = filed.map_err(|error| RollbackError::new_err(error.to_string()))?;
@@ -109,8 +124,8 @@ impl PyEpisode {
     }
 
     /// Steps a frame. Returns what happened, the frame, how far it rolled back, and what is waited for.
-    fn advance(&self) -> PyResult<(&'static str, u32, u32, Vec<usize>)> {
-        let (advance, frame) = self.with(|playing| {
+    fn advance(&self, py: Python<'_>) -> PyResult<(&'static str, u32, u32, Vec<usize>)> {
+        let (advance, frame) = self.with(py, |playing| {
             let advance = playing.episode.advance_frame(&mut playing.game);
             (advance, playing.episode.session().current_frame().index())
         })?;
@@ -132,34 +147,34 @@ impl PyEpisode {
     /// Waits until the next frame is due, at most so long; `True` when it is.
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
         let timeout = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        py.detach(|| self.with(|playing| playing.episode.wait_for_next_frame(timeout)))
+        self.with(py, |playing| playing.episode.wait_for_next_frame(timeout))
     }
 
     /// One round of telling the others of the end; `True` when nobody needs this computer any more.
-    fn linger(&self) -> PyResult<bool> {
-        self.with(|playing| playing.episode.linger(&mut playing.game))?.map_err(loop_error)
+    fn linger(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |playing| playing.episode.linger(&mut playing.game))?.map_err(loop_error)
     }
 
     /// Proposes that the episode ends for all, with a number for the reason.
-    fn propose_end(&self, code: u16) -> PyResult<bool> {
-        self.with(|playing| playing.episode.propose_end(code))
+    fn propose_end(&self, py: Python<'_>, code: u16) -> PyResult<bool> {
+        self.with(py, |playing| playing.episode.propose_end(code))
     }
 
     /// Leaves in order.
-    fn leave(&self) -> PyResult<u32> {
-        self.with(|playing| playing.episode.leave().index())
+    fn leave(&self, py: Python<'_>) -> PyResult<u32> {
+        self.with(py, |playing| playing.episode.leave().index())
     }
 
     /// How the episode ended, or `None` while it is played.
     #[getter]
     fn end(&self, py: Python<'_>) -> PyResult<Option<Py<PyDict>>> {
-        let end = self.with(|playing| playing.episode.session().end())?;
+        let end = self.with(py, |playing| playing.episode.session().end())?;
         end.map(|end| end_dict(py, end).map(Bound::unbind)).transpose()
     }
 
     /// The next thing that happened, as a dictionary with its name under ``event``.
     fn poll_event<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let (event, network) = self.with(|playing| {
+        let (event, network) = self.with(py, |playing| {
             let event = playing.episode.poll_event();
             let network = match event {
                 None => playing.episode.transport().poll_event(),
@@ -176,7 +191,7 @@ impl PyEpisode {
 
     /// What was counted so far: frames, rollbacks, stalls, and the ladder.
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (counters, ladder) = self.with(|playing| {
+        let (counters, ladder) = self.with(py, |playing| {
             let session = playing.episode.session();
             let ladder = [
                 ("predicted", session.current_frame().index()),
@@ -204,7 +219,7 @@ impl PyEpisode {
     /// What was counted between this computer and another, and how long the way is.
     fn peer<'py>(&self, py: Python<'py>, slot: u8) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(peer) = PeerId::new(slot) else { return Ok(None) };
-        let (counters, rtt, jitter, facts, stats) = self.with(|playing| {
+        let (counters, rtt, jitter, facts, stats) = self.with(py, |playing| {
             let session = playing.episode.session();
             let facts = session.facts_of(peer).cloned();
             let (rtt, jitter) = (session.rtt(peer), session.jitter(peer));
@@ -239,17 +254,34 @@ impl PyEpisode {
     }
 
     /// Gives the connections back to the room, for the next episode.
-    fn release(&self) {
-        if let Some(playing) = lock(&self.playing).take() {
-            *lock(&self.slot) = Some(playing.episode.into_transport());
-        }
+    fn release(&self, py: Python<'_>) {
+        py.detach(|| {
+            if let Some(playing) = lock(&self.playing).take() {
+                *lock(&self.slot) = Some(playing.episode.into_transport());
+            }
+        });
     }
 }
 
 impl PyEpisode {
-    fn with<R>(&self, use_it: impl FnOnce(&mut Playing) -> R) -> PyResult<R> {
-        let mut playing = lock(&self.playing);
-        Ok(playing.as_deref_mut().map(use_it).ok_or(Error::EpisodeReleased)?)
+    /// Uses the episode with the GIL released: a thread that waits for another's turn must not hold what that one
+    /// needs to call the environment.
+    fn with<R: Send>(
+        &self,
+        py: Python<'_>,
+        use_it: impl FnOnce(&mut Playing) -> R + Send,
+    ) -> PyResult<R> {
+        let this_thread = std::thread::current().id();
+        if *lock(&self.user) == Some(this_thread) {
+            return Err(Error::EpisodeInUse.into());
+        }
+        py.detach(|| {
+            let mut playing = lock(&self.playing);
+            *lock(&self.user) = Some(this_thread);
+            let used = playing.as_deref_mut().map(use_it);
+            *lock(&self.user) = None;
+            Ok(used.ok_or(Error::EpisodeReleased)?)
+        })
     }
 }
 

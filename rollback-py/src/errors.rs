@@ -87,6 +87,8 @@ pub(crate) enum Error {
     RoomIncomplete,
     #[error("an episode of this room is running: release it first")]
     EpisodeRunning,
+    #[error("this thread is using the episode already: an environment cannot ask for its own")]
+    EpisodeInUse,
     #[error("this episode has given its connections back")]
     EpisodeReleased,
     #[error("there is no player {player}: expected one below 64")]
@@ -130,6 +132,7 @@ impl From<Error> for PyErr {
             | Error::NotCanonical { .. } => EncodingError::new_err(message),
             Error::RoomIncomplete
             | Error::EpisodeRunning
+            | Error::EpisodeInUse
             | Error::EpisodeReleased
             | Error::NoSuchPlayer { .. }
             | Error::NoSuchPeer { .. }

@@ -11,8 +11,6 @@ import pytest
 from rollback_py import _rollback as native
 from rollback_py.cli import main
 
-pytest.importorskip("cogrid")
-pytest.importorskip("pandas")
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -29,6 +29,28 @@ fn a_member_ends_the_episode_for_everyone() {
 }
 
 #[test]
+fn all_name_the_same_leaver_when_two_leave_at_once() {
+    use rollback_core::testing::Fault;
+    let setting = good_network(3).config(|config| config.members_min(2));
+    let setting = setting.at_ms(1_000, Fault::Leave(peer(1)));
+    let report = plays(setting.at_ms(1_000, Fault::Leave(peer(2))));
+    let ends: Vec<_> = (0..3).map(|slot| report.peer(slot).unwrap().end.unwrap()).collect();
+    assert!(ends.iter().all(|end| end.cause == EndCause::Left), "{ends:?}");
+    assert_eq!(ends[0].by, Some(peer(1)));
+}
+
+#[test]
+fn a_member_that_ends_the_episode_and_leaves_at_once_ends_it_for_everyone() {
+    use rollback_core::testing::Fault;
+    let setting = good_network(3).at_ms(1_000, Fault::ProposeEnd { peer: peer(2), code: 5 });
+    let report = plays(setting.at_ms(1_000, Fault::Leave(peer(2))));
+    for slot in 0..3 {
+        let end = report.peer(slot).unwrap().end.unwrap();
+        assert_eq!((end.cause, end.by), (EndCause::Named(5), Some(peer(2))));
+    }
+}
+
+#[test]
 fn a_game_that_fails_on_one_computer_is_told_to_the_others_who_play_on() {
     let fails = Rules { fails_at: Some(100), ..Rules::default() };
     let report = good_network(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # of the user's environment or policy: not to be taken for WRONG
+        traceback.print_exc()
+        if getattr(parsed, "json", False):
+            _say_error(parsed, error)
+        return FAILED
 
 
 def _say_error(parsed: argparse.Namespace, error: Exception, **more: Any) -> None:

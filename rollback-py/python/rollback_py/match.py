@@ -236,7 +236,8 @@ class Match:
             finally:
                 episode.close()
             end = episode.end
-            if end is None or (end.cause != "finished" and not end.cause.startswith("named")):
+            is_whole = not any(e["event"] in ("view_changed", "left") for e in episode.events)
+            if not is_whole or end is None or (end.cause != "finished" and not end.cause.startswith("named")):
                 return
             self._completed += 1
 
@@ -346,7 +347,8 @@ class Episode:
         for event in self.events:
             if event["event"] == "desync":
                 raise DesyncError(event)
-        assert self.end is not None
+        if self.end is None:
+            raise RollbackError("the episode was left before its end was known")
         return self.end
 
     def leave(self) -> None:
