@@ -11,7 +11,6 @@ import pytest
 from rollback_py import _rollback as native
 from rollback_py.cli import main
 
-
 README = Path(__file__).parents[2] / "README.md"
 
 # A short episode in place of the environment's own 1000 frames.

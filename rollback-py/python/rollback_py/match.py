@@ -237,7 +237,11 @@ class Match:
                 episode.close()
             end = episode.end
             is_whole = not any(e["event"] in ("view_changed", "left") for e in episode.events)
-            if not is_whole or end is None or (end.cause != "finished" and not end.cause.startswith("named")):
+            if (
+                not is_whole
+                or end is None
+                or (end.cause != "finished" and not end.cause.startswith("named"))
+            ):
                 return
             self._completed += 1
 
