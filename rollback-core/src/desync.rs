@@ -181,6 +181,9 @@ pub(crate) struct Search {
     pub(crate) agreed: Frame,
     /// Own hashes, from the state after `agreed` on.
     pub(crate) hashes: Vec<u32>,
+    /// The members that have said how far they know all to agree.
+    heard: PeerSet,
+    agreed_by_others: Frame,
     theirs: Option<(Frame, Vec<u32>)>,
     pub(crate) leaves: Option<(Frame, Leaves)>,
     their_leaves: Option<TheirLeaves>,
@@ -195,11 +198,24 @@ struct TheirLeaves {
 
 impl Search {
     pub(crate) fn new(disagreement: Disagreement, agreed: Frame, hashes: Vec<u32>) -> Self {
-        Self { disagreement, agreed, hashes, theirs: None, leaves: None, their_leaves: None }
+        Self {
+            disagreement,
+            agreed,
+            hashes,
+            heard: PeerSet::EMPTY,
+            agreed_by_others: Frame::ZERO,
+            theirs: None,
+            leaves: None,
+            their_leaves: None,
+        }
     }
 
-    pub(crate) fn handle_hashes(&mut self, agreed: Frame, hashes: Vec<u32>) {
-        self.theirs = Some((agreed, hashes));
+    pub(crate) fn handle_hashes(&mut self, from: PeerId, agreed: Frame, hashes: Vec<u32>) {
+        self.heard.insert(from);
+        self.agreed_by_others = self.agreed_by_others.max(agreed);
+        if from == self.disagreement.peer {
+            self.theirs = Some((agreed, hashes));
+        }
     }
 
     pub(crate) fn handle_leaves(&mut self, frame: Frame, total: u16, start: u16, digests: &[u32]) {
@@ -214,10 +230,14 @@ impl Search {
         }
     }
 
+    /// Whether all `others` have said how far they know all to agree, so that all end at one frame.
+    pub(crate) fn has_heard_all(&self, others: PeerSet) -> bool {
+        others.is_subset_of(self.heard)
+    }
+
     /// The frame up to which all members agree: whoever heard more reports knows better.
     pub(crate) fn agreed(&self) -> Frame {
-        let theirs = self.theirs.as_ref().map_or(Frame::ZERO, |(agreed, _)| *agreed);
-        self.agreed.max(theirs.min(self.disagreement.frame))
+        self.agreed.max(self.agreed_by_others.min(self.disagreement.frame))
     }
 
     /// The first frame whose state differs, once the other side's hashes have come: `Some(None)` when none does.
@@ -341,7 +361,7 @@ mod tests {
             Disagreement { peer: peer(1), frame: Frame::new(20), inputs_are_equal: true };
         let mut search = Search::new(disagreement, Frame::new(10), alloc::vec![1, 2, 3]);
         assert_eq!(search.finding(), None);
-        search.handle_hashes(Frame::new(11), alloc::vec![2, 9]);
+        search.handle_hashes(peer(1), Frame::new(11), alloc::vec![2, 9]);
         assert_eq!(search.agreed(), Frame::new(11));
         assert_eq!(search.first_bad(), Some(Some(Frame::new(13))));
         let mut leaves = Leaves::default();

@@ -362,13 +362,17 @@ impl<G: Game> Episode<G> {
             search.leaves = Some((frame, leaves.unwrap_or_default()));
         }
         let is_late = now.since(since) >= self.config.departure_timeout();
-        let finding = search.finding().or(is_late.then(|| search.late_finding()));
+        let others = self.links.membership.view().members.without(self.links.local);
+        let finding = search.finding().filter(|_| search.has_heard_all(others));
+        let finding = finding.or(is_late.then(|| search.late_finding()));
         let Some(finding) = finding else { return Advance::Stalled(Stall::SearchingDesync) };
         let agreed = search.agreed();
         let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
         let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
         self.links.events.push(Event::Desync(desync));
         self.ledger.agreed = agreed;
+        // Whoever agrees with a state has confirmed all frames before it.
+        self.ledger.stable = self.ledger.stable.max(agreed);
         self.finish(now, agreed, EndCause::Desync, None);
         self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended)
     }

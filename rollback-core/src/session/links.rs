@@ -314,8 +314,8 @@ impl Links {
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::DesyncHashes { agreed, hashes } => {
-                if let Some(search) = self.search.as_mut().filter(|s| s.disagreement.peer == from) {
-                    search.handle_hashes(agreed, hashes);
+                if let Some(search) = &mut self.search {
+                    search.handle_hashes(from, agreed, hashes);
                 }
             }
             Control::DesyncLeaves { frame, total, start, digests } => {

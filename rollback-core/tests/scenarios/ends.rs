@@ -113,6 +113,27 @@ fn an_output_that_differs_is_found_although_the_states_are_equal() {
     assert_found(misreports, Frame::new(104), "output of the step");
 }
 
+#[test]
+fn four_members_end_at_the_same_frame_when_one_calculates_differently() {
+    // With a report every second frame and many datagrams lost, some have heard more reports than others.
+    let diverges = Rules { diverges_at: Some(103), ..Rules::default() };
+    for loss_max_per_mille in (100..500).step_by(20) {
+        let faults = Faults { delay_max_ms: 120, loss_max_per_mille, ..Faults::none() };
+        let report = good_network(4)
+            .config(|config| config.report_interval_frames(2))
+            .faults(faults)
+            .waive(Oracle::Desync)
+            .run_each(
+                |of| if of == peer(1) { Arena::with(diverges) } else { Arena::endless() },
+                Arena::endless,
+            )
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        let ends: Vec<_> = report.peers.iter().map(|peer| peer.end.unwrap()).collect();
+        assert_eq!(ends[0].cause, EndCause::Desync);
+        assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+    }
+}
+
 fn assert_found(diverges: Rules, frame: Frame, path: &str) {
     let faults = Faults { delay_max_ms: 40, loss_max_per_mille: 50, ..Faults::none() };
     let report = good_network(2)
