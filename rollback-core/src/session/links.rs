@@ -310,7 +310,7 @@ impl Links {
         link.handle_heard(now);
         let from = link.peer;
         match message {
-            Control::Claim(claim) => self.handle_claim(&claim),
+            Control::Claim(claim) => self.handle_claim(&claim)?,
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::DesyncHashes { agreed, hashes } => {
@@ -327,10 +327,18 @@ impl Links {
         Ok(())
     }
 
-    fn handle_claim(&mut self, claim: &Claim) {
+    fn handle_claim(&mut self, claim: &Claim) -> Result<(), Refused> {
         let queue = &self.queue;
+        // A member is at most a history ahead of what all have confirmed, and so are its inputs ahead of it: a claim
+        // of more could never be met, and stable would stand still for ever.
+        let limit = queue.floor().plus(2 * queue.capacity());
+        if let Some(held) = claim.held.iter().find(|held| **held > limit) {
+            let got = held.index();
+            return Err(Refused::Malformed(WireError::Range { field: "held", got }));
+        }
         let verdict = self.membership.handle_claim(claim, |peer| queue.end(peer));
         self.note_verdict(verdict);
+        Ok(())
     }
 
     fn handle_goodbye(&mut self, index: usize, goodbye: Goodbye) {
@@ -495,3 +503,47 @@ const RELAY_AFTER_FRAMES: u32 = 4;
 
 /// When the application is told that a peer is silent.
 const INTERRUPTED_AFTER: core::time::Duration = core::time::Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PEERS_MAX, Roster, StateHash};
+
+    #[test]
+    fn a_claim_of_more_than_a_history_is_malformed() {
+        let [local, claimant] = [0, 1].map(|slot| PeerId::new(slot).unwrap());
+        let config = SessionConfig::builder().players(3).build().unwrap();
+        let roster = Roster::one_player_each(3).unwrap();
+        let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local, incarnation: 0 };
+        let hello = Hello {
+            version: wire::WIRE_VERSION,
+            heard: false,
+            incarnation: 0,
+            seed: 1,
+            start: StateHash::default(),
+            roster: Vec::new(),
+            config: Vec::new(),
+            facts: crate::Facts::default(),
+        };
+        let mut links = Links::new(&config, &ticket, hello, Timestamp::ZERO);
+        let keys = LinkKeys::new(&ticket, config.digest(), (claimant, 0), local);
+        let limit = 2 * links.queue.capacity();
+        for (held, malformed) in [(limit + 1, 1), (limit, 1)] {
+            let claim = Claim {
+                claimant,
+                base: 0,
+                members: PeerSet::first(2),
+                held: [Frame::new(held); PEERS_MAX],
+                is_committed: false,
+            };
+            let mut bytes = Vec::new();
+            wire::start(Kind::Control, &mut bytes);
+            Control::Claim(claim).encode(&mut bytes);
+            wire::seal(&keys, wire::Bound::default(), &mut bytes);
+            assert!(links.membership.departing().is_empty());
+            links.handle_datagram(Timestamp::ZERO, claimant, &bytes);
+            assert_eq!(links.link(claimant).unwrap().counters.malformed, malformed);
+        }
+        assert_eq!(links.membership.departing().len(), 1);
+    }
+}
