@@ -94,6 +94,16 @@ impl<G: Game> Episode<G> {
         }
     }
 
+    /// Leaves in order, unless the episode ends here for another reason: then that one is told, and no other.
+    pub(super) fn leave(&mut self) -> Frame {
+        match self.phase {
+            Phase::Handshaking | Phase::Playing => self.local_inputs.leave(&mut self.links.queue),
+            Phase::Searching { .. } | Phase::Failing { .. } | Phase::Over { .. } => {
+                self.links.own_end()
+            }
+        }
+    }
+
     /// How the episode ended, once it is over.
     pub(super) fn end(&self) -> Option<End> {
         match self.phase {

@@ -204,7 +204,7 @@ impl<G: Game> Session<G> {
     /// Leaves in order: idle is filled in for the local players from the frame that is answered, and the others play
     /// on if enough of them are left.
     pub fn leave(&mut self) -> Frame {
-        self.episode.local_inputs.leave(&mut self.episode.links.queue)
+        self.episode.leave()
     }
 
     /// Takes a datagram of a peer. Nothing in it can fail the session: what is wrong is counted and dropped.
