@@ -328,6 +328,8 @@ impl<G: Game<Error: Debug>> Node<G> {
             Ok(Advance::Ended(_)) => Ok(()),
             Err(AdvanceError::Game(error)) if self.game.failed.is_some() => {
                 self.error.get_or_insert_with(|| format!("{error:?}"));
+                // Drivers leave whatever has no end yet; what the others are told must still be the failure.
+                self.session.leave();
                 Ok(())
             }
             Err(error) => Err(Violation::new(Oracle::Errors, format!("{error:?}"))),

@@ -4,7 +4,7 @@ use rollback_core::testing::{Faults, Oracle};
 use rollback_core::{DesyncFinding, EndCause, Event, Frame};
 
 use crate::games::{Arena, Rules};
-use crate::{cause, frames, good_network, peer, plays};
+use crate::{cause, frames, good_network, peer, plays, seeded_network};
 
 #[test]
 fn the_game_ends_at_the_same_frame_for_everyone() {
@@ -89,6 +89,25 @@ fn a_game_that_fails_ends_the_match_where_two_are_needed() {
         .unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(cause(&report, 1), Some(EndCause::GameFailed));
     assert_eq!(cause(&report, 0), Some(EndCause::Departed));
+}
+
+#[test]
+fn a_member_whose_game_failed_has_departed_even_where_its_goodbye_was_lost() {
+    // What a driver does after an error is to leave; an item that says so must not come before the lost goodbye.
+    let fails = Rules { fails_at: Some(100), ..Rules::default() };
+    let faults = Faults { delay_max_ms: 60, loss_max_per_mille: 700, ..Faults::none() };
+    for seed in 0..100 {
+        let report = seeded_network(seed, 2)
+            .faults(faults.clone())
+            .config(|builder| builder.members_min(2))
+            .waive(Oracle::GameFailure)
+            .run_each(
+                |of| if of == peer(1) { Arena::with(fails) } else { Arena::endless() },
+                Arena::endless,
+            )
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(cause(&report, 0), Some(EndCause::Departed), "seed {seed}");
+    }
 }
 
 #[test]

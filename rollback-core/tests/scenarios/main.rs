@@ -25,7 +25,12 @@ fn peers(slots: &[u8]) -> PeerSet {
 
 /// So many peers on a good network, at 60 Hz with a window of 8 frames and a delay of 1.
 fn good_network(peers: usize) -> Simulation {
-    Simulation::new(1).peers(peers).no_faults().config(|builder| {
+    seeded_network(1, peers)
+}
+
+/// The same, with everything else drawn from another seed.
+fn seeded_network(seed: u64, peers: usize) -> Simulation {
+    Simulation::new(seed).peers(peers).no_faults().config(|builder| {
         let builder = builder.tick_rate_hz(60).prediction_window_frames(8).input_delay_frames(1);
         builder.report_interval_frames(10)
     })
