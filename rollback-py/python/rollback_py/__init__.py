@@ -16,7 +16,8 @@ from rollback_py._rollback import (
 from rollback_py.determinism import Report, check
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory
-from rollback_py.match import DesyncError, End, Episode, LinkConditions, Match, Settings, join
+from rollback_py.episode import DesyncError, End, Episode
+from rollback_py.match import LinkConditions, Match, Settings, join
 from rollback_py.offline import record_offline
 from rollback_py.policies import Keyboard, Person, Policy, keyboard
 from rollback_py.recordings import (

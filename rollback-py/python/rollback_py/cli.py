@@ -12,7 +12,8 @@ from rollback_py import _rollback as native
 from rollback_py import determinism, recording_commands
 from rollback_py._rollback import RollbackError
 from rollback_py.environment import Factory
-from rollback_py.match import DesyncError, Episode, LinkConditions, Settings, join
+from rollback_py.episode import DesyncError, Episode
+from rollback_py.match import LinkConditions, Settings, join
 from rollback_py.policies import Person, Policy, keyboard
 
 if TYPE_CHECKING:
