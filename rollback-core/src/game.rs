@@ -41,10 +41,11 @@ pub trait Game {
     /// Why the simulation cannot go on.
     type Error;
 
-    /// Copies the state into `slot`, over whatever it held.
+    /// Copies the state into `slot`, over whatever it held. As with a step, an error under predicted inputs is
+    /// remembered, and only an error under real inputs ends the session.
     ///
     /// # Errors
-    /// When the state cannot be saved; the session ends.
+    /// When the state cannot be saved.
     fn save(&self, slot: &mut Self::Snapshot) -> Result<(), Self::Error>;
 
     /// Goes back to the state in `slot`, which stays as it is.

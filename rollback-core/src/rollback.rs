@@ -43,7 +43,7 @@ pub struct RollbackCounters {
     pub resimulated: u64,
     /// How many states were saved.
     pub saves: u64,
-    /// How many times a guessed input made a step fail.
+    /// How many times a guessed input made a step fail, or a state that could not be saved.
     pub failed_guesses: u64,
     /// Rollbacks by how many frames they went back: index 0 for one frame, the last for all that went further.
     pub depths: [u64; DEPTHS],
@@ -182,7 +182,8 @@ impl<G: Game> Rollback<G> {
             }
         }
         self.halt = Some(Halt::Settled(end));
-        self.save(game, end, end)
+        self.save(game, end, end)?;
+        Ok(())
     }
 
     /// Whether one more final state can be kept.
@@ -243,8 +244,8 @@ impl<G: Game> Rollback<G> {
         is_resimulation: bool,
     ) -> Result<(), GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
-        if self.should_save(game, frame, confirmed) {
-            self.save(game, frame, confirmed)?;
+        if self.should_save(game, frame, confirmed) && !self.save(game, frame, confirmed)? {
+            return Ok(());
         }
         let width = queue.width();
         let step = Step::new(frame, width, queue.gather(frame, predictor), is_resimulation);
@@ -260,7 +261,8 @@ impl<G: Game> Rollback<G> {
             Ok(Outcome::Running) => Ok(()),
             Ok(Outcome::Ended) => {
                 self.halt = Some(Halt::Ended(frame.next()));
-                self.save(game, frame.next(), confirmed)
+                self.save(game, frame.next(), confirmed)?;
+                Ok(())
             }
             Err(_) if frame >= confirmed => {
                 self.halt = Some(Halt::Failed(frame));
@@ -291,17 +293,25 @@ impl<G: Game> Rollback<G> {
         last.is_none_or(|last| frame.since(last) >= (self.window / 2).max(1))
     }
 
+    /// Saves the state of `frame`. Answers whether the frame can be stepped: a guessed state that cannot be saved is
+    /// taken for a step to it that failed.
     fn save(
         &mut self,
         game: &G,
         frame: Frame,
         confirmed: Frame,
-    ) -> Result<(), GameError<G::Error>> {
-        if let Some(slot) = self.snapshots.slot(frame, confirmed) {
-            game.save(slot).map_err(|source| GameError::Save { frame, source })?;
-            self.counters.saves += 1;
+    ) -> Result<bool, GameError<G::Error>> {
+        let Some(slot) = self.snapshots.slot(frame, confirmed) else { return Ok(true) };
+        self.counters.saves += 1;
+        let Err(source) = game.save(slot) else { return Ok(true) };
+        let before = frame.minus(1);
+        self.snapshots.forget_after(before);
+        if frame <= confirmed {
+            return Err(GameError::Save { frame, source });
         }
-        Ok(())
+        self.halt = Some(Halt::Failed(before));
+        self.counters.failed_guesses += 1;
+        Ok(false)
     }
 
     fn output_slot(&self, frame: Frame) -> usize {

@@ -119,7 +119,17 @@ impl<G: Game> Game for Observed<G> {
         let outcome = stepped?;
         let next = step.frame().next();
         self.at = Some(next);
-        self.note_state(next)?;
+        // A state that cannot be saved is unknown here; what the engine makes of it shows when it saves it itself.
+        if self.note_state(next).is_err() {
+            if step.is_final() {
+                self.failed.get_or_insert(next);
+            } else {
+                self.failed_guesses += 1;
+            }
+            if let Some(state) = slot(&mut self.states, next) {
+                *state = None;
+            }
+        }
         Ok(outcome)
     }
 

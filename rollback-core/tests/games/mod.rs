@@ -16,6 +16,8 @@ pub(crate) struct Rules {
     pub(crate) may_end_from: Option<u32>,
     /// Some guessed inputs cannot be stepped.
     pub(crate) fails_on_guesses: bool,
+    /// A state to which a player came by the same input twice in a row cannot be saved, for some inputs.
+    pub(crate) repeats_cannot_be_saved: bool,
     /// This frame cannot be stepped.
     pub(crate) fails_at: Option<u32>,
     /// From this frame on the first player's place is off by one.
@@ -31,6 +33,8 @@ pub(crate) struct State {
     heat: u64,
     /// What the last step gave; it is no part of what the next one follows from, and not hashed.
     reward: i32,
+    last_inputs: Vec<u8>,
+    is_stuck: bool,
 }
 
 /// The arena could not be stepped.
@@ -52,12 +56,15 @@ impl Arena {
     }
 
     fn is_jammed(&self, step: &Step<'_, u8>) -> bool {
-        let is_bad_guess =
-            |player| step.status(player) == InputStatus::Predicted && step.input(player) % 7 == 3;
         self.rules.fails_at == Some(step.frame().index())
-            || self.rules.fails_on_guesses
-                && PlayerHandle::all(step.player_count()).any(is_bad_guess)
+            || self.rules.fails_on_guesses && has_bad_guess(step)
     }
+}
+
+fn has_bad_guess(step: &Step<'_, u8>) -> bool {
+    let is_bad =
+        |player| step.status(player) == InputStatus::Predicted && step.input(player) % 7 == 3;
+    PlayerHandle::all(step.player_count()).any(is_bad)
 }
 
 impl Game for Arena {
@@ -67,7 +74,8 @@ impl Game for Arena {
 
     fn save(&self, slot: &mut State) -> Result<(), Jammed> {
         slot.clone_from(&self.state);
-        Ok(())
+        // Half saved, as by a game that finds out on the way: the slot is spoilt.
+        if self.state.is_stuck { Err(Jammed { frame: Frame::ZERO }) } else { Ok(()) }
     }
 
     fn load(&mut self, slot: &State) -> Result<(), Jammed> {
@@ -76,7 +84,13 @@ impl Game for Arena {
     }
 
     fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Jammed> {
-        let State { x, heat, reward } = &mut self.state;
+        let State { x, heat, reward, last_inputs, is_stuck } = &mut self.state;
+        if self.rules.repeats_cannot_be_saved {
+            let is_repeated = |(last, input): (&u8, &u8)| last == input && input % 7 == 3;
+            *is_stuck = last_inputs.iter().zip(step.row()).any(is_repeated);
+            last_inputs.clear();
+            last_inputs.extend(step.row());
+        }
         x.resize(step.player_count(), 0);
         let frame = step.frame();
         for (place, push) in x.iter_mut().zip(step.inputs()) {

@@ -119,6 +119,23 @@ fn a_step_that_fails_only_on_guesses_is_stepped_again_and_nobody_notices() {
 }
 
 #[test]
+fn a_state_that_cannot_be_saved_only_under_guesses_is_reached_again_and_nobody_notices() {
+    let rules = Rules { repeats_cannot_be_saved: true, ..Rules::default() };
+    let mut failed = 0;
+    for seed in 0..20 {
+        let faults = Faults { delay_max_ms: 80, loss_max_per_mille: 50, ..Faults::none() };
+        // Nobody gives an input twice in a row, which is just what is guessed.
+        let network = seeded_network(seed, 2).faults(faults).inputs(|_, _, input| {
+            input[0] = input[0] % 255 + 1;
+        });
+        let report = network.run(|| Arena::with(rules)).unwrap_or_else(|e| panic!("{e}"));
+        failed += report.peers.iter().map(|p| p.counters.rollback.failed_guesses).sum::<u64>();
+        assert!(report.peers.iter().all(|peer| peer.error.is_none()));
+    }
+    assert!(failed > 0);
+}
+
+#[test]
 fn a_computer_that_calculates_differently_is_found_with_frame_and_field() {
     // The state after frame 103 is that of frame 104.
     let diverges = Rules { diverges_at: Some(103), ..Rules::default() };
