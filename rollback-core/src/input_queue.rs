@@ -67,7 +67,7 @@ impl InputQueue {
             guess: vec![0; width],
             streams: roster.peers().iter().map(stream).collect(),
             hosts: PlayerHandle::all(players).filter_map(|player| roster.host(player)).collect(),
-            items: Vec::with_capacity(ITEMS_MAX),
+            items: Vec::with_capacity(ITEMS_USUAL),
             floor: Frame::ZERO,
             simulated: Frame::ZERO,
             first_incorrect: None,
@@ -223,11 +223,8 @@ impl InputQueue {
         let capacity = self.capacity;
         let Some(stream) = self.streams.get_mut(peer.index()) else { return };
         stream.insert(frame, capacity);
-        for item in items {
-            if self.items.len() < ITEMS_MAX {
-                self.items.push((peer, ItemAt { frame, item: *item }));
-            }
-        }
+        // Bounded by what the history holds: each peer's frame arrives once, with few items.
+        self.items.extend(items.iter().map(|item| (peer, ItemAt { frame, item: *item })));
         if items.contains(&Item::Leave) {
             self.close(peer, frame);
         } else if frame < self.simulated && self.differs(peer, frame) {
@@ -487,8 +484,8 @@ impl fmt::Debug for InputHistory<'_> {
     }
 }
 
-/// The most items kept at once. A peer that proposes more than this in a history breaks the protocol.
-const ITEMS_MAX: usize = 64;
+/// Room for this many items is made at the start: more than members propose in a history who mean it.
+const ITEMS_USUAL: usize = 64;
 
 #[cfg(test)]
 mod tests {
