@@ -187,6 +187,16 @@ pub(crate) struct Search {
     theirs: Option<(Frame, Vec<u32>)>,
     pub(crate) leaves: Option<(Frame, Leaves)>,
     their_leaves: Option<TheirLeaves>,
+    turn: usize,
+}
+
+/// Some digests of a state's leaves, from `start` on; `total` in all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LeafMessage {
+    pub(crate) frame: Frame,
+    pub(crate) total: u16,
+    pub(crate) start: u16,
+    pub(crate) digests: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -207,6 +217,7 @@ impl Search {
             theirs: None,
             leaves: None,
             their_leaves: None,
+            turn: 0,
         }
     }
 
@@ -257,19 +268,22 @@ impl Search {
         Some(from.until(end).find(differs))
     }
 
-    /// The parts of the own leaves, as they are sent.
-    pub(crate) fn leaf_messages(&self) -> impl Iterator<Item = (Frame, u16, u16, Vec<u32>)> + '_ {
-        let leaves = self.leaves.as_ref();
-        leaves.into_iter().flat_map(|(frame, leaves)| {
-            let digests: Vec<u32> = leaves.digests().collect();
-            let total = u16::try_from(digests.len()).unwrap_or(u16::MAX);
-            let parts = digests.len().div_ceil(LEAVES_PER_MESSAGE).max(1);
-            (0..parts).map(move |part| {
-                let start = part * LEAVES_PER_MESSAGE;
-                let rest = digests.iter().skip(start).take(LEAVES_PER_MESSAGE).copied();
-                (*frame, total, u16::try_from(start).unwrap_or(u16::MAX), rest.collect())
-            })
+    /// A part of the own leaves: all parts in turn, one each time, so that a search floods nobody.
+    pub(crate) fn leaf_message(&self) -> Option<LeafMessage> {
+        let (frame, leaves) = self.leaves.as_ref()?;
+        let parts = leaves.len().div_ceil(LEAVES_PER_MESSAGE).max(1);
+        let start = self.turn % parts * LEAVES_PER_MESSAGE;
+        Some(LeafMessage {
+            frame: *frame,
+            total: u16::try_from(leaves.len()).unwrap_or(u16::MAX),
+            start: u16::try_from(start).unwrap_or(u16::MAX),
+            digests: leaves.digests().skip(start).take(LEAVES_PER_MESSAGE).collect(),
         })
+    }
+
+    /// Goes on to the next part of the leaves.
+    pub(crate) fn next_turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// What is known when no more is waited for.

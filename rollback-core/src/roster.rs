@@ -32,7 +32,7 @@ impl PeerId {
     }
 
     /// Every peer of a match of `peers` peers, in order.
-    pub fn all(peers: usize) -> impl Iterator<Item = Self> {
+    pub fn all(peers: usize) -> impl Iterator<Item = Self> + Clone {
         (0..=u8::MAX).take(peers.min(PEERS_MAX)).map(Self)
     }
 }
@@ -67,7 +67,7 @@ impl PlayerHandle {
     }
 
     /// Every player of a simulation of `players` players, in order.
-    pub fn all(players: usize) -> impl Iterator<Item = Self> {
+    pub fn all(players: usize) -> impl Iterator<Item = Self> + Clone {
         (0..=u8::MAX).take(players.min(PLAYERS_MAX)).map(Self)
     }
 }

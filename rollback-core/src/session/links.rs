@@ -429,6 +429,9 @@ impl Links {
     /// Every peer is due one datagram, and the rare messages that wait.
     pub(crate) fn make_due(&mut self, now: Timestamp) {
         self.control.clear();
+        if let Some(search) = &mut self.search {
+            search.next_turn();
+        }
         // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
         let takes_part = self.has_started || !self.membership.departing().is_empty();
         for index in 0..self.links.len() {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::links::Links;
 use crate::clock_sync::send_clock;
-use crate::desync::Search;
+use crate::desync::{LeafMessage, Search};
 use crate::peer::Link;
 use crate::wire::{
     self, Base, CLOCK_UNKNOWN, Control, DATAGRAM_BYTES_MAX, DigestBlock, Hello, InputsHead, Kind,
@@ -85,7 +85,10 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     if rest < end {
         put_extra_run(links, own, (rest, end), bytes);
     }
-    for (owner, from) in PeerId::all(PEERS_MAX).zip(link.wants) {
+    // Whose turn it is comes first: a datagram may have no room for all.
+    let turn = usize::try_from(link.counters.datagrams_sent % PEERS_MAX as u64).unwrap_or_default();
+    let wanted = PeerId::all(PEERS_MAX).zip(link.wants);
+    for (owner, from) in wanted.clone().skip(turn).chain(wanted.take(turn)) {
         if let Some(from) = from {
             put_extra_run(links, owner, (from, queue.end(owner)), bytes);
         }
@@ -179,7 +182,7 @@ pub(crate) fn search_messages(
     let Some(search) = search else { return };
     let hashes = search.hashes.clone();
     control.push_back((peer, Control::DesyncHashes { agreed: search.agreed, hashes }));
-    for (frame, total, start, digests) in search.leaf_messages() {
+    if let Some(LeafMessage { frame, total, start, digests }) = search.leaf_message() {
         control.push_back((peer, Control::DesyncLeaves { frame, total, start, digests }));
     }
 }
