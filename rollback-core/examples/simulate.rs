@@ -1,7 +1,7 @@
 //! Runs the simulator over seeds and says what struck: `cargo run --features testing --example simulate -- 0..1000`.
 //!
 //! `make simulate SEED=17` repeats one seed, `make simulate SEEDS=0..1000` runs a range. Over a range of 60 seeds or
-//! more every fault must have struck at least once. With `storm` as a second argument, outages outlast the departure
+//! more every fault must have struck and rollbacks of every depth must have happened. With `storm` as a second argument, outages outlast the departure
 //! timeout, so that peers depart that are there.
 
 #[path = "../tests/games/mod.rs"]
@@ -31,10 +31,9 @@ fn main() -> ExitCode {
         }
     }
     sum.print();
-    let missing: Vec<_> =
-        sum.faults.entries().into_iter().filter(|(_, count)| *count == 0).collect();
+    let missing = sum.missing();
     if is_range && !missing.is_empty() {
-        eprintln!("faults that never struck: {missing:?}");
+        eprintln!("what never happened: {}", missing.join(", "));
         return ExitCode::FAILURE;
     }
     if failed > 0 {
@@ -81,6 +80,13 @@ impl Sum {
         }
     }
 
+    /// The faults that never struck and the depths that no rollback had: so many seeds that promise nothing of them.
+    fn missing(&self) -> Vec<String> {
+        let faults = self.faults.entries().into_iter().map(|(fault, count)| (fault.into(), count));
+        let depths = (1..).zip(self.depths).map(|(depth, count)| (depth_name(depth), count));
+        faults.chain(depths).filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
+    }
+
     fn print(&self) {
         println!("{:>12}  seeds without a broken promise", self.seeds);
         println!("{:>12}  stable frames recorded", self.frames);
@@ -91,11 +97,15 @@ impl Sum {
             println!("{count:>12}  {fault}");
         }
         for (depth, count) in (1..).zip(self.depths) {
-            let more = if depth == DEPTHS { " or more" } else { "" };
-            println!("{count:>12}  rollbacks of {depth}{more}");
+            println!("{count:>12}  {}", depth_name(depth));
         }
     }
 }
 
-/// Over fewer seeds a fault may well not strike.
+fn depth_name(depth: usize) -> String {
+    let more = if depth == DEPTHS { " or more" } else { "" };
+    format!("rollbacks of {depth}{more}")
+}
+
+/// Over fewer seeds a fault may well not strike, or a depth not occur.
 const RANGE_MIN: u64 = 60;

@@ -1,5 +1,6 @@
 //! A range of seeds. Set `ROLLBACK_SEEDS=0..1000` for more, or to one seed to see it again.
 
+use rollback_core::DEPTHS;
 use rollback_core::testing::{self, FaultCounts, Report, Simulation};
 
 use crate::settings::{arena, simulation, storm};
@@ -20,19 +21,21 @@ fn run_all(
 }
 
 #[test]
-fn no_seed_breaks_a_promise_and_every_fault_strikes() {
+fn no_seed_breaks_a_promise_and_every_fault_and_depth_occurs() {
     let seeds = testing::seeds(0..100);
     let is_whole_range = seeds.end - seeds.start >= 60;
-    let (mut faults, mut deep) = (FaultCounts::default(), 0);
+    let (mut faults, mut depths) = (FaultCounts::default(), [0; DEPTHS]);
     run_all(seeds, simulation, |report| {
         faults.add(&report.faults);
-        deep += report.rollback_depths.iter().skip(2).sum::<u64>();
+        for (sum, count) in depths.iter_mut().zip(report.rollback_depths) {
+            *sum += count;
+        }
     });
     if is_whole_range {
         for (fault, count) in faults.entries() {
             assert!(count > 0, "{fault} never struck");
         }
-        assert!(deep > 0, "no rollback went back three frames");
+        assert!(!depths.contains(&0), "rollbacks by depth: {depths:?}");
     }
 }
 
