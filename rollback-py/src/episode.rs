@@ -344,13 +344,16 @@ fn loop_error(error: LoopError<PyErr>) -> PyErr {
             let _ = raised.value(py).setattr("frame", frame);
             raised
         }),
-        LoopError::Advance(AdvanceError::Incompatible { peer, mismatch }) => Python::attach(|py| {
-            let raised = IncompatibleError::new_err(message);
-            let value = raised.value(py);
-            let _ = value.setattr("peer", peer.slot());
-            let _ = value.setattr("field", mismatch.field);
-            raised
-        }),
+        LoopError::Advance(AdvanceError::Incompatible { peer, mismatches }) => {
+            Python::attach(|py| {
+                let raised = IncompatibleError::new_err(message);
+                let value = raised.value(py);
+                let _ = value.setattr("peer", peer.slot());
+                let fields: Vec<&str> = mismatches.iter().map(|one| one.field.as_str()).collect();
+                let _ = value.setattr("fields", fields);
+                raised
+            })
+        }
         LoopError::Advance(AdvanceError::MissingInput { .. }) => RollbackError::new_err(message),
         LoopError::Record(_) => RecordingError::new_err(message),
     }
@@ -362,6 +365,7 @@ fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
         Stall::Handshaking(peers) => ("handshaking", slots(peers)),
         Stall::WaitingForInput(peers) => ("waiting_for_input", slots(peers)),
         Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.index()]),
+        Stall::WaitingForDriver => ("waiting_for_driver", Vec::new()),
         Stall::Closing => ("closing", Vec::new()),
         Stall::SearchingDesync => ("searching_desync", Vec::new()),
     }

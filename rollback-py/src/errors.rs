@@ -29,7 +29,7 @@ create_exception!(
     rollback_py,
     IncompatibleError,
     RollbackError,
-    "The members cannot play together: `peer` differs in `field`."
+    "The members cannot play together: `peer` differs in `fields`."
 );
 create_exception!(
     rollback_py,

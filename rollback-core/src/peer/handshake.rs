@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
 use thiserror::Error;
 
@@ -30,49 +31,73 @@ pub struct Mismatch {
     pub theirs: String,
 }
 
-/// The first field that must be equal and is not.
-pub(crate) fn first_mismatch(
+/// The fields in which two members differ: at least one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mismatches(Vec<Mismatch>);
+
+impl Mismatches {
+    /// Each field, in the order: wire version, configuration, roster, seed, facts, state after reset.
+    pub fn iter(&self) -> impl Iterator<Item = &Mismatch> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Mismatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mismatch) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{mismatch}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The fields that must be equal and are not, if there are any.
+pub(crate) fn mismatches(
     ours: &Hello,
     theirs: &Hello,
     config: &SessionConfig,
-) -> Option<Mismatch> {
-    let differ = |field: &str, ours: String, theirs: String| {
-        (ours != theirs).then(|| Mismatch { field: field.into(), ours, theirs })
-    };
-    differ("wire version", ours.version.to_string(), theirs.version.to_string())
-        .or_else(|| config_mismatch(config, &theirs.config))
-        .or_else(|| differ("roster", numbers(&ours.roster), numbers(&theirs.roster)))
-        .or_else(|| differ("seed", ours.seed.to_string(), theirs.seed.to_string()))
-        .or_else(|| fact_mismatch(&ours.facts.must_match, &theirs.facts.must_match))
-        .or_else(|| {
-            let (ours, theirs) = (ours.start.to_string(), theirs.start.to_string());
-            differ("hash of the state after reset", ours, theirs)
-        })
+) -> Option<Mismatches> {
+    let mut found = Differing::default();
+    found.compare("wire version", ours.version.to_string(), theirs.version.to_string());
+    found.compare_configs(config, &theirs.config);
+    found.compare("roster", numbers(&ours.roster), numbers(&theirs.roster));
+    found.compare("seed", ours.seed.to_string(), theirs.seed.to_string());
+    found.compare_facts(&ours.facts.must_match, &theirs.facts.must_match);
+    let (ours, theirs) = (ours.start.to_string(), theirs.start.to_string());
+    found.compare("hash of the state after reset", ours, theirs);
+    (!found.0.is_empty()).then_some(Mismatches(found.0))
 }
 
-fn config_mismatch(config: &SessionConfig, theirs: &[u8]) -> Option<Mismatch> {
-    let mut reader = ByteReader::new(theirs);
-    for (field, ours) in config.fields() {
-        let theirs = reader.u16().and_then(|length| reader.take(length.into()));
-        let theirs = theirs.unwrap_or_default();
+#[derive(Default)]
+struct Differing(Vec<Mismatch>);
+
+impl Differing {
+    fn compare(&mut self, field: &str, ours: String, theirs: String) {
         if ours != theirs {
-            let (ours, theirs) = (numbers(&ours), numbers(theirs));
-            return Some(Mismatch { field: field.into(), ours, theirs });
+            self.0.push(Mismatch { field: field.into(), ours, theirs });
         }
     }
-    None
-}
 
-fn fact_mismatch(ours: &[(String, String)], theirs: &[(String, String)]) -> Option<Mismatch> {
-    let value_in = |facts: &[(String, String)], name: &str| {
-        let fact = facts.iter().find(|(other, _)| other == name);
-        fact.map_or_else(|| "nothing".to_string(), |(_, value)| value.clone())
-    };
-    let names = ours.iter().chain(theirs).map(|(name, _)| name);
-    names
-        .map(|name| (name, value_in(ours, name), value_in(theirs, name)))
-        .find(|(_, ours, theirs)| ours != theirs)
-        .map(|(name, ours, theirs)| Mismatch { field: name.clone(), ours, theirs })
+    fn compare_configs(&mut self, config: &SessionConfig, theirs: &[u8]) {
+        let mut reader = ByteReader::new(theirs);
+        for (field, ours) in config.fields() {
+            let theirs = reader.u16().and_then(|length| reader.take(length.into()));
+            self.compare(field, numbers(&ours), numbers(theirs.unwrap_or_default()));
+        }
+    }
+
+    fn compare_facts(&mut self, ours: &[(String, String)], theirs: &[(String, String)]) {
+        let value_in = |facts: &[(String, String)], name: &str| {
+            let fact = facts.iter().find(|(other, _)| other == name);
+            fact.map_or_else(|| "nothing".to_string(), |(_, value)| value.clone())
+        };
+        let is_new = |name: &str| ours.iter().all(|(known, _)| known != name);
+        let added = theirs.iter().filter(|(name, _)| is_new(name));
+        for (name, _) in ours.iter().chain(added) {
+            self.compare(name, value_in(ours, name), value_in(theirs, name));
+        }
+    }
 }
 
 /// A field's bytes for people: a number where it is one, else a list.
@@ -107,7 +132,7 @@ mod tests {
     fn each_difference_is_named() {
         let config = SessionConfig::builder().build().unwrap();
         let ours = hello(&config);
-        assert_eq!(first_mismatch(&ours, &ours, &config), None);
+        assert_eq!(mismatches(&ours, &ours, &config), None);
 
         let other = SessionConfig::builder().prediction_window_frames(9).build().unwrap();
         let fact = |value: &str| (String::from("env"), String::from(value));
@@ -124,10 +149,12 @@ mod tests {
             ),
         ];
         for (theirs, field) in cases {
-            let mismatch = first_mismatch(&ours, &theirs, &config).unwrap();
-            assert_eq!(mismatch.field, field);
+            let found = mismatches(&ours, &theirs, &config).unwrap();
+            assert_eq!(found.iter().map(|one| one.field.as_str()).collect::<Vec<_>>(), [field]);
         }
-        let mismatch = first_mismatch(&hello(&config), &hello(&other), &config).unwrap();
-        assert_eq!(mismatch.to_string(), "prediction_window_frames: expected 8, got 9");
+        let theirs = Hello { seed: 2, ..hello(&other) };
+        let found = mismatches(&hello(&config), &theirs, &config).unwrap();
+        let told = "prediction_window_frames: expected 8, got 9; seed: expected 1, got 2";
+        assert_eq!(found.to_string(), told);
     }
 }

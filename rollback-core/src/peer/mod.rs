@@ -3,7 +3,7 @@
 mod handshake;
 mod link;
 
-pub use handshake::Mismatch;
-pub(crate) use handshake::{Handshake, first_mismatch};
+pub(crate) use handshake::{Handshake, mismatches};
+pub use handshake::{Mismatch, Mismatches};
 pub(crate) use link::Link;
 pub use link::LinkCounters;

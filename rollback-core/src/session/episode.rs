@@ -9,7 +9,7 @@ use super::local_inputs::LocalInputs;
 use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
 use crate::desync::{Desync, Disagreement, Search};
-use crate::peer::first_mismatch;
+use crate::peer::mismatches;
 use crate::rollback::Rollback;
 use crate::wire::{Goodbye, Hello};
 use crate::{
@@ -135,14 +135,14 @@ impl<G: Game> Episode<G> {
                     missing.insert(link.peer);
                 }
                 Some(theirs) => {
-                    let mismatch = first_mismatch(&self.links.hello, theirs, &self.config);
-                    misfit = misfit.or(mismatch.map(|mismatch| (link.peer, mismatch)));
+                    let mismatches = mismatches(&self.links.hello, theirs, &self.config);
+                    misfit = misfit.or_else(|| (link.peer, mismatches?).into());
                 }
             }
         }
-        if let Some((peer, mismatch)) = misfit {
+        if let Some((peer, mismatches)) = misfit {
             self.finish(now, Frame::ZERO, EndCause::Incompatible, Some(peer));
-            return Err(AdvanceError::Incompatible { peer, mismatch });
+            return Err(AdvanceError::Incompatible { peer, mismatches });
         }
         // Members that have begun may have lost one that others still wait for.
         self.update_members(now);
@@ -225,6 +225,9 @@ impl<G: Game> Episode<G> {
         // The ring takes no frame beyond its history, and a report that nobody agrees with keeps its snapshot.
         let newest = current.plus(self.config.input_delay_max()).next();
         let history = newest >= queue.floor().plus(queue.capacity() - 1);
+        if history && queue.floor() < self.ledger.agreed {
+            return Some(Stall::WaitingForDriver);
+        }
         let report = self.links.reports.next_frame();
         if history || current > report.plus(self.window()) {
             let slowest = self.links.links.iter().filter(|l| self.links.others().contains(l.peer));

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::peer::Mismatch;
+use crate::peer::Mismatches;
 use crate::{GameError, PeerId, PlayerHandle};
 
 /// Why a session cannot begin.
@@ -66,11 +66,11 @@ pub enum AdvanceError<E> {
         player: PlayerHandle,
     },
     /// The members cannot play together.
-    #[error("{peer} does not fit: {mismatch}")]
+    #[error("{peer} does not fit: {mismatches}")]
     Incompatible {
         /// The other peer.
         peer: PeerId,
-        /// What differs.
-        mismatch: Mismatch,
+        /// Everything that differs.
+        mismatches: Mismatches,
     },
 }

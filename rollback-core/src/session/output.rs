@@ -69,6 +69,8 @@ pub enum Stall {
     WaitingForInput(crate::PeerSet),
     /// This peer has not acknowledged or agreed for so long that the history is full.
     WaitingForAck(PeerId),
+    /// The history is full of stable frames that the driver has not taken with `poll_output`.
+    WaitingForDriver,
     /// All frames are played; the members agree on the end.
     Closing,
     /// The members' states differ; the first bad frame is being searched for.

@@ -7,6 +7,7 @@ mod games;
 
 mod clocks;
 mod departures;
+mod drivers;
 mod ends;
 mod outages;
 

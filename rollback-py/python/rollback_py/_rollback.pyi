@@ -52,10 +52,10 @@ class JoinError(RollbackError):
     """The room cannot be joined."""
 
 class IncompatibleError(RollbackError):
-    """The members cannot play together: `peer` differs in `field`."""
+    """The members cannot play together: `peer` differs in `fields`."""
 
     peer: int
-    field: str
+    fields: list[str]
 
 class GameError(RollbackError):
     """The environment failed at `frame`; its own exception is the cause."""
