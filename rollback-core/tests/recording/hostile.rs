@@ -1,146 +1,181 @@
-//! Bytes that are no recording, or were one: nothing panics, and nothing takes memory that the bytes do not pay for.
+//! Bytes that are no recording, or were one: nothing panics, nothing takes memory that the bytes do not pay for, and
+//! what is read was written.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-use proptest::test_runner::Config;
-use rollback_core::recording::{Recording, RecordingReader};
-use rollback_core::{Chain, End, EndCause, Frame, PeerId, Roster, SessionConfig};
-use xxhash_rust::xxh3::xxh3_64;
+use rollback_core::recording::{
+    Comparison, Difference, RecordedFrame, Recording, RecordingError, RecordingHeader,
+    RecordingReader, RecordingWriter, compare,
+};
+use rollback_core::{End, EndCause, Frame, PeerId, Roster, SessionConfig};
 
+use crate::allocations::most_held;
 use crate::episode::{eventful, record};
+use crate::mutants::{HEAD_BYTES, Random, bases, mutate, seal};
 
-/// Counts what this thread holds, and the most it held.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<usize> = const { Cell::new(0) };
-    static MOST: Cell<usize> = const { Cell::new(0) };
-}
-
-#[expect(
-    unsafe_code,
-    reason = "an allocator can only be written so; it hands all on to the system's"
-)]
-// SAFETY: every call is handed on as it is; counting touches two cells of the thread and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.get().saturating_add(layout.size());
-        HELD.set(held);
-        MOST.set(MOST.get().max(held));
-        // SAFETY: the caller keeps the promises of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        HELD.set(HELD.get().saturating_sub(layout.size()));
-        // SAFETY: the caller keeps the promises of `dealloc`.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// The most that `work` held beyond what was held before it.
-fn most_held(work: impl FnOnce()) -> usize {
-    let before = HELD.get();
-    MOST.set(before);
-    work();
-    MOST.get() - before
-}
+/// How many mutants each test makes.
+const MUTANTS: u64 = 100_000;
 
 /// A header may take some times its bytes (a fact of two bytes is two strings), a row of inputs 64 × 512 bytes, thrice.
 fn held_max(bytes: &[u8]) -> usize {
     64 * bytes.len() + 3 * 64 * 512 + 4096
 }
 
-/// Reads bytes in every way there is.
-fn read(bytes: &[u8]) -> Result<(), TestCaseError> {
-    let held = most_held(|| {
-        if let Ok(recording) = Recording::decode(bytes) {
-            let count = recording.frames().count();
-            assert_eq!(Frame::new(u32::try_from(count).unwrap()), recording.frame_count());
+/// Reads bytes frame by frame in `each`, then as a whole, and sees to it that both agree and take little memory.
+fn read(
+    bytes: &[u8],
+    mut each: impl FnMut(&RecordingHeader, usize, &RecordedFrame),
+) -> Result<Recording, RecordingError> {
+    let (held, reader) = most_held(|| RecordingReader::new(bytes));
+    assert!(held <= held_max(bytes), "the header of {} bytes held {held}", bytes.len());
+    let mut count = 0;
+    let mut failed = reader.as_ref().err().copied();
+    if let Ok(mut reader) = reader {
+        let header = reader.header().clone();
+        loop {
+            match reader.next_frame() {
+                Ok(Some(row)) => each(&header, count, &RecordedFrame::from(row)),
+                Ok(None) => break,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+            count += 1;
         }
-        if let Ok(mut reader) = RecordingReader::new(bytes) {
-            while let Ok(Some(_)) = reader.next_frame() {}
-        }
-    });
-    prop_assert!(held <= held_max(bytes), "{} bytes held {held}", bytes.len());
-    Ok(())
-}
-
-/// Puts the checksums of all sections right, as far as their lengths lead, so that what was changed is read.
-fn seal(bytes: &mut [u8]) {
-    const HEAD: usize = 30;
-    let Some(opening) = bytes.get(..8) else { return };
-    let (mut chain, mut at) = (Chain::default().link(opening), 8);
-    while let Some((head, rest)) = bytes[at..].split_at_mut_checked(HEAD) {
-        let length = usize::try_from(u32::from_le_bytes([head[2], head[3], head[4], head[5]]));
-        let body = rest.get(..length.unwrap()).unwrap_or(rest);
-        head[10..18].copy_from_slice(&xxh3_64(body).to_le_bytes());
-        head[18..26].copy_from_slice(&chain.to_u64().to_le_bytes());
-        let check = Chain::from_u64(xxh3_64(&head[..26])).short();
-        chain = chain.link(&head[..26]);
-        head[26..30].copy_from_slice(&check.to_le_bytes());
-        at += HEAD + body.len();
     }
-}
-
-/// The recording in which everything happens, and where its first section begins.
-fn sound() -> Vec<u8> {
-    let (header, frames, end) = eventful();
-    record(&header, &frames, end)
-}
-
-proptest! {
-    #![proptest_config(Config { cases: 10_000, ..Config::default() })]
-
-    #[test]
-    fn random_bytes_are_no_recording(
-        bytes in prop::collection::vec(any::<u8>(), 0..600),
-        is_opened in any::<bool>(),
-    ) {
-        let mut bytes = bytes;
-        if is_opened && bytes.len() > 8 {
-            bytes[..8].copy_from_slice(b"rbk\r\n\x1a\x01\x00");
-            seal(&mut bytes);
+    let (held, decoded) = most_held(|| Recording::decode(bytes));
+    assert!(held <= held_max(bytes), "{} bytes held {held}", bytes.len());
+    match &decoded {
+        Ok(recording) => {
+            assert_eq!(failed, None);
+            assert_eq!(recording.frame_count(), Frame::new(u32::try_from(count).unwrap()));
         }
-        read(&bytes)?;
+        Err(error) => {
+            assert_eq!(failed, Some(*error));
+            assert!(error.to_string().starts_with("byte "), "{error}");
+        }
     }
+    decoded
+}
 
-    #[test]
-    fn changed_recordings_are_refused_or_read(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
-        is_sealed in prop::bool::weighted(0.8),
-    ) {
-        let mut bytes = sound();
-        let before = bytes.clone();
-        for (at, value) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len()));
-        }
-        if is_sealed {
-            seal(&mut bytes);
-        } else if !before.starts_with(&bytes) {
-            // Without new checksums every change is found, unless it was cut off again with its section.
-            let read = Recording::decode(&bytes);
-            prop_assert!(read.is_err() || read.is_ok_and(|read| before.starts_with(read.as_bytes())));
-        }
-        read(&bytes)?;
+/// Which kinds of errors there were, and how often.
+#[derive(Default, Debug)]
+struct Refusals(BTreeMap<String, u32>);
+
+impl Refusals {
+    fn count(&mut self, error: &RecordingError) {
+        let name = format!("{error:?}");
+        let name = name.split([' ', '{']).next().unwrap_or_default().to_owned();
+        *self.0.entry(name).or_default() += 1;
     }
 }
 
 #[test]
-fn a_sealed_recording_is_the_one_that_was_written() {
-    let mut bytes = sound();
-    seal(&mut bytes);
-    assert_eq!(bytes, sound());
+fn a_hundred_thousand_damaged_recordings_give_an_error_or_a_true_beginning() {
+    let bases = bases();
+    let originals: Vec<_> = bases.iter().map(|bytes| Recording::decode(bytes).unwrap()).collect();
+    let rows: Vec<Vec<_>> = originals.iter().map(|original| original.frames().collect()).collect();
+    let (mut whole, mut shorter, mut refusals) = (0, 0, Refusals::default());
+    for number in 0..MUTANTS {
+        let bytes = mutate(&mut Random::new(number), &bases);
+        // Of one episode there are several recordings here, of which one goes on where another one ends.
+        let mut candidates: Vec<usize> = (0..bases.len()).collect();
+        let read = read(&bytes, |header, index, row| {
+            candidates
+                .retain(|&of| originals[of].header() == header && rows[of].get(index) == Some(row));
+            assert!(!candidates.is_empty(), "mutant {number}: frame {index} is of no recording");
+        });
+        match read {
+            Err(error) => refusals.count(&error),
+            Ok(read) => {
+                candidates.retain(|&of| originals[of].as_bytes().starts_with(read.as_bytes()));
+                let of = candidates.first();
+                let original = &originals[*of.unwrap_or_else(|| panic!("mutant {number}"))];
+                assert_eq!(read.header(), original.header(), "mutant {number}");
+                let expected = if read.as_bytes() == original.as_bytes() {
+                    whole += 1;
+                    Comparison::Equal
+                } else {
+                    shorter += 1;
+                    assert_eq!(read.end(), None, "mutant {number}");
+                    Comparison::Prefix { frames: read.frame_count() }
+                };
+                assert_eq!(compare(&read, original), expected, "mutant {number}");
+                assert_eq!(compare(original, &read), expected, "mutant {number}");
+            }
+        }
+    }
+    println!("{whole} whole, {shorter} beginnings, refused: {refusals:?}");
+    assert!(whole > 500 && shorter > 4_000, "{whole} {shorter}");
+    let refused: u32 = refusals.0.values().sum();
+    assert!(refused > 50_000 && refusals.0.len() >= 6, "{refusals:?}");
+}
+
+#[test]
+fn a_hundred_thousand_forged_recordings_are_refused_or_read_as_what_they_say() {
+    let bases = bases();
+    let originals: Vec<_> = bases.iter().map(|bytes| Recording::decode(bytes).unwrap()).collect();
+    let (mut forged, mut refusals) = (0, Refusals::default());
+    for number in 0..MUTANTS {
+        let mut random = Random::new(number);
+        let mut bytes = mutate(&mut random, &bases);
+        seal(&mut bytes);
+        let mut frames = Vec::new();
+        let read = match read(&bytes, |_, _, row| frames.push(row.clone())) {
+            Ok(read) => read,
+            Err(error) => {
+                refusals.count(&error);
+                continue;
+            }
+        };
+        forged += u32::from(bases.iter().all(|base| !base.starts_with(read.as_bytes())));
+        // Equal frames are equal bytes, so no two files can say the same.
+        if let Some(end) = read.end() {
+            let mut again = RecordingWriter::new(read.header()).unwrap();
+            for frame in &frames {
+                again.push(&frame.as_stable()).unwrap();
+            }
+            if let Some(hash) = end.state_hash {
+                again.set_end_hash(hash);
+            }
+            again.finish(end.end, end.completed_episodes).unwrap();
+            assert!(again.take_bytes() == read.as_bytes(), "mutant {number}");
+        }
+        let other = &originals[random.below(originals.len())];
+        check_comparison(number, &read, &frames, other);
+    }
+    println!("{forged} forged, refused: {refusals:?}");
+    assert!(forged > 5_000, "{forged}");
+    let refused: u32 = refusals.0.values().sum();
+    assert!(refused > 50_000 && refusals.0.len() >= 20, "{} {refusals:?}", refusals.0.len());
+}
+
+/// What `compare` says is so.
+fn check_comparison(number: u64, one: &Recording, frames: &[RecordedFrame], other: &Recording) {
+    let found = compare(one, other);
+    assert_eq!(found, compare(other, one), "mutant {number}");
+    assert_eq!(found == Comparison::Equal, one.as_bytes() == other.as_bytes(), "mutant {number}");
+    let rows: Vec<_> = other.frames().collect();
+    let both = frames.iter().zip(&rows).take_while(|(one, other)| one == other).count();
+    let shorter = frames.len().min(rows.len());
+    let at = |count: usize| Frame::new(u32::try_from(count).unwrap());
+    match found {
+        Comparison::Equal => assert!(frames == rows, "mutant {number}"),
+        Comparison::Prefix { frames: count } => {
+            assert!(both == shorter && count == at(shorter), "mutant {number}: {found:?}");
+        }
+        Comparison::Different { what: Difference::Header { .. }, .. } => {
+            assert!(one.header() != other.header(), "mutant {number}");
+        }
+        Comparison::Different { frame, what: Difference::End } => {
+            assert_eq!((frame, both), (at(shorter), shorter), "mutant {number}");
+            assert!(one.end() != other.end(), "mutant {number}");
+        }
+        Comparison::Different { frame, .. } => {
+            assert!(both < shorter && frame == at(both), "mutant {number}: {found:?}");
+        }
+    }
 }
 
 #[test]
@@ -151,10 +186,10 @@ fn a_file_that_says_much_and_holds_little_takes_little_memory() {
     header.roster = Roster::new(&hosts).unwrap();
     let end = End { frame: Frame::ZERO, cause: EndCause::Finished, by: None };
     let mut bytes = record(&header, &[], end);
-    bytes.truncate(bytes.len() - 30 - 24);
+    bytes.truncate(bytes.len() - HEAD_BYTES - 24);
     // Thousands of frames of 32 KiB each, a byte a frame.
     for block in 0..200_u32 {
-        let mut head = [0; 30];
+        let mut head = [0; HEAD_BYTES];
         head[0] = 2;
         head[1] = 60;
         head[2] = 60;
@@ -163,16 +198,35 @@ fn a_file_that_says_much_and_holds_little_takes_little_memory() {
         bytes.extend([0; 60]);
     }
     seal(&mut bytes);
-    let held = most_held(|| {
-        let recording = Recording::decode(&bytes).unwrap();
-        assert_eq!(recording.frame_count(), Frame::new(12_000));
-    });
+    let (held, recording) = most_held(|| Recording::decode(&bytes));
+    assert_eq!(recording.unwrap().frame_count(), Frame::new(12_000));
     assert!(held <= 3 * bytes.len() + 3 * 64 * 512, "{} bytes held {held}", bytes.len());
     // The same with an output of which the length alone is there.
     let at = bytes.len() - 60;
     bytes[at] = 16;
     bytes[at + 1..at + 5].copy_from_slice(&(1_u32 << 20).to_le_bytes());
     seal(&mut bytes);
-    let held = most_held(|| assert!(Recording::decode(&bytes).is_err()));
+    let (held, recording) = most_held(|| Recording::decode(&bytes));
+    assert!(recording.is_err());
     assert!(held <= bytes.len() + 3 * 64 * 512, "{} bytes held {held}", bytes.len());
+}
+
+#[test]
+fn a_pickle_is_no_recording_and_inside_of_one_it_is_text_and_bytes_like_any_other() {
+    // Python's `pickle` would run a command while it loads these: as text (protocol 0) and as bytes (protocol 2).
+    let text = "cposix\nsystem\n(S'touch pickled'\ntR.".to_owned();
+    let bytes = b"\x80\x02cposix\nsystem\nX\x0d\x00\x00\x00touch pickled\x85R.".to_vec();
+    for pickled in [text.as_bytes(), &bytes] {
+        assert_eq!(Recording::decode(pickled).unwrap_err(), RecordingError::Magic);
+    }
+    let (mut header, mut frames, end) = eventful();
+    header.participants = vec![text.clone(); 2];
+    header.must_match = vec![(text.clone(), text.clone())];
+    header.may_differ = vec![vec![(text.clone(), text.clone())]; 2];
+    for frame in &mut frames {
+        frame.output.clone_from(&bytes);
+    }
+    let read = Recording::decode(&record(&header, &frames, end)).unwrap();
+    assert_eq!(*read.header(), header);
+    assert!(read.frames().eq(frames));
 }

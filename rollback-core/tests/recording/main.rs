@@ -5,8 +5,10 @@
     reason = "in a test, a panic is how a wrong expectation shows"
 )]
 
+mod allocations;
 mod episode;
 mod golden;
 mod hostile;
+mod mutants;
 mod round_trip;
 mod session;
