@@ -60,6 +60,7 @@ struct Sum {
     simulated: Duration,
     faults: FaultCounts,
     depths: [u64; DEPTHS],
+    early_stops: u64,
     departures: u64,
     cut_off: u64,
 }
@@ -76,6 +77,7 @@ impl Sum {
             self.frames += peer.log.rows().len() as u64;
             let is_cut_off = peer.end.is_some_and(|end| end.cause == EndCause::Partitioned);
             self.cut_off += u64::from(is_cut_off);
+            self.early_stops += peer.counters.rollback.early_stops;
             self.departures += u64::from(peer.saw_departure());
         }
     }
@@ -84,7 +86,13 @@ impl Sum {
     fn missing(&self) -> Vec<String> {
         let faults = self.faults.entries().into_iter().map(|(fault, count)| (fault.into(), count));
         let depths = (1..).zip(self.depths).map(|(depth, count)| (depth_name(depth), count));
-        faults.chain(depths).filter(|(_, count)| *count == 0).map(|(name, _)| name).collect()
+        let early_stops = ("rollbacks that stopped early".into(), self.early_stops);
+        faults
+            .chain(depths)
+            .chain([early_stops])
+            .filter(|(_, count)| *count == 0)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     fn print(&self) {
@@ -99,6 +107,7 @@ impl Sum {
         for (depth, count) in (1..).zip(self.depths) {
             println!("{count:>12}  {}", depth_name(depth));
         }
+        println!("{:>12}  rollbacks that stopped early", self.early_stops);
     }
 }
 

@@ -318,20 +318,57 @@ impl InputQueue {
         }
     }
 
+    /// The first frame from `first` on from which every input up to `end` is what was used: given so, or guessed so
+    /// again. All these frames were stepped with guesses, or are held as they were used.
+    pub(crate) fn unchanged_from(
+        &mut self,
+        first: Frame,
+        end: Frame,
+        predictor: &mut dyn Predictor,
+    ) -> Frame {
+        let mut from = end;
+        while from > first && self.is_unchanged(from.minus(1), predictor) {
+            from = from.minus(1);
+        }
+        from
+    }
+
+    fn is_unchanged(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> bool {
+        self.fill_closed(frame);
+        (0..self.players).all(|slot| {
+            let player = u8::try_from(slot).ok().and_then(PlayerHandle::new);
+            let Some(player) = player else { return false };
+            if self.is_held(player, frame) {
+                let given = (self.given(player, frame), self.given_flags(player, frame));
+                return self.used(player, frame) == given;
+            }
+            let (guess, flags) = self.guess(player, frame, predictor);
+            let is_same = self.used(player, frame) == (guess.as_slice(), flags);
+            self.guess = guess;
+            is_same
+        })
+    }
+
+    /// What `frame` was stepped with, where that was a guess.
+    fn used(&self, player: PlayerHandle, frame: Frame) -> (&[u8], InputFlags) {
+        let (bytes, cell) = (self.bytes_of(player, frame), self.cell_of(player, frame));
+        let flags = self.used_flags.get(cell).copied().unwrap_or_default();
+        (self.used.get(bytes).unwrap_or_default(), InputFlags::from_bits(flags))
+    }
+
+    /// Whether a player's input of `frame` was given or is filled in.
+    fn is_held(&self, player: PlayerHandle, frame: Frame) -> bool {
+        let host = self.hosts.get(player.index());
+        let stream = host.and_then(|host| self.stream(*host));
+        stream.is_some_and(|stream| {
+            stream.has(frame, self.capacity) || stream.closed.is_some_and(|end| frame >= end)
+        })
+    }
+
     fn guess_player(&mut self, slot: usize, frame: Frame, predictor: &mut dyn Predictor) {
         let player = u8::try_from(slot).ok().and_then(PlayerHandle::new);
-        let (Some(player), Some(host)) = (player, self.hosts.get(slot).copied()) else { return };
-        let Some(stream) = self.streams.get(host.index()) else { return };
-        if stream.has(frame, self.capacity) || stream.closed.is_some_and(|end| frame >= end) {
-            return;
-        }
-        let mut guess = core::mem::take(&mut self.guess);
-        guess.copy_from_slice(&self.idle);
-        let history = InputHistory { queue: self };
-        predictor.predict(player, frame, &history, &mut guess);
-        let flags = history
-            .last_before(player, frame)
-            .map_or(InputFlags::NONE, |(last, _)| self.given_flags(player, last));
+        let Some(player) = player.filter(|player| !self.is_held(*player, frame)) else { return };
+        let (guess, flags) = self.guess(player, frame, predictor);
         let (bytes, cell) = (self.bytes_of(player, frame), self.cell_of(player, frame));
         if let Some(used) = self.used.get_mut(bytes) {
             used.copy_from_slice(&guess);
@@ -343,6 +380,23 @@ impl InputQueue {
             *status = InputStatus::Predicted;
         }
         self.guess = guess;
+    }
+
+    /// A guess, in the scratch that [`guess`](Self::guess) takes and the caller puts back.
+    fn guess(
+        &mut self,
+        player: PlayerHandle,
+        frame: Frame,
+        predictor: &mut dyn Predictor,
+    ) -> (Vec<u8>, InputFlags) {
+        let mut guess = core::mem::take(&mut self.guess);
+        guess.copy_from_slice(&self.idle);
+        let history = InputHistory { queue: self };
+        predictor.predict(player, frame, &history, &mut guess);
+        let flags = history
+            .last_before(player, frame)
+            .map_or(InputFlags::NONE, |(last, _)| self.given_flags(player, last));
+        (guess, flags)
     }
 
     /// Fills idle in for every player whose peer has left by `frame`.

@@ -8,7 +8,8 @@ use thiserror::Error;
 use crate::input_queue::InputQueue;
 use crate::snapshot_ring::SnapshotRing;
 use crate::{
-    Chain, Frame, Game, Leaves, Outcome, Predictor, SessionConfig, StateHash, StateHasher, Step,
+    Chain, Frame, Game, Leaves, Outcome, Predictor, Same, SessionConfig, StateHash, StateHasher,
+    Step,
 };
 
 /// The live game's place in time, and the way back.
@@ -41,6 +42,8 @@ pub struct RollbackCounters {
     pub rollbacks: u64,
     /// How many frames were stepped again.
     pub resimulated: u64,
+    /// How many rollbacks stopped before the current frame, because the state had become what it was.
+    pub early_stops: u64,
     /// How many states were saved.
     pub saves: u64,
     /// How many times a guessed input made a step fail, or a state that could not be saved.
@@ -118,16 +121,17 @@ impl<G: Game> Rollback<G> {
         let Some(wrong) = self.first_wrong(queue) else { return Ok(0) };
         let Some((base, snapshot)) = self.snapshots.newest_up_to(wrong) else { return Ok(0) };
         game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
-        self.snapshots.forget_after(wrong);
-        self.halt = None;
+        // What follows on a halt was not stepped, so there is nothing to come back to.
+        let unchanged = match self.halt.take() {
+            None => queue.unchanged_from(wrong.next(), self.current, predictor),
+            Some(_) => Frame::MAX,
+        };
+        self.snapshots.forget_between(wrong, unchanged);
         queue.clear_incorrect();
         let depth = self.current.since(wrong);
-        for frame in base.until(self.current) {
-            self.step_frame(game, queue, predictor, frame, true)?;
-            self.counters.resimulated += 1;
-            if self.halt.is_some() {
-                break;
-            }
+        let resimulated = self.resimulate_from(game, queue, predictor, (base, unchanged));
+        if let Some(frame) = resimulated? {
+            self.snapshots.forget_after(frame);
         }
         queue.set_simulated(self.current);
         self.counters.rollbacks += 1;
@@ -137,6 +141,71 @@ impl<G: Game> Rollback<G> {
         Ok(depth)
     }
 
+    /// Steps the frames from `base`, whose state is loaded, up to the current one; or until a state from `unchanged` on
+    /// is the same as it was, since then all that follows is. Answers the last frame whose saved state is as stepped
+    /// now, if later ones are not.
+    fn resimulate_from(
+        &mut self,
+        game: &mut G,
+        queue: &mut InputQueue,
+        predictor: &mut dyn Predictor,
+        (base, mut unchanged): (Frame, Frame),
+    ) -> Result<Option<Frame>, GameError<G::Error>> {
+        let confirmed = queue.confirmed_end();
+        let (mut frame, mut is_saved) = (base, true);
+        while frame < self.current {
+            if !is_saved && !self.save_when_due(game, frame, confirmed)? {
+                return Ok(Some(frame));
+            }
+            self.step_frame(game, queue, predictor, frame, true)?;
+            self.counters.resimulated += 1;
+            if self.halt.is_some() {
+                return Ok(Some(frame.next()));
+            }
+            frame = frame.next();
+            is_saved = false;
+            if frame < unchanged || frame >= self.current {
+                continue;
+            }
+            match self.save_and_compare(game, frame, confirmed)? {
+                Some(Same::Yes) => {
+                    self.counters.early_stops += 1;
+                    let newest = self.snapshots.newest_up_to(self.current);
+                    let Some((last, snapshot)) = newest else { return Ok(None) };
+                    game.load(snapshot)
+                        .map_err(|source| GameError::Load { frame: last, source })?;
+                    (frame, unchanged) = (last, self.current);
+                    is_saved = true;
+                }
+                Some(Same::No) => is_saved = true,
+                Some(Same::Unknown) => {
+                    self.snapshots.forget_after(frame);
+                    (is_saved, unchanged) = (true, self.current);
+                }
+                None if self.halt.is_some() => return Ok(None),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Saves the state of `frame` in place of the one that was saved before the rollback, and says whether they are
+    /// the same; `None` where none was, or where this one cannot be saved.
+    fn save_and_compare(
+        &mut self,
+        game: &G,
+        frame: Frame,
+        confirmed: Frame,
+    ) -> Result<Option<Same>, GameError<G::Error>> {
+        let Some(slot) = self.snapshots.replace(frame) else { return Ok(None) };
+        let saved = game.save(slot);
+        if !self.note_saved(saved, frame, confirmed)? {
+            return Ok(None);
+        }
+        let new = self.snapshots.at(frame);
+        Ok(new.map(|new| game.same(new, self.snapshots.aside())))
+    }
+
     /// Steps the current frame; lets it pass when the episode has ended or the state is unknown.
     pub(crate) fn step(
         &mut self,
@@ -144,7 +213,8 @@ impl<G: Game> Rollback<G> {
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
     ) -> Result<(), GameError<G::Error>> {
-        if self.halt.is_none() {
+        let confirmed = queue.confirmed_end();
+        if self.halt.is_none() && self.save_when_due(game, self.current, confirmed)? {
             self.step_frame(game, queue, predictor, self.current, false)?;
         }
         self.current = self.current.next();
@@ -244,9 +314,6 @@ impl<G: Game> Rollback<G> {
         is_resimulation: bool,
     ) -> Result<(), GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
-        if self.should_save(game, frame, confirmed) && !self.save(game, frame, confirmed)? {
-            return Ok(());
-        }
         let width = queue.width();
         let step = Step::new(frame, width, queue.gather(frame, predictor), is_resimulation);
         let output_slot = self.output_slot(frame);
@@ -276,6 +343,16 @@ impl<G: Game> Rollback<G> {
         }
     }
 
+    /// Saves the state of `frame` where that is due. Answers whether the frame can be stepped.
+    fn save_when_due(
+        &mut self,
+        game: &G,
+        frame: Frame,
+        confirmed: Frame,
+    ) -> Result<bool, GameError<G::Error>> {
+        Ok(!self.should_save(game, frame, confirmed) || self.save(game, frame, confirmed)?)
+    }
+
     fn should_save(&self, game: &G, frame: Frame, confirmed: Frame) -> bool {
         if frame.is_multiple_of(self.report_interval) {
             return frame > Frame::ZERO;
@@ -302,8 +379,18 @@ impl<G: Game> Rollback<G> {
         confirmed: Frame,
     ) -> Result<bool, GameError<G::Error>> {
         let Some(slot) = self.snapshots.slot(frame, confirmed) else { return Ok(true) };
+        let saved = game.save(slot);
+        self.note_saved(saved, frame, confirmed)
+    }
+
+    fn note_saved(
+        &mut self,
+        saved: Result<(), G::Error>,
+        frame: Frame,
+        confirmed: Frame,
+    ) -> Result<bool, GameError<G::Error>> {
         self.counters.saves += 1;
-        let Err(source) = game.save(slot) else { return Ok(true) };
+        let Err(source) = saved else { return Ok(true) };
         let before = frame.minus(1);
         self.snapshots.forget_after(before);
         if frame <= confirmed {

@@ -10,6 +10,8 @@ pub(crate) struct SnapshotRing<S> {
     /// Hashed states in order; the first is the last one agreed.
     reports: Vec<Report<S>>,
     spare: Vec<S>,
+    /// The state that a rollback is about to save over.
+    aside: S,
 }
 
 struct Slot<S> {
@@ -30,6 +32,7 @@ impl<S: Default> SnapshotRing<S> {
             slots: core::iter::repeat_with(slot).take(slots).collect(),
             reports: Vec::with_capacity(reports + 1),
             spare: core::iter::repeat_with(S::default).take(reports + 1).collect(),
+            aside: S::default(),
         }
     }
 
@@ -86,6 +89,28 @@ impl<S: Default> SnapshotRing<S> {
         let in_turn = self.slots.get(self.slot_index(frame));
         let mut slots = in_turn.into_iter().chain(&self.slots);
         slots.find(|slot| slot.frame == Some(frame)).map(|slot| &slot.snapshot)
+    }
+
+    /// The slot to save `frame` into once more, when it is saved already; the state that was there is set aside for a
+    /// comparison. Nothing is copied.
+    pub(crate) fn replace(&mut self, frame: Frame) -> Option<&mut S> {
+        let slot = self.slots.iter_mut().find(|slot| slot.frame == Some(frame))?;
+        core::mem::swap(&mut slot.snapshot, &mut self.aside);
+        Some(&mut slot.snapshot)
+    }
+
+    /// The state that was set aside last.
+    pub(crate) fn aside(&self) -> &S {
+        &self.aside
+    }
+
+    /// Forgets states after `first` and before `end`.
+    pub(crate) fn forget_between(&mut self, first: Frame, end: Frame) {
+        for slot in &mut self.slots {
+            if slot.frame.is_some_and(|at| at > first && at < end) {
+                slot.frame = None;
+            }
+        }
     }
 
     /// Forgets states after `frame`, which were stepped from wrong inputs.

@@ -1,6 +1,8 @@
 //! The game that the simulator's own tests play, and the ways in which it can go wrong.
 
-use rollback_core::{Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, StateHasher, Step};
+use rollback_core::{
+    Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, Same, StateHasher, Step,
+};
 
 /// Players push each other about. Every state depends on every input so far.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,8 @@ pub(crate) struct Rules {
     pub(crate) fails_on_guesses: bool,
     /// A state to which a player came by the same input twice in a row cannot be saved, for some inputs.
     pub(crate) repeats_cannot_be_saved: bool,
+    /// Inputs of three frames in four do nothing.
+    pub(crate) is_deaf: bool,
     /// This frame cannot be stepped.
     pub(crate) fails_at: Option<u32>,
     /// From this frame on the first player's place is off by one.
@@ -27,7 +31,7 @@ pub(crate) struct Rules {
 }
 
 /// A saved state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct State {
     x: Vec<i32>,
     heat: u64,
@@ -93,7 +97,9 @@ impl Game for Arena {
         }
         x.resize(step.player_count(), 0);
         let frame = step.frame();
+        let is_heard = !self.rules.is_deaf || frame.is_multiple_of(4);
         for (place, push) in x.iter_mut().zip(step.inputs()) {
+            let push = if is_heard { push } else { 0 };
             *place = place.wrapping_mul(31).wrapping_add(i32::from(push)) % 10_007;
             *heat = heat.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ u64::from(push);
         }
@@ -117,6 +123,10 @@ impl Game for Arena {
         hasher.write_i32s(&slot.x);
         hasher.write_u64(slot.heat);
         Ok(())
+    }
+
+    fn same(&self, one: &State, other: &State) -> Same {
+        if one == other { Same::Yes } else { Same::No }
     }
 
     fn output(&mut self, output: &mut Vec<u8>) -> Result<(), Jammed> {

@@ -1,13 +1,16 @@
 //! What is simulated under a seed: by the tests over ranges of seeds, and by `make simulate`.
 
-use rollback_core::testing::{Faults, Simulation};
+use rollback_core::PlayerHandle;
+use rollback_core::testing::{Faults, Random, Simulation};
 
 use crate::games::{Arena, Rules};
 
 /// What is simulated under a seed: 2 to 8 peers with a player or two each.
 pub(crate) fn simulation(seed: u64) -> Simulation {
     let peers = 2 + usize::try_from(seed % 7).unwrap_or(0);
-    Simulation::new(seed).peers(peers).players_per_peer(1..=2)
+    let simulation = Simulation::new(seed).peers(peers).players_per_peer(1..=2);
+    // A state comes back to what it was after short taps, not after keys that are held.
+    if seed % 4 == 3 { simulation.inputs(tap) } else { simulation }
 }
 
 /// The same with crashes, leaves, pauses and partitions that fall together and outlast the departure timeout, so that
@@ -28,11 +31,17 @@ pub(crate) fn storm(seed: u64) -> Simulation {
     simulation(seed).faults(faults).outlasting_timeouts()
 }
 
-/// The game that is played under a seed: every fourth may end, every fourth fails on some guesses.
+fn tap(_: PlayerHandle, random: &mut Random, input: &mut [u8]) {
+    input.fill(u8::from(random.chance(100)));
+}
+
+/// The game that is played under a seed: every fourth may end, every fourth fails on some guesses, and every fourth is
+/// such that rollbacks often come to the state that was.
 pub(crate) fn arena(seed: u64) -> Arena {
     Arena::with(match seed % 4 {
         1 => Rules { may_end_from: Some(300), ..Rules::default() },
         2 => Rules { fails_on_guesses: true, ..Rules::default() },
+        3 => Rules { is_deaf: true, ..Rules::default() },
         _ => return Arena::endless(),
     })
 }

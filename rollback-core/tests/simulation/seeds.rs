@@ -1,7 +1,7 @@
 //! A range of seeds. Set `ROLLBACK_SEEDS=0..1000` for more, or to one seed to see it again.
 
 use rollback_core::DEPTHS;
-use rollback_core::testing::{self, FaultCounts, Report, Simulation};
+use rollback_core::testing::{self, FaultCounts, PeerReport, Report, Simulation};
 
 use crate::settings::{arena, simulation, storm};
 
@@ -20,13 +20,19 @@ fn run_all(
     assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
 }
 
+fn early_stops_of(peer: &PeerReport) -> u64 {
+    peer.counters.rollback.early_stops
+}
+
 #[test]
 fn no_seed_breaks_a_promise_and_every_fault_and_depth_occurs() {
     let seeds = testing::seeds(0..100);
     let is_whole_range = seeds.end - seeds.start >= 60;
     let (mut faults, mut depths) = (FaultCounts::default(), [0; DEPTHS]);
+    let mut early_stops = 0;
     run_all(seeds, simulation, |report| {
         faults.add(&report.faults);
+        early_stops += report.peers.iter().map(early_stops_of).sum::<u64>();
         for (sum, count) in depths.iter_mut().zip(report.rollback_depths) {
             *sum += count;
         }
@@ -36,6 +42,7 @@ fn no_seed_breaks_a_promise_and_every_fault_and_depth_occurs() {
             assert!(count > 0, "{fault} never struck");
         }
         assert!(!depths.contains(&0), "rollbacks by depth: {depths:?}");
+        assert!(early_stops > 0, "no rollback stopped early");
     }
 }
 
