@@ -1,0 +1,88 @@
+//! What is found wrong with a game, and how it reads.
+
+use alloc::string::String;
+use core::fmt;
+
+use thiserror::Error;
+
+use crate::{Frame, GameError};
+
+/// Why a game does not pass.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum SyncTestError<E> {
+    /// The game's inputs are too wide, or empty.
+    #[error("expected inputs of 1 to {max} bytes, got {got}")]
+    InputWidth {
+        /// The widest that can be played.
+        max: usize,
+        /// The width of the game's inputs.
+        got: usize,
+    },
+    /// The game failed.
+    #[error(transparent)]
+    Game(#[from] GameError<E>),
+    /// The game came back to something else than it was.
+    #[error("{0}")]
+    Diverged(Divergence),
+}
+
+/// The first place where a game is not what it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Divergence {
+    /// The frame whose state, or whose step's output or end, differs.
+    pub frame: Frame,
+    /// How many frames the rollback went back; 0 where there was none.
+    pub depth: u32,
+    /// What differs.
+    pub what: Diverged,
+    /// The first leaf that differs, where the game names leaves.
+    pub leaf: Option<String>,
+}
+
+/// In what a game is not what it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Diverged {
+    /// Hashing one saved state twice gave two hashes: the hash takes in something beside the state.
+    Hash,
+    /// A saved state changed while the game was stepped or loaded: the two share memory.
+    Slot,
+    /// The state that was just loaded is not the one saved: the snapshot does not hold all of it.
+    Load,
+    /// Stepping again from a loaded state gave another state: there is state outside the snapshot.
+    State,
+    /// Stepping again gave another output.
+    Output,
+    /// The game ended one time and not the other.
+    End,
+    /// Two states that the game calls the same are not, or do not lead to the same.
+    Same,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frame, depth, what, leaf } = self;
+        let what = match what {
+            Diverged::Hash => "a saved state has two hashes",
+            Diverged::Slot => "a saved state changed after it was saved",
+            Diverged::Load => "the loaded state is not the one saved",
+            Diverged::State => "stepping again gave another state",
+            Diverged::Output => "stepping again gave another output",
+            Diverged::End => "the game ended one time and not the other",
+            Diverged::Same => "a state called the same led to another",
+        };
+        write!(f, "frame {frame}, rollback of {depth} frames: {what}")?;
+        match leaf {
+            Some(leaf) => write!(f, "; the first leaf that differs is {leaf}"),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn diverged<E>(
+    frame: Frame,
+    depth: u32,
+    what: Diverged,
+    leaf: Option<String>,
+) -> SyncTestError<E> {
+    SyncTestError::Diverged(Divergence { frame, depth, what, leaf })
+}
