@@ -1,0 +1,118 @@
+//! What the queues keep and what they drop.
+
+use super::*;
+
+fn peer(slot: u8) -> PeerId {
+    PeerId::new(slot).unwrap()
+}
+
+fn mailbox() -> Mailbox {
+    Mailbox::new(Clock::start(), 1)
+}
+
+fn taken(mailbox: &Mailbox) -> Vec<(u8, u8)> {
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    std::iter::from_fn(|| {
+        let received = mailbox.try_receive(&mut buffer)?;
+        Some((received.peer.slot(), buffer[0]))
+    })
+    .collect()
+}
+
+#[test]
+fn datagrams_are_taken_in_the_order_of_their_arrival_whoever_sent_them() {
+    let mailbox = mailbox();
+    for (from, number) in [(2, 1), (0, 2), (2, 3), (1, 4)] {
+        mailbox.deliver(peer(from), Bytes::from(vec![number]));
+        // So that no two have the same microsecond.
+        let now = mailbox.now();
+        while mailbox.now() == now {}
+    }
+    assert_eq!(taken(&mailbox), [(2, 1), (0, 2), (2, 3), (1, 4)]);
+}
+
+#[test]
+fn the_newest_datagrams_are_kept_when_the_game_takes_none() {
+    let mailbox = mailbox();
+    for number in (0..=u8::MAX).chain(0..3) {
+        mailbox.deliver(peer(0), Bytes::from(vec![number]));
+    }
+    let taken = taken(&mailbox);
+    assert_eq!(INCOMING_DATAGRAMS, 256);
+    assert_eq!(taken.len(), INCOMING_DATAGRAMS);
+    assert_eq!(taken[0], (0, 3));
+    assert_eq!(mailbox.stats(peer(0)).datagrams_not_taken, 3);
+}
+
+#[test]
+fn the_newest_datagrams_are_kept_when_they_cannot_be_sent() {
+    let mailbox = mailbox();
+    assert_eq!(mailbox.try_send(peer(1), b"x"), Ok(SendOutcome::NotConnected));
+    mailbox.connected(peer(1));
+    for _ in 0..OUTGOING_DATAGRAMS {
+        assert_eq!(mailbox.try_send(peer(1), b"x"), Ok(SendOutcome::Queued));
+    }
+    assert_eq!(mailbox.try_send(peer(1), b"x"), Ok(SendOutcome::OldestDropped));
+    assert_eq!(mailbox.stats(peer(1)).datagrams_not_sent, 1);
+}
+
+#[test]
+fn a_datagram_above_the_limit_is_counted_and_dropped() {
+    let mailbox = mailbox();
+    mailbox.deliver(peer(0), Bytes::from(vec![0; DATAGRAM_BYTES_MAX + 1]));
+    assert_eq!(taken(&mailbox), []);
+    assert_eq!(mailbox.stats(peer(0)).violations, 1);
+    mailbox.deliver(peer(0), Bytes::from(vec![0; DATAGRAM_BYTES_MAX]));
+    assert_eq!(taken(&mailbox).len(), 1);
+}
+
+#[test]
+fn an_event_ends_one_wait_even_if_nobody_takes_it() {
+    let mailbox = mailbox();
+    mailbox.report(TransportEvent::SignalingLost);
+    assert!(mailbox.wait(Duration::ZERO));
+    assert!(!mailbox.wait(Duration::ZERO));
+    assert_eq!(mailbox.poll_event(), Some(TransportEvent::SignalingLost));
+}
+
+#[test]
+fn old_events_go_first_and_are_counted() {
+    let mailbox = mailbox();
+    mailbox.report(TransportEvent::SignalingLost);
+    for _ in 0..EVENTS {
+        mailbox.report(TransportEvent::SignalingRegained);
+    }
+    assert_eq!(mailbox.poll_event(), Some(TransportEvent::SignalingRegained));
+    assert_eq!(mailbox.events_dropped(), 1);
+}
+
+#[test]
+fn a_closed_mailbox_does_not_wait() {
+    let mailbox = mailbox();
+    mailbox.close();
+    assert!(!mailbox.wait(WAIT_MAX));
+}
+
+#[test]
+fn waiting_ends_when_a_delayed_datagram_is_due() {
+    let mailbox = mailbox();
+    let conditions = LinkConditions { delay_ms: 20, ..Default::default() };
+    mailbox.set_conditions(&conditions, peer(0));
+    let sent = mailbox.now();
+    mailbox.deliver(peer(1), Bytes::from_static(b"x"));
+    assert!(mailbox.wait(WAIT_MAX));
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    let received = mailbox.try_receive(&mut buffer).unwrap();
+    assert!(received.arrived_at >= sent.plus(Duration::from_millis(20)));
+}
+
+#[test]
+fn frames_of_an_earlier_bulk_channel_do_not_count() {
+    let mailbox = mailbox();
+    let first = mailbox.bulk_opened(peer(1)).unwrap();
+    let second = mailbox.bulk_opened(peer(1)).unwrap();
+    mailbox.deliver_bulk(peer(1), first, &Bytes::from_static(b"nonsense"));
+    assert_eq!(mailbox.stats(peer(1)).violations, 0);
+    mailbox.deliver_bulk(peer(1), second, &Bytes::from_static(b"nonsense"));
+    assert_eq!(mailbox.stats(peer(1)).violations, 1);
+}

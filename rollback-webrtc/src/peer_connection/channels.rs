@@ -1,0 +1,123 @@
+//! What passes through a connection's channels: datagrams each way on the channel of their sender, bulk frames both
+//! ways on one. The home of rules R1 and R5.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rollback_core::PeerId;
+use tokio::sync::mpsc;
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
+
+use super::Opened;
+use crate::mailbox::Mailbox;
+
+/// **Rule R1: send only on channels you created.** In `rtc` 0.21.1 the side that *accepts* a channel
+/// never applies the channel's reliability to its own stream: it sends reliable and ordered,
+/// whatever was agreed, and one lost packet holds up all later ones for 0.7–1.1 s. So each peer
+/// creates its own channel for datagrams and sends on that one only.
+///
+/// **Rule R5: no old datagrams.** SCTP keeps a window even for messages that it never repeats: during
+/// an outage they queue, and arrive after it, as old as the outage. With a lifetime they expire
+/// instead. 60 ms is above the delay that a lost acknowledgement of SCTP can cause and below the
+/// time after which a datagram with inputs is repeated anyway.
+pub(super) fn datagram_channel() -> RTCDataChannelInit {
+    RTCDataChannelInit { ordered: false, max_packet_life_time: Some(60), ..Default::default() }
+}
+
+/// Sends what the game queues, on the channel that this side created (R1).
+pub(super) async fn send_datagrams(
+    channel: Arc<dyn DataChannel>,
+    peer: PeerId,
+    mailbox: Arc<Mailbox>,
+    opened: mpsc::Sender<Opened>,
+) {
+    let mut is_open = false;
+    loop {
+        tokio::select! {
+            event = channel.poll() => match event {
+                Some(DataChannelEvent::OnOpen) => {
+                    is_open = true;
+                    // The receiver outlives this task.
+                    let _ = opened.send(Opened::OwnDatagrams).await;
+                }
+                Some(DataChannelEvent::OnMessage(_)) => {
+                    mailbox.update(peer, |stats| stats.violations += 1);
+                }
+                Some(DataChannelEvent::OnClose) | None => return,
+                Some(_) => {}
+            },
+            datagram = mailbox.next_outgoing(peer), if is_open => {
+                let bytes = datagram.len();
+                let was_sent = send_datagram(&*channel, datagram).await;
+                mailbox.count_sent(peer, bytes, was_sent);
+            }
+        }
+    }
+}
+
+/// R5, second half: `send` never fails and its queue has no limit, so what waits there is bounded
+/// here.
+async fn send_datagram(channel: &dyn DataChannel, datagram: BytesMut) -> bool {
+    match channel.outstanding_bytes().await {
+        Ok(outstanding) if outstanding <= OUTSTANDING_BYTES_MAX => {
+            channel.send(datagram).await.is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// Takes datagrams from the peer's channel. It never waits for anything else: a channel that is not
+/// polled blocks all channels of its connection.
+pub(super) async fn receive_datagrams(
+    channel: Arc<dyn DataChannel>,
+    peer: PeerId,
+    mailbox: Arc<Mailbox>,
+) {
+    while let Some(event) = channel.poll().await {
+        match event {
+            DataChannelEvent::OnMessage(message) => mailbox.deliver(peer, message.data.freeze()),
+            DataChannelEvent::OnClose => return,
+            _ => {}
+        }
+    }
+}
+
+/// Carries bulk frames both ways.
+pub(super) async fn carry_bulk(
+    channel: Arc<dyn DataChannel>,
+    peer: PeerId,
+    mailbox: Arc<Mailbox>,
+    opened: mpsc::Sender<Opened>,
+) {
+    let mut number = None;
+    loop {
+        tokio::select! {
+            event = channel.poll() => match (event, number) {
+                (Some(DataChannelEvent::OnOpen), None) => {
+                    number = mailbox.bulk_opened(peer);
+                    let _ = opened.send(Opened::Bulk).await;
+                }
+                (Some(DataChannelEvent::OnMessage(message)), Some(number)) => {
+                    mailbox.deliver_bulk(peer, number, &message.data.freeze());
+                }
+                (Some(DataChannelEvent::OnClose) | None, _) => return,
+                _ => {}
+            },
+            frame = mailbox.next_bulk_frame(peer, number), if number.is_some() => {
+                // The window of bulk messages bounds what waits in the channel.
+                if channel.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Polls a channel that no honest peer opens, so that it blocks no other.
+pub(super) async fn drain(channel: Arc<dyn DataChannel>) {
+    while channel.poll().await.is_some() {}
+}
+
+/// Bytes that may wait for acknowledgement on the channel of datagrams: the longest ones at 60 a second
+/// for a round trip and SCTP's delayed acknowledgement of together one second.
+const OUTSTANDING_BYTES_MAX: usize = 64 * 1024;

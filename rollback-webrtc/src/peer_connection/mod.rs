@@ -1,0 +1,354 @@
+//! One WebRTC connection to one peer, from its first description to its end. The only folder that
+//! names the crates `webrtc` and `rtc`, and the home of the rules that make their version 0.21.1
+//! work: R1 and R5 in `channels`, R2 in `flush_runtime`, R3 in `open_link`; R4 is in `pair`.
+
+mod channels;
+mod flush_runtime;
+mod open_link;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollback_core::PeerId;
+use rollback_signaling::AttemptId;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use webrtc::data_channel::DataChannel;
+use webrtc::error::Error;
+use webrtc::peer_connection::{
+    RTCIceCandidateInit, RTCIceCandidateType, RTCPeerConnectionState, RTCSessionDescription,
+    StatsSelector,
+};
+
+use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
+use self::open_link::OpenLink;
+use crate::clock::Clock;
+use crate::ice::{CandidateKind, IcePolicy, IceServer, Path};
+use crate::mailbox::Mailbox;
+use crate::pair::{ConnectionEvent, Remote};
+use crate::stats::TransportEvent;
+
+/// What all connections of a mesh have in common.
+#[derive(Debug)]
+pub(crate) struct ConnectionSetup {
+    pub(crate) clock: Clock,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) ice_policy: IcePolicy,
+    /// Addresses to bind, each with port 0.
+    pub(crate) bind: Vec<SocketAddr>,
+}
+
+/// An event of one attempt to connect to one peer.
+#[derive(Debug)]
+pub(crate) struct AttemptEvent {
+    pub(crate) peer: PeerId,
+    pub(crate) attempt: AttemptId,
+    pub(crate) event: ConnectionEvent,
+}
+
+/// One connection. It passes datagrams and bulk messages between the peer and the mailbox, and lives
+/// as long as [`run`](Self::run).
+pub(crate) struct Connection {
+    peer: PeerId,
+    attempt: AttemptId,
+    setup: Arc<ConnectionSetup>,
+    events: mpsc::Sender<AttemptEvent>,
+    link: OpenLink,
+    callbacks: mpsc::Receiver<Callback>,
+    channels: JoinSet<()>,
+    opened: mpsc::Sender<Opened>,
+    openings: mpsc::Receiver<Opened>,
+    progress: Progress,
+}
+
+/// What there is of the three channels; all three make the connection open.
+#[derive(Debug, Default)]
+struct Progress {
+    own_datagrams: bool,
+    their_datagrams: bool,
+    bulk: bool,
+    bulk_exists: bool,
+    channels_accepted: usize,
+    is_reported: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Opened {
+    OwnDatagrams,
+    Bulk,
+}
+
+/// What WebRTC tells, on its own task.
+enum Callback {
+    Candidate(String),
+    State(RTCPeerConnectionState),
+    Channel(Arc<dyn DataChannel>),
+}
+
+impl Connection {
+    /// Builds a connection with the channels that this side creates.
+    async fn build(
+        peer: PeerId,
+        attempt: AttemptId,
+        is_offerer: bool,
+        setup: Arc<ConnectionSetup>,
+        events: mpsc::Sender<AttemptEvent>,
+    ) -> Result<Self, Error> {
+        let (heard, callbacks) = mpsc::channel(CALLBACKS);
+        let (opened, openings) = mpsc::channel(CHANNELS_MAX);
+        let link = OpenLink::build(&setup, heard).await?;
+        let mut connection = Self {
+            peer,
+            attempt,
+            setup,
+            events,
+            link,
+            callbacks,
+            channels: JoinSet::new(),
+            opened,
+            openings,
+            progress: Progress::default(),
+        };
+        let datagrams =
+            connection.link.pc.create_data_channel(DATAGRAMS, Some(datagram_channel())).await?;
+        connection.channels.spawn(send_datagrams(
+            datagrams,
+            peer,
+            Arc::clone(&connection.setup.mailbox),
+            connection.opened.clone(),
+        ));
+        if is_offerer {
+            // Reliable and ordered, which is also what the accepting side sends by default, so that
+            // one channel does for both directions.
+            let bulk = connection.link.pc.create_data_channel(BULK, None).await?;
+            connection.carry_bulk(bulk);
+        }
+        Ok(connection)
+    }
+
+    /// Runs a connection until it ends by itself or `remote` is closed. `offer` is the peer's, or
+    /// `None` to make one.
+    pub(crate) async fn run(
+        peer: PeerId,
+        attempt: AttemptId,
+        offer: Option<String>,
+        setup: Arc<ConnectionSetup>,
+        remote: mpsc::Receiver<Remote>,
+        events: mpsc::Sender<AttemptEvent>,
+    ) {
+        let mailbox = Arc::clone(&setup.mailbox);
+        match Self::build(peer, attempt, offer.is_none(), setup, events).await {
+            Ok(mut connection) => {
+                if let Err(error) = connection.serve(offer, remote).await {
+                    tracing::debug!(?peer, ?attempt, %error, "the connection ended");
+                }
+                connection.close().await;
+            }
+            Err(error) => {
+                tracing::warn!(?peer, ?attempt, %error, "a connection could not be built");
+                mailbox.update(peer, |stats| stats.attempts += 1);
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        offer: Option<String>,
+        mut remote: mpsc::Receiver<Remote>,
+    ) -> Result<(), Error> {
+        self.setup.mailbox.update(self.peer, |stats| stats.attempts += 1);
+        let description = self.describe(offer).await?;
+        self.tell(ConnectionEvent::Description(description)).await;
+        let mut measure = interval(MEASURE_INTERVAL);
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                said = remote.recv() => match said {
+                    Some(remote) => self.hear(remote).await?,
+                    None => return Ok(()),
+                },
+                Some(callback) = self.callbacks.recv() => {
+                    if !self.handle_callback(callback).await {
+                        return Ok(());
+                    }
+                }
+                Some(opened) = self.openings.recv() => self.note_opened(opened).await,
+                // A channel never ends while its connection lives, unless the peer closes it.
+                Some(_) = self.channels.join_next() => return Ok(()),
+                _ = measure.tick(), if self.progress.is_reported => self.measure().await,
+            }
+        }
+    }
+
+    /// Makes and sets the own description: an offer, or the answer to the peer's.
+    async fn describe(&self, offer: Option<String>) -> Result<String, Error> {
+        let pc = &self.link.pc;
+        let description = match offer {
+            None => pc.create_offer(None).await?,
+            Some(offer) => {
+                pc.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
+                pc.create_answer(None).await?
+            }
+        };
+        let sdp = description.sdp.clone();
+        pc.set_local_description(description).await?;
+        Ok(sdp)
+    }
+
+    async fn hear(&self, remote: Remote) -> Result<(), Error> {
+        let pc = &self.link.pc;
+        match remote {
+            Remote::Answer(sdp) => {
+                pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await
+            }
+            Remote::Candidate(json) => {
+                let added = match serde_json::from_str::<RTCIceCandidateInit>(&json) {
+                    Ok(candidate) => pc.add_ice_candidate(candidate).await.is_ok(),
+                    Err(_) => false,
+                };
+                // One bad candidate of several is no reason to end the attempt.
+                if !added {
+                    self.setup.mailbox.update(self.peer, |stats| stats.violations += 1);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// `false` when the connection is over.
+    async fn handle_callback(&mut self, callback: Callback) -> bool {
+        match callback {
+            Callback::Candidate(json) => self.tell(ConnectionEvent::Candidate(json)).await,
+            Callback::State(RTCPeerConnectionState::Connected) => {
+                self.tell(ConnectionEvent::Resumed).await;
+            }
+            Callback::State(RTCPeerConnectionState::Disconnected) => {
+                self.tell(ConnectionEvent::Interrupted).await;
+            }
+            Callback::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
+                return false;
+            }
+            Callback::State(_) => {}
+            Callback::Channel(channel) => return self.accept(channel).await,
+        }
+        true
+    }
+
+    async fn accept(&mut self, channel: Arc<dyn DataChannel>) -> bool {
+        let Ok(label) = channel.label().await else { return false };
+        self.progress.channels_accepted += 1;
+        if self.progress.channels_accepted > CHANNELS_MAX {
+            return false;
+        }
+        match label.as_str() {
+            DATAGRAMS if !self.progress.their_datagrams => {
+                self.progress.their_datagrams = true;
+                let mailbox = Arc::clone(&self.setup.mailbox);
+                self.channels.spawn(receive_datagrams(channel, self.peer, mailbox));
+                self.report_when_open().await;
+            }
+            BULK if !self.progress.bulk_exists => self.carry_bulk(channel),
+            _ => {
+                self.setup.mailbox.update(self.peer, |stats| stats.violations += 1);
+                self.channels.spawn(drain(channel));
+            }
+        }
+        true
+    }
+
+    fn carry_bulk(&mut self, channel: Arc<dyn DataChannel>) {
+        self.progress.bulk_exists = true;
+        let mailbox = Arc::clone(&self.setup.mailbox);
+        self.channels.spawn(carry_bulk(channel, self.peer, mailbox, self.opened.clone()));
+    }
+
+    async fn note_opened(&mut self, opened: Opened) {
+        match opened {
+            Opened::OwnDatagrams => self.progress.own_datagrams = true,
+            Opened::Bulk => self.progress.bulk = true,
+        }
+        self.report_when_open().await;
+    }
+
+    async fn report_when_open(&mut self) {
+        let progress = &mut self.progress;
+        let is_open = progress.own_datagrams && progress.their_datagrams && progress.bulk;
+        if is_open && !progress.is_reported {
+            progress.is_reported = true;
+            self.tell(ConnectionEvent::Opened).await;
+            self.measure().await;
+        }
+    }
+
+    /// Reads the path and the round trip into the statistics.
+    async fn measure(&self) {
+        let path = self.selected_path().await;
+        let round_trip = self.round_trip().await;
+        let mut is_new = false;
+        self.setup.mailbox.update(self.peer, |stats| {
+            is_new = path.is_some() && path != stats.path;
+            stats.path = path.or(stats.path);
+            stats.round_trip = round_trip.or(stats.round_trip);
+        });
+        if let Some(path) = path.filter(|_| is_new) {
+            self.setup.mailbox.report(TransportEvent::PathChosen { peer: self.peer, path });
+        }
+    }
+
+    async fn selected_path(&self) -> Option<Path> {
+        // Not through the statistics: their candidate ids do not match in this version.
+        let ice = self.link.pc.sctp().await?.transport().ice_transport();
+        let pair = ice.get_selected_candidate_pair().await.ok()??;
+        Some(Path { local: kind(pair.local().typ)?, remote: kind(pair.remote().typ)? })
+    }
+
+    async fn round_trip(&self) -> Option<Duration> {
+        let now = self.setup.clock.instant();
+        let report = self.link.pc.get_stats(now, StatsSelector::None).await;
+        let selected = &report.transport()?.selected_candidate_pair_id;
+        let pair = report.candidate_pairs().find(|pair| &pair.stats.id == selected)?;
+        let measured = Duration::try_from_secs_f64(pair.current_round_trip_time).ok()?;
+        (!measured.is_zero()).then_some(measured)
+    }
+
+    async fn tell(&self, event: ConnectionEvent) {
+        let event = AttemptEvent { peer: self.peer, attempt: self.attempt, event };
+        // When nobody listens the mesh is ending, and closes this connection too.
+        let _ = self.events.send(event).await;
+    }
+
+    /// Ends the connection so that the peer sees it at once.
+    async fn close(mut self) {
+        // Tasks and callbacks hold channels, and a channel keeps its whole connection alive.
+        self.channels.shutdown().await;
+        self.callbacks.close();
+        while self.callbacks.try_recv().is_ok() {}
+        self.link.close().await;
+    }
+}
+
+const fn kind(candidate: RTCIceCandidateType) -> Option<CandidateKind> {
+    match candidate {
+        RTCIceCandidateType::Host => Some(CandidateKind::Host),
+        RTCIceCandidateType::Srflx => Some(CandidateKind::ServerReflexive),
+        RTCIceCandidateType::Prflx => Some(CandidateKind::PeerReflexive),
+        RTCIceCandidateType::Relay => Some(CandidateKind::Relay),
+        _ => None,
+    }
+}
+
+/// Labels of the channels.
+const DATAGRAMS: &str = "datagrams";
+const BULK: &str = "bulk";
+
+/// Channels that a peer may open, bad ones included; it needs two.
+const CHANNELS_MAX: usize = 8;
+
+/// Callbacks that may wait: a computer with twenty addresses has some sixty candidates.
+const CALLBACKS: usize = 128;
+
+/// How often the path and the round trip are read.
+const MEASURE_INTERVAL: Duration = Duration::from_millis(500);

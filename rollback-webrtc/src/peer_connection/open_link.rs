@@ -1,0 +1,134 @@
+//! A peer connection of the library: how it is configured (rule R3), what it calls, and how it is closed for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::peer_connection::transport::RTCDtlsRole;
+use tokio::sync::mpsc;
+use webrtc::data_channel::DataChannel;
+use webrtc::error::Error;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    SettingEngine, SettingEngineBuilder,
+};
+use webrtc::runtime::Runtime;
+
+use super::flush_runtime::FlushRuntime;
+use super::{Callback, ConnectionSetup};
+use crate::ice::{IcePolicy, IceServer};
+
+/// A built connection, which closes itself even if its task panics on a hostile description.
+pub(super) struct OpenLink {
+    pub(super) pc: Arc<dyn PeerConnection>,
+    runtime: Arc<FlushRuntime>,
+    is_closed: bool,
+}
+
+impl OpenLink {
+    pub(super) async fn build(
+        setup: &ConnectionSetup,
+        heard: mpsc::Sender<Callback>,
+    ) -> Result<Self, Error> {
+        let server = |server: &IceServer| RTCIceServer {
+            urls: vec![server.url.clone()],
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+        };
+        let policy = match setup.ice_policy {
+            IcePolicy::All => RTCIceTransportPolicy::All,
+            IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
+        };
+        let configuration = RTCConfigurationBuilder::default()
+            .with_ice_servers(setup.ice_servers.iter().map(server).collect())
+            .with_ice_transport_policy(policy)
+            .build();
+        let runtime = Arc::new(FlushRuntime::default());
+        let pc = PeerConnectionBuilder::new()
+            .with_configuration(configuration)
+            .with_setting_engine(settings(setup.ice_policy))
+            .with_handler(Arc::new(Callbacks(heard)))
+            .with_runtime(Arc::clone(&runtime) as Arc<dyn Runtime>)
+            .with_udp_addrs(setup.bind.clone())
+            .build()
+            .await?;
+        Ok(Self { pc: Arc::new(pc), runtime, is_closed: false })
+    }
+
+    pub(super) async fn close(mut self) {
+        self.is_closed = true;
+        self.runtime.stop_flushing();
+        // Closing twice, or after a failure, is an error that means nothing here.
+        let _ = self.pc.close().await;
+    }
+}
+
+impl Drop for OpenLink {
+    fn drop(&mut self) {
+        let handle = tokio::runtime::Handle::try_current();
+        if let (false, Ok(handle)) = (self.is_closed, handle) {
+            self.runtime.stop_flushing();
+            let pc = Arc::clone(&self.pc);
+            handle.spawn(async move { pc.close().await.ok() });
+        }
+    }
+}
+
+fn settings(policy: IcePolicy) -> SettingEngine {
+    let relay_wait = match policy {
+        // Direct ways get half a second's start; the default is two seconds.
+        IcePolicy::All => Duration::from_millis(500),
+        IcePolicy::RelayOnly => Duration::ZERO,
+    };
+    SettingEngineBuilder::new()
+        .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
+        // By default a pair of candidates has 7 checks in 1.4 s, too little for a bad link.
+        .with_ice_connection_attempts(Some(Duration::from_millis(50)), Some(60))
+        .with_relay_acceptance_min_wait(Some(relay_wait))
+        // Rule R3: the answerer is the DTLS server. By default it is the client, and its first
+        // message can overtake ICE at the offerer, is dropped there, and costs 1.0 s.
+        .with_answering_dtls_role(RTCDtlsRole::Server)
+        // Otherwise building fails on a computer without a multicast route, such as one offline.
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .build()
+}
+
+/// Passes callbacks on. It must hold no channel and no connection, which would keep each other alive,
+/// and must not wait, because it runs on the connection's own task.
+struct Callbacks(mpsc::Sender<Callback>);
+
+impl Callbacks {
+    fn pass(&self, callback: Callback) {
+        // A full queue means that hundreds of candidates or channels came at once; whatever is lost
+        // then, the attempt's deadline repairs.
+        let _ = self.0.try_send(callback);
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Callbacks {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        let json = event.candidate.to_json().ok();
+        if let Some(json) = json.and_then(|init| serde_json::to_string(&init).ok()) {
+            self.pass(Callback::Candidate(json));
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.pass(Callback::State(state));
+    }
+
+    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
+        self.pass(Callback::Channel(channel));
+    }
+}
+
+/// ICE says so when nothing has come for this long.
+const ICE_DISCONNECTED: Duration = Duration::from_millis(1500);
+
+/// And that the connection has failed after this much more.
+const ICE_FAILED: Duration = Duration::from_secs(5);
+
+/// How often ICE checks, which also measures the round trip; well below half of [`ICE_DISCONNECTED`].
+const ICE_KEEPALIVE: Duration = Duration::from_millis(400);
