@@ -24,6 +24,8 @@ pub(crate) struct InputQueue {
     guess: Vec<u8>,
     streams: Vec<Stream>,
     hosts: Vec<PeerId>,
+    /// The input delay of each player, and the frame from which it is in force.
+    delays: Vec<(Frame, u32)>,
     items: Vec<(PeerId, ItemAt)>,
     floor: Frame,
     simulated: Frame,
@@ -67,6 +69,9 @@ impl InputQueue {
             guess: vec![0; width],
             streams: roster.peers().iter().map(stream).collect(),
             hosts: PlayerHandle::all(players).filter_map(|player| roster.host(player)).collect(),
+            delays: PlayerHandle::all(players)
+                .map(|player| (Frame::ZERO, config.input_delay_frames(player)))
+                .collect(),
             items: Vec::with_capacity(ITEMS_USUAL),
             floor: Frame::ZERO,
             simulated: Frame::ZERO,
@@ -86,6 +91,33 @@ impl InputQueue {
     /// The players of a peer, in order.
     pub(crate) fn players_of(&self, peer: PeerId) -> &[PlayerHandle] {
         self.streams.get(peer.index()).map_or(&[], |stream| &stream.players)
+    }
+
+    /// The least input delay of a peer's players.
+    pub(crate) fn input_delay_of(&self, peer: PeerId) -> u32 {
+        let delays = self.players_of(peer).iter().filter_map(|player| self.delay(*player));
+        delays.min().unwrap_or_default()
+    }
+
+    /// The greatest input delay of a peer's players.
+    pub(crate) fn input_delay_max_of(&self, peer: PeerId) -> u32 {
+        let delays = self.players_of(peer).iter().filter_map(|player| self.delay(*player));
+        delays.max().unwrap_or_default()
+    }
+
+    /// The input delay of a player, as its host last said.
+    pub(crate) fn delay(&self, player: PlayerHandle) -> Option<u32> {
+        self.delays.get(player.index()).map(|(_, delay)| *delay)
+    }
+
+    /// Takes a delay that its player's host has said, unless a later one is known.
+    fn note_delay(&mut self, host: PeerId, player: PlayerHandle, delay: (Frame, u32)) {
+        let is_host = self.hosts.get(player.index()) == Some(&host);
+        if let Some(known) = self.delays.get_mut(player.index()).filter(|_| is_host)
+            && known.0 <= delay.0
+        {
+            *known = delay;
+        }
     }
 
     /// The first frame of `peer` that is not held.
@@ -132,6 +164,11 @@ impl InputQueue {
         }
     }
 
+    /// The first frame that was not stepped yet.
+    pub(crate) fn simulated(&self) -> Frame {
+        self.simulated
+    }
+
     /// Says that the wrong frames are about to be stepped again.
     pub(crate) fn clear_incorrect(&mut self) {
         self.first_incorrect = None;
@@ -142,6 +179,11 @@ impl InputQueue {
         self.floor = self.floor.max(floor);
         let keep = self.floor;
         self.items.retain(|(_, at)| at.frame >= keep);
+    }
+
+    /// The last frame for which there is room.
+    pub(crate) fn last_room(&self) -> Frame {
+        self.floor.plus(self.capacity() - 2)
     }
 
     pub(crate) fn floor(&self) -> Frame {
@@ -225,6 +267,11 @@ impl InputQueue {
         stream.insert(frame, capacity);
         // Bounded by what the history holds: each peer's frame arrives once, with few items.
         self.items.extend(items.iter().map(|item| (peer, ItemAt { frame, item: *item })));
+        for item in items {
+            if let Item::Delay { player, frames } = *item {
+                self.note_delay(peer, player, (frame, frames.into()));
+            }
+        }
         if items.contains(&Item::Leave) {
             self.close(peer, frame);
         } else if frame < self.simulated && self.differs(peer, frame) {

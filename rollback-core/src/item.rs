@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::Frame;
 use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
+use crate::{DELAY_MAX, Frame, PlayerHandle};
 use thiserror::Error;
 
 /// An agreed change, proposed by the peer in whose stream it travels and in force from the frame it stands at.
@@ -17,6 +17,18 @@ pub enum Item {
     End {
         /// The application's own number for the reason.
         code: u16,
+    },
+    /// The proposer files the inputs of its player so many frames ahead from this frame on.
+    Delay {
+        /// The player.
+        player: PlayerHandle,
+        /// The input delay, at most [`DELAY_MAX`].
+        frames: u8,
+    },
+    /// Every member is asked to take this input delay for its players; each then says so by a `Delay` of its own.
+    SharedDelay {
+        /// The input delay, at most [`DELAY_MAX`].
+        frames: u8,
     },
     /// The peer takes its slot again. Reserved: it is carried and recorded, and changes nothing yet.
     Join {
@@ -32,6 +44,8 @@ impl Item {
             Self::Leave => (1, 0),
             Self::End { code } => (2, code),
             Self::Join { incarnation } => (3, u16::from(incarnation)),
+            Self::Delay { player, frames } => (4, u16::from_le_bytes([frames, player.slot()])),
+            Self::SharedDelay { frames } => (5, u16::from(frames)),
         };
         bytes.put_u8(kind);
         bytes.put_u16(argument);
@@ -44,11 +58,15 @@ impl Item {
     pub(crate) fn decode(reader: &mut ByteReader<'_>) -> Result<Self, ItemError> {
         let kind = reader.u8()?;
         let argument = reader.u16()?;
-        match (kind, argument, u8::try_from(argument)) {
-            (1, 0, _) => Ok(Self::Leave),
-            (2, code, _) => Ok(Self::End { code }),
-            (3, _, Ok(incarnation)) => Ok(Self::Join { incarnation }),
-            (1 | 3, ..) => Err(ItemError::Argument { kind, got: argument }),
+        let [low, high] = argument.to_le_bytes();
+        let is_delay = usize::from(low) <= DELAY_MAX;
+        match (kind, high, PlayerHandle::new(high)) {
+            (1, ..) if argument == 0 => Ok(Self::Leave),
+            (2, ..) => Ok(Self::End { code: argument }),
+            (3, 0, _) => Ok(Self::Join { incarnation: low }),
+            (4, _, Some(player)) if is_delay => Ok(Self::Delay { player, frames: low }),
+            (5, 0, _) if is_delay => Ok(Self::SharedDelay { frames: low }),
+            (1..=5, ..) => Err(ItemError::Argument { kind, got: argument }),
             _ => Err(ItemError::Kind { got: kind }),
         }
     }
@@ -70,7 +88,7 @@ pub enum ItemError {
     #[error(transparent)]
     End(#[from] EndOfBytes),
     /// No item has this number.
-    #[error("expected an item of kind 1 to 3, got {got}")]
+    #[error("expected an item of kind 1 to 5, got {got}")]
     Kind {
         /// The number found.
         got: u8,
@@ -94,7 +112,14 @@ mod tests {
 
     #[test]
     fn every_item_is_read_as_it_was_written() {
-        for item in [Item::Leave, Item::End { code: 515 }, Item::Join { incarnation: 2 }] {
+        let player = PlayerHandle::new(3).unwrap();
+        for item in [
+            Item::Leave,
+            Item::End { code: 515 },
+            Item::Join { incarnation: 2 },
+            Item::Delay { player, frames: 30 },
+            Item::SharedDelay { frames: 0 },
+        ] {
             let mut bytes = Vec::new();
             item.encode(&mut bytes);
             assert_eq!(bytes.len(), ITEM_BYTES);
@@ -107,6 +132,9 @@ mod tests {
         let read = |bytes: &[u8]| Item::decode(&mut ByteReader::new(bytes));
         assert_eq!(read(&[9, 0, 0]), Err(ItemError::Kind { got: 9 }));
         assert_eq!(read(&[3, 0, 1]), Err(ItemError::Argument { kind: 3, got: 256 }));
+        assert_eq!(read(&[4, 31, 0]), Err(ItemError::Argument { kind: 4, got: 31 }));
+        assert_eq!(read(&[4, 0, 64]), Err(ItemError::Argument { kind: 4, got: 64 << 8 }));
+        assert_eq!(read(&[5, 2, 1]), Err(ItemError::Argument { kind: 5, got: 258 }));
         assert!(matches!(read(&[1, 0]), Err(ItemError::End(_))));
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::Handshake;
+use super::{Handshake, Lateness};
 use crate::clock_sync::ClockSync;
 use crate::wire::{Applied, Bound, Digest, InputsHead, LinkKeys, Want};
 use crate::{Frame, PEERS_MAX, PeerId, Timestamp};
@@ -41,6 +41,7 @@ pub(crate) struct Link {
     pub(crate) digests_due: u8,
     /// Its frame when it sent its newest datagram, and when that was on our clock.
     progress: Option<(Frame, Timestamp)>,
+    pub(crate) lateness: Lateness,
     /// It knows that the episode is over.
     pub(crate) is_done: bool,
     /// It has heard our goodbye.
@@ -99,6 +100,7 @@ impl Link {
             hello_at: now,
             digests_due: 0,
             progress: None,
+            lateness: Lateness::default(),
             is_done: false,
             heard_goodbye: false,
             has_said_goodbye: false,

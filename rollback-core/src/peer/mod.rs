@@ -1,9 +1,11 @@
 //! What is known of one remote peer.
 
 mod handshake;
+mod lateness;
 mod link;
 
 pub(crate) use handshake::{Handshake, mismatches};
 pub use handshake::{Mismatch, Mismatches};
+pub(crate) use lateness::Lateness;
 pub(crate) use link::Link;
 pub use link::LinkCounters;

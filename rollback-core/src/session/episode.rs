@@ -179,6 +179,18 @@ impl<G: Game> Episode<G> {
         })
     }
 
+    /// Takes the input delay that a member proposed for all, and follows the measured lateness where that is asked for.
+    fn adjust_input_delay(&mut self) {
+        if let Some(frames) = self.ledger.shared_delay.take() {
+            self.local_inputs.set_delay_of_all(frames.into());
+        }
+        let frame = self.rollback.current();
+        if frame.is_multiple_of(self.config.tick_rate_hz().into()) {
+            let recommended = self.links.recommended_input_delay();
+            self.local_inputs.follow(recommended);
+        }
+    }
+
     fn step_or_stall(
         &mut self,
         now: Timestamp,
@@ -199,6 +211,7 @@ impl<G: Game> Episode<G> {
         let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());
         self.rollback.step(game, queue, predictor)?;
         self.frames += 1;
+        self.adjust_input_delay();
         Ok(match self.rollback.ended_at() {
             Some(end) if end <= frame => Advance::Held { frame, rolled_back },
             _ => Advance::Stepped { frame, rolled_back },
@@ -223,7 +236,7 @@ impl<G: Game> Episode<G> {
             return Some(Stall::WaitingForInput(missing.collect()));
         }
         // The ring takes no frame beyond its history, and a report that nobody agrees with keeps its snapshot.
-        let newest = current.plus(self.config.input_delay_max()).next();
+        let newest = current.plus(queue.input_delay_max_of(self.links.local)).next();
         let history = newest >= queue.floor().plus(queue.capacity() - 1);
         if history && queue.floor() < self.ledger.agreed {
             return Some(Stall::WaitingForDriver);

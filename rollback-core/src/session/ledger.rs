@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     planned: Option<End>,
     /// Whether that end is this peer's own leaving, while the others play on.
     pub(crate) leaves_alone: bool,
+    /// The input delay that a member proposed for all, until it is taken.
+    pub(crate) shared_delay: Option<u8>,
     /// The items of the frame that is being handed out.
     pub(crate) row_items: Vec<(PeerId, Item)>,
     members_min: usize,
@@ -47,6 +49,7 @@ impl Ledger {
             hashes: [(Frame::ZERO, start)].into_iter().collect(),
             planned: None,
             leaves_alone: false,
+            shared_delay: None,
             row_items: Vec::new(),
             members_min,
             report_interval,
@@ -89,7 +92,8 @@ impl Ledger {
                 Item::Leave => {
                     leavers.insert(by);
                 }
-                Item::Join { .. } => {}
+                Item::SharedDelay { frames } => self.shared_delay = Some(frames),
+                Item::Delay { .. } | Item::Join { .. } => {}
             }
         }
         // All who leave at a frame count, whoever is looked at first: every member must name the same one.

@@ -235,9 +235,12 @@ impl Links {
         for want in inputs.wants() {
             link.handle_want(want);
         }
-        let delays = self.queue.players_of(from).iter();
-        let delay = delays.map(|player| self.config.input_delay_frames(*player)).min();
-        link.handle_progress(now, newest.minus(delay.unwrap_or_default()));
+        let delay = self.queue.input_delay_of(from);
+        link.handle_progress(now, newest.minus(delay));
+        if applied.new > 0 {
+            // In time is an input of the frame that is stepped next, or of a later one.
+            link.lateness.note(self.queue.simulated().plus(delay).next().since(newest));
+        }
         if let Some(block) = head.digest {
             if block.clock_min != wire::CLOCK_UNKNOWN {
                 link.clock.handle_report(block.clock_min);
@@ -406,6 +409,13 @@ impl Links {
                 self.events.push(Event::Left { peer });
             }
         }
+    }
+
+    /// The input delay with which nine inputs in ten would have reached every other member in time.
+    pub(crate) fn recommended_input_delay(&self) -> Option<u32> {
+        let others = self.others();
+        let links = self.links.iter().filter(|link| others.contains(link.peer));
+        links.filter_map(|link| link.lateness.nine_in_ten()).max()
     }
 
     /// Members that were silent for too long, as long as it matters.

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::input_queue::InputQueue;
 use crate::wire::ITEMS_PER_FRAME;
-use crate::{Frame, InputFlags, Item, PeerId, PlayerHandle, SessionConfig};
+use crate::{DELAY_MAX, Frame, InputFlags, Item, PeerId, PlayerHandle, SessionConfig};
 
 /// The local players and how far ahead their inputs are filed.
 #[derive(Clone, Debug)]
@@ -14,8 +14,10 @@ pub(crate) struct LocalInputs {
     local: PeerId,
     players: Vec<LocalPlayer>,
     idle: Vec<u8>,
-    /// Items that wait for the next frame that is filed.
+    /// Items that wait for the next frames that are filed.
     items: Vec<Item>,
+    /// The limits within which the delay follows the lateness of inputs, and for how long a lower one was enough.
+    automatic: Option<(u32, u32, u32)>,
     is_closed: bool,
 }
 
@@ -38,7 +40,8 @@ impl LocalInputs {
             local,
             players: players.iter().map(local_player).collect(),
             idle: config.idle_input().to_vec(),
-            items: Vec::with_capacity(ITEMS_PER_FRAME),
+            items: Vec::with_capacity(ITEMS_WAITING_MAX),
+            automatic: None,
             is_closed: false,
         }
     }
@@ -62,8 +65,17 @@ impl LocalInputs {
         if self.is_closed || target < local.end {
             return Ok(None);
         }
+        // A history that is full takes no frame beyond it; the delay comes into force as it empties.
+        let target = target.min(queue.last_room());
+        if target < local.end {
+            return Ok(None);
+        }
+        // What was done last goes on while a delay becomes longer; before the first input, nothing is done.
+        let last = (local.end > Frame::ZERO).then(|| local.end.minus(1));
         for frame in local.end.until(target) {
-            queue.write(player, frame, &self.idle, InputFlags::NONE);
+            queue.copy(player, last, frame);
+            let flags = last.map_or(InputFlags::NONE, |last| queue.given_flags(player, last));
+            queue.write_flags(player, frame, flags);
         }
         queue.write(player, target, input, flags);
         local.end = target.next();
@@ -71,14 +83,70 @@ impl LocalInputs {
         Ok(Some(target))
     }
 
-    /// Puts an item into the next frame that is filed.
+    /// Puts an item into the next frame that is filed, or one soon after.
     pub(crate) fn propose(&mut self, item: Item) -> bool {
-        // One place is kept for the item that leaves.
-        let fits = !self.is_closed && self.items.len() + 1 < ITEMS_PER_FRAME;
+        let fits = !self.is_closed && self.items.len() < ITEMS_WAITING_MAX;
         if fits {
             self.items.push(item);
         }
         fits
+    }
+
+    /// Files the inputs of a local player so many frames ahead from now on. Nothing that was filed is lost: a longer
+    /// delay repeats the last input in the gap, a shorter one takes no input for as many frames.
+    pub(crate) fn set_delay(
+        &mut self,
+        player: PlayerHandle,
+        frames: u32,
+    ) -> Result<(), InputError> {
+        let delay = u8::try_from(frames).ok().filter(|frames| usize::from(*frames) <= DELAY_MAX);
+        let delay = delay.ok_or(InputError::Delay { max: DELAY_MAX, got: frames })?;
+        let known = self.players.iter_mut().find(|local| local.player == player);
+        let local = known.ok_or(InputError::NotLocal { player })?;
+        if local.delay == frames || self.is_closed {
+            return Ok(());
+        }
+        local.delay = frames;
+        // One that waits to be said is said no more.
+        let is_earlier =
+            |item: &Item| matches!(item, Item::Delay { player: of, .. } if *of == player);
+        self.items.retain(|item| !is_earlier(item));
+        self.items.push(Item::Delay { player, frames: delay });
+        Ok(())
+    }
+
+    /// The same for every local player.
+    pub(crate) fn set_delay_of_all(&mut self, frames: u32) {
+        for index in 0..self.players.len() {
+            if let Some(player) = self.players.get(index).map(|local| local.player) {
+                // Neither the player nor the delay can be wrong here: one is local, the other was checked.
+                let _ = self.set_delay(player, frames);
+            }
+        }
+    }
+
+    /// Has the delay of all local players follow the lateness of inputs within these limits, or no more.
+    pub(crate) fn set_automatic(&mut self, limits: Option<(u32, u32)>) {
+        self.automatic = limits.map(|(min, max)| (min, max, 0));
+    }
+
+    /// Takes a recommended delay, once a second: a longer one at once, a shorter one frame by frame when it has been
+    /// enough for a while, so that a bad moment is not followed by many.
+    pub(crate) fn follow(&mut self, recommended: Option<u32>) {
+        let Some(((min, max, enough_for), recommended)) = self.automatic.as_mut().zip(recommended)
+        else {
+            return;
+        };
+        let wanted = recommended.clamp(*min, *max);
+        let delay = self.players.iter().map(|local| local.delay).max().unwrap_or_default();
+        *enough_for = if wanted < delay { *enough_for + 1 } else { 0 };
+        let next = match *enough_for {
+            0 => wanted,
+            SHORTER_AFTER => delay - 1,
+            _ => return,
+        };
+        *enough_for = 0;
+        self.set_delay_of_all(next);
     }
 
     /// Ends the local inputs: idle is filled in from the frame that is answered.
@@ -89,6 +157,8 @@ impl LocalInputs {
                 queue.write(local.player, frame, &self.idle, InputFlags::IDLE_FILLED);
                 local.end = frame.next();
             }
+            // Nothing that waits for a later frame will be said.
+            self.items.truncate(ITEMS_PER_FRAME - 1);
             self.items.push(Item::Leave);
             self.complete_frames(queue);
             self.is_closed = true;
@@ -113,8 +183,9 @@ impl LocalInputs {
     fn complete_frames(&mut self, queue: &mut InputQueue) {
         let end = self.players.iter().map(|local| local.end).min().unwrap_or_default();
         for frame in queue.end(self.local).until(end) {
-            queue.arrived(self.local, frame, &self.items);
-            self.items.clear();
+            let count = self.items.len().min(ITEMS_PER_FRAME);
+            queue.arrived(self.local, frame, self.items.get(..count).unwrap_or_default());
+            self.items.drain(..count);
         }
     }
 }
@@ -128,6 +199,14 @@ pub enum InputError {
         /// The player.
         player: PlayerHandle,
     },
+    /// The input delay is out of range.
+    #[error("expected an input delay of at most {max} frames, got {got}")]
+    Delay {
+        /// The longest.
+        max: usize,
+        /// What was asked for.
+        got: u32,
+    },
     /// The input has another width than the configuration says.
     #[error("expected an input of {expected} bytes, got {got}")]
     Width {
@@ -137,6 +216,12 @@ pub enum InputError {
         got: usize,
     },
 }
+
+/// How many items wait at most, beside one for the delay of each player.
+const ITEMS_WAITING_MAX: usize = 2 * ITEMS_PER_FRAME;
+
+/// For how many seconds a shorter delay must have been enough.
+const SHORTER_AFTER: u32 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -171,6 +256,42 @@ mod tests {
         assert_eq!(queue.end(peer), Frame::new(1));
         assert_eq!(local.missing(Frame::ZERO), None);
         assert_eq!(file(&mut local, &mut queue, 0, 7), Ok(None), "it has one already");
+    }
+
+    #[test]
+    fn a_delay_becomes_longer_by_repeating_and_shorter_by_taking_none() {
+        let (mut local, mut queue) = filed([1, 1]);
+        let mut file = |local: &mut LocalInputs, at: u32, input: u8| {
+            local.file(&mut queue, Frame::new(at), player(1), &[9], InputFlags::NONE).unwrap();
+            local
+                .file(&mut queue, Frame::new(at), player(0), &[input], InputFlags::FOCUSED)
+                .unwrap()
+        };
+        assert_eq!(file(&mut local, 0, 5), Some(Frame::new(1)));
+        local.set_delay(player(0), 3).unwrap();
+        assert_eq!(file(&mut local, 1, 6), Some(Frame::new(4)));
+        local.set_delay(player(0), 2).unwrap();
+        assert_eq!(file(&mut local, 2, 7), None, "frame 4 has its input");
+        assert_eq!(file(&mut local, 3, 8), Some(Frame::new(5)));
+        let given = |frame| queue.given(player(0), Frame::new(frame))[0];
+        assert_eq!((0..6).map(given).collect::<Vec<_>>(), [0, 5, 5, 5, 6, 8]);
+        assert_eq!(queue.given_flags(player(0), Frame::new(3)), InputFlags::FOCUSED);
+        let too_long = InputError::Delay { max: DELAY_MAX, got: 31 };
+        assert_eq!(local.set_delay(player(0), 31), Err(too_long));
+    }
+
+    #[test]
+    fn an_automatic_delay_grows_at_once_and_shrinks_slowly() {
+        let (mut local, _) = filed([2, 2]);
+        local.set_automatic(Some((1, 6)));
+        let mut follow = |recommended| {
+            local.follow(Some(recommended));
+            local.players[0].delay
+        };
+        assert_eq!(follow(4), 4);
+        assert_eq!(follow(9), 6, "not beyond the limit");
+        assert_eq!([3, 3, 3, 3].map(&mut follow), [6; 4]);
+        assert_eq!(follow(3), 5);
     }
 
     #[test]

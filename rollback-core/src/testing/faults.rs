@@ -52,6 +52,8 @@ pub struct Faults {
     pub crash_tail_max_ms: u32,
     /// How many peers leave in order.
     pub leaves: u32,
+    /// How many times a peer changes its input delay.
+    pub delay_changes: u32,
 }
 
 impl Faults {
@@ -90,6 +92,7 @@ impl Faults {
             crashes: up_to(250, &[1, 1, 2]),
             crash_tail_max_ms: 200,
             leaves: up_to(200, &[1]),
+            delay_changes: up_to(400, &[1, 5, 20]),
         }
     }
 
@@ -138,6 +141,16 @@ impl Faults {
             let fault = if count < self.crashes { Fault::Crash(peer) } else { Fault::Leave(peer) };
             plan.push(Planned { at: at(random, 0), fault });
         }
+        for _ in 0..self.delay_changes {
+            let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
+            let Some(peer) = drawn else { break };
+            let frames = u8::try_from(random.below(DELAY_DRAWN_MAX + 1)).unwrap_or_default();
+            let fault = match random.chance(300) {
+                true => Fault::ProposeDelay { peer, frames },
+                false => Fault::SetDelay { peer, frames },
+            };
+            plan.push(Planned { at: at(random, 0), fault });
+        }
         plan
     }
 }
@@ -172,6 +185,20 @@ pub enum Fault {
         /// For how long.
         millis: u32,
     },
+    /// The peer takes another input delay for its players.
+    SetDelay {
+        /// The peer.
+        peer: PeerId,
+        /// The delay.
+        frames: u8,
+    },
+    /// The peer proposes an input delay for all players.
+    ProposeDelay {
+        /// The peer.
+        peer: PeerId,
+        /// The delay.
+        frames: u8,
+    },
     /// The peer proposes to end the episode.
     ProposeEnd {
         /// The peer.
@@ -188,7 +215,11 @@ impl Fault {
             Self::Pause { millis, .. }
             | Self::Partition { millis, .. }
             | Self::Mute { millis, .. } => millis,
-            Self::Crash(_) | Self::Leave(_) | Self::ProposeEnd { .. } => 0,
+            Self::Crash(_)
+            | Self::Leave(_)
+            | Self::SetDelay { .. }
+            | Self::ProposeDelay { .. }
+            | Self::ProposeEnd { .. } => 0,
         }
     }
 }
@@ -250,9 +281,14 @@ fault_counts! {
     crash_tails: "last datagrams lost in a crash",
     /// Peers that left in order.
     leaves: "orderly leaves",
+    /// Changes of an input delay, by a peer for itself or for all.
+    delay_changes: "changes of an input delay",
     /// Peers whose clock runs fast or slow by more than one part in a thousand.
     skewed_clocks: "skewed clocks",
 }
+
+/// Longer input delays than this are not drawn: nobody would play with them.
+const DELAY_DRAWN_MAX: u32 = 12;
 
 /// Nothing is drawn to happen before the last peer has been there for this long: play has begun by then.
 const EARLIEST_MS: u32 = 1_000;

@@ -205,6 +205,9 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     fn check_inputs(&self, rows: &[StableRow]) -> Result<(), Violation> {
         let config = &self.setting.config;
         let mut idle_since: [Option<Frame>; PEERS_MAX] = [None; PEERS_MAX];
+        // Before the first input nothing is done; in the gap of a delay that became longer, what was done last.
+        let nothing = (config.idle_input().to_vec(), InputFlags::NONE);
+        let mut last = alloc::vec![nothing; config.players()];
         for row in rows {
             let inputs = row.inputs.chunks_exact(config.input_width());
             for ((player, input), bits) in
@@ -217,8 +220,10 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                 if flags.contains(InputFlags::IDLE_FILLED) {
                     idle.get_or_insert(row.frame);
                 }
-                let nothing = (config.idle_input().to_vec(), InputFlags::NONE);
-                let given = node.given.get(&(player, row.frame)).unwrap_or(&nothing);
+                let Some(given) = last.get_mut(player.index()) else { continue };
+                if let Some(new) = node.given.get(&(player, row.frame)) {
+                    given.clone_from(new);
+                }
                 let is_right = match idle {
                     Some(_) => input == config.idle_input() && flags == InputFlags::IDLE_FILLED,
                     None => input == given.0 && flags == given.1,

@@ -140,6 +140,14 @@ impl<G: Game<Error: Debug>> Node<G> {
         self.is_crashed
     }
 
+    /// Takes another input delay for all local players.
+    pub(crate) fn set_input_delay(&mut self, frames: u32) {
+        for local in &self.players {
+            // What is refused changes nothing: a delay that is too long, or a session that is over.
+            let _ = self.session.set_input_delay(local.player, frames);
+        }
+    }
+
     /// Keeps the driver from calling the session until then.
     pub(crate) fn keep_busy(&mut self, until: TrueTime) {
         self.busy_until = self.busy_until.max(until);

@@ -35,6 +35,7 @@ pub struct Simulation {
     waived: Vec<Oracle>,
     skews: Vec<(PeerId, i32)>,
     noise: Noise,
+    automatic_delay: Option<(u32, u32)>,
     sabotage: Option<Sabotage>,
     command: Option<String>,
 }
@@ -57,6 +58,7 @@ impl Simulation {
             waived: Vec::new(),
             skews: Vec::new(),
             noise: Noise::default(),
+            automatic_delay: None,
             sabotage: None,
             command: None,
         }
@@ -105,6 +107,12 @@ impl Simulation {
     /// Has a peer's clock run fast by so many parts of a million, or slow by a negative number.
     pub fn clock_skew_ppm(mut self, peer: PeerId, ppm: i32) -> Self {
         self.skews.push((peer, ppm));
+        self
+    }
+
+    /// Has every peer's input delay follow how late inputs come, within these limits in frames.
+    pub fn automatic_input_delay(mut self, min: u32, max: u32) -> Self {
+        self.automatic_delay = Some((min, max));
         self
     }
 
@@ -213,6 +221,7 @@ impl Simulation {
             frames: self.frames,
             skews: self.skews,
             noise: self.noise,
+            automatic_delay: self.automatic_delay,
             sabotage: self.sabotage,
             waived: self.waived,
             command,

@@ -34,6 +34,7 @@ pub(crate) struct Setting {
     pub(crate) frames: u32,
     pub(crate) skews: Vec<(PeerId, i32)>,
     pub(crate) noise: Noise,
+    pub(crate) automatic_delay: Option<(u32, u32)>,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) waived: Vec<Oracle>,
     pub(crate) command: String,
@@ -263,6 +264,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let mut node = Node::new(parts, config, session, game);
         node.noise = self.setting.noise;
         node.sabotage = self.setting.sabotage;
+        node.session.set_automatic_input_delay(self.setting.automatic_delay);
         Some(node)
     }
 
@@ -277,6 +279,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 Fault::Crash(peer)
                 | Fault::Leave(peer)
                 | Fault::Pause { peer, .. }
+                | Fault::SetDelay { peer, .. }
+                | Fault::ProposeDelay { peer, .. }
                 | Fault::ProposeEnd { peer, .. } => peer,
             };
             let node = self.nodes.iter_mut().find(|node| node.peer == struck);
@@ -297,6 +301,14 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 Fault::Pause { .. } => {
                     node.keep_busy(until);
                     counts.pauses += 1;
+                }
+                Fault::SetDelay { frames, .. } => {
+                    node.set_input_delay(frames.into());
+                    counts.delay_changes += 1;
+                }
+                Fault::ProposeDelay { frames, .. } => {
+                    node.session.propose_input_delay(frames);
+                    counts.delay_changes += 1;
                 }
                 Fault::ProposeEnd { code, .. } => {
                     node.session.propose_end(code);
@@ -354,6 +366,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let Setting { config, .. } = &self.setting;
         let delays = PlayerHandle::all(config.players());
         let delay = delays.map(|player| config.input_delay_frames(player)).min();
+        let delay = delay.filter(|_| self.network.counts.delay_changes == 0);
         let ahead = config.prediction_window_frames() + delay.unwrap_or_default() + 1;
         let period = u64::try_from(config.frame_duration().as_micros()).unwrap_or(u64::MAX);
         // An input is made at a frame, travels, and is found at the next one: so many frames pass in this time.

@@ -6,6 +6,7 @@
 mod games;
 
 mod clocks;
+mod delays;
 mod departures;
 mod drivers;
 mod ends;

@@ -79,6 +79,10 @@ impl RecordedFrame {
             Item::Leave => ("leave", 0),
             Item::End { code } => ("end", code),
             Item::Join { incarnation } => ("join", u16::from(incarnation)),
+            Item::Delay { player, frames } => {
+                ("delay", u16::from_le_bytes([frames, player.slot()]))
+            }
+            Item::SharedDelay { frames } => ("shared delay", u16::from(frames)),
         };
         let items = self.frame.items.iter().map(|(peer, item)| (peer.slot(), named(item)));
         items.map(|(peer, (name, argument))| (peer, name, argument)).collect()
