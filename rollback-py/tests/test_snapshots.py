@@ -311,7 +311,25 @@ def test_same_is_exact():
     third = snapshots.save()
     assert not snapshots.same(first, third)
     snapshots.hash(first), snapshots.hash(third)
-    assert not snapshots.same(first, third)
+    assert snapshots.same(first, third) is False
+
+
+def test_same_sees_fields_that_are_not_hashed():
+    root = Thing(drawn=1, a=[1])
+    snapshots = Snapshots([("", root)], unhashed=["Thing.drawn"])
+    first = snapshots.save()
+    root.drawn = 2
+    second = snapshots.save()
+    assert snapshots.hash(first) == snapshots.hash(second)
+    assert snapshots.same(first, second) is False
+
+
+def test_same_is_unknown_where_something_was_copied():
+    root = Thing(a=iter([1, 2]), b=[1])
+    snapshots = Snapshots([("", root)])
+    first, second = snapshots.save(), snapshots.save()
+    assert snapshots.report(first)["copied"]
+    assert snapshots.same(first, second) is None
 
 
 def test_random_changes_to_random_graphs_are_undone():

@@ -149,8 +149,13 @@ class Episode:
         may_differ: Sequence[tuple[str, str]],
         recording: str | os.PathLike[str] | None = None,
         completed_episodes: int = 0,
+        on_output: Callable[[int], object] | None = None,
     ) -> Episode:
-        """Start an episode for an `EnvGame` that was just reset with the seed of `seed_of`."""
+        """Start an episode for an `EnvGame` that was just reset with the seed of `seed_of`.
+
+        `on_output` is told the frame of each output that is asked for, also of those that are
+        simulated again.
+        """
 
     @staticmethod
     def seed_of(room: Room, episode: int, hosts: Sequence[int]) -> int:
@@ -167,6 +172,10 @@ class Episode:
     @property
     def end(self) -> dict[str, Any] | None:
         """How the episode ended: frame, cause, by and is_agreed; None while it is played."""
+
+    @property
+    def recorded_end(self) -> int:
+        """The first frame that is not recorded for certain."""
 
     def wants_input(self, player: int) -> bool:
         """Return whether an input given now would be used."""
@@ -195,6 +204,13 @@ class Episode:
 
     def poll_event(self) -> dict[str, Any] | None:
         """Return the next thing that happened, with its name under ``event``."""
+
+    def poll_experienced(self) -> dict[str, Any] | None:
+        """Return the next recorded frame that was first simulated from a wrong guess.
+
+        Its number, the actions that it was simulated from, and the players of whom they were
+        guesses.
+        """
 
     def counters(self) -> dict[str, Any]:
         """Return what was counted so far."""
@@ -244,8 +260,8 @@ class Snapshots:
     def leaves(self, snapshot: Snapshot) -> list[tuple[str, int]]:
         """Return each value's path and 64-bit digest, in canonical order."""
 
-    def same(self, a: Snapshot, b: Snapshot) -> bool:
-        """Tell whether two snapshots hold exactly the same state."""
+    def same(self, a: Snapshot, b: Snapshot) -> bool | None:
+        """Tell whether two snapshots hold exactly the same state; None if that cannot be known."""
 
     def report(self, snapshot: Snapshot) -> dict[str, Any]:
         """Count objects, references and bytes, and the classes that are copied or skipped."""

@@ -42,6 +42,8 @@ pub(crate) struct Snapshots {
     roots: Vec<(String, Py<PyAny>)>,
     boundary: Vec<Py<PyAny>>,
     plans: Plans,
+    /// The same decisions, but for fields that are not hashed: a later step may look at them all the same.
+    exact: Plans,
 }
 
 /// The most classes that can be found to own opaque parts, one attempt each.
@@ -59,7 +61,9 @@ impl Snapshots {
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let identity = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { identity, roots, boundary, plans: Plans::new(shared, unhashed) }
+        let shared_again = Python::attach(|py| shared.iter().map(|c| c.clone_ref(py)).collect());
+        let (plans, exact) = (Plans::new(shared, unhashed), Plans::new(shared_again, Vec::new()));
+        Self { identity, roots, boundary, plans, exact }
     }
 
     /// Saves the state as it is now.
@@ -127,24 +131,29 @@ impl Snapshots {
         })
     }
 
-    /// Whether two snapshots hold exactly the same state.
+    /// Whether two snapshots hold exactly the same state, fields that are not hashed included. `None` where
+    /// something had to be copied whose state Python cannot see: nobody can know of that.
     fn same(
         &mut self,
         py: Python<'_>,
         a: PyRef<'_, Snapshot>,
         b: PyRef<'_, Snapshot>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<bool>, Error> {
         self.own(&a)?;
         self.own(&b)?;
         if a.saved.is_identical(&b.saved) {
-            return Ok(true);
+            return Ok(Some(true));
         }
         if let (Some(a), Some(b)) = (a.hash, b.hash)
             && a != b
         {
-            return Ok(false);
+            return Ok(Some(false));
         }
-        Ok(self.bytes(py, &a.saved)? == self.bytes(py, &b.saved)?)
+        if a.saved.copies.is_some() || b.saved.copies.is_some() {
+            return Ok(None);
+        }
+        let one = self.exact_bytes(py, &a.saved)?;
+        Ok(Some(one == self.exact_bytes(py, &b.saved)?))
     }
 
     /// What the snapshot consists of: numbers of objects and bytes, and which classes are copied.
@@ -257,6 +266,14 @@ impl Snapshots {
 
     fn bytes(&mut self, py: Python<'_>, saved: &Saved) -> Result<Vec<u8>, Error> {
         self.write(py, saved, ByteSink::default(), |writer| Ok(writer.sink.bytes))
+    }
+
+    /// The canonical encoding of a state of which nothing was copied, with the fields that are not hashed.
+    fn exact_bytes(&mut self, py: Python<'_>, saved: &Saved) -> Result<Vec<u8>, Error> {
+        std::mem::swap(&mut self.plans, &mut self.exact);
+        let bytes = self.bytes(py, saved);
+        std::mem::swap(&mut self.plans, &mut self.exact);
+        bytes
     }
 
     fn write<'py, S: crate::canonical::Sink, R>(
