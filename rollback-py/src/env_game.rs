@@ -8,6 +8,8 @@ use rollback_core::{
     Costs, Game, Input, Leaves, Outcome, PlayerHandle, Same, StateHash, StateHasher, Step,
 };
 
+use crate::experienced::Experienced;
+
 /// The `EnvGame` of Python as the engine sees it. Its methods are looked up once.
 pub(crate) struct PyGame {
     step: Py<PyAny>,
@@ -18,6 +20,11 @@ pub(crate) struct PyGame {
     live_hash: Py<PyAny>,
     leaves: Py<PyAny>,
     same: Py<PyAny>,
+    /// Told the frame of each output, if anybody wants to know.
+    on_output: Option<Py<PyAny>>,
+    /// The frame that was stepped last.
+    frame: u32,
+    pub(crate) experienced: Experienced,
     can_rollback: bool,
     step_nanos: u64,
     save_nanos: std::sync::atomic::AtomicU64,
@@ -51,10 +58,19 @@ impl PyGame {
             live_hash: method("live_hash")?,
             leaves: method("leaves")?,
             same: method("same")?,
+            on_output: None,
+            frame: 0,
+            experienced: Experienced::default(),
             can_rollback: game.getattr("can_rollback")?.extract()?,
             step_nanos: 0,
             save_nanos: std::sync::atomic::AtomicU64::new(0),
         })
+    }
+
+    /// Keeps what is simulated from guesses in a history of so many frames, and calls `on_output` with the frame
+    /// after each output.
+    pub(crate) fn witnessed(self, history_frames: usize, on_output: Option<Py<PyAny>>) -> Self {
+        Self { experienced: Experienced::new(history_frames), on_output, ..self }
     }
 }
 
@@ -105,6 +121,8 @@ impl Game for PyGame {
     }
 
     fn step(&mut self, step: &Step<'_, ActionBytes>) -> PyResult<Outcome> {
+        self.frame = step.frame().index();
+        self.experienced.note(step);
         Python::attach(|py| {
             let actions = PlayerHandle::all(step.player_count());
             let actions = actions.map(|player| PyBytes::new(py, step.input_bytes(player)));
@@ -132,7 +150,10 @@ impl Game for PyGame {
         Python::attach(|py| {
             let bytes = self.output.bind(py).call0()?;
             output.extend_from_slice(bytes.cast::<PyBytes>()?.as_bytes());
-            Ok(())
+            match &self.on_output {
+                Some(on_output) => on_output.call1(py, (self.frame,)).map(drop),
+                None => Ok(()),
+            }
         })
     }
 

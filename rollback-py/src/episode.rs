@@ -5,15 +5,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use rollback_core::{
-    Advance, AdvanceError, Desync, DesyncFinding, End, EndCause, Event, Facts, InputFlags, PeerId,
-    PlayerHandle, Roster, SessionConfig, Stall, Ticket,
+    Advance, AdvanceError, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session,
+    SessionConfig, Stall, Ticket,
 };
 use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, Transport};
 
 use crate::env_game::PyGame;
 use crate::errors::{Error, GameError, IncompatibleError, RecordingError, RollbackError};
+use crate::events::{end_dict, event_dict};
 use crate::room::{PyRoom, TransportSlot, lock, stats_dict, transport_event_dict};
 
 /// An episode that is played.
@@ -38,7 +39,7 @@ struct Playing {
 impl PyEpisode {
     /// Starts an episode of the room's match. `game` is an `EnvGame` that has been reset with `seed_of`'s seed.
     #[new]
-    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0))]
+    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, on_output=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         room: &PyRoom,
@@ -50,8 +51,10 @@ impl PyEpisode {
         may_differ: Vec<(String, String)>,
         recording: Option<PathBuf>,
         completed_episodes: u32,
+        on_output: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let game = PyGame::new(game)?;
+        let config = session_config(config)?;
+        let game = PyGame::new(game)?.witnessed(config.history_frames(), on_output);
         let ticket = room.of_room(|room| ticket(room, &hosts, episode))??;
         let names = room.of_room(|room| {
             let names = room.members.iter().map(|member| member.name.clone());
@@ -59,7 +62,7 @@ impl PyEpisode {
         })?;
         let (local, seed) = (ticket.local.slot(), ticket.seed);
         let setup = EpisodeSetup {
-            config: session_config(config)?,
+            config,
             ticket,
             facts: Facts { must_match, may_differ },
             recording,
@@ -125,9 +128,12 @@ impl PyEpisode {
 
     /// Steps a frame. Returns what happened, the frame, how far it rolled back, and what is waited for.
     fn advance(&self, py: Python<'_>) -> PyResult<(&'static str, u32, u32, Vec<usize>)> {
-        let (advance, frame) = self.with(py, |playing| {
+        let (advance, frame, rolled_back) = self.with(py, |playing| {
+            let before = playing.episode.session().counters().rollback.depths;
             let advance = playing.episode.advance_frame(&mut playing.game);
-            (advance, playing.episode.session().current_frame().index())
+            let session = playing.episode.session();
+            let rolled_back = rolled_back(before, session.counters().rollback.depths);
+            (advance, session.current_frame().index(), rolled_back)
         })?;
         Ok(match advance.map_err(loop_error)? {
             Advance::Stepped { frame, rolled_back } => {
@@ -138,9 +144,9 @@ impl PyEpisode {
             }
             Advance::Stalled(stall) => {
                 let (status, peers) = stall_name(stall);
-                (status, frame, 0, peers)
+                (status, frame, rolled_back, peers)
             }
-            Advance::Ended(end) => ("ended", end.frame.index(), 0, Vec::new()),
+            Advance::Ended(end) => ("ended", end.frame.index(), rolled_back, Vec::new()),
         })
     }
 
@@ -163,6 +169,30 @@ impl PyEpisode {
     /// Leaves in order.
     fn leave(&self, py: Python<'_>) -> PyResult<u32> {
         self.with(py, |playing| playing.episode.leave().index())
+    }
+
+    /// The first frame that is not recorded for certain: what is before it will not be simulated again.
+    #[getter]
+    fn recorded_end(&self, py: Python<'_>) -> PyResult<u32> {
+        self.with(py, |playing| recorded_end(playing.episode.session()))
+    }
+
+    /// The next recorded frame that was first simulated from a wrong guess, as a dictionary: the frame, the actions
+    /// that it was simulated from, and the players of whom they were guesses.
+    fn poll_experienced<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let wrong = self.with(py, |playing| {
+            let end = recorded_end(playing.episode.session());
+            let wrong = playing.game.experienced.take_wrong(end);
+            wrong.map(|(frame, row, guessed)| (frame, row.to_vec(), guessed.to_vec()))
+        })?;
+        let Some((frame, row, guessed)) = wrong else { return Ok(None) };
+        let width = row.len() / self.hosts.len().max(1);
+        let actions = row.chunks(width.max(1)).map(|action| PyBytes::new(py, action));
+        let dict = PyDict::new(py);
+        dict.set_item("frame", frame)?;
+        dict.set_item("actions", actions.collect::<Vec<_>>())?;
+        dict.set_item("guessed", guessed.into_iter().map(usize::from).collect::<Vec<_>>())?;
+        Ok(Some(dict))
     }
 
     /// How the episode ended, or `None` while it is played.
@@ -191,7 +221,7 @@ impl PyEpisode {
 
     /// What was counted so far: frames, rollbacks, stalls, and the ladder.
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (counters, ladder) = self.with(py, |playing| {
+        let (counters, ladder, experienced) = self.with(py, |playing| {
             let session = playing.episode.session();
             let ladder = [
                 ("predicted", session.current_frame().index()),
@@ -199,7 +229,7 @@ impl PyEpisode {
                 ("stable", session.stable().end().index()),
                 ("agreed", session.agreed().end().index()),
             ];
-            (session.counters(), ladder)
+            (session.counters(), ladder, playing.game.experienced.counts())
         })?;
         let dict = PyDict::new(py);
         dict.set_item("frames", counters.frames)?;
@@ -210,6 +240,8 @@ impl PyEpisode {
         dict.set_item("saves", counters.rollback.saves)?;
         dict.set_item("failed_guesses", counters.rollback.failed_guesses)?;
         dict.set_item("events_lost", counters.events_lost)?;
+        dict.set_item("predicted_frames", experienced.predicted)?;
+        dict.set_item("mispredicted_frames", experienced.mispredicted)?;
         for (rung, end) in ladder {
             dict.set_item(rung, end)?;
         }
@@ -283,6 +315,17 @@ impl PyEpisode {
             Ok(used.ok_or(Error::EpisodeReleased)?)
         })
     }
+}
+
+/// All frames of the recording are before the end, and before it is known, those that the members agree on.
+fn recorded_end(session: &Session<PyGame>) -> u32 {
+    session.end().map_or_else(|| session.agreed().end(), |end| end.frame).index()
+}
+
+/// How far back the rollback went that was counted in between; 0 if there was none.
+fn rolled_back(before: [u64; DEPTHS], after: [u64; DEPTHS]) -> u32 {
+    let depth = before.iter().zip(after).position(|(before, after)| *before != after);
+    depth.map_or(0, |index| u32::try_from(index + 1).unwrap_or(u32::MAX))
 }
 
 fn ticket(room: &rollback_webrtc::Room, hosts: &[u8], episode: u32) -> PyResult<Ticket> {
@@ -369,86 +412,4 @@ fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
         Stall::Closing => ("closing", Vec::new()),
         Stall::SearchingDesync => ("searching_desync", Vec::new()),
     }
-}
-
-/// The end of an episode as a dictionary.
-pub(crate) fn end_dict(py: Python<'_>, end: End) -> PyResult<Bound<'_, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("frame", end.frame.index())?;
-    dict.set_item("cause", cause_name(end.cause))?;
-    dict.set_item("by", end.by.map(PeerId::slot))?;
-    dict.set_item("is_agreed", end.cause.is_agreed())?;
-    Ok(dict)
-}
-
-/// The name of a cause as Python and the export write it.
-pub(crate) fn cause_name(cause: EndCause) -> String {
-    match cause {
-        EndCause::Finished => "finished".into(),
-        EndCause::Named(code) => format!("named {code}"),
-        EndCause::Left => "left".into(),
-        EndCause::Departed => "departed".into(),
-        EndCause::Desync => "desync".into(),
-        EndCause::Partitioned => "partitioned".into(),
-        EndCause::GameFailed => "game_failed".into(),
-        EndCause::Incompatible => "incompatible".into(),
-    }
-}
-
-fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect::<Vec<_>>();
-    let name = match event {
-        Event::Started => "started",
-        Event::Interrupted { peer, silent } => {
-            dict.set_item("peer", peer.slot())?;
-            dict.set_item("silent_ms", silent.as_secs_f64() * 1000.0)?;
-            "interrupted"
-        }
-        Event::Resumed { peer } => {
-            dict.set_item("peer", peer.slot())?;
-            "resumed"
-        }
-        Event::DepartureProposed { peers } => {
-            dict.set_item("peers", slots(*peers))?;
-            "departure_proposed"
-        }
-        Event::ViewChanged { view, departed, cut } => {
-            dict.set_item("view", view.number)?;
-            dict.set_item("members", slots(view.members))?;
-            dict.set_item("peer", departed.slot())?;
-            dict.set_item("cut", cut.index())?;
-            "view_changed"
-        }
-        Event::Left { peer } => {
-            dict.set_item("peer", peer.slot())?;
-            "left"
-        }
-        Event::PeerGameFailed { peer, frame } => {
-            dict.set_item("peer", peer.slot())?;
-            dict.set_item("frame", frame.index())?;
-            "peer_game_failed"
-        }
-        Event::Desync(desync) => {
-            desync_fields(&dict, desync)?;
-            "desync"
-        }
-    };
-    dict.set_item("event", name)?;
-    Ok(dict)
-}
-
-fn desync_fields(dict: &Bound<'_, PyDict>, desync: &Desync) -> PyResult<()> {
-    dict.set_item("peer", desync.peer.slot())?;
-    dict.set_item("agreed", desync.agreed.index())?;
-    dict.set_item("reported", desync.reported.index())?;
-    dict.set_item("inputs_are_equal", desync.inputs_are_equal)?;
-    let (finding, frame, path) = match &desync.finding {
-        DesyncFinding::NoAnswer => ("no answer", None, None),
-        DesyncFinding::NotReproducible => ("not reproducible on replay", None, None),
-        DesyncFinding::First { frame, path } => ("first", Some(frame.index()), path.clone()),
-    };
-    dict.set_item("finding", finding)?;
-    dict.set_item("frame", frame)?;
-    dict.set_item("path", path)
 }

@@ -5,6 +5,8 @@ mod canonical;
 mod env_game;
 mod episode;
 mod errors;
+mod events;
+mod experienced;
 mod offline;
 mod outputs;
 mod recordings;

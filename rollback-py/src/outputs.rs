@@ -167,7 +167,8 @@ impl OutputCodec {
                 return Ok(());
             }
             for (key, value) in info.iter() {
-                if self.excluded.bind(py).contains(&key)? {
+                // Keys are excluded by their text, whatever they are.
+                if self.excluded.bind(py).contains(key.str()?)? {
                     continue;
                 }
                 let pair = PyList::new(py, [&key, &value])?;

@@ -16,12 +16,14 @@ class Walkers(ParallelEnv):
 
     metadata: ClassVar[dict[str, Any]] = {"name": "walkers"}
     frames = 240
+    names = ("left", "right")
 
     def __init__(self) -> None:
-        self.possible_agents = ["left", "right"]
+        self.possible_agents = list(self.names)
         self.agents: list[str] = []
-        self._observations = {a: gymnasium.spaces.Box(-1e6, 1e6, (2,)) for a in ("left", "right")}
-        self._actions = {a: gymnasium.spaces.Discrete(3) for a in ("left", "right")}
+        space = gymnasium.spaces.Box(-1e6, 1e6, (len(self.names),))
+        self._observations = dict.fromkeys(self.names, space)
+        self._actions = {name: gymnasium.spaces.Discrete(3) for name in self.names}
 
     def observation_space(self, agent: str) -> Any:
         return self._observations[agent]
@@ -42,7 +44,8 @@ class Walkers(ParallelEnv):
         self.frame += 1
         done = self.frame == self.frames
         agents = self.agents
-        rewards = {agent: -abs(self.places["left"] - self.places["right"]) for agent in agents}
+        distance = max(self.places.values()) - min(self.places.values())
+        rewards = dict.fromkeys(agents, -distance)
         infos = {agent: {"frame": self.frame} for agent in agents}
         ends = dict.fromkeys(agents, False)
         truncations = dict.fromkeys(agents, done)
@@ -52,8 +55,15 @@ class Walkers(ParallelEnv):
         return observations, rewards, ends, truncations, infos
 
     def _observe(self) -> dict[str, Any]:
-        both = np.array([self.places["left"], self.places["right"]], np.float32)
-        return dict.fromkeys(self.agents, both)
+        all_places = np.array(list(self.places.values()), np.float32)
+        return dict.fromkeys(self.agents, all_places)
+
+
+class FourWalkers(Walkers):
+    """Four of them, two for each of two computers; an episode has 60 frames."""
+
+    frames = 60
+    names = ("a", "b", "c", "d")
 
 
 class RaisesAtFrame100(Walkers):
@@ -92,6 +102,10 @@ class Drifts(Walkers):
 
 def walkers() -> Any:
     return Walkers()
+
+
+def four_walkers() -> Any:
+    return FourWalkers()
 
 
 def raises_at_frame_100() -> Any:

@@ -14,9 +14,10 @@ from rollback_py._rollback import (
     SpaceError,
 )
 from rollback_py.determinism import Report, check
+from rollback_py.endings import DesyncError, End
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory
-from rollback_py.episode import DesyncError, End, Episode
+from rollback_py.episode import Episode
 from rollback_py.match import LinkConditions, Match, Settings, join
 from rollback_py.offline import record_offline
 from rollback_py.policies import Keyboard, Person, Policy, keyboard
@@ -30,6 +31,7 @@ from rollback_py.recordings import (
     export,
     verify,
 )
+from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
 from rollback_py.summary import PeerSummary, Summary
@@ -62,6 +64,7 @@ __all__ = [
     "RollbackError",
     "Server",
     "Settings",
+    "SideFile",
     "SnapshotError",
     "SnapshotOptions",
     "SpaceError",

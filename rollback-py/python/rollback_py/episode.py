@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import JoinError, RollbackError
+from rollback_py.endings import DesyncError, End, losses, reason_of
+from rollback_py.excluded_infos import ExcludedInfos
+from rollback_py.plain_json import described
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy
 from rollback_py.recordings import Recording
+from rollback_py.side_file import FORMAT, SideFileWriter
 from rollback_py.summary import PeerSummary, Summary
 
 if TYPE_CHECKING:
@@ -22,39 +25,11 @@ if TYPE_CHECKING:
 # How long a wait may take before Python looks at its signals, so that Ctrl-C works at once.
 WAIT_S = 0.05
 
+# How often counters and round trips are noted, and the side file is handed to the system.
+_SAMPLE_S = 1.0
 
-class DesyncError(RollbackError):
-    """The members' states differ; both recordings end where they last agreed."""
-
-    def __init__(self, event: Mapping[str, Any]) -> None:
-        self.frame: int | None = event["frame"]
-        self.path: str | None = event["path"]
-        self.agreed: int = event["agreed"]
-        self.peer: int = event["peer"]
-        where = event["finding"] if self.frame is None else f"the state of frame {self.frame}"
-        if self.path:
-            where += f" at {self.path}"
-        blame = (
-            "the inputs are equal, so the environment is not deterministic across these computers"
-            if event["inputs_are_equal"]
-            else "the inputs differ, which is an error of rollback itself"
-        )
-        super().__init__(
-            f"desync with peer {self.peer}: {where} differs first, {blame}; "
-            f"all agree on the first {self.agreed} frames"
-        )
-
-
-@dataclass(frozen=True)
-class End:
-    """How an episode ended."""
-
-    frame: int
-    """How many frames it has."""
-    cause: str
-    by: int | None
-    is_agreed: bool
-    """Whether all members that were present record the same end."""
+# The newest events that are held in memory; all of them are in the side file.
+_EVENTS_MAX = 10_000
 
 
 class Episode:
@@ -69,11 +44,16 @@ class Episode:
         """What happened, each with its time in seconds since the episode began."""
         self.end: End | None = None
         self._began = time.monotonic()
-        self._side = self.recording.with_name(self.recording.name + ".local.jsonl").open("x")
         self._next_sample = 0.0
         self._paths: dict[int, str] = {}
+        self._recorded_end = 0
+        self._failure: BaseException | None = None
         self._summary: Summary | None = None
-        self._native = match.start(number, self.recording)
+        self._excluded = ExcludedInfos(match.game)
+        on_output = self._excluded.note if self._excluded.keys else None
+        self._native = match.start(number, self.recording, on_output)
+        self._side = SideFileWriter(self.recording)
+        self._side.write("head", self._head())
 
     @property
     def frame(self) -> int:
@@ -102,6 +82,9 @@ class Episode:
         seats = self._seats(players)
         try:
             self._play(seats, start_timeout_s, on_frame)
+        except BaseException as error:
+            self._failure = error
+            raise
         finally:
             self._finish()
             for person in {id(p): p for _, p in seats if isinstance(p, Person)}.values():
@@ -161,7 +144,10 @@ class Episode:
             for player, who in seats:
                 if self._native.wants_input(player):
                     self._give_input(player, who)
-            status, _, _, peers = self._native.advance()
+            status, frame, frames_back, peers = self._native.advance()
+            if frames_back:
+                self._note_rollback(frame, frames_back)
+            self._note_recorded()
             self._note_events()
             if status == "ended":
                 return
@@ -189,21 +175,63 @@ class Episode:
         people = {id(who): who for _, who in seats if isinstance(who, Person)}
         if not people:
             return
-        picture = self._match.game.render()
+        try:
+            picture = self._match.game.render()
+        except NotImplementedError:  # as PettingZoo's own base class says that it draws nothing
+            picture = None
         for person in people.values():
             person.show(picture, status)
 
+    def _head(self) -> dict[str, Any]:
+        match = self._match
+        return {
+            "format": FORMAT,
+            "recording": self.recording.name,
+            "peer": match.slot,
+            "began": datetime.now(timezone.utc).isoformat(),
+            "agents": match.game.players,
+            "excluded_info_keys": self._excluded.keys,
+        }
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self._began, 4)
+
+    def _note_rollback(self, frame: int, frames_back: int) -> None:
+        line = {"t": self._seconds(), "frame": frame, "frames_back": frames_back}
+        self._side.write("rollback", line)
+
+    def _note_recorded(self) -> None:
+        """Note what only this computer knows of frames that have been recorded by now."""
+        end = self._native.recorded_end
+        if end == self._recorded_end:
+            return
+        self._recorded_end = end
+        for frame, infos in self._excluded.take(end):
+            self._side.write("info", {"frame": frame, "infos": infos})
+        game = self._match.game
+        agents = game.players
+        while (shown := self._native.poll_experienced()) is not None:
+            actions = {
+                agent: described(game.decode_action(player, shown["actions"][player])[0])
+                for player, agent in enumerate(agents)
+            }
+            guessed = [agents[player] for player in shown["guessed"]]
+            line = {"frame": shown["frame"], "actions": actions, "guessed": guessed}
+            self._side.write("experienced", line)
+
     def _note_events(self) -> None:
-        seconds = time.monotonic() - self._began
+        seconds = self._seconds()
         while (event := self._native.poll_event()) is not None:
-            event = {"t": round(seconds, 4), **event}
+            event = {"t": seconds, **event}
+            if len(self.events) == _EVENTS_MAX:
+                del self.events[0]
             self.events.append(event)
-            self._write_side(event)
+            self._side.write(event["event"], event)
         if seconds >= self._next_sample:
-            self._next_sample = seconds + 1.0
-            sample = {"t": round(seconds, 4), "event": "sample", **self._native.counters()}
-            sample["peers"] = self._peers()
-            self._write_side(sample)
+            self._next_sample = seconds + _SAMPLE_S
+            sample = {"t": seconds, **self._native.counters(), "peers": self._peers()}
+            self._side.write("sample", sample)
+            self._side.flush()
 
     def _peers(self) -> list[dict[str, Any]]:
         """Say what is known of each peer; of one that has left, the path is the last there was."""
@@ -217,9 +245,6 @@ class Episode:
             peers.append({**peer, "peer": slot, "path": self._paths.get(slot)})
         return peers
 
-    def _write_side(self, line: Mapping[str, Any]) -> None:
-        self._side.write(json.dumps(line, sort_keys=True) + "\n")
-
     def _finish(self) -> None:
         if self._summary is not None:
             return
@@ -227,17 +252,23 @@ class Episode:
             if self._native.end is None:
                 self._native.leave()
             while not self._native.linger():
+                self._note_recorded()
                 self._note_events()
                 while not self._native.wait(WAIT_S):
                     pass
+            self._note_recorded()
             self._note_events()
         finally:
             end = self._native.end
-            self.end = None if end is None else End(**end)
-            self._summary = self._make_summary()
-            self._write_side({"event": "summary", **self._summary.to_json()})
+            self.end = None if end is None else End(**end, reason=self._reason())
+            self._side.write("summary", {"t": self._seconds(), **self._make_summary().to_json()})
             self._side.close()
+            # Whether all of the side file is on the disk is known only now.
+            self._summary = self._make_summary()
             self._native.release()
+
+    def _reason(self) -> str:
+        return reason_of(self._native.end, self.events, self._failure, self._match.slot)
 
     def _make_summary(self) -> Summary:
         counters = self._native.counters()
@@ -247,10 +278,16 @@ class Episode:
             frames=counters["stable"] if end is None else end["frame"],
             cause="playing" if end is None else end["cause"],
             by=None if end is None else end["by"],
+            reason=self._reason(),
+            losses=losses(self.events),
             rollbacks=counters["rollbacks"],
             rollback_depths=counters["rollback_depths"],
             resimulated_frames=counters["resimulated_frames"],
             stalls=counters["stalls"],
+            predicted_frames=counters["predicted_frames"],
+            mispredicted_frames=counters["mispredicted_frames"],
+            left_out=[*self._excluded.keys, *self._match.game.simulation.dropped_outputs],
+            side_file_error=self._side.failure,
             recording=str(self.recording),
             peers=[_peer_summary(peer) for peer in self._peers()],
         )

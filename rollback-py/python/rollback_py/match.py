@@ -235,7 +235,9 @@ class Match:
             "linger_ms": round(s.linger_s * 1000),
         }
 
-    def start(self, number: int, recording: Path) -> native.Episode:
+    def start(
+        self, number: int, recording: Path, on_output: Callable[[int], object] | None
+    ) -> native.Episode:
         """Reset the environment and start an episode's engine."""
         self.game.reset(native.Episode.seed_of(self._room, number, self.hosts))
         return native.Episode(
@@ -248,6 +250,7 @@ class Match:
             may_differ=self._facts[1],
             recording=recording,
             completed_episodes=self._completed,
+            on_output=on_output,
         )
 
     def recording_path(self, number: int) -> Path:

@@ -25,6 +25,7 @@ def settings_of(game: EnvGame, observations: bool) -> Facts:
     return [
         ("snapshot", game.strategy or "none"),
         ("unhashed fields", " ".join(sorted(game.findings.unhashed))),
+        ("global generators", str(game.findings.uses_global_random)),
         ("new environment each episode", str(game.findings.resets_differ is not None)),
         ("excluded info keys", " ".join(sorted(game.simulation.excluded_info_keys))),
         ("observations recorded", str(observations)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from rollback_py._rollback import RecordingFile
 from rollback_py.env_game import EnvGame
 from rollback_py.recording_table import Players, Table, players_of
 from rollback_py.recordings import EnvSource, MissingLibraryError, factory_of
+from rollback_py.side_file import SideFile, side_path
 from rollback_py.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-# What a recording's side file, which is of one computer only, is called.
-_SIDE = ".local.jsonl"
 
 _INCHES_PER_EPISODE = 7.0
 _DOTS_PER_INCH = 110
@@ -100,15 +97,14 @@ class _Side:
     @classmethod
     def of(cls, recording: str | os.PathLike[str]) -> _Side:
         side = cls()
-        path = Path(os.fspath(recording) + _SIDE)
-        if not path.exists():
+        if not side_path(recording).exists():
             return side
-        for line in path.read_text().splitlines():
-            note: dict[str, Any] = json.loads(line)
-            if note["event"] == "summary":
-                side.depths.extend(note["rollback_depths"])
-            peers = [peer for peer in note.get("peers", ()) if peer["rtt_ms"] is not None]
-            if note["event"] == "sample" and peers:
+        file = SideFile.open(recording)
+        if file.summary is not None:
+            side.depths.extend(file.summary["rollback_depths"])
+        for note in file.named("sample"):
+            peers = [peer for peer in note["peers"] if peer["rtt_ms"] is not None]
+            if peers:
                 # The farthest of the others is the one that matters.
                 farthest = max(peers, key=lambda peer: float(peer["rtt_ms"]))
                 side.seconds.append(note["t"])

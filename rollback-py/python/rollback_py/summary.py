@@ -41,12 +41,24 @@ class Summary:
     """Why it ended."""
     by: int | None
     """Whose doing that was, where it was someone's."""
+    reason: str
+    """Why, in a sentence, as far as this computer knows."""
+    losses: list[str]
+    """Why each member is gone that the others went on without."""
     rollbacks: int
     rollback_depths: list[int]
     """Rollbacks by how many frames they went back: the first is for one frame."""
     resimulated_frames: int
     stalls: int
     """Frames at which this computer had to wait."""
+    predicted_frames: int
+    """Recorded frames that were first shown from at least one guess."""
+    mispredicted_frames: int
+    """Recorded frames that were first shown from a wrong guess."""
+    left_out: list[str]
+    """Info keys, and values that are not plain, which the environment gave and nobody recorded."""
+    side_file_error: str | None
+    """Why the side file ends early or is missing; None if it is whole."""
     recording: str
     peers: list[PeerSummary] = field(default_factory=list)
 
@@ -58,12 +70,14 @@ class Summary:
         depths = ", ".join(
             f"{depth}:{count}" for depth, count in enumerate(self.rollback_depths, 1) if count
         )
+        because = "" if self.cause == "finished" else f": {self.reason}"
         lines = [
-            f"episode {self.episode}: {self.frames} frames, {self.cause}"
-            + ("" if self.by is None else f" by peer {self.by}"),
+            f"episode {self.episode}: {self.frames} frames, {self.cause}{because}",
             f"  rollbacks  {self.rollbacks}  (frames back:count  {depths or 'none'})",
-            f"  frames     {self.resimulated_frames} simulated again, {self.stalls} waited",
+            f"  frames     {self.resimulated_frames} simulated again, {self.stalls} waited, "
+            f"{self.predicted_frames} shown from guesses, {self.mispredicted_frames} wrongly",
         ]
+        lines += [f"  lost       {loss}" for loss in self.losses if loss != self.reason]
         for peer in self.peers:
             rtt = "unknown" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms"
             jitter = "unknown" if peer.jitter_ms is None else f"{peer.jitter_ms:.1f} ms"
@@ -74,4 +88,8 @@ class Summary:
                 f"{peer.datagrams_dropped} dropped",
             ]
         lines.append(f"  recording  {self.recording}")
+        if self.left_out:
+            lines.append(f"  left out   {', '.join(self.left_out)}")
+        if self.side_file_error is not None:
+            lines.append(f"  side file  could not be written: {self.side_file_error}")
         return "\n".join(lines)

@@ -12,7 +12,7 @@ use rollback_core::recording::{FORMAT_VERSION, Recording, RecordingHeader};
 
 use super::RecordingsError;
 use super::frames::RecordedFrames;
-use crate::episode::end_dict;
+use crate::events::end_dict;
 
 /// A recording of which every byte was checked.
 #[pyclass(module = "rollback_py._rollback", frozen)]

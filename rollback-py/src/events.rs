@@ -1,0 +1,88 @@
+//! What happens in a session, as dictionaries for Python: events, and how an episode ended.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use rollback_core::{Desync, DesyncFinding, End, EndCause, Event, PeerId};
+
+/// The end of an episode as a dictionary.
+pub(crate) fn end_dict(py: Python<'_>, end: End) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("frame", end.frame.index())?;
+    dict.set_item("cause", cause_name(end.cause))?;
+    dict.set_item("by", end.by.map(PeerId::slot))?;
+    dict.set_item("is_agreed", end.cause.is_agreed())?;
+    Ok(dict)
+}
+
+/// The name of a cause as Python and the export write it.
+pub(crate) fn cause_name(cause: EndCause) -> String {
+    match cause {
+        EndCause::Finished => "finished".into(),
+        EndCause::Named(code) => format!("named {code}"),
+        EndCause::Left => "left".into(),
+        EndCause::Departed => "departed".into(),
+        EndCause::Desync => "desync".into(),
+        EndCause::Partitioned => "partitioned".into(),
+        EndCause::GameFailed => "game_failed".into(),
+        EndCause::Incompatible => "incompatible".into(),
+    }
+}
+
+/// An event of the session as a dictionary with its name under ``event``.
+pub(crate) fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect::<Vec<_>>();
+    let name = match event {
+        Event::Started => "started",
+        Event::Interrupted { peer, silent } => {
+            dict.set_item("peer", peer.slot())?;
+            dict.set_item("silent_ms", silent.as_secs_f64() * 1000.0)?;
+            "interrupted"
+        }
+        Event::Resumed { peer } => {
+            dict.set_item("peer", peer.slot())?;
+            "resumed"
+        }
+        Event::DepartureProposed { peers } => {
+            dict.set_item("peers", slots(*peers))?;
+            "departure_proposed"
+        }
+        Event::ViewChanged { view, departed, cut } => {
+            dict.set_item("view", view.number)?;
+            dict.set_item("members", slots(view.members))?;
+            dict.set_item("peer", departed.slot())?;
+            dict.set_item("cut", cut.index())?;
+            "view_changed"
+        }
+        Event::Left { peer } => {
+            dict.set_item("peer", peer.slot())?;
+            "left"
+        }
+        Event::PeerGameFailed { peer, frame } => {
+            dict.set_item("peer", peer.slot())?;
+            dict.set_item("frame", frame.index())?;
+            "peer_game_failed"
+        }
+        Event::Desync(desync) => {
+            desync_fields(&dict, desync)?;
+            "desync"
+        }
+    };
+    dict.set_item("event", name)?;
+    Ok(dict)
+}
+
+fn desync_fields(dict: &Bound<'_, PyDict>, desync: &Desync) -> PyResult<()> {
+    dict.set_item("peer", desync.peer.slot())?;
+    dict.set_item("agreed", desync.agreed.index())?;
+    dict.set_item("reported", desync.reported.index())?;
+    dict.set_item("inputs_are_equal", desync.inputs_are_equal)?;
+    let (finding, frame, path) = match &desync.finding {
+        DesyncFinding::NoAnswer => ("no answer", None, None),
+        DesyncFinding::NotReproducible => ("not reproducible on replay", None, None),
+        DesyncFinding::First { frame, path } => ("first", Some(frame.index()), path.clone()),
+    };
+    dict.set_item("finding", finding)?;
+    dict.set_item("frame", frame)?;
+    dict.set_item("path", path)
+}
