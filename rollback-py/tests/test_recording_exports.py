@@ -1,8 +1,8 @@
 """What analysts read is what the environment returned: Parquet, pandas, polars; the commands."""
 
-import argparse
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import recorded_envs
 import rollback_py as rb
+from rollback_py import command_output
 from rollback_py._rollback import TableWriter
+from rollback_py.cli import main
 from rollback_py.plain_json import to_json
-from rollback_py.recording_commands import add_parsers
 
 
 def record(folder, factory, frames, **options):
@@ -272,10 +273,7 @@ def test_pandas_that_is_missing_is_named(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
-    add_parsers(parser.add_subparsers(required=True))
-    options = parser.parse_args([str(argument) for argument in arguments])
-    return options.handler(options)
+    return main([str(argument) for argument in arguments])
 
 
 def test_the_commands_answer_with_their_exit_codes(tmp_path, capsys):
@@ -327,3 +325,53 @@ def test_the_commands_print_json(tmp_path, capsys):
     found = printed("verify", path, "--env", "recorded_envs:spread")
     assert (found["verdict"], found["frame"]) == ("WRONG", 0)
     assert printed("export", path)["rows"] == 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message", "cause"),
+    [
+        (("compare", "a.rbk", "none.rbk"), "FileNotFoundError", "none.rbk", None),
+        (("compare", "a.rbk", "damaged.rbk"), "RecordingError", "damaged.rbk", None),
+        (("verify", "a.rbk", "--env", "recorded_envs:none"), "FactoryError", "no 'none'", None),
+        (("verify", "a.rbk", "--env", "json:loads"), "TypeError", "argument", None),
+        (("verify", "a.rbk"), "UsageError", "--env", None),
+        (("export", "a.rbk", "a.rbk"), "ValueError", "the recording itself", None),
+        (("export", "none.rbk"), "FileNotFoundError", "none.rbk", None),
+        (("check", "none:make"), "FactoryError", "cannot import 'none'", "ModuleNotFoundError"),
+        (("check", "json:loads"), "TypeError", "argument", None),
+        (("check",), "UsageError", "MODULE:FUNCTION", None),
+        (("play", "here", "--env", "json:loads", "--keys", "w=x"), "ValueError", "--keys", "'x'"),
+        (("serve", "--listen", "nowhere"), "RollbackError", '"nowhere"', None),
+    ],
+)
+def test_every_command_tells_an_error_as_one_json_object_or_to_people(
+    tmp_path, capsys, monkeypatch, arguments, error, message, cause
+):
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path, recorded_envs.parallel, 4)
+    (tmp_path / "damaged.rbk").write_bytes(b"no recording")
+    assert run(*arguments, "--json") == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["error"] == error
+    assert message in told["message"]
+    assert cause is None or cause in told["cause"]
+    assert set(told) >= {"error", "message", "cause"}
+
+    assert run(*arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert ("usage: rollback" in printed.err) == (error == "UsageError")
+
+
+def test_the_exit_codes_are_distinct_and_explained(capsys):
+    codes = [
+        getattr(command_output, name)
+        for name in ("OK", "WRONG", "FAILED", "PREFIX", "DIFFERENT", "DESYNC", "LOST")
+    ]
+    assert codes == [0, 1, 2, 3, 4, 5, 6]
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for code in codes:
+        assert re.search(rf"[:;] {code} ", said), code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -11,58 +10,61 @@ from typing import TYPE_CHECKING, Any
 from rollback_py import _rollback as native
 from rollback_py import determinism, recording_commands
 from rollback_py._rollback import RollbackError
+from rollback_py.command_output import (
+    DESYNC,
+    EXIT_CODES,
+    FAILED,
+    INTERRUPTED,
+    LOST,
+    OK,
+    WRONG,
+    Parser,
+    UsageError,
+    say,
+    say_error,
+)
+from rollback_py.endings import DesyncError
 from rollback_py.environment import Factory
-from rollback_py.episode import DesyncError, Episode
+from rollback_py.episode import Episode
 from rollback_py.match import LinkConditions, Settings, join
 from rollback_py.policies import Person, Policy, keyboard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-# What the commands exit with, beside those of `compare` (3 and 4).
-OK, WRONG, FAILED, DESYNC, LOST = 0, 1, 2, 5, 6
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns what the process exits with."""
-    parsed = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        parsed = _parser().parse_args(words)
+    except UsageError as error:
+        say_error("--json" in words, error)
+        return FAILED
     handler: Callable[[argparse.Namespace], int] = parsed.handler
     try:
         return handler(parsed)
     except DesyncError as error:
-        _say_error(parsed, error, frame=error.frame, path=error.path, agreed=error.agreed)
+        say_error(parsed.json, error, frame=error.frame, path=error.path, agreed=error.agreed)
         return DESYNC
     except (RollbackError, OSError, ValueError) as error:
         frame = getattr(error, "frame", None)
-        _say_error(parsed, error, **({} if frame is None else {"frame": frame}))
+        say_error(parsed.json, error, **({} if frame is None else {"frame": frame}))
         return FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except Exception as error:  # of the user's environment or policy: not to be taken for WRONG
         traceback.print_exc()
-        if getattr(parsed, "json", False):
-            _say_error(parsed, error)
+        if parsed.json:
+            say_error(parsed.json, error)
         return FAILED
-
-
-def _say_error(parsed: argparse.Namespace, error: Exception, **more: Any) -> None:
-    if getattr(parsed, "json", False):
-        cause = None if error.__cause__ is None else repr(error.__cause__)
-        _say_json({"error": type(error).__name__, "message": str(error), "cause": cause, **more})
-    else:
-        source = error.__cause__
-        because = "" if source is None else f" ({type(source).__name__}: {source})"
-        print(f"rollback: {error}{because}", file=sys.stderr)
-
-
-def _say_json(line: dict[str, Any]) -> None:
-    print(json.dumps(line, sort_keys=True), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="rollback",
         description="Play your own Gymnasium or PettingZoo environment across computers.",
+        epilog=EXIT_CODES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
@@ -85,12 +87,9 @@ def _serve(parsed: argparse.Namespace) -> int:
     rooms = [(name, parsed.players) for name in parsed.room]
     server = native.Server(parsed.listen, rooms=rooms, players=parsed.players)
     links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
-    if parsed.json:
-        _say_json({"event": "serving", "address": server.address, "links": links})
-    else:
-        print(f"serving on {server.address}; people join with", flush=True)
-        for link in links:
-            print(f"    rollback play {link} --env MODULE:FUNCTION …", flush=True)
+    invitations = [f"    rollback play {link} --env MODULE:FUNCTION …" for link in links]
+    text = "\n".join([f"serving on {server.address}; people join with", *invitations])
+    _say(parsed, "serving", text, address=server.address, links=links)
     try:
         while server.is_running:
             _sleep(0.2)
@@ -175,10 +174,7 @@ def _play(parsed: argparse.Namespace) -> int:
             progress = _Progress(parsed)
             end = episode.run(players, start_timeout_s=parsed.start_timeout, on_frame=progress)
             summary = episode.summary()
-            if parsed.json:
-                _say_json({"event": "episode", **summary.to_json()})
-            else:
-                print(summary, flush=True)
+            _say(parsed, "episode", str(summary), **summary.to_json())
             if end.cause in ("departed", "partitioned", "left"):
                 return LOST
     return OK
@@ -209,10 +205,7 @@ class _Progress:
 
 
 def _say(parsed: argparse.Namespace, event: str, text: str, **fields: Any) -> None:
-    if parsed.json:
-        _say_json({"event": event, **fields})
-    else:
-        print(text, flush=True)
+    say(parsed.json, {"event": event, **fields}, text)
 
 
 def _say_waiting(parsed: argparse.Namespace, members: int, expected: int) -> None:
@@ -223,8 +216,8 @@ def _say_waiting(parsed: argparse.Namespace, members: int, expected: int) -> Non
 
 def _player(parsed: argparse.Namespace) -> Callable[[], Policy | Person]:
     if parsed.keys is not None:
-        keys = _keys(parsed.keys)
-        return lambda: keyboard(keys)
+        person = keyboard(_keys(parsed.keys))  # one window, for all agents and episodes
+        return lambda: person
     policy: Any = _policy(parsed.policy)
     return policy if isinstance(policy, type) else lambda: policy
 

@@ -58,6 +58,7 @@ class Keyboard:
                 "a keyboard needs pygame: pip install 'rollback-py[play]'"
             ) from error
         self._pygame = pygame
+        pygame.display.init()  # the names of keys are known from here on
         try:
             self._keys = {pygame.key.key_code(name): action for name, action in keys.items()}
         except ValueError as error:
@@ -80,13 +81,15 @@ class Keyboard:
         return self._screen is not None and bool(self._pygame.key.get_focused())
 
     def show(self, picture: np.ndarray[Any, Any] | None, caption: str) -> None:
-        """Draw a frame."""
+        """Draw a frame; without a picture the title says how to get one."""
         pygame = self._pygame
         height, width = (240, 320) if picture is None else picture.shape[:2]
         size = (round(width * self._zoom), round(height * self._zoom))
         if self._screen is None:
             pygame.display.init()
             self._screen = pygame.display.set_mode(size)
+        if picture is None:
+            caption = "no picture: make the environment with render_mode='rgb_array'"
         pygame.display.set_caption(f"{self._title}: {caption}")
         if picture is not None:
             surface = pygame.surfarray.make_surface(picture.swapaxes(0, 1))
@@ -95,7 +98,8 @@ class Keyboard:
         self._pump()
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the window. The next frame that is shown opens it again."""
+        self._held.clear()
         if self._screen is not None:
             self._pygame.display.quit()
             self._screen = None
@@ -114,5 +118,8 @@ class Keyboard:
 
 
 def keyboard(keys: Mapping[str, Any], *, noop: Any = None, zoom: float = 1.0) -> Keyboard:
-    """Let a person play: `keys` gives the action of each key, as in ``{"w": 0, "s": 1}``."""
+    """Let a person play: `keys` gives the action of each key, as in ``{"w": 0, "s": 1}``.
+
+    It is one window, and may be given for several agents: all of them do what the keys say.
+    """
     return Keyboard(keys, noop=noop, zoom=zoom)

@@ -1,28 +1,22 @@
 """The commands about recordings: ``rollback compare``, ``verify`` and ``export``.
 
-Exit codes: `compare` 0 EQUAL, 3 PREFIX, 4 DIFFERENT; `verify` 0 VERIFIED, 1 WRONG; `export` 0; an
-error is 2 for each of them.
+What goes wrong is raised, and told by the program that all commands share.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from rollback_py._rollback import RollbackError
+from rollback_py.command_output import DIFFERENT, OK, PREFIX, WRONG, Parser, say
 from rollback_py.recordings import Recording
 
-_ERROR = 2
-_COMPARED = {"EQUAL": 0, "PREFIX": 3, "DIFFERENT": 4}
+_COMPARED = {"EQUAL": OK, "PREFIX": PREFIX, "DIFFERENT": DIFFERENT}
 
 
-def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the commands; each sets `handler`, which takes the arguments and returns an exit code."""
     parser = _add(subparsers, "compare", "say how far two recordings are equal", _compare)
     parser.add_argument("one", type=Path, metavar="A.rbk")
@@ -46,37 +40,29 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _add(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    subparsers: argparse._SubParsersAction[Parser],
     name: str,
     summary: str,
     command: Callable[[argparse.Namespace], int],
-) -> argparse.ArgumentParser:
-    def handler(arguments: argparse.Namespace) -> int:
-        try:
-            return command(arguments)
-        except (RollbackError, OSError) as error:
-            print(f"rollback {name}: {error}", file=sys.stderr)
-        except Exception:  # of the user's environment: not to be taken for WRONG, which is 1
-            traceback.print_exc()
-        return _ERROR
-
+) -> Parser:
     parser = subparsers.add_parser(name, help=summary, description=summary)
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    parser.set_defaults(handler=handler)
+    parser.set_defaults(handler=command)
     return parser
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     found = Recording.open(arguments.one).compare(Recording.open(arguments.other))
-    _print(arguments, str(found), asdict(found))
+    say(arguments.json, asdict(found), str(found))
     return _COMPARED[found.verdict]
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     found = Recording.open(arguments.recording).verify(arguments.env)
     text = "\n".join([str(found), *(f"  warning: {warning}" for warning in found.warnings)])
-    _print(arguments, text, {"verdict": "VERIFIED" if found else "WRONG"} | asdict(found))
-    return 0 if found else 1
+    fields = {"verdict": "VERIFIED" if found else "WRONG"} | asdict(found)
+    say(arguments.json, fields, text)
+    return OK if found else WRONG
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -84,9 +70,5 @@ def _export(arguments: argparse.Namespace) -> int:
     recording = Recording.open(arguments.recording)
     found = recording.export(table, arguments.env, decode_actions=not arguments.no_decode)
     fields = asdict(found) | {"path": str(found.path), "manifest": str(found.manifest)}
-    _print(arguments, f"{found.path}: {found.rows} rows, {found.digest}", fields)
-    return 0
-
-
-def _print(arguments: argparse.Namespace, text: str, fields: dict[str, Any]) -> None:
-    print(json.dumps(fields, sort_keys=True) if arguments.json else text)
+    say(arguments.json, fields, f"{found.path}: {found.rows} rows, {found.digest}")
+    return OK

@@ -1,0 +1,53 @@
+"""What every command has in common: how it answers, how it fails, and what it exits with."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any, NoReturn
+
+# What commands exit with. `check` and `verify` answer no with WRONG, `compare` with PREFIX or
+# DIFFERENT, `play` with DESYNC or LOST; whatever could not be done is FAILED, for all of them.
+OK, WRONG, FAILED, PREFIX, DIFFERENT, DESYNC, LOST = range(7)
+INTERRUPTED = 130
+
+EXIT_CODES = (
+    "exit codes: 0 well; 1 check, verify: no; 2 an error; 3 compare: one is the beginning of the "
+    "other; 4 compare: they differ; 5 play: the states differ; 6 play: a member was lost"
+)
+
+
+class UsageError(Exception):
+    """The command line is none of this program; `usage` says what is."""
+
+    def __init__(self, usage: str, message: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `UsageError` in place of exiting, so that it can be said as JSON, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise UsageError(self.format_usage(), message)
+
+
+def say(wants_json: bool, fields: dict[str, Any], text: str) -> None:
+    """Answer with one line of JSON, or with the text."""
+    print(json.dumps(fields, sort_keys=True) if wants_json else text, flush=True)
+
+
+def say_error(wants_json: bool, error: BaseException, **more: Any) -> None:
+    """Say what went wrong: as a JSON object with ``error``, or to people."""
+    cause = error.__cause__
+    if wants_json:
+        told = None if cause is None else repr(cause)
+        fields = {"error": type(error).__name__, "message": str(error), "cause": told, **more}
+        print(json.dumps(fields, sort_keys=True), flush=True)
+        return
+    if isinstance(error, UsageError):
+        print(error.usage, end="", file=sys.stderr)
+    because = "" if cause is None else f" ({type(cause).__name__}: {cause})"
+    print(f"rollback: {error}{because}", file=sys.stderr)
