@@ -111,7 +111,11 @@ def test_an_environment_that_fails_on_one_computer_ends_both_recordings_in_order
     assert failing.error["error"] == "GameError"
     assert failing.error["frame"] == 100
     assert other.exit_code == 6, f"{other.lines}\n{other.stderr}"
+    because = "peer 0's simulation failed at frame 100"
     assert other.events("peer_game_failed")[0]["frame"] == 100
+    assert other.episodes[0]["reason"] == because
+    assert other.episodes[0]["losses"] == [because]
+    assert "ZeroDivisionError" in failing.events("summary")[0]["reason"]
     short, long = (rb.Recording.open(played.recordings[0]) for played in (failing, other))
     assert short.end is not None
     assert short.end.cause == "game_failed"
@@ -121,6 +125,17 @@ def test_an_environment_that_fails_on_one_computer_ends_both_recordings_in_order
     assert str(short.compare(long)).startswith(("PREFIX", "EQUAL"))
 
 
+def test_who_plays_on_alone_exits_with_the_code_for_a_lost_member(tmp_path: Path) -> None:
+    _, other = play(
+        tmp_path, "playable:raises_at_frame_100", "playable:at_random", *BAD_NETWORK,
+        "--on-departure", "continue", "--episodes", "2", environment=({"RAISES": "1"}, {}),
+    )  # fmt: skip
+    assert other.exit_code == 6, f"{other.lines}\n{other.stderr}"
+    (episode,) = other.episodes
+    assert (episode["cause"], episode["frames"]) == ("finished", 240)
+    assert episode["losses"] == ["peer 0's simulation failed at frame 100"]
+
+
 def test_an_environment_that_fails_only_on_guesses_plays_on(tmp_path: Path) -> None:
     players = play(tmp_path, "playable:raises_on_guess", "playable:three_steps", *BAD_NETWORK)
     assert_equal_and_verified(players, "playable:raises_on_guess", 1)
@@ -128,9 +143,11 @@ def test_an_environment_that_fails_only_on_guesses_plays_on(tmp_path: Path) -> N
 
 def test_members_with_other_environments_are_told_what_differs(tmp_path: Path) -> None:
     players = play(
-        tmp_path, "playable:walkers", "playable:at_random", own=((), ("--input-delay", "3"))
-    )
+        tmp_path, "playable:walkers", "playable:at_random",
+        own=((), ("--input-delay", "3", "--observations")),
+    )  # fmt: skip
     for played in players:
         assert played.exit_code == 2
         assert played.error["error"] == "IncompatibleError"
-        assert "input_delay_frames" in played.error["message"]
+        for field in ("input_delay_frames", "observations recorded"):
+            assert field in played.error["message"]

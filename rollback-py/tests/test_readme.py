@@ -8,26 +8,27 @@ import sys
 from pathlib import Path
 
 import pytest
+import rollback_py as rb
 from rollback_py import _rollback as native
 from rollback_py.cli import main
 
 README = Path(__file__).parents[2] / "README.md"
+WHEEL_README = Path(__file__).parents[1] / "README.md"
 
 # A short episode in place of the environment's own 1000 frames.
 FRAMES = 45
-SHORT_ENV = (
-    "from cogrid import envs\n"
-    f"    config = {{**envs.cramped_room_config, 'max_steps': {FRAMES}}}\n"
-    "    return registry.make('Overcooked-CrampedRoom-V0', config=config)"
+SHORT = (
+    "from cogrid import envs; ",
+    f", config={{**envs.cramped_room_config, 'max_steps': {FRAMES}}})",
 )
 
 # Far more than two short episodes take, also on a busy machine.
 TIMEOUT_S = 120.0
 
 
-def python_block() -> str:
-    """Return the README's only block of Python."""
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+def python_block(readme: Path) -> str:
+    """Return the only block of Python of a file."""
+    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text("utf-8"), re.DOTALL)
     return block
 
 
@@ -37,19 +38,23 @@ def replaced(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def test_two_people_who_copy_the_python_example_get_verified_equal_recordings(
-    tmp_path: Path,
-) -> None:
+def played_by_two(readme: Path, folder: Path) -> list[str]:
+    """Copy the example, shortened, and run it in two processes; return what each printed."""
     server = native.Server("127.0.0.1:0", players=2)
-    text = replaced(python_block(), "127.0.0.1:8080", server.address)
-    text = replaced(text, 'return registry.make("Overcooked-CrampedRoom-V0")', SHORT_ENV)
-    (tmp_path / "kitchen.py").write_text(text, "utf-8")
-    command = [sys.executable, "kitchen.py"]
+    text = replaced(python_block(readme), "127.0.0.1:8080", server.address)
+    made = re.compile(r"return (registry\.make\(.*)\)$", re.MULTILINE)
+    assert len(made.findall(text)) == 1
+    text = made.sub(rf"{SHORT[0]}return \1{SHORT[1]}", text)
+    (folder / "kitchen.py").write_text(text, "utf-8")
     processes: list[subprocess.Popen[str]] = []
     try:
         for _ in range(2):
             process = subprocess.Popen(
-                command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                [sys.executable, "kitchen.py"],
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             processes.append(process)
         printed = [process.communicate(timeout=TIMEOUT_S) for process in processes]
@@ -58,15 +63,33 @@ def test_two_people_who_copy_the_python_example_get_verified_equal_recordings(
             process.kill()
             process.wait()
         server.stop()
-    for process, (out, err) in zip(processes, printed, strict=True):
+    for process, (_, err) in zip(processes, printed, strict=True):
         assert process.returncode == 0, err
-        assert out.count(f"VERIFIED {FRAMES} frames") == 2, out
-        assert out.count("path direct") == 2, out
-        assert f"[{2 * FRAMES} rows" in out, out
-    recordings = sorted((tmp_path / "data").glob("*.rbk"))
+    recordings = sorted((folder / "data").glob("*.rbk"))
     assert len(recordings) == 4
     for one, other in zip(recordings[0::2], recordings[1::2], strict=True):
         assert one.read_bytes() == other.read_bytes()
+    return [out for out, _ in printed]
+
+
+def test_two_people_who_copy_the_python_example_get_verified_equal_recordings(
+    tmp_path: Path,
+) -> None:
+    for out in played_by_two(README, tmp_path):
+        assert out.count(f"VERIFIED {FRAMES} frames") == 2, out
+        assert out.count("path direct") == 2, out
+        assert f"[{2 * FRAMES} rows" in out, out
+
+
+def test_two_people_who_copy_the_keyboard_example_play_in_a_window(tmp_path: Path) -> None:
+    assert 'render_mode="rgb_array"' in python_block(WHEEL_README), "there would be no picture"
+    for out in played_by_two(WHEEL_README, tmp_path):
+        assert out.count(f"VERIFIED {FRAMES} frames") == 2, out
+        assert out.count("path direct") == 2, out
+    for recording in sorted((tmp_path / "data").glob("*.rbk")):
+        table = rb.Recording.open(recording).to_polars()
+        assert set(table["action"].to_list()) == {6}, "no key was pressed"
+        assert not table["policy"].any()
 
 
 def test_every_command_that_the_readme_names_is_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,7 +175,7 @@ def _play(parsed: argparse.Namespace) -> int:
             end = episode.run(players, start_timeout_s=parsed.start_timeout, on_frame=progress)
             summary = episode.summary()
             _say(parsed, "episode", str(summary), **summary.to_json())
-            if end.cause in ("departed", "partitioned", "left"):
+            if summary.losses or end.cause in ("departed", "partitioned", "left"):
                 return LOST
     return OK
 

@@ -51,7 +51,10 @@ class Settings:
     report_interval: int = 10
     """Every how many frames state hashes are compared."""
     on_departure: str = "end"
-    """``end`` the episode when a member is lost, or ``continue`` with its agents idle."""
+    """``end`` the episode when a member is lost, or ``continue`` it with that one's agents idle.
+
+    Either way it is the last episode of the match.
+    """
     departure_timeout_s: float = 5.0
     """How long a member may be silent before the others go on without it."""
     linger_s: float = 3.0
@@ -185,7 +188,11 @@ class Match:
         return self.settings.prediction_window == 0
 
     def episodes(self, count: int) -> Iterator[Episode]:
-        """Yield up to so many episodes; fewer when a member is lost."""
+        """Yield up to so many episodes; the one in which a member is lost is the last.
+
+        Later ones would need everybody's handshake, and agents without a host. Those who are left
+        can join another room.
+        """
         for number in range(count):
             episode = Episode(self, number)
             try:
