@@ -30,6 +30,7 @@ mod rollback;
 mod roster;
 mod session;
 mod snapshot_ring;
+pub mod spectate;
 mod sync_test;
 #[cfg(feature = "testing")]
 pub mod testing;

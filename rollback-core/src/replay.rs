@@ -296,7 +296,8 @@ pub enum ReplayError<E> {
     Game(#[from] GameError<E>),
 }
 
-fn step_row<G: Game>(
+/// Steps a recorded row.
+pub(crate) fn step_row<G: Game>(
     game: &mut G,
     row: &StableFrame<'_>,
     statuses: &mut Vec<InputStatus>,

@@ -37,6 +37,7 @@ mod header;
 mod reader;
 mod row;
 mod section;
+pub(crate) mod stream;
 mod writer;
 
 pub use compare::{Comparison, Difference, compare};

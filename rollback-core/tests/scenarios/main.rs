@@ -1,6 +1,11 @@
 //! Hand-written scenarios: what happens to people who play, one story a test.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests are tests")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests are tests"
+)]
 
 #[path = "../games/mod.rs"]
 mod games;
@@ -11,6 +16,7 @@ mod departures;
 mod drivers;
 mod ends;
 mod outages;
+mod spectators;
 
 use rollback_core::testing::{Report, Simulation};
 use rollback_core::{EndCause, PeerId, PeerSet};

@@ -1,0 +1,161 @@
+//! The stable log as bytes that only grow, an entry a frame: for those who watch while it is played. Outputs are left
+//! out, since whoever watches simulates. Each entry can be read by itself.
+
+use alloc::vec::Vec;
+
+use crate::bytes::PutBytes;
+use crate::recording::cursor::Cursor;
+use crate::recording::row::{RowDecoder, RowEncoder};
+use crate::recording::{HeaderError, RecordingError, RecordingHeader};
+use crate::session::{End, EndCause, StableFrame};
+use crate::{Frame, PeerId};
+
+/// Writes the stream.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamWriter {
+    bytes: Vec<u8>,
+    rows: RowEncoder,
+    next: Frame,
+    is_ended: bool,
+}
+
+/// An entry of the stream.
+#[derive(Debug)]
+pub(crate) enum Entry<'a> {
+    /// What was agreed on before the first frame.
+    Header(&'a [u8]),
+    /// A frame, to be read with [`with_row`].
+    Row(&'a [u8]),
+    /// The end; nothing follows.
+    End(End),
+}
+
+impl StreamWriter {
+    pub(crate) fn new(header: &RecordingHeader) -> Result<Self, HeaderError> {
+        let mut writer = Self {
+            bytes: Vec::new(),
+            rows: RowEncoder::new(&header.config),
+            next: Frame::ZERO,
+            is_ended: false,
+        };
+        let body = header.encode()?;
+        writer.put_entry(HEADER, |bytes, _| bytes.put(&body));
+        Ok(writer)
+    }
+
+    /// All that was written so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Appends the next frame. Answers whether it is the next one, and there is room.
+    pub(crate) fn push(&mut self, frame: &StableFrame<'_>) -> bool {
+        let fits = frame.frame == self.next && !self.is_ended && self.bytes.len() < BYTES_MAX;
+        if fits {
+            self.next = frame.frame.next();
+            self.put_entry(ROW, |bytes, rows| {
+                rows.begin_block();
+                rows.encode(&StableFrame { output: &[], ..*frame }, bytes);
+            });
+        }
+        fits
+    }
+
+    /// Appends the end.
+    pub(crate) fn finish(&mut self, end: End) {
+        if !core::mem::replace(&mut self.is_ended, true) {
+            self.put_entry(END, |bytes, _| {
+                let (kind, code) = end.cause.code();
+                bytes.put_u32(end.frame.index());
+                bytes.put_u8(kind);
+                bytes.put_u16(code);
+                bytes.put_u8(end.by.map_or(u8::MAX, PeerId::slot));
+            });
+        }
+    }
+
+    fn put_entry(&mut self, kind: u8, body: impl FnOnce(&mut Vec<u8>, &mut RowEncoder)) {
+        let at = self.bytes.len();
+        self.bytes.put_u32(0);
+        self.bytes.put_u8(kind);
+        body(&mut self.bytes, &mut self.rows);
+        let length = u32::try_from(self.bytes.len() - at - HEAD_BYTES).unwrap_or(u32::MAX);
+        if let Some(slot) = self.bytes.get_mut(at..at + 4) {
+            slot.copy_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+/// The entry at `offset` and where the next one begins; `None` when it has not come whole.
+///
+/// # Errors
+/// When there is no such entry.
+pub(crate) fn entry_at(
+    stream: &[u8],
+    offset: usize,
+) -> Result<Option<(Entry<'_>, usize)>, RecordingError> {
+    let Some(head) = stream.get(offset..offset + HEAD_BYTES) else { return Ok(None) };
+    let mut head = Cursor::new(head, offset);
+    let (length, kind) = (head.u32()?, head.u8()?);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > ENTRY_BYTES_MAX {
+        return Err(RecordingError::BodyEnds { offset, expected: length, got: ENTRY_BYTES_MAX });
+    }
+    let start = offset + HEAD_BYTES;
+    let Some(body) = stream.get(start..start + length) else { return Ok(None) };
+    let entry = match kind {
+        HEADER if offset == 0 => Entry::Header(body),
+        ROW if offset > 0 => Entry::Row(body),
+        END if offset > 0 => Entry::End(end(Cursor::new(body, start))?),
+        got => return Err(RecordingError::Marks { offset, got }),
+    };
+    Ok(Some((entry, start + length)))
+}
+
+/// The header of a stream.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn header(body: &[u8]) -> Result<RecordingHeader, RecordingError> {
+    RecordingHeader::decode(Cursor::new(body, HEAD_BYTES))
+}
+
+/// Reads a row and hands it to `visit`.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn with_row<T>(
+    header: &RecordingHeader,
+    frame: Frame,
+    body: &[u8],
+    visit: impl FnOnce(&StableFrame<'_>) -> T,
+) -> Result<T, RecordingError> {
+    let mut rows = RowDecoder::new(&header.config, header.roster.peer_count());
+    let mut cursor = Cursor::new(body, 0);
+    let row = rows.decode(frame, &mut cursor)?;
+    let visited = visit(&row);
+    cursor.finish()?;
+    Ok(visited)
+}
+
+fn end(mut body: Cursor<'_>) -> Result<End, RecordingError> {
+    let offset = body.offset();
+    let (frame, kind, code, by) = (body.u32()?, body.u8()?, body.u16()?, body.u8()?);
+    body.finish()?;
+    let cause = EndCause::from_code(kind, code);
+    let cause = cause.ok_or(RecordingError::Marks { offset, got: kind })?;
+    Ok(End { frame: Frame::new(frame), cause, by: PeerId::new(by) })
+}
+
+/// How long a stream may become: more than ten hours of a game with many players.
+const BYTES_MAX: usize = 256 << 20;
+
+/// The longest entry: the header with all the facts that it may hold.
+const ENTRY_BYTES_MAX: usize = 2 << 20;
+
+/// The length of the body, and the kind.
+const HEAD_BYTES: usize = 5;
+
+const HEADER: u8 = 0;
+const ROW: u8 = 1;
+const END: u8 = 2;

@@ -1,0 +1,338 @@
+//! One who watches: gathers the stream, and steps a game of its own along it.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use thiserror::Error;
+
+use super::audience::{Audience, FeedLimits, WatcherId};
+use super::wire::{Held, Key, PIECE_BYTES, Piece, WINDOW_PIECES};
+use crate::recording::stream::{self, Entry};
+use crate::recording::{RecordingError, RecordingHeader};
+use crate::replay::step_row;
+use crate::session::End;
+use crate::{
+    Frame, Game, GameError, Input, InputStatus, Outcome, StateHash, StateHasher, Timestamp,
+};
+
+/// How a spectator follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SpectatorOptions {
+    /// How many frames it stays behind what has come, so that an uneven path does not show.
+    pub delay_frames: u32,
+    /// How many frames it steps at most in one call while it is further behind than that.
+    pub catch_up_frames: u32,
+    /// For how many others it passes the stream on, and how fast.
+    pub relay: FeedLimits,
+}
+
+impl Default for SpectatorOptions {
+    /// Six frames behind, and up to eight at a time to catch up.
+    fn default() -> Self {
+        Self { delay_frames: 6, catch_up_frames: 8, relay: FeedLimits::default() }
+    }
+}
+
+/// Watches one episode.
+#[derive(Debug)]
+pub struct Spectator {
+    key: Key,
+    options: SpectatorOptions,
+    /// The stream as far as it has come without a gap.
+    stream: Vec<u8>,
+    /// Pieces beyond the gap, by number.
+    ahead: BTreeMap<usize, Vec<u8>>,
+    number: u32,
+    asked_at: Option<Timestamp>,
+    is_news: bool,
+    header: Option<RecordingHeader>,
+    /// Where the first entry is that was not looked at, how many frames came before, and the end if that was one.
+    scanned: usize,
+    frames: Frame,
+    end: Option<End>,
+    /// Where the next frame to step begins.
+    at: usize,
+    next: Frame,
+    has_ended: bool,
+    is_start_checked: bool,
+    audience: Audience,
+    refused: u64,
+    scratch: Scratch,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    statuses: Vec<InputStatus>,
+    output: Vec<u8>,
+}
+
+/// What came of a call to advance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// Nothing new is to be shown yet.
+    Waiting,
+    /// So many frames were stepped.
+    Stepped {
+        /// How many.
+        frames: u32,
+    },
+    /// All frames were stepped, and the episode has ended.
+    Ended(End),
+}
+
+impl Spectator {
+    /// One who watches an episode from its start.
+    #[must_use]
+    pub fn new(session: u64, episode: u32, options: SpectatorOptions) -> Self {
+        let key = Key::new(session, episode);
+        Self {
+            key,
+            options,
+            stream: Vec::new(),
+            ahead: BTreeMap::new(),
+            number: 0,
+            asked_at: None,
+            is_news: false,
+            header: None,
+            scanned: 0,
+            frames: Frame::ZERO,
+            end: None,
+            at: 0,
+            next: Frame::ZERO,
+            has_ended: false,
+            is_start_checked: false,
+            audience: Audience::new(key, options.relay),
+            refused: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// What was agreed on before the first frame, with the seed to reset the game with; `None` until it has come.
+    #[must_use]
+    pub fn header(&self) -> Option<&RecordingHeader> {
+        self.header.as_ref()
+    }
+
+    /// How many frames have come.
+    #[must_use]
+    pub fn frames(&self) -> Frame {
+        self.frames
+    }
+
+    /// The next frame to step.
+    #[must_use]
+    pub fn current_frame(&self) -> Frame {
+        self.next
+    }
+
+    /// Takes a datagram of the feed. What is wrong is counted and dropped.
+    pub fn handle_datagram(&mut self, _now: Timestamp, bytes: &[u8]) {
+        let Some(piece) = Piece::decode(self.key, bytes) else {
+            self.refused += 1;
+            return;
+        };
+        let (end, offset) = (self.stream.len(), piece.offset as usize);
+        if offset <= end {
+            let new = piece.bytes.get(end - offset..).unwrap_or_default();
+            self.is_news |= !new.is_empty();
+            self.stream.extend_from_slice(new);
+            self.close_gap();
+        } else if let Some(number) = self.number_beyond(offset) {
+            let known = self.ahead.entry(number).or_default();
+            if known.len() < piece.bytes.len() {
+                known.clear();
+                known.extend_from_slice(piece.bytes);
+                self.is_news = true;
+            }
+        }
+    }
+
+    /// Writes the next datagram to the feed when one is due: to be called until it answers `false`.
+    pub fn poll_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> bool {
+        let wait = if self.is_news { ANSWER_AFTER } else { ASK_AGAIN_AFTER };
+        if self.asked_at.is_some_and(|at| now.since(at) < wait) {
+            return false;
+        }
+        let first = self.stream.len() / PIECE_LENGTH;
+        let is_whole =
+            |piece: usize| self.ahead.get(&piece).is_some_and(|b| b.len() == PIECE_LENGTH);
+        let beyond = (0..WINDOW_PIECES as usize)
+            .filter(|bit| is_whole(first + 1 + bit))
+            .fold(0, |mask, bit| mask | 1 << bit);
+        let end = u32::try_from(self.stream.len()).unwrap_or(u32::MAX);
+        Held { number: self.number, end, beyond }.encode(self.key, bytes);
+        self.number = self.number.saturating_add(1);
+        (self.asked_at, self.is_news) = (Some(now), false);
+        true
+    }
+
+    /// Takes a datagram of one who watches through this one.
+    pub fn handle_watcher(&mut self, now: Timestamp, from: WatcherId, bytes: &[u8]) {
+        self.audience.handle_datagram(now, from, bytes, self.stream.len());
+    }
+
+    /// Writes the next datagram that is due to one who watches through this one.
+    pub fn poll_watcher(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<WatcherId> {
+        self.audience.poll_datagram(now, &self.stream, bytes)
+    }
+
+    /// How many datagrams were dropped: damaged, or of another episode.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused + self.audience.refused
+    }
+
+    /// Steps what is to be shown next: a frame, some to catch up, or none. The game must have been reset with the
+    /// header's seed before the first frame.
+    ///
+    /// # Errors
+    /// When the game fails, when its state is not the one that the members agreed on, or when what the feed sent is
+    /// no episode.
+    pub fn advance<G: Game>(&mut self, game: &mut G) -> Result<Watched, SpectateError<G::Error>> {
+        self.scan()?;
+        let Some(header) = &self.header else { return Ok(Watched::Waiting) };
+        let (expected, got) = (header.config.input_width(), G::Input::WIDTH);
+        // An input of width 0 takes the width of the configuration.
+        if got != 0 && expected != got {
+            return Err(SpectateError::InputWidth { expected, got });
+        }
+        if !core::mem::replace(&mut self.is_start_checked, true) {
+            check_state(game, Frame::ZERO, header.start_hash)?;
+        }
+        let steps = self.steps_due();
+        for _ in 0..steps {
+            self.step(game)?;
+        }
+        Ok(match self.end {
+            Some(end) if self.next >= end.frame.min(self.frames) => Watched::Ended(end),
+            _ if steps > 0 => Watched::Stepped { frames: steps },
+            _ => Watched::Waiting,
+        })
+    }
+
+    fn steps_due(&self) -> u32 {
+        let behind = self.frames.since(self.next);
+        let delay = if self.end.is_some() { 0 } else { self.options.delay_frames };
+        match behind.saturating_sub(delay) {
+            late @ 0..=CATCH_UP_FROM => late.min(1),
+            late => late.min(self.options.catch_up_frames.max(1)),
+        }
+    }
+
+    fn step<G: Game>(&mut self, game: &mut G) -> Result<(), SpectateError<G::Error>> {
+        let (Some(header), Some((Entry::Row(body), next))) =
+            (&self.header, stream::entry_at(&self.stream, self.at)?)
+        else {
+            return Ok(());
+        };
+        let (frame, has_ended, scratch) = (self.next, self.has_ended, &mut self.scratch);
+        let stepped = stream::with_row(header, frame, body, |row| {
+            if let Some(expected) = row.state_hash {
+                check_state(game, frame, expected)?;
+            }
+            if has_ended {
+                return Ok(true);
+            }
+            scratch.output.clear();
+            let outcome = step_row(game, row, &mut scratch.statuses, &mut scratch.output);
+            let outcome = outcome.map_err(|source| GameError::Step { frame, source })?;
+            Ok::<_, SpectateError<G::Error>>(outcome == Outcome::Ended)
+        })?;
+        self.has_ended = stepped?;
+        (self.at, self.next) = (next, frame.next());
+        Ok(())
+    }
+
+    /// Looks at the entries that have come whole.
+    fn scan(&mut self) -> Result<(), RecordingError> {
+        while self.end.is_none()
+            && let Some((entry, next)) = stream::entry_at(&self.stream, self.scanned)?
+        {
+            match entry {
+                Entry::Header(body) => {
+                    self.header = Some(stream::header(body)?);
+                    self.at = next;
+                }
+                Entry::Row(_) => self.frames = self.frames.next(),
+                Entry::End(end) => self.end = Some(end),
+            }
+            self.scanned = next;
+        }
+        Ok(())
+    }
+
+    /// The number of the piece that begins at `offset`, if it may be kept until what is before it has come.
+    fn number_beyond(&self, offset: usize) -> Option<usize> {
+        let number = offset.is_multiple_of(PIECE_LENGTH).then_some(offset / PIECE_LENGTH)?;
+        let first = self.stream.len() / PIECE_LENGTH;
+        (number > first && number <= first + WINDOW_PIECES as usize).then_some(number)
+    }
+
+    /// Appends what had come before its time.
+    fn close_gap(&mut self) {
+        while let Some(entry) = self.ahead.first_entry() {
+            let (start, end) = (entry.key() * PIECE_LENGTH, self.stream.len());
+            if start > end {
+                return;
+            }
+            let piece = entry.remove();
+            self.stream.extend_from_slice(piece.get(end - start..).unwrap_or_default());
+        }
+    }
+}
+
+/// Why an episode cannot be watched on.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum SpectateError<E> {
+    /// The simulation failed.
+    #[error(transparent)]
+    Game(#[from] GameError<E>),
+    /// The simulation is not in the state that the members agreed on: another version, seed or machine.
+    #[error("frame {frame}: expected the state {expected}, got {got}")]
+    Diverged {
+        /// The frame of the state.
+        frame: Frame,
+        /// The members' state.
+        expected: StateHash,
+        /// The state here.
+        got: StateHash,
+    },
+    /// The game's inputs have another width than those that are played.
+    #[error("expected a game with inputs of {expected} bytes, got {got}")]
+    InputWidth {
+        /// The width played.
+        expected: usize,
+        /// The width of the game's inputs.
+        got: usize,
+    },
+    /// What was sent is no episode.
+    #[error(transparent)]
+    Stream(#[from] RecordingError),
+}
+
+fn check_state<G: Game>(
+    game: &G,
+    frame: Frame,
+    expected: StateHash,
+) -> Result<(), SpectateError<G::Error>> {
+    let (mut slot, mut hasher) = (G::Snapshot::default(), StateHasher::new());
+    game.save(&mut slot).map_err(|source| GameError::Save { frame, source })?;
+    game.hash(&slot, &mut hasher).map_err(|source| GameError::Hash { frame, source })?;
+    let got = hasher.finish();
+    match got == expected {
+        true => Ok(()),
+        false => Err(SpectateError::Diverged { frame, expected, got }),
+    }
+}
+
+const PIECE_LENGTH: usize = PIECE_BYTES as usize;
+
+/// From so many frames behind its place on a spectator catches up, several frames in a call.
+const CATCH_UP_FROM: u32 = 2;
+
+/// When news has come, the feed hears of it after this at the latest.
+const ANSWER_AFTER: Duration = Duration::from_millis(20);
+
+/// Without news, the feed is asked again after this.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);

@@ -1,0 +1,134 @@
+//! The two datagrams of watching: what a spectator holds, and a piece of the stream.
+
+use alloc::vec::Vec;
+
+use crate::bytes::{ByteReader, PutBytes};
+use crate::hash::keyed_hash;
+
+/// Keeps datagrams of another episode out, and damaged ones.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key(u64);
+
+impl Key {
+    pub(super) fn new(session: u64, episode: u32) -> Self {
+        Self(keyed_hash(&episode.to_le_bytes(), session ^ SALT))
+    }
+
+    fn tag(self, body: &[u8]) -> u32 {
+        let [a, b, c, d, ..] = keyed_hash(body, self.0).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    fn seal(self, bytes: &mut [u8]) {
+        let tag = self.tag(bytes.get(TAG_BYTES..).unwrap_or_default());
+        if let Some(slot) = bytes.get_mut(..TAG_BYTES) {
+            slot.copy_from_slice(&tag.to_le_bytes());
+        }
+    }
+
+    fn open(self, bytes: &[u8]) -> Option<ByteReader<'_>> {
+        let (tag, body) = bytes.split_first_chunk::<TAG_BYTES>()?;
+        (u32::from_le_bytes(*tag) == self.tag(body)).then(|| ByteReader::new(body))
+    }
+}
+
+/// What a spectator holds of the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Held {
+    /// Counts a spectator's datagrams, so that an older one that comes late takes nothing back.
+    pub(super) number: u32,
+    /// Every byte before this one.
+    pub(super) end: u32,
+    /// Bit `n`: the whole piece `n + 1` after the one in which `end` lies.
+    pub(super) beyond: u32,
+}
+
+/// Some bytes of the stream, which end with a piece or with what there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Piece<'a> {
+    pub(super) offset: u32,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Held {
+    pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        bytes.put_u32(0);
+        bytes.put_u8(HELD);
+        bytes.put_u32(self.number);
+        bytes.put_u32(self.end);
+        bytes.put_u32(self.beyond);
+        key.seal(bytes);
+    }
+
+    pub(super) fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
+        let mut reader = key.open(bytes)?;
+        if reader.u8().ok()? != HELD {
+            return None;
+        }
+        let held = Self {
+            number: reader.u32().ok()?,
+            end: reader.u32().ok()?,
+            beyond: reader.u32().ok()?,
+        };
+        (reader.remaining() == 0).then_some(held)
+    }
+}
+
+impl<'a> Piece<'a> {
+    pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        bytes.put_u32(0);
+        bytes.put_u8(PIECE);
+        bytes.put_u32(self.offset);
+        bytes.put(self.bytes);
+        key.seal(bytes);
+    }
+
+    pub(super) fn decode(key: Key, bytes: &'a [u8]) -> Option<Self> {
+        let mut reader = key.open(bytes)?;
+        if reader.u8().ok()? != PIECE {
+            return None;
+        }
+        let offset = reader.u32().ok()?;
+        let bytes = reader.rest();
+        (bytes.len() <= PIECE_BYTES as usize).then_some(Self { offset, bytes })
+    }
+}
+
+/// The stream is cut into pieces of this length: with its head one fits a datagram.
+pub(super) const PIECE_BYTES: u32 = 1_000;
+
+/// How many pieces may be under way to one spectator, as the mask of those held tells them apart.
+pub(super) const WINDOW_PIECES: u32 = 32;
+
+const TAG_BYTES: usize = 4;
+const HELD: u8 = 1;
+const PIECE: u8 = 2;
+
+/// Keeps these keys apart from those between members.
+const SALT: u64 = 0x7370_6563_7461_7465;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_are_read_as_they_were_written_and_by_nobody_else() {
+        let (key, other) = (Key::new(1, 0), Key::new(1, 1));
+        let mut bytes = Vec::new();
+        let held = Held { number: 7, end: 1_234, beyond: 5 };
+        held.encode(key, &mut bytes);
+        assert_eq!(Held::decode(key, &bytes), Some(held));
+        assert_eq!(Held::decode(other, &bytes), None);
+        assert_eq!(Piece::decode(key, &bytes), None);
+        let piece = Piece { offset: 9, bytes: &[1, 2, 3] };
+        piece.encode(key, &mut bytes);
+        assert_eq!(Piece::decode(key, &bytes), Some(piece));
+        for index in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= 1;
+            assert_eq!(Piece::decode(key, &damaged), None, "byte {index}");
+        }
+    }
+}
