@@ -21,6 +21,8 @@ pub(crate) struct Rollback<G: Game> {
     halt: Option<Halt>,
     report_interval: u32,
     window: u32,
+    step_budget: u32,
+    interrupted: Option<Interrupted>,
     counters: RollbackCounters,
 }
 
@@ -33,6 +35,33 @@ enum Halt {
     Settled(Frame),
     /// This frame could not be stepped with guessed inputs; the live state is unknown.
     Failed(Frame),
+}
+
+/// A rollback that was begun and goes on in the next call: the live state is that of `next`.
+#[derive(Clone, Copy, Debug)]
+struct Interrupted {
+    next: Frame,
+    is_saved: bool,
+    depth: u32,
+}
+
+/// How far stepping again came.
+enum Way {
+    /// Up to the current frame.
+    Whole,
+    /// Up to here: what was saved of later frames is not as stepped now.
+    Halted { at: Frame },
+    /// Up to here, where the step budget was used up.
+    Interrupted { next: Frame, is_saved: bool },
+}
+
+/// What came of stepping wrong frames again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Resimulated {
+    /// All are right as far as is known; it went back so many frames.
+    Done { depth: u32 },
+    /// So many are left for later calls.
+    Interrupted { left: u32 },
 }
 
 /// What rolling back has cost so far.
@@ -64,6 +93,8 @@ impl<G: Game> Rollback<G> {
             halt: None,
             report_interval: config.report_interval_frames(),
             window,
+            step_budget: u32::MAX,
+            interrupted: None,
             counters: RollbackCounters::default(),
         }
     }
@@ -71,6 +102,11 @@ impl<G: Game> Rollback<G> {
     /// The next frame to step.
     pub(crate) fn current(&self) -> Frame {
         self.current
+    }
+
+    /// How many frames one call may step again; at least one.
+    pub(crate) fn set_step_budget(&mut self, frames: u32) {
+        self.step_budget = frames.max(1);
     }
 
     pub(crate) fn counters(&self) -> &RollbackCounters {
@@ -91,7 +127,7 @@ impl<G: Game> Rollback<G> {
             Some(Halt::Ended(frame) | Halt::Settled(frame) | Halt::Failed(frame)) => {
                 frame.min(self.current)
             }
-            None => self.current,
+            None => self.interrupted.map_or(self.current, |begun| begun.next),
         };
         queue.first_incorrect().map_or(end, |wrong| end.min(wrong))
     }
@@ -111,59 +147,87 @@ impl<G: Game> Rollback<G> {
         self.hash_final(game, Frame::ZERO).map(Option::unwrap_or_default)
     }
 
-    /// Steps the wrong frames again, when there are any. Answers how many frames it went back.
+    /// Steps the wrong frames again, when there are any: as many as the step budget allows, and the rest in later calls.
     pub(crate) fn resimulate(
         &mut self,
         game: &mut G,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
-    ) -> Result<u32, GameError<G::Error>> {
-        let Some(wrong) = self.first_wrong(queue) else { return Ok(0) };
-        let Some((base, snapshot)) = self.snapshots.newest_up_to(wrong) else { return Ok(0) };
-        game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
+    ) -> Result<Resimulated, GameError<G::Error>> {
+        let wrong = self.first_wrong(queue);
+        let begun = self.interrupted.take();
+        let (base, is_saved, first, depth) = match (begun, wrong) {
+            (Some(begun), wrong) if wrong.is_none_or(|wrong| wrong >= begun.next) => {
+                (begun.next, begun.is_saved, begun.next, begun.depth)
+            }
+            (begun, Some(wrong)) => {
+                // What lies beyond was stepped before the rollback that was begun.
+                if let Some(begun) = begun {
+                    self.snapshots.forget_after(begun.next);
+                }
+                let Some((base, snapshot)) = self.snapshots.newest_up_to(wrong) else {
+                    return Ok(Resimulated::Done { depth: 0 });
+                };
+                game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
+                (base, true, wrong, self.note_rollback(wrong))
+            }
+            (_, None) => return Ok(Resimulated::Done { depth: 0 }),
+        };
         // What follows on a halt was not stepped, so there is nothing to come back to.
         let unchanged = match self.halt.take() {
-            None => queue.unchanged_from(wrong.next(), self.current, predictor),
+            None => queue.unchanged_from(first.next(), self.current, predictor),
             Some(_) => Frame::MAX,
         };
-        self.snapshots.forget_between(wrong, unchanged);
+        self.snapshots.forget_between(first, unchanged);
         queue.clear_incorrect();
-        let depth = self.current.since(wrong);
-        let resimulated = self.resimulate_from(game, queue, predictor, (base, unchanged));
-        if let Some(frame) = resimulated? {
-            self.snapshots.forget_after(frame);
+        match self.resimulate_from(game, queue, predictor, (base, is_saved, unchanged))? {
+            Way::Whole => {}
+            Way::Halted { at } => self.snapshots.forget_after(at),
+            Way::Interrupted { next, is_saved } => {
+                self.interrupted = Some(Interrupted { next, is_saved, depth });
+                queue.set_simulated(next);
+                return Ok(Resimulated::Interrupted { left: self.current.since(next) });
+            }
         }
         queue.set_simulated(self.current);
+        Ok(Resimulated::Done { depth })
+    }
+
+    fn note_rollback(&mut self, wrong: Frame) -> u32 {
+        let depth = self.current.since(wrong);
         self.counters.rollbacks += 1;
         if let Some(count) = self.counters.depths.get_mut((depth as usize).clamp(1, DEPTHS) - 1) {
             *count += 1;
         }
-        Ok(depth)
+        depth
     }
 
-    /// Steps the frames from `base`, whose state is loaded, up to the current one; or until a state from `unchanged` on
-    /// is the same as it was, since then all that follows is. Answers the last frame whose saved state is as stepped
-    /// now, if later ones are not.
+    /// Steps the frames from `base`, whose state is loaded and may be saved, up to the current one; or until a state from `unchanged` on
+    /// is the same as it was, since then all that follows is.
     fn resimulate_from(
         &mut self,
         game: &mut G,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
-        (base, mut unchanged): (Frame, Frame),
-    ) -> Result<Option<Frame>, GameError<G::Error>> {
+        (base, mut is_saved, mut unchanged): (Frame, bool, Frame),
+    ) -> Result<Way, GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
-        let (mut frame, mut is_saved) = (base, true);
+        let (mut frame, mut steps) = (base, 0);
         while frame < self.current {
+            if steps >= self.step_budget {
+                return Ok(Way::Interrupted { next: frame, is_saved });
+            }
             if !is_saved && !self.save_when_due(game, frame, confirmed)? {
-                return Ok(Some(frame));
+                return Ok(Way::Halted { at: frame });
             }
             self.step_frame(game, queue, predictor, frame, true)?;
             self.counters.resimulated += 1;
-            if self.halt.is_some() {
-                return Ok(Some(frame.next()));
-            }
+            steps += 1;
             frame = frame.next();
             is_saved = false;
+            if self.halt.is_some() {
+                return Ok(Way::Halted { at: frame });
+            }
             if frame < unchanged || frame >= self.current {
                 continue;
             }
@@ -171,22 +235,21 @@ impl<G: Game> Rollback<G> {
                 Some(Same::Yes) => {
                     self.counters.early_stops += 1;
                     let newest = self.snapshots.newest_up_to(self.current);
-                    let Some((last, snapshot)) = newest else { return Ok(None) };
+                    let Some((last, snapshot)) = newest else { return Ok(Way::Whole) };
                     game.load(snapshot)
                         .map_err(|source| GameError::Load { frame: last, source })?;
-                    (frame, unchanged) = (last, self.current);
-                    is_saved = true;
+                    (frame, is_saved, unchanged) = (last, true, self.current);
                 }
                 Some(Same::No) => is_saved = true,
                 Some(Same::Unknown) => {
                     self.snapshots.forget_after(frame);
                     (is_saved, unchanged) = (true, self.current);
                 }
-                None if self.halt.is_some() => return Ok(None),
+                None if self.halt.is_some() => return Ok(Way::Halted { at: frame }),
                 None => {}
             }
         }
-        Ok(None)
+        Ok(Way::Whole)
     }
 
     /// Saves the state of `frame` in place of the one that was saved before the rollback, and says whether they are
@@ -244,7 +307,7 @@ impl<G: Game> Rollback<G> {
         if self.snapshots.at(end).is_some() {
             return Ok(());
         }
-        if self.current != end {
+        if self.interrupted.take().is_some() || self.current != end {
             let Some((base, snapshot)) = self.snapshots.newest_up_to(end) else { return Ok(()) };
             game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
             for frame in base.until(end) {

@@ -409,6 +409,7 @@ fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
         Stall::WaitingForInput(peers) => ("waiting_for_input", slots(peers)),
         Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.index()]),
         Stall::WaitingForDriver => ("waiting_for_driver", Vec::new()),
+        Stall::Resimulating { .. } => ("resimulating", Vec::new()),
         Stall::Closing => ("closing", Vec::new()),
         Stall::SearchingDesync => ("searching_desync", Vec::new()),
     }

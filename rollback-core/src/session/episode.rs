@@ -10,7 +10,7 @@ use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
 use crate::desync::{Desync, Disagreement, Search};
 use crate::peer::mismatches;
-use crate::rollback::Rollback;
+use crate::rollback::{Resimulated, Rollback};
 use crate::wire::{Goodbye, Hello};
 use crate::{
     Chain, Frame, Game, GameError, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig,
@@ -197,11 +197,17 @@ impl<G: Game> Episode<G> {
         game: &mut G,
     ) -> Result<Advance, GameError<G::Error>> {
         let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());
-        let rolled_back = self.rollback.resimulate(game, queue, predictor)?;
+        let resimulated = self.rollback.resimulate(game, queue, predictor)?;
         self.settle(now, game)?;
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
         }
+        let rolled_back = match resimulated {
+            Resimulated::Done { depth } => depth,
+            Resimulated::Interrupted { left } => {
+                return Ok(Advance::Stalled(Stall::Resimulating { left }));
+            }
+        };
         let stall = self.stall();
         self.links.is_waiting = stall.is_some();
         if let Some(stall) = stall {

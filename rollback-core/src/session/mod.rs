@@ -158,6 +158,15 @@ impl<G: Game> Session<G> {
         self
     }
 
+    /// How many frames one call to [`advance_frame`](Self::advance_frame) may step again; without this, any number. A
+    /// longer rollback goes on in the next calls, which are due at once: for games whose steps take long, so that the
+    /// network is heard in between.
+    #[must_use]
+    pub fn with_step_budget(mut self, frames: u32) -> Self {
+        self.episode.rollback.set_step_budget(frames);
+        self
+    }
+
     /// Files what a local player does. It takes effect the player's input delay later, at the frame that is answered;
     /// `None` when that frame has its input already, as while the session stalls.
     ///
@@ -288,12 +297,16 @@ impl<G: Game> Session<G> {
         game: &mut G,
     ) -> Result<Advance, AdvanceError<G::Error>> {
         let advance = self.episode.advance(now, game);
-        if let Ok(Advance::Stalled(_)) = advance {
+        let is_resimulating = matches!(advance, Ok(Advance::Stalled(Stall::Resimulating { .. })));
+        if !is_resimulating && matches!(advance, Ok(Advance::Stalled(_))) {
             self.stalls += 1;
         }
         // Also while waiting, and after the end: a lost datagram costs one frame, not a timeout.
         self.make_due(now);
-        if !matches!(advance, Err(AdvanceError::MissingInput { .. })) {
+        if is_resimulating {
+            // The driver looks at the network between two parts of a rollback, and does not wait.
+            self.pacer.hurry(now);
+        } else if !matches!(advance, Err(AdvanceError::MissingInput { .. })) {
             self.pacer.handle_frame(now, self.episode.advantage(now));
         }
         advance

@@ -71,6 +71,12 @@ pub enum Stall {
     WaitingForAck(PeerId),
     /// The history is full of stable frames that the driver has not taken with `poll_output`.
     WaitingForDriver,
+    /// A rollback goes on in the next call, since the step budget of this one is used up. The game is not at the current
+    /// frame, so that there is nothing to show.
+    Resimulating {
+        /// How many frames are left.
+        left: u32,
+    },
     /// All frames are played; the members agree on the end.
     Closing,
     /// The members' states differ; the first bad frame is being searched for.

@@ -259,6 +259,10 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             1 => session.with_predictor(Box::new(Wild(Random::new(*seed, STREAM_GUESSES)))),
             _ => session,
         };
+        let session = match random.below(5) {
+            0 => session.with_step_budget(random.between(1, 4)),
+            _ => session,
+        };
         let players = roster.players_of(peer).collect();
         let parts = NodeParts { peer, clock, style, players, seed: *seed, starts: self.now };
         let mut node = Node::new(parts, config, session, game);
