@@ -102,22 +102,13 @@ impl App {
     }
 
     fn hear(&mut self, client: ClientId, message: ClientMessage) {
-        match message {
-            ClientMessage::Join(join) => match draw_entropy() {
-                Ok(entropy) => {
-                    self.handle(Command::Join { client, join: Box::new(join), entropy });
-                }
-                Err(error) => {
-                    // Without randomness there are no secrets: nobody new gets in.
-                    tracing::error!(%error, "the system gives no random numbers");
-                    self.outboxes.remove(&client);
-                    self.handle(Command::Disconnected { client });
-                }
-            },
-            ClientMessage::Signal { to, payload } => {
-                self.handle(Command::Signal { client, to, payload: Box::new(payload) });
+        match Command::from_message(client, message, draw_entropy) {
+            Ok(command) => self.handle(command),
+            Err(error) => {
+                tracing::error!(%error, "the system gives no random numbers");
+                self.outboxes.remove(&client);
+                self.handle(Command::Disconnected { client });
             }
-            ClientMessage::Leave {} => self.handle(Command::Leave { client }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rollback_signaling::{Join, RoomName, ServerMessage, SignalPayload, Token};
+use rollback_signaling::{ClientMessage, Join, RoomName, ServerMessage, SignalPayload, Token};
 
 /// One connection; never used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +85,28 @@ pub enum Effect {
         /// The connection.
         client: ClientId,
     },
+}
+
+impl Command {
+    /// What a client's message asks for. Random numbers are drawn for a client that joins only.
+    ///
+    /// # Errors
+    /// The error of `draw`: without randomness there are no secrets, and nobody new gets in.
+    pub fn from_message<E>(
+        client: ClientId,
+        message: ClientMessage,
+        draw: impl FnOnce() -> Result<Entropy, E>,
+    ) -> Result<Self, E> {
+        Ok(match message {
+            ClientMessage::Join(join) => {
+                Self::Join { client, join: Box::new(join), entropy: draw()? }
+            }
+            ClientMessage::Signal { to, payload } => {
+                Self::Signal { client, to, payload: Box::new(payload) }
+            }
+            ClientMessage::Leave {} => Self::Leave { client },
+        })
+    }
 }
 
 impl ClientId {
