@@ -22,8 +22,8 @@ DELIVERY_REWARD = 20.0
 
 
 def make_env() -> Any:
-    """Make the environment, unchanged."""
-    return registry.make("Overcooked-CrampedRoom-V0")
+    """Make the environment, unchanged; it can be drawn, for those who play at a keyboard."""
+    return registry.make("Overcooked-CrampedRoom-V0", render_mode="rgb_array")
 
 
 # The kitchen, by row and column: cooks walk on the six cells in the middle.

@@ -48,6 +48,12 @@ def drawn_cartpole():
     return gym.make("CartPole-v1", render_mode="rgb_array")
 
 
+def drawn_cramped_room():
+    from cogrid.envs import registry
+
+    return registry.make("Overcooked-CrampedRoom-V0", render_mode="rgb_array")
+
+
 def taxi():
     return gym.make("Taxi-v4")
 
@@ -296,6 +302,34 @@ class Drawn(TinyGrid):
         if self.screen is None:
             self.screen = object()
         return super().render()
+
+
+pictures = []
+"""An element for each picture that was drawn."""
+
+
+class DrawsInStep(TinyGrid):
+    """Draws after each step, whether anybody looks or not."""
+
+    def __init__(self):
+        super().__init__()
+        self.render_mode = "rgb_array"
+
+    def step(self, actions):
+        result = super().step(actions)
+        self.render()
+        return result
+
+    def render(self):
+        pictures.append(None)
+        return np.full((2, 2, 3), self.t, np.uint8)
+
+
+class ObservesItsPicture(DrawsInStep):
+    """Is observed as a picture."""
+
+    def _observations(self):
+        return {agent: self.render().sum() for agent in self.agents}
 
 
 class RemembersEpisodes(TinyGrid):

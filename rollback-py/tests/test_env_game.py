@@ -251,6 +251,49 @@ def test_an_episode_is_the_same_after_another_one_and_in_a_new_environment():
         assert straight_run(EnvGame(factory, findings=game.findings), 2) == second
 
 
+def test_an_environment_that_draws_in_every_step_draws_only_when_it_is_asked_to():
+    game = EnvGame(sample_envs.DrawsInStep, self_test_frames=10)
+    assert game.findings.holds_drawing_back
+    game.reset(1)
+    sample_envs.pictures.clear()
+    state = game.save()
+    for _ in range(3):
+        game.step([b"\1", b"\2"])
+        game.load(state)
+    assert sample_envs.pictures == []
+    game.step([b"\1", b"\2"])
+    for _ in range(2):
+        assert game.render()[0, 0, 0] == 1
+    assert len(sample_envs.pictures) == 2
+    game.step([b"\1", b"\2"])
+    assert len(sample_envs.pictures) == 2
+
+
+def test_an_environment_that_is_observed_as_a_picture_goes_on_drawing():
+    game = EnvGame(sample_envs.ObservesItsPicture, self_test_frames=10)
+    assert not game.findings.holds_drawing_back
+    game.reset(1)
+    game.step([b"\1", b"\2"])
+    assert game.observation(0) == 12
+
+
+def test_a_real_kitchen_that_can_be_drawn_is_not_drawn_in_its_steps(monkeypatch):
+    from cogrid.cogrid_env import CoGridEnv
+
+    game = EnvGame(sample_envs.drawn_cramped_room, self_test_frames=5)
+    frames = []
+    draw = CoGridEnv.get_frame
+    monkeypatch.setattr(
+        CoGridEnv, "get_frame", lambda self, **k: (frames.append(None), draw(self, **k))[1]
+    )
+    game.reset(1)
+    for _ in range(3):
+        game.step([b"\0", b"\1"])
+    assert frames == []
+    assert game.render().ndim == 3
+    assert len(frames) == 1
+
+
 def test_drawing_between_frames_changes_neither_state_nor_outputs():
     for factory in (sample_envs.drawn_cartpole, sample_envs.ChangesWhenDrawn, sample_envs.Drawn):
         game = EnvGame(factory, self_test_frames=10)

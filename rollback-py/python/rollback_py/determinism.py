@@ -61,6 +61,8 @@ class Report:
     """Fields that drawing or earlier episodes change, and nothing follows from."""
     uncovered: list[str] = field(default_factory=list)
     uses_global_random: bool = False
+    holds_drawing_back: bool = False
+    """Whether the environment draws in each step, and is kept from it."""
 
     @property
     def is_deterministic(self) -> bool:
@@ -104,6 +106,8 @@ class Report:
         ):
             if names:
                 lines.append(f"  {label:<9} {', '.join(names)}")
+        if self.holds_drawing_back:
+            lines.append("  drawing   in every step: held back, but for the frames that are shown")
         if self.uses_global_random:
             lines.append("  random    uses the global generators; they are kept apart for it")
         return "\n".join(lines)
@@ -138,6 +142,7 @@ def check(
         unhashed_fields=list(found.unhashed),
         uncovered=found.uncovered,
         uses_global_random=found.uses_global_random,
+        holds_drawing_back=found.holds_drawing_back,
     )
     report.verdicts.append(
         Verdict(

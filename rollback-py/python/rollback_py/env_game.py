@@ -72,6 +72,7 @@ class EnvGame:
             observations=self._observations,
             excluded_info_keys=self.findings.excluded_info_keys,
             uses_global_random=self.findings.uses_global_random,
+            holds_drawing_back=self.findings.holds_drawing_back,
         )
 
     def _make_keeper(self) -> Keeper | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import EncodingError, RollbackError, Snapshots, hash_bytes
+from rollback_py.drawing import counted_drawings, draws
 from rollback_py.global_random import Watch
 from rollback_py.layers import innermost, layers
 from rollback_py.simulation import RandomActions, Simulation
@@ -51,6 +52,8 @@ class Findings:
     copies_on_save: bool = False
     copies_on_load: bool = False
     uses_global_random: bool = False
+    holds_drawing_back: bool = False
+    """Whether the environment draws in each step, and is kept from it: nothing else changes."""
     excluded_info_keys: frozenset[str] = frozenset()
     """Infos that differ between two simulations of the same frames."""
     instances_differ: str | None = None
@@ -98,6 +101,7 @@ class Examiner:
         watch = Watch()
         self._record(first)
         self.findings.uses_global_random = watch.moved
+        self._try_without_drawing()
         self._compare_instances()
         self._compare_episodes()
         self._try_rendering()
@@ -110,6 +114,7 @@ class Examiner:
             idle=self._idle,
             excluded_info_keys=self.findings.excluded_info_keys,
             uses_global_random=self.findings.uses_global_random,
+            holds_drawing_back=self.findings.holds_drawing_back,
         )
 
     def _record(self, simulation: Simulation, *, rendering: bool = False) -> Trace:
@@ -126,6 +131,25 @@ class Examiner:
                 break
             trace.add(simulation)
         return trace
+
+    def _try_without_drawing(self) -> None:
+        """See whether it draws by itself, and whether what it returns is the same if it does not.
+
+        An environment that is observed as a picture has to draw.
+        """
+        simulation = self._simulation()
+        if not draws(simulation.env):
+            return
+        with counted_drawings(simulation.env) as calls:
+            drawn = self._record(simulation)
+        if not calls:
+            return
+        self.findings.holds_drawing_back = True
+        try:
+            undrawn = self._record(self._simulation())
+            self.findings.holds_drawing_back = drawn.first_difference(undrawn) is None
+        except Exception:  # it needs what it draws, and may miss it in any way
+            self.findings.holds_drawing_back = False
 
     def _compare_instances(self) -> None:
         one, other = self._simulation(), self._simulation()

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import ActionCodec, OutputCodec, RollbackError
+from rollback_py.drawing import drawing, hold_back
 from rollback_py.global_random import GlobalRandom
 from rollback_py.layers import innermost, layers
 
@@ -38,10 +39,13 @@ class Simulation:
         observations: bool = False,
         excluded_info_keys: frozenset[str] = frozenset(),
         uses_global_random: bool = False,
+        holds_drawing_back: bool = False,
     ) -> None:
         with GlobalRandom(_MAKING_SEED):
             self.env: Any = factory()
         _refuse_unsuitable(self.env)
+        if holds_drawing_back:
+            hold_back(self.env)
         self.is_single = not hasattr(self.env, "possible_agents")
         self.agents: list[Any] = (
             [SINGLE_AGENT] if self.is_single else list(self.env.possible_agents)
@@ -115,7 +119,7 @@ class Simulation:
 
     def render(self) -> Any:
         """Draw the environment as it is now."""
-        with self._guard:
+        with self._guard, drawing(self.env):
             return self.env.render()
 
     def close(self) -> None:
