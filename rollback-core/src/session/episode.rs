@@ -338,6 +338,10 @@ impl<G: Game> Episode<G> {
         if self.rollback.simulated_end(&self.links.queue) < end.frame {
             return Ok(());
         }
+        // The regular reports before the end come first: members count reports, and rows wait for them.
+        if self.links.reports.next_frame() < end.frame {
+            return Ok(());
+        }
         if self.ledger.leaves_alone {
             self.links.goodbye = Some(Goodbye::Left { confirmed: end.frame });
             self.finish(now, end.frame, end.cause, end.by);
