@@ -24,6 +24,8 @@ mod input_queue;
 mod item;
 mod peer;
 mod prediction;
+#[cfg(test)]
+mod properties;
 pub mod recording;
 mod replay;
 mod rollback;
