@@ -553,6 +553,12 @@ pub struct InputHistory<'a> {
 }
 
 impl InputHistory<'_> {
+    /// The first frame whose inputs are kept.
+    #[must_use]
+    pub fn first(&self) -> Frame {
+        self.queue.floor
+    }
+
     /// The input that `player` gave for `frame`, when it is held.
     #[must_use]
     pub fn at(&self, player: PlayerHandle, frame: Frame) -> Option<&[u8]> {

@@ -52,7 +52,7 @@ pub use input::{INPUT_WIDTH_MAX, Input, InputFlags, InputStatus};
 pub use input_queue::InputHistory;
 pub use item::{Item, ItemAt, ItemError};
 pub use peer::{LinkCounters, Mismatch, Mismatches};
-pub use prediction::{Idle, Predictor, RepeatLast};
+pub use prediction::{Idle, Markov, PerPlayer, Predictor, RepeatLast};
 pub use replay::{Deviation, Replay, ReplayError, Verdict, Wrong};
 pub use rollback::{DEPTHS, GameError, RollbackCounters};
 pub use roster::{

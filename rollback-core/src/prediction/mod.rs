@@ -1,11 +1,17 @@
 //! Guesses inputs that have not arrived. A guess is local: peers may guess differently and still agree.
 
+mod markov;
+mod per_player;
+
 use core::fmt;
+
+pub use self::markov::Markov;
+pub use self::per_player::PerPlayer;
 
 use crate::{Frame, InputHistory, PlayerHandle};
 
 /// Guesses the input of a remote player. What was used is remembered by the engine, so a predictor may change its
-/// mind, learn, or be random.
+/// mind, learn, or be random. One that guesses the same again while nothing new has arrived lets a rollback stop early.
 pub trait Predictor {
     /// Writes a guess for `player` at `frame` into `guess`, which holds the idle input.
     fn predict(
