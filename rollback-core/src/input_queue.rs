@@ -22,6 +22,9 @@ pub(crate) struct InputQueue {
     used_flags: Vec<u8>,
     statuses: Vec<InputStatus>,
     guess: Vec<u8>,
+    guesses: GuessCounters,
+    /// Every frame that was stepped with a guess is before this one.
+    guessed: Frame,
     streams: Vec<Stream>,
     hosts: Vec<PeerId>,
     /// The input delay of each player, and the frame from which it is in force.
@@ -30,6 +33,16 @@ pub(crate) struct InputQueue {
     floor: Frame,
     simulated: Frame,
     first_incorrect: Option<Frame>,
+}
+
+/// How often inputs were guessed, and how often wrongly. A guess counts when its input arrives, as it was when the frame
+/// was last stepped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GuessCounters {
+    /// Inputs that arrived after their frame was stepped with a guess.
+    pub guesses: u64,
+    /// Those that were not what was guessed.
+    pub mispredictions: u64,
 }
 
 /// What is held of one peer's inputs.
@@ -67,6 +80,8 @@ impl InputQueue {
             used_flags: vec![0; capacity * players],
             statuses: vec![InputStatus::Given; players],
             guess: vec![0; width],
+            guesses: GuessCounters::default(),
+            guessed: Frame::ZERO,
             streams: roster.peers().iter().map(stream).collect(),
             hosts: PlayerHandle::all(players).filter_map(|player| roster.host(player)).collect(),
             delays: PlayerHandle::all(players)
@@ -274,9 +289,21 @@ impl InputQueue {
         }
         if items.contains(&Item::Leave) {
             self.close(peer, frame);
-        } else if frame < self.simulated && self.differs(peer, frame) {
-            self.note_incorrect(frame);
+        } else if frame < self.simulated {
+            let wrong = self.wrong_players(peer, frame);
+            // A frame that passes without a step, as after the end, is guessed for nobody.
+            if frame < self.guessed {
+                self.guesses.guesses += self.players_of(peer).len() as u64;
+                self.guesses.mispredictions += wrong as u64;
+            }
+            if wrong > 0 {
+                self.note_incorrect(frame);
+            }
         }
+    }
+
+    pub(crate) fn guess_counters(&self) -> GuessCounters {
+        self.guesses
     }
 
     /// From `frame` on, idle is filled in for `peer`.
@@ -289,7 +316,7 @@ impl InputQueue {
         stream.closed = Some(frame);
         for frame in frame.until(self.simulated) {
             self.fill_idle(peer, frame);
-            if self.differs(peer, frame) {
+            if self.wrong_players(peer, frame) > 0 {
                 self.note_incorrect(frame);
                 break;
             }
@@ -344,6 +371,7 @@ impl InputQueue {
         }
         self.statuses.fill(InputStatus::Given);
         self.fill_closed(frame);
+        self.guessed = self.guessed.max(frame.next());
         let (inputs, flags) = self.row_ranges(frame);
         if let (Some(used), Some(given)) =
             (self.used.get_mut(inputs.clone()), self.given.get(inputs.clone()))
@@ -471,13 +499,14 @@ impl InputQueue {
         self.idle = idle;
     }
 
-    /// Whether what is now given for `frame` differs from what it was stepped with.
-    fn differs(&self, peer: PeerId, frame: Frame) -> bool {
-        self.players_of(peer).iter().any(|player| {
-            let (bytes, cell) = (self.bytes_of(*player, frame), self.cell_of(*player, frame));
+    /// For how many of a peer's players what is now given for `frame` differs from what it was stepped with.
+    fn wrong_players(&self, peer: PeerId, frame: Frame) -> usize {
+        let is_wrong = |player: &&PlayerHandle| {
+            let (bytes, cell) = (self.bytes_of(**player, frame), self.cell_of(**player, frame));
             self.given.get(bytes.clone()) != self.used.get(bytes)
                 || self.given_flags.get(cell) != self.used_flags.get(cell)
-        })
+        };
+        self.players_of(peer).iter().filter(is_wrong).count()
     }
 
     fn note_incorrect(&mut self, frame: Frame) {

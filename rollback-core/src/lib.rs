@@ -49,10 +49,12 @@ pub use frame::Frame;
 pub use game::{Costs, Game, LEAVES_MAX, Leaves, Outcome, Same, Step, StepRow};
 pub use hash::{Chain, StateHash, StateHasher};
 pub use input::{INPUT_WIDTH_MAX, Input, InputFlags, InputStatus};
-pub use input_queue::InputHistory;
+pub use input_queue::{GuessCounters, InputHistory};
 pub use item::{Item, ItemAt, ItemError};
 pub use peer::{LinkCounters, Mismatch, Mismatches};
-pub use prediction::{Idle, Markov, PerPlayer, Predictor, RepeatLast};
+pub use prediction::{
+    Idle, Markov, PerPlayer, PredictionTrial, Predictor, RepeatLast, TrialResult,
+};
 pub use replay::{Deviation, Replay, ReplayError, Verdict, Wrong};
 pub use rollback::{DEPTHS, GameError, RollbackCounters};
 pub use roster::{

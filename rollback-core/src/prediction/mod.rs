@@ -2,11 +2,13 @@
 
 mod markov;
 mod per_player;
+mod trial;
 
 use core::fmt;
 
 pub use self::markov::Markov;
 pub use self::per_player::PerPlayer;
+pub use self::trial::{PredictionTrial, TrialResult};
 
 use crate::{Frame, InputHistory, PlayerHandle};
 

@@ -28,8 +28,9 @@ use crate::peer::LinkCounters;
 use crate::rollback::Rollback;
 use crate::wire::{self, Hello};
 use crate::{
-    Agreed, Confirmed, Facts, Frame, Game, Input, InputFlags, Item, PeerId, PlayerHandle,
-    Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket, Timestamp, View,
+    Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, PeerId,
+    PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket, Timestamp,
+    View,
 };
 
 /// One episode of a match, as one peer plays it.
@@ -90,6 +91,8 @@ pub struct Session<G: Game> {
 pub struct SessionCounters {
     /// What rolling back has cost.
     pub rollback: RollbackCounters,
+    /// How often inputs were guessed, and how often wrongly.
+    pub guesses: GuessCounters,
     /// Calls to advance that stepped a frame or let a held one pass.
     pub frames: u64,
     /// Calls to advance that had to wait.
@@ -426,6 +429,7 @@ impl<G: Game> Session<G> {
     pub fn counters(&self) -> SessionCounters {
         SessionCounters {
             rollback: self.episode.rollback.counters().clone(),
+            guesses: self.episode.links.queue.guess_counters(),
             frames: self.episode.frames,
             stalls: self.stalls,
             strangers: self.episode.links.strangers(),
