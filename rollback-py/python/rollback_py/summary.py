@@ -56,7 +56,7 @@ class Summary:
     mispredicted_frames: int
     """Recorded frames that were first shown from a wrong guess."""
     left_out: list[str]
-    """Info keys, and values that are not plain, which the environment gave and nobody recorded."""
+    """What the recording lacks: excluded info keys, and paths of values that are not plain."""
     side_file_error: str | None
     """Why the side file ends early or is missing; None if it is whole."""
     recording: str
