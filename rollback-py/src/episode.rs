@@ -4,16 +4,19 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use rollback_core::{
     Advance, AdvanceError, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session,
     SessionConfig, Stall, Ticket,
 };
-use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, Transport};
+use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, START_TIMEOUT, Transport};
 
 use crate::env_game::PyGame;
-use crate::errors::{Error, GameError, IncompatibleError, RecordingError, RollbackError};
+use crate::errors::{
+    Error, GameError, IncompatibleError, JoinError, RecordingError, RollbackError,
+};
 use crate::events::{end_dict, event_dict};
 use crate::room::{PyRoom, TransportSlot, lock, stats_dict, transport_event_dict};
 
@@ -68,6 +71,7 @@ impl PyEpisode {
             recording,
             participants: names,
             completed_episodes,
+            start_timeout: START_TIMEOUT,
         };
         let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
         let episode = GameLoop::new(transport, setup, &game)
@@ -100,6 +104,16 @@ impl PyEpisode {
     fn local_players(&self) -> Vec<usize> {
         let hosts = self.hosts.iter().enumerate();
         hosts.filter(|(_, host)| **host == self.local).map(|(player, _)| player).collect()
+    }
+
+    /// Changes how long the others may take to begin, from the first call to advance.
+    fn set_start_timeout(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let timeout = match seconds {
+            f64::INFINITY => Duration::MAX,
+            _ => Duration::try_from_secs_f64(seconds)
+                .map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}")))?,
+        };
+        self.with(py, |playing| playing.episode.set_start_timeout(timeout))
     }
 
     /// Whether an input given now would be used: `False` while waiting with the one that was given.
@@ -373,7 +387,7 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
         .departure_timeout(Duration::from_millis(number("departure_timeout_ms")?))
         .linger(Duration::from_millis(number("linger_ms")?))
         .build();
-    built.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
+    built.map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 fn loop_error(error: LoopError<PyErr>) -> PyErr {
@@ -398,6 +412,7 @@ fn loop_error(error: LoopError<PyErr>) -> PyErr {
             })
         }
         LoopError::Advance(AdvanceError::MissingInput { .. }) => RollbackError::new_err(message),
+        LoopError::NotStarted { .. } => JoinError::new_err(message),
         LoopError::Record(_) => RecordingError::new_err(message),
     }
 }

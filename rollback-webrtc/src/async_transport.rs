@@ -1,10 +1,14 @@
 //! The same transport for async programs, on whatever runtime they have.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use rollback_core::PeerId;
+use rollback_core::{PeerId, Timestamp};
 
 use crate::config::TransportConfig;
-use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received};
+use crate::datagram_transport::{
+    AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome,
+};
 use crate::error::{JoinError, SendError};
 use crate::stats::TransportEvent;
 use crate::transport::Transport;
@@ -61,5 +65,29 @@ impl AsyncTransport {
     /// but blocks meanwhile.
     pub async fn close(mut self) {
         self.0.background_mut().close_async().await;
+    }
+}
+
+impl DatagramTransport for AsyncTransport {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn try_send(&mut self, to: PeerId, datagram: &[u8]) -> Result<SendOutcome, SendError> {
+        self.0.try_send(to, datagram)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
+        self.0.try_receive(buffer)
+    }
+
+    fn wait(&mut self, timeout: Duration) -> bool {
+        self.0.wait(timeout)
+    }
+}
+
+impl AsyncDatagramTransport for AsyncTransport {
+    async fn wait_async(&mut self, timeout: Duration) -> bool {
+        self.0.background().mailbox.wait_async(timeout).await
     }
 }

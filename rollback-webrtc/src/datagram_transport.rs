@@ -30,6 +30,12 @@ pub trait DatagramTransport {
     fn wait(&mut self, timeout: Duration) -> bool;
 }
 
+/// A transport on which async programs can wait, on whatever runtime they have.
+pub trait AsyncDatagramTransport: DatagramTransport {
+    /// [`wait`](DatagramTransport::wait) without blocking the thread.
+    fn wait_async(&mut self, timeout: Duration) -> impl Future<Output = bool> + Send;
+}
+
 /// A datagram that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {

@@ -1,16 +1,16 @@
 //! Plays one episode: hands datagrams to the session and back, keeps time, and records.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rollback_core::recording::RecordingHeader;
 use rollback_core::{
-    Advance, AdvanceError, End, Event, Facts, Frame, Game, InputError, InputFlags, Output, PeerId,
-    PlayerHandle, Predictor, Session, SessionConfig, SessionError, Ticket, Timestamp,
+    Advance, AdvanceError, Event, Frame, Game, InputError, InputFlags, Output, PeerId, PeerSet,
+    PlayerHandle, Predictor, Session, SessionError, Stall, Timestamp,
 };
 
-use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport};
+use crate::datagram_transport::{AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport};
+use crate::episode_setup::EpisodeSetup;
 use crate::recording_file::{RecordError, RecordingFile};
 
 /// One episode on a transport, for an ordinary synchronous loop.
@@ -54,23 +54,10 @@ pub struct GameLoop<G: Game, T> {
     recording: Option<RecordingFile>,
     events: VecDeque<Event>,
     buffer: [u8; DATAGRAM_BYTES_MAX],
-}
-
-/// What an episode is started with.
-#[derive(Clone, Debug)]
-pub struct EpisodeSetup {
-    /// How it is played; equal on all members.
-    pub config: SessionConfig,
-    /// Who plays where, and with which seed.
-    pub ticket: Ticket,
-    /// What this member says of itself.
-    pub facts: Facts,
-    /// Where to record, if anywhere. The file must not exist yet.
-    pub recording: Option<PathBuf>,
-    /// The pseudonym of who sits at each peer, in roster order; for the recording.
-    pub participants: Vec<String>,
-    /// How many episodes of the match were completed before this one; for the recording.
-    pub completed_episodes: u32,
+    /// When the first call to advance was.
+    advanced_at: Option<Timestamp>,
+    /// When this member began to go.
+    lingering_since: Option<Timestamp>,
 }
 
 impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
@@ -92,6 +79,8 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
             recording: None,
             events: VecDeque::new(),
             buffer: [0; DATAGRAM_BYTES_MAX],
+            advanced_at: None,
+            lingering_since: None,
         })
     }
 
@@ -102,20 +91,42 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         self
     }
 
-    /// Gives the input of the first local player.
+    /// Changes how long the others may take to begin. Without effect once play has begun.
+    pub fn set_start_timeout(&mut self, timeout: Duration) {
+        self.setup.start_timeout = timeout;
+    }
+
+    /// The players that this member hosts, in order; each needs an input for every frame.
+    pub fn local_players(&self) -> impl Iterator<Item = PlayerHandle> + '_ {
+        self.setup.ticket.roster.players_of(self.session.local())
+    }
+
+    /// Gives the input of the only local player, or of the first one.
     ///
     /// # Errors
     /// Never for a peer that hosts a player, as all do.
     pub fn set_local_input(&mut self, input: &G::Input) -> Result<Option<Frame>, InputError> {
-        let local = self.session.local();
-        let player = self.setup.ticket.roster.players_of(local).next();
+        let player = self.local_players().next();
         match player {
-            Some(player) => self.session.set_local_input(player, input),
+            Some(player) => self.set_local_input_of(player, input),
             None => Ok(None),
         }
     }
 
-    /// Gives the input of one of several local players, as bytes with flags.
+    /// Gives the input of one of several local players. It takes effect at the frame that is answered, after the
+    /// player's input delay; `None` when that frame has its input already, as while the session waits.
+    ///
+    /// # Errors
+    /// When the player is hosted elsewhere.
+    pub fn set_local_input_of(
+        &mut self,
+        player: PlayerHandle,
+        input: &G::Input,
+    ) -> Result<Option<Frame>, InputError> {
+        self.session.set_local_input(player, input)
+    }
+
+    /// The same for an input that is bytes already, with flags beside it.
     ///
     /// # Errors
     /// When the player is hosted elsewhere or the bytes have another width than the configuration says.
@@ -131,14 +142,22 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     /// Takes what has arrived, steps a frame, and sends what is due.
     ///
     /// # Errors
-    /// When the game fails, the members cannot play together, an input is missing, or the recording cannot be
-    /// written. [`finish`](Self::finish) is right after each of them.
+    /// When the game fails, the members cannot play together or do not begin in time, an input is missing, or the
+    /// recording cannot be written. [`finish`](Self::finish) is right after each of them.
     pub fn advance_frame(&mut self, game: &mut G) -> Result<Advance, LoopError<G::Error>> {
         self.receive();
         let now = self.transport.now();
+        let began = *self.advanced_at.get_or_insert(now);
         let advance = self.session.advance_frame(now, game);
         self.handle_outputs(now)?;
-        Ok(advance?)
+        match advance? {
+            Advance::Stalled(Stall::Handshaking(peers))
+                if !peers.is_empty() && now.since(began) >= self.setup.start_timeout =>
+            {
+                Err(LoopError::NotStarted { peers, within: self.setup.start_timeout })
+            }
+            advance => Ok(advance),
+        }
     }
 
     /// Waits until the next frame is due, and takes what arrives meanwhile.
@@ -187,27 +206,32 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     }
 
     /// Takes what has arrived and sends what is due without stepping a frame: to be called, a frame apart, while the
-    /// others are told of an end or a failure.
+    /// others are told of an end or a failure. Answers whether that is done. Before play has begun there is nothing
+    /// to tell: then it is done after the configured time to linger, or when the others are late.
     ///
     /// # Errors
     /// When the recording cannot be written.
     pub fn linger(&mut self, game: &mut G) -> Result<bool, LoopError<G::Error>> {
+        let now = self.transport.now();
+        let since = *self.lingering_since.get_or_insert(now);
         match self.advance_frame(game) {
             Err(LoopError::Record(error)) => Err(LoopError::Record(error)),
+            Err(LoopError::NotStarted { .. }) => Ok(true),
+            Ok(Advance::Stalled(Stall::Handshaking(_))) => {
+                Ok(now.since(since) >= self.setup.config.linger())
+            }
             // What failed has been said before; now it is told to the others.
             Ok(_) | Err(LoopError::Advance(_)) => Ok(self.session.is_finished()),
         }
     }
 
     /// Stays until the others have heard the end, or for the configured time, and gives the transport back for the
-    /// next episode.
+    /// next episode. Leaves in order when the episode is not over.
     ///
     /// # Errors
     /// When the recording cannot be written.
     pub fn finish(mut self, game: &mut G) -> Result<T, LoopError<G::Error>> {
-        if self.session.end().is_none() {
-            self.session.leave();
-        }
+        self.leave_unless_over();
         while !self.linger(game)? {
             self.sleep_until_next_frame();
         }
@@ -217,6 +241,12 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     /// Gives the transport back without waiting for anybody.
     pub fn into_transport(self) -> T {
         self.transport
+    }
+
+    fn leave_unless_over(&mut self) {
+        if self.session.end().is_none() {
+            self.session.leave();
+        }
     }
 
     fn receive(&mut self) {
@@ -283,64 +313,53 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     }
 }
 
-impl EpisodeSetup {
-    /// The first episode of the match that a room makes: member `n` hosts player `n`. Nothing is recorded.
+/// The same for async programs, on whatever runtime they have: only the waiting differs.
+///
+/// ```no_run
+/// # use rollback_core::*;
+/// # async fn play<G: Game>(game: &mut G, config: SessionConfig) -> Result<(), Box<dyn std::error::Error>>
+/// # where G::Input: Default, G::Error: std::error::Error + 'static {
+/// use rollback_webrtc::{AsyncTransport, EpisodeSetup, GameLoop, TransportConfig};
+///
+/// let link = "wss://play.example.org/duel";
+/// let transport = AsyncTransport::join(link, TransportConfig::default()).await?;
+/// let setup = EpisodeSetup::of_room(transport.get().room(), config)?;
+/// let mut episode = GameLoop::new(transport, setup, game)?;
+/// loop {
+///     episode.set_local_input(&G::Input::default())?;
+///     if let Advance::Ended(_) = episode.advance_frame(game)? { break }
+///     episode.until_next_frame().await;
+/// }
+/// let transport = episode.finish_async(game).await?;
+/// # Ok(()) }
+/// ```
+impl<G: Game, T: AsyncDatagramTransport> GameLoop<G, T> {
+    /// Waits until the next frame is due, and takes what arrives meanwhile, as
+    /// [`sleep_until_next_frame`](Self::sleep_until_next_frame) does without blocking the thread.
+    pub async fn until_next_frame(&mut self) {
+        loop {
+            let now = self.transport.now();
+            let due = self.session.next_frame_at();
+            if now >= due {
+                return;
+            }
+            if self.transport.wait_async(due.since(now)).await {
+                self.receive();
+            }
+        }
+    }
+
+    /// [`finish`](Self::finish) without blocking the thread.
     ///
     /// # Errors
-    /// When the room has another number of members than the configuration has players.
-    pub fn of_room(room: &crate::Room, config: SessionConfig) -> Result<Self, SetupError> {
-        let (expected, got) = (config.players(), room.members.len());
-        if expected != got {
-            return Err(SetupError::PlayerCount { expected, got });
+    /// When the recording cannot be written.
+    pub async fn finish_async(mut self, game: &mut G) -> Result<T, LoopError<G::Error>> {
+        self.leave_unless_over();
+        while !self.linger(game)? {
+            self.until_next_frame().await;
         }
-        let roster = rollback_core::Roster::one_player_each(got)?;
-        let names = room.members.iter().map(|member| member.name.clone());
-        let ticket = Ticket {
-            session: room.session_id,
-            episode: 0,
-            seed: room.seed,
-            roster,
-            local: room.local,
-            incarnation: 0,
-        };
-        Ok(Self {
-            config,
-            // Drawn from the room's seed like that of every later episode.
-            ticket: ticket.for_episode(room.seed, 0),
-            facts: Facts::default(),
-            recording: None,
-            participants: names.map(Option::unwrap_or_default).collect(),
-            completed_episodes: 0,
-        })
+        Ok(self.transport)
     }
-
-    /// The same for a later episode of the match, to be recorded elsewhere.
-    #[must_use]
-    pub fn for_episode(&self, match_seed: u64, episode: u32, last: Option<End>) -> Self {
-        let completed = u32::from(last.is_some_and(|end| end.cause.is_completed()));
-        Self {
-            ticket: self.ticket.for_episode(match_seed, episode),
-            completed_episodes: self.completed_episodes + completed,
-            recording: None,
-            ..self.clone()
-        }
-    }
-}
-
-/// Why a room and a configuration do not fit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The room has another number of members than the configuration has players.
-    #[error("the configuration has {expected} players, the room {got} members")]
-    PlayerCount {
-        /// By the configuration.
-        expected: usize,
-        /// In the room.
-        got: usize,
-    },
-    /// The members make no roster.
-    #[error(transparent)]
-    Roster(#[from] rollback_core::RosterError),
 }
 
 /// Why a frame could not be played.
@@ -349,9 +368,21 @@ pub enum LoopError<E> {
     /// The session could not advance.
     #[error(transparent)]
     Advance(#[from] AdvanceError<E>),
+    /// Not all members have begun in time.
+    #[error("{} did not begin within {within:?}", list(*peers))]
+    NotStarted {
+        /// The members from which nothing fitting has come.
+        peers: PeerSet,
+        /// The time that they had.
+        within: Duration,
+    },
     /// The episode could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+fn list(peers: PeerSet) -> String {
+    peers.iter().map(|peer| peer.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// The oldest events that nobody takes go after so many.

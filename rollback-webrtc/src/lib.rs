@@ -4,7 +4,8 @@
 //! through TURN, keeps connecting for as long as both are there, and carries small unreliable
 //! datagrams and bounded reliable bulk messages. It owns a background thread; the caller needs no
 //! async runtime. [`AsyncTransport`] is the same for async programs, and [`LoopbackTransport`] is a
-//! network within one process. A game loop takes any [`DatagramTransport`].
+//! network within one process. A [`GameLoop`] takes any [`DatagramTransport`], and waits without
+//! blocking on any [`AsyncDatagramTransport`].
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -33,6 +34,7 @@ mod bulk;
 mod clock;
 mod config;
 mod datagram_transport;
+mod episode_setup;
 mod error;
 mod game_loop;
 mod ice;
@@ -54,9 +56,12 @@ mod transport;
 pub use async_transport::AsyncTransport;
 pub use bulk::{BULK_MESSAGE_BYTES_MAX, BULK_WINDOW};
 pub use config::TransportConfig;
-pub use datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome};
+pub use datagram_transport::{
+    AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome,
+};
+pub use episode_setup::{EpisodeSetup, Hosts, START_TIMEOUT, SetupError};
 pub use error::{JoinError, LinkError, SendError};
-pub use game_loop::{EpisodeSetup, GameLoop, LoopError, SetupError};
+pub use game_loop::{GameLoop, LoopError};
 pub use ice::{CandidateKind, IcePolicy, IceServer, Path};
 pub use link_conditions::LinkConditions;
 pub use lobby::{JoinProgress, Room, RoomMember};

@@ -43,8 +43,10 @@ struct State {
     peers: Vec<Peer>,
     events: VecDeque<TransportEvent>,
     events_dropped: u64,
-    /// Whether an event or a bulk message came since a thread last waited.
+    /// Whether an event or a bulk message came since somebody last waited.
     has_news: bool,
+    /// When the first of the waiting tasks gives up.
+    alarm: Option<Timestamp>,
     is_closed: bool,
 }
 
@@ -67,6 +69,7 @@ impl Mailbox {
             events: VecDeque::new(),
             events_dropped: 0,
             has_news: false,
+            alarm: None,
             is_closed: false,
         };
         Self {
@@ -188,6 +191,32 @@ impl Mailbox {
             let until = state.next_due().map_or(deadline, |due| due.min(deadline));
             let waited = self.arrived.wait_timeout(state, until.since(now));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The same for tasks, which [`wake_when_due`](Self::wake_when_due) wakes when the time is over.
+    pub(crate) async fn wait_async(&self, timeout: Duration) -> bool {
+        let deadline = self.clock.now().plus(timeout.min(WAIT_MAX));
+        loop {
+            let mut arrived = std::pin::pin!(self.arrived_async.notified());
+            // Registered before looking, so that what arrives in between still wakes.
+            arrived.as_mut().enable();
+            {
+                let now = self.clock.now();
+                let mut state = self.lock();
+                state.admit_due(now);
+                if std::mem::take(&mut state.has_news) || state.has_datagram() {
+                    return true;
+                }
+                if state.is_closed || now >= deadline {
+                    return false;
+                }
+                if state.alarm.is_none_or(|alarm| deadline < alarm) {
+                    state.alarm = Some(deadline);
+                    self.delayed.notify_one();
+                }
+            }
+            arrived.await;
         }
     }
 
@@ -346,19 +375,24 @@ impl Mailbox {
         self.announce();
     }
 
-    /// Wakes waiting tasks whenever a delayed datagram is due; threads wake by themselves.
+    /// Wakes waiting tasks whenever a delayed datagram is due or the time of one of them is over; threads wake by
+    /// themselves.
     pub(crate) async fn wake_when_due(&self) {
         loop {
-            let next_due = self.lock().next_due();
-            match next_due {
-                None => self.delayed.notified().await,
-                Some(due) => {
-                    let wait = due.since(self.clock.now());
-                    // Either it is due, or an earlier one may be.
-                    let _ = tokio::time::timeout(wait, self.delayed.notified()).await;
-                    self.lock().admit_due(self.clock.now());
-                    self.arrived_async.notify_waiters();
-                }
+            let next_wake = self.lock().next_wake();
+            let Some(due) = next_wake else {
+                self.delayed.notified().await;
+                continue;
+            };
+            let wait = due.since(self.clock.now());
+            // Otherwise something is due earlier now.
+            if tokio::time::timeout(wait, self.delayed.notified()).await.is_err() {
+                let now = self.clock.now();
+                let mut state = self.lock();
+                state.admit_due(now);
+                state.alarm = state.alarm.filter(|alarm| *alarm > now);
+                drop(state);
+                self.arrived_async.notify_waiters();
             }
         }
     }
@@ -398,6 +432,10 @@ impl State {
     fn next_due(&self) -> Option<Timestamp> {
         let links = self.peers.iter().filter_map(|peer| peer.conditions.as_ref());
         links.filter_map(ConditionedLink::next_due).min()
+    }
+
+    fn next_wake(&self) -> Option<Timestamp> {
+        self.next_due().into_iter().chain(self.alarm).min()
     }
 
     fn has_datagram(&self) -> bool {

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use rollback_core::recording::{HeaderError, RecordingHeader, RecordingWriter, WriterError};
 use rollback_core::{Agreed, End, StableFrame, StateHash};
 
-/// A recording that grows with the episode. What is on disk is readable up to its last whole block at any time.
+/// A recording that grows with the episode. Every block goes to the system as soon as its states are agreed, so a
+/// process that dies, however it dies, leaves a file that is readable up to its last whole block. It is forced to the
+/// disk at the end only: a computer that dies may lose what the system had not written yet.
 #[derive(Debug)]
 pub(crate) struct RecordingFile {
     path: PathBuf,

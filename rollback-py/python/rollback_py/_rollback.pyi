@@ -193,6 +193,12 @@ class Episode:
     def wait(self, seconds: float) -> bool:
         """Wait until the next frame is due, at most so long; True when it is."""
 
+    def set_start_timeout(self, seconds: float) -> None:
+        """Change how long the others may take to begin, from the first call of `advance`.
+
+        After that `advance` raises `JoinError`.
+        """
+
     def linger(self) -> bool:
         """Tell the others of the end, once; True when nobody needs this computer any more."""
 

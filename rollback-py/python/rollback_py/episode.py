@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from rollback_py._rollback import JoinError, RollbackError
+from rollback_py._rollback import RollbackError
 from rollback_py.endings import DesyncError, End, losses, reason_of
 from rollback_py.excluded_infos import ExcludedInfos
 from rollback_py.plain_json import described
@@ -139,23 +139,18 @@ class Episode:
         start_timeout_s: float,
         on_frame: Callable[[Episode], None] | None,
     ) -> None:
-        deadline = time.monotonic() + start_timeout_s
+        self._native.set_start_timeout(start_timeout_s)
         while True:
             for player, who in seats:
                 if self._native.wants_input(player):
                     self._give_input(player, who)
-            status, frame, frames_back, peers = self._native.advance()
+            status, frame, frames_back, _ = self._native.advance()
             if frames_back:
                 self._note_rollback(frame, frames_back)
             self._note_recorded()
             self._note_events()
             if status == "ended":
                 return
-            if status == "handshaking":
-                if time.monotonic() > deadline:
-                    raise JoinError(f"peers {peers} did not begin within {start_timeout_s:g} s")
-            else:
-                deadline = float("inf")
             self._show(seats, status)
             if on_frame is not None:
                 on_frame(self)

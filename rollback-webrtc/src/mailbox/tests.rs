@@ -116,3 +116,28 @@ fn frames_of_an_earlier_bulk_channel_do_not_count() {
     mailbox.deliver_bulk(peer(1), second, &Bytes::from_static(b"nonsense"));
     assert_eq!(mailbox.stats(peer(1)).violations, 1);
 }
+
+#[tokio::test]
+async fn waiting_tasks_are_woken_by_datagrams_and_when_their_time_is_over() {
+    let mailbox = std::sync::Arc::new(mailbox());
+    let waker = std::sync::Arc::clone(&mailbox);
+    let waker = tokio::spawn(async move { waker.wake_when_due().await });
+    let wait = Duration::from_millis(30);
+    let began = mailbox.now();
+    // The shorter wait begins later, and ends first.
+    let (long, short) = tokio::join!(mailbox.wait_async(2 * wait), async {
+        let came = mailbox.wait_async(wait).await;
+        (came, mailbox.now().since(began))
+    });
+    assert_eq!((long, short.0), (false, false));
+    assert!(short.1 >= wait && mailbox.now().since(began) >= 2 * wait);
+
+    let (came, ()) = tokio::join!(mailbox.wait_async(WAIT_MAX), async {
+        mailbox.deliver(peer(0), Bytes::from_static(b"x"));
+    });
+    assert!(came && mailbox.now().since(began) < WAIT_MAX);
+    mailbox.close();
+    taken(&mailbox);
+    assert!(!mailbox.wait_async(WAIT_MAX).await);
+    waker.abort();
+}
