@@ -34,6 +34,31 @@ pub trait Input: Sized {
     /// The input that these [`WIDTH`](Self::WIDTH) bytes mean. Every byte string means one, as it may come from
     /// the network.
     fn read(bytes: &[u8]) -> Self;
+
+    /// Whether an input that has come late means the same to the game as the one that was used in its place, so that
+    /// nothing is stepped again. Unless said otherwise, only equal bytes do.
+    ///
+    /// The input that was *given* is what is recorded and compared between the members, and whoever heard of it in time has
+    /// stepped it. So the game must go on from both, in every state, to the same state in every bit, with the same output
+    /// and the same end; or the members' states part. [`SyncTest`](crate::SyncTest) proves it for the pairs that it meets.
+    ///
+    /// ```
+    /// use rollback_core::Input;
+    ///
+    /// /// Up, down or nothing; every other byte is nothing, too.
+    /// struct Push(i8);
+    ///
+    /// impl Input for Push {
+    ///     const WIDTH: usize = 1;
+    ///     fn write(&self, bytes: &mut [u8]) { self.0.write(bytes) }
+    ///     fn read(bytes: &[u8]) -> Self { Self(Some(i8::read(bytes)).filter(|push| push.abs() == 1).unwrap_or(0)) }
+    ///     fn equivalent(given: &[u8], used: &[u8]) -> bool { Self::read(given).0 == Self::read(used).0 }
+    /// }
+    /// ```
+    #[must_use]
+    fn equivalent(given: &[u8], used: &[u8]) -> bool {
+        given == used
+    }
 }
 
 macro_rules! integer_inputs {

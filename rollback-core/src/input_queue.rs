@@ -22,6 +22,8 @@ pub(crate) struct InputQueue {
     used_flags: Vec<u8>,
     statuses: Vec<InputStatus>,
     guess: Vec<u8>,
+    /// Whether an input given means the same as one used; asked only where their bytes differ.
+    equivalent: fn(&[u8], &[u8]) -> bool,
     guesses: GuessCounters,
     /// Every frame that was stepped with a guess is before this one.
     guessed: Frame,
@@ -80,6 +82,7 @@ impl InputQueue {
             used_flags: vec![0; capacity * players],
             statuses: vec![InputStatus::Given; players],
             guess: vec![0; width],
+            equivalent: |_, _| false,
             guesses: GuessCounters::default(),
             guessed: Frame::ZERO,
             streams: roster.peers().iter().map(stream).collect(),
@@ -92,6 +95,11 @@ impl InputQueue {
             simulated: Frame::ZERO,
             first_incorrect: None,
         }
+    }
+
+    /// Takes inputs for the same that `equivalent` says mean the same: one given, and one used in its place.
+    pub(crate) fn set_equivalence(&mut self, equivalent: fn(&[u8], &[u8]) -> bool) {
+        self.equivalent = equivalent;
     }
 
     pub(crate) fn width(&self) -> usize {
@@ -414,11 +422,10 @@ impl InputQueue {
             let player = u8::try_from(slot).ok().and_then(PlayerHandle::new);
             let Some(player) = player else { return false };
             if self.is_held(player, frame) {
-                let given = (self.given(player, frame), self.given_flags(player, frame));
-                return self.used(player, frame) == given;
+                return self.is_as_used(player, frame);
             }
             let (guess, flags) = self.guess(player, frame, predictor);
-            let is_same = self.used(player, frame) == (guess.as_slice(), flags);
+            let is_same = self.means_what_was_used(player, frame, (&guess, flags));
             self.guess = guess;
             is_same
         })
@@ -501,12 +508,24 @@ impl InputQueue {
 
     /// For how many of a peer's players what is now given for `frame` differs from what it was stepped with.
     fn wrong_players(&self, peer: PeerId, frame: Frame) -> usize {
-        let is_wrong = |player: &&PlayerHandle| {
-            let (bytes, cell) = (self.bytes_of(**player, frame), self.cell_of(**player, frame));
-            self.given.get(bytes.clone()) != self.used.get(bytes)
-                || self.given_flags.get(cell) != self.used_flags.get(cell)
-        };
-        self.players_of(peer).iter().filter(is_wrong).count()
+        let players = self.players_of(peer).iter();
+        players.filter(|player| !self.is_as_used(**player, frame)).count()
+    }
+
+    /// Whether what is now given for `frame` means what it was stepped with.
+    fn is_as_used(&self, player: PlayerHandle, frame: Frame) -> bool {
+        let given = (self.given(player, frame), self.given_flags(player, frame));
+        self.means_what_was_used(player, frame, given)
+    }
+
+    fn means_what_was_used(
+        &self,
+        player: PlayerHandle,
+        frame: Frame,
+        (input, flags): (&[u8], InputFlags),
+    ) -> bool {
+        let (used, used_flags) = self.used(player, frame);
+        flags == used_flags && (input == used || (self.equivalent)(input, used))
     }
 
     fn note_incorrect(&mut self, frame: Frame) {

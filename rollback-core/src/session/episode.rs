@@ -13,7 +13,7 @@ use crate::peer::mismatches;
 use crate::rollback::{Resimulated, Rollback};
 use crate::wire::{Goodbye, Hello};
 use crate::{
-    Chain, Frame, Game, GameError, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig,
+    Chain, Frame, Game, GameError, Input, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig,
     StateHash, Ticket, Timestamp,
 };
 
@@ -58,7 +58,8 @@ impl<G: Game> Episode<G> {
         (rollback, start): (Rollback<G>, StateHash),
         now: Timestamp,
     ) -> Self {
-        let links = Links::new(config, ticket, hello, now);
+        let mut links = Links::new(config, ticket, hello, now);
+        links.queue.set_equivalence(G::Input::equivalent);
         let local_players = links.queue.players_of(ticket.local);
         let interval = config.report_interval_frames();
         Self {

@@ -56,6 +56,8 @@ pub enum Diverged {
     End,
     /// Two states that the game calls the same are not, or do not lead to the same.
     Same,
+    /// Two inputs that the game's input calls equivalent led to different states, outputs or ends.
+    Equivalent,
 }
 
 impl fmt::Display for Divergence {
@@ -69,6 +71,7 @@ impl fmt::Display for Divergence {
             Diverged::Output => "stepping again gave another output",
             Diverged::End => "the game ended one time and not the other",
             Diverged::Same => "a state called the same led to another",
+            Diverged::Equivalent => "an input called equivalent led to something else",
         };
         write!(f, "frame {frame}, rollback of {depth} frames: {what}")?;
         match leaf {

@@ -18,7 +18,8 @@ use crate::{
 ///
 /// At every frame and for every depth up to the longest one, the game is taken back, stepped forwards once with
 /// wrong guesses as in play, taken back again, and stepped with the inputs it was given at first. Each state, output
-/// and end must be what it was. It is the first test that a new [`Game`] should have.
+/// and end must be what it was. Where the inputs have an [`equivalent`](Input::equivalent), each pair of inputs that it
+/// calls so must lead to the same, too. It is the first test that a new [`Game`] should have.
 ///
 /// ```
 /// # use core::convert::Infallible;
@@ -92,6 +93,7 @@ impl SyncTest {
             test: *self,
             inputs,
             moments: VecDeque::new(),
+            seen: Vec::new(),
             scratch: G::Snapshot::default(),
             hasher: StateHasher::new(),
             report: SyncReport::default(),
@@ -113,6 +115,9 @@ pub struct SyncReport {
     /// How many times the game called a state that wrong guesses led to the same as the true one, so that in play
     /// resimulation would stop there. Each was proved: stepped on, it led to what it led to before.
     pub early_stops: u64,
+    /// How many times another input that is called equivalent was stepped in place of the one given, and led to the same:
+    /// one given in another frame, or the same with one bit changed.
+    pub equivalents: u64,
     /// Whether the game ended, so that its end was checked too.
     pub ended: bool,
 }
@@ -133,6 +138,8 @@ struct Run<G: Game, F> {
     inputs: F,
     /// The last frames, oldest first; the last one is not stepped yet.
     moments: VecDeque<Moment<G::Snapshot>>,
+    /// The first different inputs that were given.
+    seen: Vec<Vec<u8>>,
     scratch: G::Snapshot,
     hasher: StateHasher,
     report: SyncReport,
@@ -141,7 +148,8 @@ struct Run<G: Game, F> {
 impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
     fn play(&mut self, game: &mut G) -> Result<(), SyncTestError<G::Error>> {
         self.remember(game, Frame::ZERO)?;
-        for frame in Frame::ZERO.until(Frame::new(self.test.frames)) {
+        let end = Frame::new(self.test.frames);
+        for frame in Frame::ZERO.until(end) {
             let row = self.row(frame);
             let (outcome, output) = self.step(game, frame, &row, false, false)?;
             if let Some(moment) = self.moments.back_mut() {
@@ -151,6 +159,10 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
             self.report.frames += 1;
             self.check_slots(game, 0)?;
             let steps = u32::try_from(self.moments.len()).unwrap_or(u32::MAX).saturating_sub(1);
+            let is_last = outcome == Outcome::Ended || frame.next() == end;
+            for depth in if is_last { 1..=steps } else { steps..=steps } {
+                self.prove_equivalents(game, depth)?;
+            }
             for depth in 1..=steps {
                 self.roll_back(game, depth)?;
             }
@@ -267,6 +279,84 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         Ok(())
     }
 
+    /// Goes `depth` frames back and steps inputs that are called equivalent in place of the ones given: each must lead to
+    /// the same, then and in all frames after.
+    fn prove_equivalents(
+        &mut self,
+        game: &mut G,
+        depth: u32,
+    ) -> Result<(), SyncTestError<G::Error>> {
+        let Some(base) = self.moments.len().checked_sub(depth as usize + 1) else { return Ok(()) };
+        let Some(moment) = self.moments.get(base) else { return Ok(()) };
+        let (frame, given) = (moment.frame, moment.row.clone());
+        let width = G::Input::WIDTH;
+        let mut left = EQUIVALENTS_PER_FRAME;
+        for turn in 0..self.test.players {
+            // Each frame begins elsewhere, so that all are met where not all can be tried.
+            let player = (turn + frame.index() as usize) % self.test.players;
+            let bytes = player * width..(player + 1) * width;
+            let input = given.get(bytes.clone()).unwrap_or_default();
+            let count = self.seen.len() + 8 * width;
+            for turn in 0..count.min(ALTERNATIVES_PER_FRAME) {
+                let turn = (turn + frame.index() as usize * ALTERNATIVES_PER_FRAME) % count;
+                let other = self.alternative(turn, input);
+                if other == input || !G::Input::equivalent(input, &other) {
+                    continue;
+                }
+                if left == 0 {
+                    return Ok(());
+                }
+                left -= 1;
+                let mut row = given.clone();
+                if let Some(slot) = row.get_mut(bytes.clone()) {
+                    slot.copy_from_slice(&other);
+                }
+                self.load(game, base, depth)?;
+                self.prove_equivalent(game, base, &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One of the inputs that were given, or `input` with one bit changed.
+    fn alternative(&self, turn: usize, input: &[u8]) -> Vec<u8> {
+        let Some(bit) = turn.checked_sub(self.seen.len()) else {
+            return self.seen.get(turn).cloned().unwrap_or_default();
+        };
+        let mut other = input.to_vec();
+        if let Some(byte) = other.get_mut(bit / 8) {
+            *byte ^= 1 << (bit % 8);
+        }
+        other
+    }
+
+    /// Steps on from a moment, once with `row` and then with what was given.
+    fn prove_equivalent(
+        &mut self,
+        game: &mut G,
+        base: usize,
+        row: &[u8],
+    ) -> Result<(), SyncTestError<G::Error>> {
+        let steps = self.moments.len() - 1 - base;
+        let depth = u32::try_from(steps).unwrap_or(u32::MAX);
+        for index in base..base + steps {
+            let Some(moment) = self.moments.get(index) else { break };
+            let (frame, is_first) = (moment.frame, index == base);
+            let row = if is_first { row.to_vec() } else { moment.row.clone() };
+            let stepped = self.step(game, frame, &row, !is_first, is_first);
+            let Some(moment) = self.moments.get(index) else { break };
+            let is_same = stepped.is_ok_and(|(outcome, output)| {
+                outcome == moment.outcome && output == moment.output
+            });
+            if !is_same {
+                return Err(diverged(frame, depth, Diverged::Equivalent, None));
+            }
+            self.compare(game, index + 1, depth, Diverged::Equivalent)?;
+        }
+        self.report.equivalents += 1;
+        Ok(())
+    }
+
     /// Compares the game with what it was at a moment.
     fn compare(
         &mut self,
@@ -319,6 +409,9 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         for (player, bytes) in PlayerHandle::all(self.test.players).zip(row.chunks_exact_mut(width))
         {
             (self.inputs)(frame, player).write(bytes);
+            if self.seen.len() < SEEN_MAX && !self.seen.iter().any(|seen| seen == bytes) {
+                self.seen.push(bytes.to_vec());
+            }
         }
         row
     }
@@ -365,6 +458,15 @@ fn first_leaf(one: &Leaves, other: &Leaves) -> Option<String> {
     let index = (0..longest).find(differs)?;
     one.name(index).or(other.name(index)).map(ToString::to_string)
 }
+
+/// How many different inputs are kept to be tried in place of others.
+const SEEN_MAX: usize = 16;
+
+/// How many other inputs a frame asks about for each player.
+const ALTERNATIVES_PER_FRAME: usize = 64;
+
+/// How many equivalent inputs are stepped for a frame: half as many steps as its rollbacks take.
+const EQUIVALENTS_PER_FRAME: u32 = 4;
 
 /// The longest rollback that is forced: as long as the longest prediction window.
 pub const SYNC_TEST_DEPTH_MAX: u32 = 128;

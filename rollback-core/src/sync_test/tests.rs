@@ -279,3 +279,134 @@ fn a_real_input_that_cannot_be_stepped_is_an_error_and_a_guess_is_not() {
     let (frame, source) = (Frame::new(1), "the same again");
     assert_eq!(error, SyncTestError::Game(GameError::Step { frame, source }));
 }
+
+/// How a game treats inputs from 5 on, which its input says mean nothing, as 0 does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ear {
+    /// As nothing.
+    Sound,
+    /// It keeps the byte itself, and hashes it.
+    KeepsByte,
+    /// It keeps the byte where no hash sees it, and uses it in the next step.
+    UsesByteLater,
+    /// It gives the byte as its output.
+    TellsByte,
+    /// It ends at the highest byte.
+    EndsAtByte,
+    /// It cannot step the highest byte.
+    FailsAtByte,
+}
+
+#[derive(Clone)]
+struct Listener {
+    ear: Ear,
+    sum: i32,
+    last: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct Wish(u8);
+
+impl Input for Wish {
+    const WIDTH: usize = 1;
+
+    fn write(&self, bytes: &mut [u8]) {
+        self.0.write(bytes);
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        Self(u8::read(bytes))
+    }
+
+    fn equivalent(given: &[u8], used: &[u8]) -> bool {
+        let means = |bytes: &[u8]| Some(u8::read(bytes)).filter(|wish| *wish < 5).unwrap_or(0);
+        means(given) == means(used)
+    }
+}
+
+impl Game for Listener {
+    type Input = Wish;
+    type Snapshot = (i32, Vec<u8>);
+    type Error = &'static str;
+
+    fn save(&self, slot: &mut Self::Snapshot) -> Result<(), Self::Error> {
+        *slot = (self.sum, self.last.clone());
+        Ok(())
+    }
+
+    fn load(&mut self, slot: &Self::Snapshot) -> Result<(), Self::Error> {
+        (self.sum, self.last) = slot.clone();
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step<'_, Wish>) -> Result<Outcome, Self::Error> {
+        if self.ear == Ear::UsesByteLater {
+            self.sum += self.last.iter().map(|last| i32::from(*last)).sum::<i32>();
+        }
+        self.last = step.inputs().map(|wish| wish.0).collect();
+        self.sum += self.last.iter().filter(|wish| **wish < 5).map(|w| i32::from(*w)).sum::<i32>();
+        let is_highest = self.last.contains(&7);
+        if is_highest && self.ear == Ear::FailsAtByte {
+            return Err("a seven");
+        }
+        let ends = is_highest && self.ear == Ear::EndsAtByte;
+        Ok(if ends { Outcome::Ended } else { Outcome::Running })
+    }
+
+    fn hash(&self, slot: &Self::Snapshot, hasher: &mut StateHasher) -> Result<(), Self::Error> {
+        hasher.write_i32(slot.0);
+        if self.ear == Ear::KeepsByte {
+            hasher.write(&slot.1);
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, output: &mut Vec<u8>) -> Result<(), Self::Error> {
+        if self.ear == Ear::TellsByte {
+            output.extend_from_slice(&self.last);
+        }
+        Ok(())
+    }
+}
+
+fn listened(ear: Ear, inputs: fn(Frame) -> u8) -> Result<SyncReport, SyncTestError<&'static str>> {
+    let mut game = Listener { ear, sum: 0, last: Vec::new() };
+    SyncTest::new(2).frames(60).run(&mut game, |frame, _| Wish(inputs(frame)))
+}
+
+/// Never a seven: it takes one bit changed to make one, of a six.
+fn wishes(frame: Frame) -> u8 {
+    [0, 1, 6, 3, 2, 5][frame.index() as usize / 2 % 6]
+}
+
+#[test]
+fn inputs_that_are_called_equivalent_and_are_not_are_found() {
+    assert!(listened(Ear::Sound, wishes).unwrap().equivalents > 60);
+    for (ear, frame) in [
+        (Ear::KeepsByte, 1),
+        (Ear::TellsByte, 0),
+        (Ear::EndsAtByte, 4),
+        (Ear::FailsAtByte, 4),
+        (Ear::UsesByteLater, 2),
+    ] {
+        let found = match listened(ear, wishes) {
+            Err(SyncTestError::Diverged(found)) => found,
+            other => panic!("{ear:?}: {other:?}"),
+        };
+        assert_eq!((found.what, found.frame), (Diverged::Equivalent, Frame::new(frame)), "{ear:?}");
+    }
+}
+
+#[test]
+fn inputs_of_the_last_frames_are_proved_as_well() {
+    // Only the last frame has an input that others are equivalent to.
+    let late = |frame: Frame| if frame == Frame::new(59) { 0 } else { 1 };
+    assert!(listened(Ear::Sound, late).unwrap().equivalents > 0);
+    let found = listened(Ear::TellsByte, late).unwrap_err();
+    assert!(matches!(found, SyncTestError::Diverged(found) if found.frame == Frame::new(59)));
+}
+
+#[test]
+fn without_an_equivalence_nothing_is_tried() {
+    assert_eq!(check(Flaw::None).unwrap().equivalents, 0);
+}

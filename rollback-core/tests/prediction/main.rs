@@ -6,6 +6,7 @@
 )]
 
 mod counters;
+mod equivalent;
 mod learned;
 mod pair;
 mod players;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use rollback_core::{
-    Advance, Facts, Frame, Game, Outcome, Output, PeerId, PlayerHandle, Roster, Session,
+    Advance, Event, Facts, Frame, Game, Outcome, Output, PeerId, PlayerHandle, Roster, Session,
     SessionConfig, StateHasher, Step, Ticket, Timestamp,
 };
 
@@ -48,6 +48,9 @@ pub(crate) struct Peer<G: Game> {
     pub(crate) game: G,
     pub(crate) id: PeerId,
     pub(crate) player: PlayerHandle,
+    /// The inputs of every stable frame.
+    pub(crate) stable: Vec<Vec<u8>>,
+    pub(crate) events: Vec<Event>,
     /// What is under way to it, with the tick in which it arrives.
     inbox: VecDeque<(u64, Vec<u8>)>,
 }
@@ -76,6 +79,8 @@ impl<G: Game<Error = Infallible> + Clone> Pair<G> {
                 game: game.clone(),
                 id: local,
                 player: PlayerHandle::new(slot).unwrap(),
+                stable: Vec::new(),
+                events: Vec::new(),
                 inbox: VecDeque::new(),
             }
         };
@@ -98,8 +103,10 @@ impl<G: Game<Error = Infallible> + Clone> Pair<G> {
             peer.session.set_local_input(peer.player, &given).unwrap();
             advances[own] = peer.session.advance_frame(now, &mut peer.game).ok();
             while let Some(output) = peer.session.poll_output(now) {
-                if let Output::Datagram { bytes, .. } = output {
-                    sent[own].push(bytes.to_vec());
+                match output {
+                    Output::Datagram { bytes, .. } => sent[own].push(bytes.to_vec()),
+                    Output::Stable(frame) => peer.stable.push(frame.inputs.to_vec()),
+                    Output::Event(event) => peer.events.push(event),
                 }
             }
         }
