@@ -460,3 +460,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// How long the goodbye to the server may take after that.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

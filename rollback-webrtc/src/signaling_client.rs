@@ -45,7 +45,8 @@ pub(crate) struct SignalingClient {
 }
 
 /// How a connection ended.
-enum End {
+#[derive(Debug)]
+pub(crate) enum End {
     Lost(String),
     Refused {
         code: ErrorCode,
@@ -166,7 +167,8 @@ impl SignalingClient {
         }
     }
 
-    async fn hear(&mut self, text: &str) -> Option<End> {
+    /// Takes a text of the server; `Some` when it ends the connection.
+    pub(crate) async fn hear(&mut self, text: &str) -> Option<End> {
         let message = match ServerMessage::from_json(text) {
             Ok(message) => message,
             Err(error) => return Some(End::Foreign(error.to_string())),
