@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rollback_benches::{
+    cell::Cell,
     clock,
-    workload::{Cell, Engine, build, verify},
+    workload::{Engine, build, verify},
 };
 
 fn main() {

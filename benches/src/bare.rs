@@ -7,13 +7,8 @@ use crate::{
     workload::{Peer, Setup},
 };
 
-/// Saves and steps once per frame.
-#[must_use]
-pub fn local(setup: &Setup) -> Bare {
-    rollback(setup, 0)
-}
-
-/// Loads the state of `depth` frames ago, comes back, saves and steps, in every frame.
+/// Loads the state of `depth` frames ago, comes back, saves and steps, in every frame;
+/// with a depth of 0 only saves and steps.
 #[must_use]
 pub fn rollback(setup: &Setup, depth: usize) -> Bare {
     let game = Game::new(setup.cell.state_bytes);

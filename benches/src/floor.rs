@@ -9,12 +9,6 @@ use crate::{
     workload::{Peer, Setup},
 };
 
-/// All players local.
-#[must_use]
-pub fn local(setup: &Setup) -> Floor {
-    rollback(setup, 0)
-}
-
 /// All players local; the last `depth` frames are simulated again in every frame.
 #[must_use]
 pub fn rollback(setup: &Setup, depth: usize) -> Floor {

@@ -4,8 +4,9 @@
 use std::rc::Rc;
 
 use fortress_rollback::{
-    Config, DesyncDetection, FortressRequest, Message, NonBlockingSocket, P2PSession, PlayerHandle,
-    PlayerType, RequestVec, SaveMode, SessionBuilder, SessionState, SyncTestSession,
+    Config, DesyncDetection, FortressRequest, InputQueueConfig, Message, NonBlockingSocket,
+    P2PSession, PlayerHandle, PlayerType, ProtocolConfig, RequestVec, SaveMode, SessionBuilder,
+    SessionState, SyncTestSession,
     network::codec::{decode_message, encode_into},
 };
 
@@ -147,7 +148,13 @@ impl Config for Types {
 }
 
 fn builder(setup: &Setup) -> SessionBuilder<Types> {
+    // What it starts with, but for a window that does not fit into it.
+    let queue_length = InputQueueConfig::default().queue_length.max(2 * setup.cell.window());
+    let pending_output_limit =
+        ProtocolConfig::default().pending_output_limit.max(2 * setup.cell.window());
     SessionBuilder::new()
+        .with_input_queue_config(InputQueueConfig { queue_length })
+        .with_protocol_config(ProtocolConfig { pending_output_limit, ..ProtocolConfig::default() })
         .with_num_players(setup.cell.players)
         .expect("at least one player")
         .with_max_prediction_window(setup.cell.window())

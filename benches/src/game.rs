@@ -18,6 +18,8 @@ pub struct Game {
     steps: u64,
     /// Bytes moved by `save_to` and `load_from`.
     copied_bytes: Cell<u64>,
+    /// Bytes of states that an engine has hashed.
+    hashed_bytes: Cell<u64>,
 }
 
 impl Game {
@@ -29,6 +31,7 @@ impl Game {
             words: vec![0; state_bytes / WORD_BYTES].into(),
             steps: 0,
             copied_bytes: Cell::new(0),
+            hashed_bytes: Cell::new(0),
         }
     }
 
@@ -91,6 +94,17 @@ impl Game {
     #[must_use]
     pub fn copied_bytes(&self) -> u64 {
         self.copied_bytes.get()
+    }
+
+    /// Bytes of states that were hashed.
+    #[must_use]
+    pub fn hashed_bytes(&self) -> u64 {
+        self.hashed_bytes.get()
+    }
+
+    /// Counts that a whole state was hashed.
+    pub fn count_hash(&self) {
+        self.hashed_bytes.set(self.hashed_bytes.get() + self.state_bytes() as u64);
     }
 
     /// Whether both are in the same state.

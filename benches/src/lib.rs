@@ -10,12 +10,19 @@
 )]
 
 pub mod bare;
+pub mod callgrind;
+pub mod cell;
 pub mod clock;
 pub mod counting_allocator;
+pub mod crowd;
+pub mod figures;
 pub mod floor;
 pub mod fortress_peer;
+pub mod further;
 pub mod game;
 pub mod ggrs_peer;
+pub mod goals;
+pub mod hashing;
 pub mod limits;
 pub mod link;
 pub mod rollback_peer;

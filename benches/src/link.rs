@@ -23,6 +23,8 @@ pub struct Traffic {
     pub packets: u64,
     /// Their contents, without any header of a lower layer.
     pub payload_bytes: u64,
+    /// The longest content.
+    pub largest_bytes: u64,
     /// Datagrams dropped because too many were on their way: must stay 0.
     pub overflows: u64,
 }
@@ -36,7 +38,9 @@ impl Network {
     #[must_use]
     pub fn new(peers: usize, settings: LinkSettings, seed: u64) -> Self {
         let slots = ((settings.delay_ticks as usize + 2) * BURST).next_power_of_two();
-        let wires = (0..peers * peers).map(|_| Wire::new(slots)).collect();
+        // Nobody sends to itself.
+        let slots_of = |wire| if wire % (peers + 1) == 0 { 0 } else { slots };
+        let wires = (0..peers * peers).map(|wire| Wire::new(slots_of(wire))).collect();
         Self(Rc::new(RefCell::new(Wires {
             wires,
             peers,
@@ -58,10 +62,24 @@ impl Network {
         self.0.borrow_mut().now = tick;
     }
 
-    /// What was sent since the start.
+    /// What was sent since the start, or since it was forgotten.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.0.borrow().traffic
+    }
+
+    /// Begins to count the traffic anew.
+    pub fn forget_traffic(&self) {
+        self.0.borrow_mut().traffic = Traffic::default();
+    }
+
+    /// The memory that the datagrams on their way take.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let wires = self.0.borrow();
+        let of_wire =
+            |wire: &Wire| wire.bytes.len() + size_of_val(&*wire.slots) + size_of::<Wire>();
+        wires.wires.iter().map(of_wire).sum()
     }
 }
 
@@ -106,6 +124,7 @@ impl Wires {
     fn send(&mut self, from: usize, to: usize, datagram: &[u8]) {
         self.traffic.packets += 1;
         self.traffic.payload_bytes += datagram.len() as u64;
+        self.traffic.largest_bytes = self.traffic.largest_bytes.max(datagram.len() as u64);
         let loss = u64::from(self.settings.loss_per_mille);
         if loss > 0 && self.random.next() % 1000 < loss {
             return;
@@ -126,54 +145,87 @@ impl Wires {
     }
 }
 
-/// A ring of datagrams on their way, oldest first.
+/// A ring of datagrams on their way, oldest first, and one of their bytes, in which none is cut in two.
 #[derive(Debug)]
 struct Wire {
     slots: Box<[Slot]>,
+    bytes: Box<[u8]>,
+    /// The oldest datagram on its way, counted from the start.
     head: usize,
+    /// The next datagram to be sent, counted from the start.
     tail: usize,
+    /// Where the next datagram's bytes go, counted from the start.
+    end: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     due: u64,
+    start: usize,
     len: usize,
-    bytes: [u8; DATAGRAM_BYTES_MAX],
 }
 
 impl Wire {
     fn new(slots: usize) -> Self {
-        let empty = Slot { due: 0, len: 0, bytes: [0; DATAGRAM_BYTES_MAX] };
-        Self { slots: vec![empty; slots].into(), head: 0, tail: 0 }
+        let bytes = if slots == 0 { 0 } else { (slots * SLOT_BYTES).max(WIRE_BYTES_MIN) };
+        Self {
+            slots: vec![Slot::default(); slots].into(),
+            bytes: vec![0; bytes].into(),
+            head: 0,
+            tail: 0,
+            end: 0,
+        }
     }
 
     fn push(&mut self, due: u64, datagram: &[u8]) -> bool {
-        let mask = self.slots.len() - 1;
-        if self.tail - self.head > mask || datagram.len() > DATAGRAM_BYTES_MAX {
+        let (size, len) = (self.bytes.len(), datagram.len());
+        let mut start = self.end;
+        if self.offset(start) + len > size {
+            start += size - self.offset(start);
+        }
+        let oldest = if self.head == self.tail { start } else { self.slot(self.head).start };
+        if self.tail - self.head == self.slots.len() || start + len > oldest + size {
             return false;
         }
-        let slot = &mut self.slots[self.tail & mask];
-        slot.due = due;
-        slot.len = datagram.len();
-        slot.bytes[..datagram.len()].copy_from_slice(datagram);
+        let offset = self.offset(start);
+        self.bytes[offset..][..len].copy_from_slice(datagram);
+        let slots = self.slots.len();
+        self.slots[self.tail & (slots - 1)] = Slot { due, start, len };
         self.tail += 1;
+        self.end = start + len;
         true
     }
 
     fn pop(&mut self, now: u64, buffer: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<usize> {
-        let mask = self.slots.len() - 1;
-        let slot = &self.slots[self.head & mask];
-        if self.head == self.tail || slot.due > now {
+        if self.head == self.tail {
             return None;
         }
-        buffer[..slot.len].copy_from_slice(&slot.bytes[..slot.len]);
+        let Slot { due, start, len } = *self.slot(self.head);
+        if due > now {
+            return None;
+        }
+        buffer[..len].copy_from_slice(&self.bytes[self.offset(start)..][..len]);
         self.head += 1;
-        Some(slot.len)
+        Some(len)
+    }
+
+    // Both rings have a length that is a power of two.
+
+    fn offset(&self, position: usize) -> usize {
+        position & (self.bytes.len() - 1)
+    }
+
+    fn slot(&self, index: usize) -> &Slot {
+        &self.slots[index & (self.slots.len() - 1)]
     }
 }
 
 /// The peers send two or three datagrams per tick to a remote, more while they shake hands.
 const BURST: usize = 6;
+/// More than any engine's datagrams take on average; few, so that thousands of networks do not fill the caches.
+const SLOT_BYTES: usize = 64;
+/// Enough for the longest datagram.
+const WIRE_BYTES_MIN: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -196,7 +248,10 @@ mod tests {
         assert_eq!(b.receive(0, &mut buffer), Some(5));
         assert_eq!(&buffer[..5], b"hello");
         assert_eq!(b.receive(0, &mut buffer), None);
-        assert_eq!(network.traffic(), Traffic { packets: 1, payload_bytes: 5, overflows: 0 });
+        assert_eq!(
+            network.traffic(),
+            Traffic { packets: 1, payload_bytes: 5, largest_bytes: 5, overflows: 0 }
+        );
     }
 
     #[test]
@@ -210,6 +265,22 @@ mod tests {
             arrived += u32::from(b.receive(0, &mut buffer).is_some());
         }
         assert!((7_850..8_150).contains(&arrived), "{arrived} of 10,000 arrived");
+    }
+
+    #[test]
+    fn datagrams_of_all_lengths_arrive_whole_and_in_order() {
+        let (network, a, b) = two(1, 0);
+        let mut buffer = [0; DATAGRAM_BYTES_MAX];
+        let datagram = |number: usize| vec![number as u8; number * 37 % 300];
+        for number in 0..2_000 {
+            network.set_now(number as u64);
+            if number > 0 {
+                let len = b.receive(0, &mut buffer).unwrap();
+                assert_eq!(buffer[..len], datagram(number - 1), "datagram {number}");
+            }
+            a.send(1, &datagram(number));
+        }
+        assert_eq!(network.traffic().overflows, 0);
     }
 
     #[test]

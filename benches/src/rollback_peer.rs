@@ -47,6 +47,7 @@ impl Member {
         let config = SessionConfig::builder()
             .players(setup.cell.players)
             .prediction_window_frames(setup.cell.window() as u8)
+            .report_interval_frames(setup.report_interval_frames)
             .build()
             .expect("values in range");
         let world = World(Game::new(setup.cell.state_bytes));
@@ -136,6 +137,7 @@ impl rollback_core::Game for World {
 
     fn hash(&self, slot: &Box<[u64]>, hasher: &mut StateHasher) -> Result<(), Infallible> {
         hasher.write_u64s(slot);
+        self.0.count_hash();
         Ok(())
     }
 

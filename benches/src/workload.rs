@@ -1,15 +1,17 @@
-//! The work: which cells exist, how an engine is put into one, and the proof that it did the work right.
-//! Knows every engine; no engine knows another.
+//! How an engine is put into a cell, and the proof that it did the work right. Knows every engine; no engine knows
+//! another.
 
 use std::rc::Rc;
 
 use thiserror::Error;
 
 use crate::{
-    bare, floor, fortress_peer,
+    bare,
+    cell::{Cell, LARGE_STATE_BYTES, SEED, Workload},
+    floor, fortress_peer,
     game::{Game, Inputs},
     ggrs_peer,
-    link::{LinkSettings, Network, Traffic},
+    link::{DATAGRAM_BYTES_MAX, Network, Traffic},
     rollback_peer,
 };
 
@@ -44,6 +46,10 @@ impl Engine {
         Self::Rollback,
     ];
 
+    /// The others' engines.
+    pub const PEERS: [Self; 4] =
+        [Self::Ggrs, Self::Fortress, Self::GgrsSparse, Self::FortressSparse];
+
     /// How it is called in the reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -58,17 +64,18 @@ impl Engine {
         }
     }
 
-    /// Whether it has a mode for this cell: the bare game has no network, and to save less than every frame is for
-    /// large states that are guessed.
+    /// Whether it has a mode for this cell: the bare game has no network, to save less than every frame is for large
+    /// states that are guessed, and this project has no session that goes back without a reason.
     #[must_use]
-    pub const fn plays(self, cell: &Cell) -> bool {
-        let is_mesh = matches!(cell.workload, Workload::Mesh { .. });
+    pub fn plays(self, cell: &Cell) -> bool {
+        let is_forced = matches!(cell.workload, Workload::Forced { .. });
+        let is_network = cell.link().is_some();
         match self {
-            Self::Bare => !is_mesh,
+            Self::Bare => !is_network || matches!(cell.workload, Workload::Rollback { .. }),
             Self::GgrsSparse | Self::FortressSparse => {
-                is_mesh && cell.state_bytes >= SPARSE_STATE_BYTES_MIN
+                is_network && cell.state_bytes >= LARGE_STATE_BYTES
             }
-            Self::Rollback => !matches!(cell.workload, Workload::Rollback { .. }),
+            Self::Rollback => !is_forced,
             Self::Floor | Self::Ggrs | Self::Fortress => true,
         }
     }
@@ -77,147 +84,6 @@ impl Engine {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|engine| engine.name() == name)
-    }
-}
-
-/// What the engine has to do in every frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Workload {
-    /// Every player is local: nothing is predicted, nothing sent.
-    Steady,
-    /// Every player is local, and in every frame the last `depth` frames are simulated again.
-    Rollback {
-        /// How far back each frame goes.
-        depth: usize,
-    },
-    /// One player per peer, over a network with a one-way delay of `DELAY_TICKS` frames.
-    Mesh {
-        /// How many of 1,000 datagrams get lost.
-        loss_per_mille: u16,
-    },
-    /// The same without loss, but every input differs from the one before, so that every guess is wrong.
-    Mispredict {
-        /// The one-way delay, and so how far back each frame goes.
-        depth: usize,
-    },
-}
-
-/// One thing to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cell {
-    /// What the engine has to do.
-    pub workload: Workload,
-    /// How many play.
-    pub players: usize,
-    /// The size of the game's state, a multiple of 64.
-    pub state_bytes: usize,
-}
-
-impl Cell {
-    /// The cells of the time report: every workload with every state size.
-    #[must_use]
-    pub fn timed() -> Vec<Self> {
-        let steady = [2, 8].map(|players| (Workload::Steady, players));
-        let rollback = [1, 4, 8, 12].map(|depth| (Workload::Rollback { depth }, 2));
-        let mispredict = [1, 4, 8, 12].map(|depth| (Workload::Mispredict { depth }, 2));
-        let mesh = [2, 4].map(|players| (Workload::Mesh { loss_per_mille: 0 }, players));
-        let kinds = steady.into_iter().chain(rollback).chain(mispredict).chain(mesh);
-        kinds
-            .flat_map(|(workload, players)| {
-                STATE_BYTES.map(|state_bytes| Self { workload, players, state_bytes })
-            })
-            .collect()
-    }
-
-    /// The cells of the count report: those of the smallest state, where an engine's own work shows, some in which only
-    /// the traffic differs, and one in which only the copies matter.
-    #[must_use]
-    pub fn counted() -> Vec<Self> {
-        let mut cells = Self::timed();
-        cells.retain(|cell| cell.state_bytes == STATE_BYTES[0]);
-        for (players, loss_per_mille) in [(8, 0), (2, 50), (2, 200), (4, 50)] {
-            let workload = Workload::Mesh { loss_per_mille };
-            cells.push(Self { workload, players, state_bytes: STATE_BYTES[0] });
-        }
-        let rollback = Workload::Rollback { depth: 8 };
-        cells.push(Self { workload: rollback, players: 8, state_bytes: STATE_BYTES[0] });
-        let mesh = Workload::Mesh { loss_per_mille: 0 };
-        cells.push(Self { workload: mesh, players: 2, state_bytes: STATE_BYTES[3] });
-        cells
-    }
-
-    /// How it is called in the reports, e.g. `rollback8/2p/64B`.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let workload = match self.workload {
-            Workload::Steady => "steady".to_owned(),
-            Workload::Rollback { depth } => format!("rollback{depth}"),
-            Workload::Mispredict { depth } => format!("mispredict{depth}"),
-            Workload::Mesh { loss_per_mille: 0 } => "mesh".to_owned(),
-            Workload::Mesh { loss_per_mille } => format!("mesh-loss{}", loss_per_mille / 10),
-        };
-        let size = match self.state_bytes {
-            bytes if bytes >= 1 << 20 => format!("{}MiB", bytes >> 20),
-            bytes if bytes >= 1 << 10 => format!("{}KiB", bytes >> 10),
-            bytes => format!("{bytes}B"),
-        };
-        format!("{workload}/{}p/{size}", self.players)
-    }
-
-    /// The cell of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        let all = Self::timed().into_iter().chain(Self::counted());
-        all.into_iter().find(|cell| cell.name() == name)
-    }
-
-    /// How many frames one tick stands for: each peer's in a mesh, each simulated one in a rollback.
-    #[must_use]
-    pub fn frames_per_tick(&self) -> u64 {
-        match self.workload {
-            Workload::Steady => 1,
-            Workload::Rollback { depth } => depth as u64 + 1,
-            Workload::Mesh { .. } => self.players as u64,
-            Workload::Mispredict { depth } => (self.players * (depth + 1)) as u64,
-        }
-    }
-
-    /// The prediction window: what the peers start with, or just enough for the rollback that is asked for.
-    #[must_use]
-    pub fn window(&self) -> usize {
-        match self.workload {
-            Workload::Rollback { depth } => WINDOW.max(depth + 1),
-            Workload::Mispredict { depth } => WINDOW.max(depth + 2),
-            Workload::Steady | Workload::Mesh { .. } => WINDOW,
-        }
-    }
-
-    /// What the players do.
-    #[must_use]
-    pub fn inputs(&self) -> Rc<Inputs> {
-        self.inputs_held_from(u64::MAX)
-    }
-
-    /// How the network behaves; `None` where nothing is sent.
-    #[must_use]
-    pub fn link(&self) -> Option<LinkSettings> {
-        match self.workload {
-            Workload::Steady | Workload::Rollback { .. } => None,
-            Workload::Mesh { loss_per_mille } => {
-                Some(LinkSettings { delay_ticks: DELAY_TICKS, loss_per_mille })
-            }
-            Workload::Mispredict { depth } => {
-                Some(LinkSettings { delay_ticks: depth as u64, loss_per_mille: 0 })
-            }
-        }
-    }
-
-    fn inputs_held_from(&self, frame: u64) -> Rc<Inputs> {
-        let one_in = match self.workload {
-            Workload::Mispredict { .. } => 1,
-            _ => CHANGE_ONE_IN,
-        };
-        Rc::new(Inputs::new(SEED, one_in, frame))
     }
 }
 
@@ -231,6 +97,10 @@ pub trait Peer {
     fn is_running(&self) -> bool {
         true
     }
+    /// Memory on the heap that belongs to the measurement and not to the engine.
+    fn harness_bytes(&self) -> usize {
+        self.game().state_bytes() + DATAGRAM_BYTES_MAX
+    }
 }
 
 /// An engine in a cell.
@@ -239,48 +109,48 @@ pub trait Run {
     fn run(&mut self, ticks: u64);
     /// The game of every peer.
     fn games(&self) -> Vec<&Game>;
-    /// What was sent since the start.
+    /// What was sent since the start, or since it was forgotten.
     fn traffic(&self) -> Traffic;
+    /// Begins to count the traffic anew.
+    fn forget_traffic(&mut self);
+    /// Memory on the heap that belongs to the measurement and not to the engine.
+    fn harness_bytes(&self) -> usize;
 }
 
 /// Puts `engine` into `cell`, ready to run; `None` if it has no such mode.
 #[must_use]
 pub fn build(engine: Engine, cell: &Cell) -> Option<Box<dyn Run>> {
-    build_with(engine, cell, cell.inputs())
+    build_with(engine, &Setup::new(cell, cell.inputs(u64::MAX)))
 }
 
-fn build_with(engine: Engine, cell: &Cell, inputs: Rc<Inputs>) -> Option<Box<dyn Run>> {
-    if !engine.plays(cell) {
+/// The same with what is not the cell's.
+#[must_use]
+pub fn build_with(engine: Engine, setup: &Setup) -> Option<Box<dyn Run>> {
+    if !engine.plays(&setup.cell) {
         return None;
     }
     let is_sparse = matches!(engine, Engine::GgrsSparse | Engine::FortressSparse);
-    let setup = &Setup { cell: *cell, inputs, is_sparse };
-    Some(match (engine, cell.workload) {
-        (Engine::Bare, Workload::Steady) => solo(bare::local(setup)),
-        (Engine::Bare, Workload::Rollback { depth }) => solo(bare::rollback(setup, depth)),
-        (Engine::Bare, Workload::Mispredict { depth }) => {
-            mesh(setup, |setup, _, _| bare::rollback(setup, depth))
+    let setup = &Setup { is_sparse, ..setup.clone() };
+    let is_network = setup.cell.link().is_some();
+    Some(match (engine, setup.cell.depth()) {
+        (Engine::Bare, depth) if is_network => {
+            mesh(setup, |setup, _, _| bare::rollback(setup, depth.unwrap_or_default()))
         }
-        (Engine::Bare, Workload::Mesh { .. }) | (Engine::Rollback, Workload::Rollback { .. }) => {
-            return None;
+        (Engine::Bare, depth) => solo(bare::rollback(setup, depth.unwrap_or_default())),
+        (Engine::Floor, _) if is_network => mesh(setup, floor::member),
+        (Engine::Floor, depth) => solo(floor::rollback(setup, depth.unwrap_or_default())),
+        (Engine::Ggrs | Engine::GgrsSparse, _) if is_network => mesh(setup, ggrs_peer::member),
+        (Engine::Ggrs | Engine::GgrsSparse, Some(depth)) => solo(ggrs_peer::rollback(setup, depth)),
+        (Engine::Ggrs | Engine::GgrsSparse, None) => solo(ggrs_peer::local(setup)),
+        (Engine::Fortress | Engine::FortressSparse, _) if is_network => {
+            mesh(setup, fortress_peer::member)
         }
-        (Engine::Floor, Workload::Steady) => solo(floor::local(setup)),
-        (Engine::Floor, Workload::Rollback { depth }) => solo(floor::rollback(setup, depth)),
-        (Engine::Floor, _) => mesh(setup, floor::member),
-        (Engine::Ggrs | Engine::GgrsSparse, Workload::Steady) => solo(ggrs_peer::local(setup)),
-        (Engine::Ggrs | Engine::GgrsSparse, Workload::Rollback { depth }) => {
-            solo(ggrs_peer::rollback(setup, depth))
-        }
-        (Engine::Ggrs | Engine::GgrsSparse, _) => mesh(setup, ggrs_peer::member),
-        (Engine::Fortress | Engine::FortressSparse, Workload::Steady) => {
-            solo(fortress_peer::local(setup))
-        }
-        (Engine::Fortress | Engine::FortressSparse, Workload::Rollback { depth }) => {
+        (Engine::Fortress | Engine::FortressSparse, Some(depth)) => {
             solo(fortress_peer::rollback(setup, depth))
         }
-        (Engine::Fortress | Engine::FortressSparse, _) => mesh(setup, fortress_peer::member),
-        (Engine::Rollback, Workload::Steady) => solo(rollback_peer::local(setup)),
-        (Engine::Rollback, _) => mesh(setup, rollback_peer::member),
+        (Engine::Fortress | Engine::FortressSparse, None) => solo(fortress_peer::local(setup)),
+        (Engine::Rollback, _) if is_network => mesh(setup, rollback_peer::member),
+        (Engine::Rollback, _) => solo(rollback_peer::local(setup)),
     })
 }
 
@@ -290,8 +160,9 @@ fn build_with(engine: Engine, cell: &Cell, inputs: Rc<Inputs>) -> Option<Box<dyn
 /// # Errors
 /// The first thing that is not as it must be.
 pub fn verify(engine: Engine, cell: &Cell) -> Result<(), VerifyError> {
-    let inputs = cell.inputs_held_from(VERIFIED_FRAMES);
-    let Some(mut run) = build_with(engine, cell, Rc::clone(&inputs)) else { return Ok(()) };
+    let inputs = cell.inputs(VERIFIED_FRAMES);
+    let setup = Setup::new(cell, Rc::clone(&inputs));
+    let Some(mut run) = build_with(engine, &setup) else { return Ok(()) };
     run.run(VERIFIED_FRAMES + SETTLING_TICKS);
     if run.traffic().overflows > 0 {
         return Err(VerifyError::Overflow { engine: engine.name(), cell: cell.name() });
@@ -301,7 +172,7 @@ pub fn verify(engine: Engine, cell: &Cell) -> Result<(), VerifyError> {
         if frames < VERIFIED_FRAMES {
             return Err(VerifyError::Slow { engine: engine.name(), cell: cell.name(), frames });
         }
-        if let Workload::Rollback { depth } | Workload::Mispredict { depth } = cell.workload {
+        if let Some(depth) = cell.depth() {
             // The first frames have no past of that length, and held inputs are guessed right.
             let steps_min = (VERIFIED_FRAMES - 2 * cell.window() as u64) * (depth as u64 + 1);
             if game.steps() < steps_min {
@@ -373,6 +244,7 @@ pub enum VerifyError {
 }
 
 /// What an engine needs to know of its cell.
+#[derive(Clone)]
 pub struct Setup {
     /// The cell.
     pub cell: Cell,
@@ -380,18 +252,23 @@ pub struct Setup {
     pub inputs: Rc<Inputs>,
     /// Whether the peer is to save confirmed frames only.
     pub is_sparse: bool,
+    /// How many frames apart this project compares the states; the peers do not.
+    pub report_interval_frames: u8,
 }
 
-/// The one-way delay of a mesh, in ticks: 50 ms.
-pub const DELAY_TICKS: u64 = 3;
-/// The prediction window that both peers start with.
-pub const WINDOW: usize = 8;
+impl Setup {
+    /// The setup of a cell, played with these inputs.
+    #[must_use]
+    pub fn new(cell: &Cell, inputs: Rc<Inputs>) -> Self {
+        let report_interval_frames = REPORT_INTERVAL_FRAMES;
+        Self { cell: *cell, inputs, is_sparse: false, report_interval_frames }
+    }
+}
+
 /// The time between two ticks at 60 frames per second.
 pub const TICK_NS: u64 = 16_666_667;
-/// The seed of every report's inputs and losses.
-pub const SEED: u64 = 0x0072_6f6c_6c62_6163;
-/// The sizes of a state: a handful of numbers, a small world, a large one, an emulator.
-pub const STATE_BYTES: [usize; 4] = [64, 4 << 10, 64 << 10, 1 << 20];
+/// What this project starts with.
+pub const REPORT_INTERVAL_FRAMES: u8 = 10;
 
 struct Solo<P>(P);
 
@@ -408,6 +285,12 @@ impl<P: Peer> Run for Solo<P> {
 
     fn traffic(&self) -> Traffic {
         Traffic::default()
+    }
+
+    fn forget_traffic(&mut self) {}
+
+    fn harness_bytes(&self) -> usize {
+        self.0.harness_bytes()
     }
 }
 
@@ -439,6 +322,14 @@ impl<P: Peer> Run for Mesh<P> {
     fn traffic(&self) -> Traffic {
         self.network.traffic()
     }
+
+    fn forget_traffic(&mut self) {
+        self.network.forget_traffic();
+    }
+
+    fn harness_bytes(&self) -> usize {
+        self.network.heap_bytes() + self.peers.iter().map(Peer::harness_bytes).sum::<usize>()
+    }
 }
 
 fn mesh<P: Peer + 'static>(
@@ -460,10 +351,6 @@ fn mesh<P: Peer + 'static>(
 const HANDSHAKE_TICKS_MAX: u64 = 1_000;
 /// Twice as long as any ring of an engine here.
 const VERIFIED_FRAMES: u64 = 600;
-/// How many frames a player keeps an input on average.
-const CHANGE_ONE_IN: u64 = 8;
-/// Below this the copies do not matter.
-const SPARSE_STATE_BYTES_MIN: usize = 64 << 10;
 /// Until the last true input has got through every loss, and the slowest peer has caught up.
 const SETTLING_TICKS: u64 = 300;
 
@@ -473,17 +360,11 @@ mod tests {
 
     #[test]
     fn every_engine_reaches_the_state_of_the_true_inputs_in_every_small_cell() {
-        for cell in Cell::counted() {
+        let small = |cell: &Cell| cell.state_bytes < LARGE_STATE_BYTES;
+        for cell in Cell::counted().into_iter().filter(small) {
             for engine in Engine::ALL {
                 verify(engine, &cell).unwrap();
             }
-        }
-    }
-
-    #[test]
-    fn every_cell_is_found_by_its_name() {
-        for cell in Cell::timed().into_iter().chain(Cell::counted()) {
-            assert_eq!(Cell::named(&cell.name()), Some(cell));
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use rollback_benches::workload::{Cell, Engine, build};
+use rollback_benches::{
+    cell::Cell,
+    workload::{Engine, build},
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
