@@ -8,8 +8,8 @@ use thiserror::Error;
 use crate::input_queue::InputQueue;
 use crate::snapshot_ring::SnapshotRing;
 use crate::{
-    Chain, Frame, Game, Leaves, Outcome, Predictor, Same, SessionConfig, StateHash, StateHasher,
-    Step,
+    Chain, Costs, Frame, Game, Leaves, Outcome, Predictor, Same, SessionConfig, StateHash,
+    StateHasher, Step,
 };
 
 /// The live game's place in time, and the way back.
@@ -148,13 +148,15 @@ impl<G: Game> Rollback<G> {
     }
 
     /// Steps the wrong frames again, when there are any: as many as the step budget allows, and the rest in later calls.
+    /// So it does where the state of `report`, which is final, was not saved.
     pub(crate) fn resimulate(
         &mut self,
         game: &mut G,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
+        report: Frame,
     ) -> Result<Resimulated, GameError<G::Error>> {
-        let wrong = self.first_wrong(queue);
+        let wrong = self.first_wrong(queue).or_else(|| self.unsaved(report, queue));
         let begun = self.interrupted.take();
         let (base, is_saved, first, depth) = match (begun, wrong) {
             (Some(begun), wrong) if wrong.is_none_or(|wrong| wrong >= begun.next) => {
@@ -169,7 +171,12 @@ impl<G: Game> Rollback<G> {
                     return Ok(Resimulated::Done { depth: 0 });
                 };
                 game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
-                (base, true, wrong, self.note_rollback(wrong))
+                let depth = match queue.first_incorrect() {
+                    Some(_) => self.note_rollback(wrong),
+                    None if self.halt.is_some() => self.note_rollback(wrong),
+                    None => 0,
+                };
+                (base, true, wrong, depth)
             }
             (_, None) => return Ok(Resimulated::Done { depth: 0 }),
         };
@@ -417,20 +424,36 @@ impl<G: Game> Rollback<G> {
     }
 
     fn should_save(&self, game: &G, frame: Frame, confirmed: Frame) -> bool {
-        if frame.is_multiple_of(self.report_interval) {
-            return frame > Frame::ZERO;
-        }
-        if frame < confirmed {
-            return false;
+        let is_report = frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO;
+        if frame < confirmed || is_report && frame == confirmed {
+            return is_report;
         }
         let costs = game.costs();
-        // Saving every guessed frame makes a rollback step no frame in vain. Where a save costs more than a step,
-        // one at every half window (and at the first guess) halves the saves for a few more steps.
+        // Saving every guessed frame makes a rollback step no frame in vain.
         if costs.save_nanos <= costs.step_nanos {
             return true;
         }
+        // A report is saved when it is stepped first. Where rollbacks come, more come: it is saved when it is final.
+        if is_report && frame == self.current {
+            return true;
+        }
         let last = self.snapshots.newest_up_to(frame).map(|(at, _)| at);
-        last.is_none_or(|last| frame.since(last) >= (self.window / 2).max(1))
+        last.is_none_or(|last| frame.since(last) >= self.save_interval(costs))
+    }
+
+    /// Every how many frames to save where a save costs more than a step. Per frame, saving every `k`th costs `save / k`
+    /// and, with `r` rollbacks, `r * step * k / 2` for steps from an older state: least at `k = sqrt(2 * save / (r * step))`.
+    fn save_interval(&self, costs: Costs) -> u32 {
+        let frames = u64::from(self.current.index()) + 1;
+        let step = costs.step_nanos.max(1).saturating_mul(self.counters.rollbacks + 1);
+        let square = costs.save_nanos.saturating_mul(2).saturating_mul(frames) / step;
+        u32::try_from(square.isqrt()).unwrap_or(u32::MAX).clamp(1, self.window.max(1))
+    }
+
+    /// The frame of the next report, when its state is final and was not saved.
+    fn unsaved(&self, report: Frame, queue: &InputQueue) -> Option<Frame> {
+        let is_final = report <= queue.confirmed_end() && report < self.simulated_end(queue);
+        (is_final && self.snapshots.at(report).is_none()).then_some(report)
     }
 
     /// Saves the state of `frame`. Answers whether the frame can be stepped: a guessed state that cannot be saved is

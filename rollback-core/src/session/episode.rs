@@ -198,7 +198,8 @@ impl<G: Game> Episode<G> {
         game: &mut G,
     ) -> Result<Advance, GameError<G::Error>> {
         let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());
-        let resimulated = self.rollback.resimulate(game, queue, predictor)?;
+        let report = self.links.reports.next_frame();
+        let resimulated = self.rollback.resimulate(game, queue, predictor, report)?;
         self.settle(now, game)?;
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));

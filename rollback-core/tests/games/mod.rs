@@ -1,7 +1,7 @@
 //! The game that the simulator's own tests play, and the ways in which it can go wrong.
 
 use rollback_core::{
-    Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, Same, StateHasher, Step,
+    Costs, Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, Same, StateHasher, Step,
 };
 
 /// Players push each other about. Every state depends on every input so far.
@@ -20,6 +20,8 @@ pub(crate) struct Rules {
     pub(crate) fails_on_guesses: bool,
     /// A state to which a player came by the same input twice in a row cannot be saved, for some inputs.
     pub(crate) repeats_cannot_be_saved: bool,
+    /// A save costs many times as much as a step.
+    pub(crate) saves_are_dear: bool,
     /// Inputs of three frames in four do nothing.
     pub(crate) is_deaf: bool,
     /// This frame cannot be stepped.
@@ -123,6 +125,11 @@ impl Game for Arena {
         hasher.write_i32s(&slot.x);
         hasher.write_u64(slot.heat);
         Ok(())
+    }
+
+    fn costs(&self) -> Costs {
+        let save_nanos = if self.rules.saves_are_dear { 50_000 } else { 0 };
+        Costs { save_nanos, step_nanos: 1_000 }
     }
 
     fn same(&self, one: &State, other: &State) -> Same {

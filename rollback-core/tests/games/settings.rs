@@ -36,12 +36,14 @@ fn tap(_: PlayerHandle, random: &mut Random, input: &mut [u8]) {
 }
 
 /// The game that is played under a seed: every fourth may end, every fourth fails on some guesses, and every fourth is
-/// such that rollbacks often come to the state that was.
+/// such that rollbacks often come to the state that was. In every third a save costs more than a step.
 pub(crate) fn arena(seed: u64) -> Arena {
+    let rules = Rules { saves_are_dear: seed.is_multiple_of(3), ..Rules::default() };
     Arena::with(match seed % 4 {
-        1 => Rules { may_end_from: Some(300), ..Rules::default() },
-        2 => Rules { fails_on_guesses: true, ..Rules::default() },
-        3 => Rules { is_deaf: true, ..Rules::default() },
+        1 => Rules { may_end_from: Some(300), ..rules },
+        2 => Rules { fails_on_guesses: true, ..rules },
+        3 => Rules { is_deaf: true, ..rules },
+        _ if rules.saves_are_dear => rules,
         _ => return Arena::endless(),
     })
 }
