@@ -247,8 +247,8 @@ impl<G: Game> Rollback<G> {
                         .map_err(|source| GameError::Load { frame: last, source })?;
                     (frame, is_saved, unchanged) = (last, true, self.current);
                 }
-                Some(Same::No) => is_saved = true,
-                Some(Same::Unknown) => {
+                // What differs here will seldom be the same soon after, and comparing may cost as much as a step.
+                Some(Same::No | Same::Unknown) => {
                     self.snapshots.forget_after(frame);
                     (is_saved, unchanged) = (true, self.current);
                 }

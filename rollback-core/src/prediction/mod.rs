@@ -15,7 +15,8 @@ use crate::{Frame, InputHistory, PlayerHandle};
 /// Guesses the input of a remote player. What was used is remembered by the engine, so a predictor may change its
 /// mind, learn, or be random. One that guesses the same again while nothing new has arrived lets a rollback stop early.
 pub trait Predictor {
-    /// Writes a guess for `player` at `frame` into `guess`, which holds the idle input.
+    /// Writes a guess for `player` at `frame` into `guess`, which holds the idle input. Frames come in any order, and
+    /// the same one again.
     fn predict(
         &mut self,
         player: PlayerHandle,

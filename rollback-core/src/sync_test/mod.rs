@@ -273,7 +273,12 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         for index in index..self.moments.len() - 1 {
             let Some(moment) = self.moments.get(index) else { break };
             let (frame, row) = (moment.frame, moment.row.clone());
-            self.step(game, frame, &row, true, false)?;
+            let (outcome, output) = self.step(game, frame, &row, true, false)?;
+            let is_same =
+                |moment: &Moment<_>| (moment.outcome, &moment.output) == (outcome, &output);
+            if !self.moments.get(index).is_some_and(is_same) {
+                return Err(diverged(frame, depth, Diverged::Same, None));
+            }
             self.compare(game, index + 1, depth, Diverged::Same)?;
         }
         Ok(())

@@ -32,6 +32,8 @@ enum Flaw {
     Resimulation,
     /// It calls two states the same that differ in their speed.
     Same,
+    /// It calls two states the same that differ in who pushed, which its output tells and its hash does not.
+    SameButOutput,
 }
 
 struct Walker {
@@ -81,6 +83,9 @@ impl Game for Walker {
         if self.flaw != Flaw::HiddenSpeed {
             self.speed = slot.speed;
         }
+        if self.flaw == Flaw::SameButOutput {
+            self.steps = slot.steps;
+        }
         Ok(())
     }
 
@@ -106,6 +111,10 @@ impl Game for Walker {
                 }
                 self.y += self.cache[frame];
             }
+            Flaw::SameButOutput => {
+                let first = step.inputs().next().map_or(0, i32::from);
+                self.steps = self.steps.wrapping_mul(3).wrapping_add(first);
+            }
             Flaw::Global => speed += GLOBAL.fetch_add(1, Ordering::Relaxed) / 20,
             Flaw::Resimulation => speed += i32::from(step.is_resimulation()),
             _ => {}
@@ -128,7 +137,7 @@ impl Game for Walker {
     }
 
     fn output(&mut self, output: &mut Vec<u8>) -> Result<(), Self::Error> {
-        if self.flaw == Flaw::Output {
+        if matches!(self.flaw, Flaw::Output | Flaw::SameButOutput) {
             output.extend_from_slice(&self.steps.to_le_bytes());
         }
         Ok(())
@@ -225,6 +234,7 @@ fn another_output_or_end_is_found() {
 #[test]
 fn states_that_are_called_the_same_and_are_not_are_found() {
     assert_eq!(divergence(Flaw::Same).what, Diverged::Same);
+    assert_eq!(divergence(Flaw::SameButOutput).what, Diverged::Same);
     assert!(check(Flaw::None).unwrap().early_stops > 0);
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) last_stall: Option<Stall>,
     /// Datagrams that nobody sent come before each frame.
     pub(crate) noise: Noise,
+    /// How many frames a call may step again, where that is limited.
+    pub(crate) step_budget: Option<u32>,
     /// The part that is broken.
     pub(crate) sabotage: Option<Sabotage>,
     style: DriverStyle,
@@ -108,6 +110,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             gaps: [Duration::ZERO; PEERS_MAX],
             last_stall: None,
             noise: Noise::default(),
+            step_budget: None,
             sabotage: None,
             inbox: VecDeque::new(),
             heard_at: [parts.starts; PEERS_MAX],
@@ -219,6 +222,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             self.give_inputs(source)?;
         }
         let steps = self.game.steps;
+        let resimulated = self.session.counters().rollback.resimulated;
         let advance = self.session.advance_frame(local, &mut self.game);
         let steps = self.game.steps - steps;
         // A rollback with the way from the saved state before it, the frame itself, and at the end of the episode
@@ -227,6 +231,11 @@ impl<G: Game<Error: Debug>> Node<G> {
         if steps > steps_max && self.session.end().is_none() && !self.is_searching(&advance) {
             let detail =
                 format!("{steps} steps in one call, expected at most {steps_max}: {advance:?}");
+            return Err(Violation::new(Oracle::Bounds, detail));
+        }
+        let resimulated = self.session.counters().rollback.resimulated - resimulated;
+        if let Some(budget) = self.step_budget.filter(|budget| resimulated > u64::from(*budget)) {
+            let detail = format!("{resimulated} frames stepped again, expected at most {budget}");
             return Err(Violation::new(Oracle::Bounds, detail));
         }
         self.tamper();

@@ -259,14 +259,16 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             1 => session.with_predictor(Box::new(Wild(Random::new(*seed, STREAM_GUESSES)))),
             _ => session,
         };
-        let session = match random.below(5) {
-            0 => session.with_step_budget(random.between(1, 4)),
-            _ => session,
+        let step_budget = (random.below(5) == 0).then(|| random.between(1, 4));
+        let session = match step_budget {
+            Some(frames) => session.with_step_budget(frames),
+            None => session,
         };
         let players = roster.players_of(peer).collect();
         let parts = NodeParts { peer, clock, style, players, seed: *seed, starts: self.now };
         let mut node = Node::new(parts, config, session, game);
         node.noise = self.setting.noise;
+        node.step_budget = step_budget;
         node.sabotage = self.setting.sabotage;
         node.session.set_automatic_input_delay(self.setting.automatic_delay);
         Some(node)
