@@ -122,12 +122,6 @@ impl InputQueue {
         delays.min().unwrap_or_default()
     }
 
-    /// The greatest input delay of a peer's players.
-    pub(crate) fn input_delay_max_of(&self, peer: PeerId) -> u32 {
-        let delays = self.players_of(peer).iter().filter_map(|player| self.delay(*player));
-        delays.max().unwrap_or_default()
-    }
-
     /// The input delay of a player, as its host last said.
     pub(crate) fn delay(&self, player: PlayerHandle) -> Option<u32> {
         self.delays.get(player.index()).map(|(_, delay)| *delay)

@@ -183,6 +183,8 @@ impl<G: Game> Episode<G> {
     /// Takes the input delay that a member proposed for all, and follows the measured lateness where that is asked for.
     fn adjust_input_delay(&mut self) {
         if let Some(frames) = self.ledger.shared_delay.take() {
+            // What all agreed on is not given up again for what suits this peer.
+            self.local_inputs.set_automatic(None);
             self.local_inputs.set_delay_of_all(frames.into());
         }
         let frame = self.rollback.current();
@@ -244,8 +246,7 @@ impl<G: Game> Episode<G> {
             return Some(Stall::WaitingForInput(missing.collect()));
         }
         // The ring takes no frame beyond its history, and a report that nobody agrees with keeps its snapshot.
-        let newest = current.plus(queue.input_delay_max_of(self.links.local)).next();
-        let history = newest >= queue.floor().plus(queue.capacity() - 1);
+        let history = current.next() >= queue.floor().plus(queue.capacity() - 1);
         if history && queue.floor() < self.ledger.agreed {
             return Some(Stall::WaitingForDriver);
         }

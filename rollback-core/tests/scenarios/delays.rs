@@ -67,3 +67,15 @@ fn a_delay_that_follows_the_lateness_of_inputs_ends_most_rollbacks() {
         assert!(PlayerHandle::new(player).is_some() && (4..=6).contains(&frames), "{frames}");
     }
 }
+
+#[test]
+fn a_delay_longer_than_the_history_stops_nobody() {
+    // Lockstep with a report every fourth frame keeps 32 frames.
+    let longest = Fault::SetDelay { peer: peer(1), frames: 30 };
+    let report = plays(
+        good_network(2)
+            .config(|builder| builder.prediction_window_frames(0).report_interval_frames(4))
+            .at_ms(2_000, longest),
+    );
+    assert_eq!(delays_recorded(&report, 0), [(1, 30)]);
+}
