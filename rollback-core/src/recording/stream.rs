@@ -50,7 +50,8 @@ impl StreamWriter {
 
     /// Appends the next frame. Answers whether it is the next one, and there is room.
     pub(crate) fn push(&mut self, frame: &StableFrame<'_>) -> bool {
-        let fits = frame.frame == self.next && !self.is_ended && self.bytes.len() < BYTES_MAX;
+        let has_room = self.bytes.len() < BYTES_MAX - ENTRY_BYTES_MAX;
+        let fits = frame.frame == self.next && !self.is_ended && has_room;
         if fits {
             self.next = frame.frame.next();
             self.put_entry(ROW, |bytes, rows| {
@@ -61,8 +62,11 @@ impl StreamWriter {
         fits
     }
 
-    /// Appends the end.
-    pub(crate) fn finish(&mut self, end: End) {
+    /// Appends the end, behind all its frames. Answers whether they are there.
+    pub(crate) fn finish(&mut self, end: End) -> bool {
+        if self.next < end.frame {
+            return false;
+        }
         if !core::mem::replace(&mut self.is_ended, true) {
             self.put_entry(END, |bytes, _| {
                 let (kind, code) = end.cause.code();
@@ -72,6 +76,7 @@ impl StreamWriter {
                 bytes.put_u8(end.by.map_or(u8::MAX, PeerId::slot));
             });
         }
+        true
     }
 
     fn put_entry(&mut self, kind: u8, body: impl FnOnce(&mut Vec<u8>, &mut RowEncoder)) {
@@ -133,9 +138,8 @@ pub(crate) fn with_row<T>(
     let mut rows = RowDecoder::new(&header.config, header.roster.peer_count());
     let mut cursor = Cursor::new(body, 0);
     let row = rows.decode(frame, &mut cursor)?;
-    let visited = visit(&row);
     cursor.finish()?;
-    Ok(visited)
+    Ok(visit(&row))
 }
 
 fn end(mut body: Cursor<'_>) -> Result<End, RecordingError> {
@@ -148,7 +152,7 @@ fn end(mut body: Cursor<'_>) -> Result<End, RecordingError> {
 }
 
 /// How long a stream may become: more than ten hours of a game with many players.
-const BYTES_MAX: usize = 256 << 20;
+pub(crate) const BYTES_MAX: usize = 256 << 20;
 
 /// The longest entry: the header with all the facts that it may hold.
 const ENTRY_BYTES_MAX: usize = 2 << 20;

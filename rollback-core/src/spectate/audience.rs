@@ -132,13 +132,14 @@ impl Watcher {
             self.held = held;
         }
         let (mut round_trip, held) = (self.round_trip, self.held);
+        let window = held.end / PIECE_BYTES..(held.end / PIECE_BYTES).saturating_add(WINDOW_PIECES);
         self.under_way.retain(|sent| {
             let is_held = sent.end <= held.end || is_beyond(held, sent.piece);
             // Of one that was sent twice nobody knows which one came (Karn's rule, RFC 6298 §3).
             if is_held && !sent.is_repeated {
                 round_trip = (round_trip * 7 + now.since(sent.sent_at)) / 8;
             }
-            !is_held
+            !is_held && window.contains(&sent.piece)
         });
         self.round_trip = round_trip;
     }

@@ -32,9 +32,9 @@ impl Feed {
         self.stream.push(frame)
     }
 
-    /// The episode has ended.
-    pub fn finish(&mut self, end: End) {
-        self.stream.finish(end);
+    /// The episode has ended. Answers `false` where a frame before the end was not pushed: then whoever watches waits on.
+    pub fn finish(&mut self, end: End) -> bool {
+        self.stream.finish(end)
     }
 
     /// Takes a datagram of a spectator. What is wrong is counted and dropped.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::audience::{Audience, FeedLimits, WatcherId};
 use super::wire::{Held, Key, PIECE_BYTES, Piece, WINDOW_PIECES};
-use crate::recording::stream::{self, Entry};
+use crate::recording::stream::{self, BYTES_MAX, Entry};
 use crate::recording::{RecordingError, RecordingHeader};
 use crate::replay::step_row;
 use crate::session::End;
@@ -51,6 +51,8 @@ pub struct Spectator {
     scanned: usize,
     frames: Frame,
     end: Option<End>,
+    /// What was sent is no episode.
+    broken: Option<RecordingError>,
     /// Where the next frame to step begins.
     at: usize,
     next: Frame,
@@ -98,6 +100,7 @@ impl Spectator {
             scanned: 0,
             frames: Frame::ZERO,
             end: None,
+            broken: None,
             at: 0,
             next: Frame::ZERO,
             has_ended: false,
@@ -133,11 +136,15 @@ impl Spectator {
             return;
         };
         let (end, offset) = (self.stream.len(), piece.offset as usize);
-        if offset <= end {
+        if self.end.is_some() || self.broken.is_some() || offset + piece.bytes.len() > BYTES_MAX {
+            // Nothing follows an end, and no stream is longer.
+            self.refused += 1;
+        } else if offset <= end {
             let new = piece.bytes.get(end - offset..).unwrap_or_default();
             self.is_news |= !new.is_empty();
             self.stream.extend_from_slice(new);
             self.close_gap();
+            self.broken = self.scan().err();
         } else if let Some(number) = self.number_beyond(offset) {
             let known = self.ahead.entry(number).or_default();
             if known.len() < piece.bytes.len() {
@@ -190,29 +197,33 @@ impl Spectator {
     /// When the game fails, when its state is not the one that the members agreed on, or when what the feed sent is
     /// no episode.
     pub fn advance<G: Game>(&mut self, game: &mut G) -> Result<Watched, SpectateError<G::Error>> {
-        self.scan()?;
+        if let Some(error) = &self.broken {
+            return Err(SpectateError::Stream(*error));
+        }
         let Some(header) = &self.header else { return Ok(Watched::Waiting) };
         let (expected, got) = (header.config.input_width(), G::Input::WIDTH);
         // An input of width 0 takes the width of the configuration.
         if got != 0 && expected != got {
             return Err(SpectateError::InputWidth { expected, got });
         }
-        if !core::mem::replace(&mut self.is_start_checked, true) {
+        if !self.is_start_checked {
             check_state(game, Frame::ZERO, header.start_hash)?;
+            self.is_start_checked = true;
         }
         let steps = self.steps_due();
         for _ in 0..steps {
             self.step(game)?;
         }
         Ok(match self.end {
-            Some(end) if self.next >= end.frame.min(self.frames) => Watched::Ended(end),
+            Some(end) if self.next >= end.frame => Watched::Ended(end),
             _ if steps > 0 => Watched::Stepped { frames: steps },
             _ => Watched::Waiting,
         })
     }
 
     fn steps_due(&self) -> u32 {
-        let behind = self.frames.since(self.next);
+        let last = self.end.map_or(self.frames, |end| end.frame.min(self.frames));
+        let behind = last.since(self.next);
         let delay = if self.end.is_some() { 0 } else { self.options.delay_frames };
         match behind.saturating_sub(delay) {
             late @ 0..=CATCH_UP_FROM => late.min(1),

@@ -112,7 +112,7 @@ fn show(report: &Report, header: &RecordingHeader, seats: &mut [Seat]) -> Feed {
         let (now_ms, now) = (tick * TICK_MS, Timestamp::from_millis(tick * TICK_MS));
         match rows.get(usize::try_from(tick).unwrap()) {
             Some(row) => assert!(feed.push(&stable(row))),
-            None => feed.finish(end),
+            None => assert!(feed.finish(end)),
         }
         for (number, seat) in (0..).zip(seats.iter_mut()) {
             while now_ms >= seat.joins_at_ms && seat.spectator.poll_datagram(now, &mut bytes) {
@@ -202,6 +202,26 @@ fn a_spectator_whose_game_differs_is_told_the_frame() {
         matches!(&error, Some(SpectateError::Diverged { frame, expected, .. }) if is_right(frame, expected)),
         "{error:?}"
     );
+}
+
+#[test]
+fn the_header_is_there_before_a_game_is_asked_for() {
+    let (report, header) = played();
+    let mut feed = Feed::new(&header, FeedLimits::default()).unwrap();
+    assert!(feed.push(&stable(&rows(&report)[0])));
+    let mut spectator = Spectator::new(SESSION, 0, SpectatorOptions::default());
+    let mut bytes = Vec::new();
+    for tick in 0..20 {
+        let now = Timestamp::from_millis(tick * TICK_MS);
+        while spectator.poll_datagram(now, &mut bytes) {
+            feed.handle_datagram(now, WatcherId(1), &bytes);
+        }
+        while feed.poll_datagram(now, &mut bytes).is_some() {
+            spectator.handle_datagram(now, &bytes);
+        }
+    }
+    assert_eq!(spectator.header(), Some(&header));
+    assert!(!feed.finish(report.peer(0).unwrap().end.unwrap()), "frames are missing");
 }
 
 #[test]
