@@ -324,6 +324,41 @@ def test_same_sees_fields_that_are_not_hashed():
     assert snapshots.same(first, second) is False
 
 
+def test_same_sees_the_order_of_dicts_and_every_bit_of_a_number():
+    root = Thing(a={"x": 1, "y": 2}, b=float("nan"), c=(0.0, [1]))
+    snapshots = Snapshots([("", root)])
+    first = snapshots.save()
+    root.a["x"] = root.a.pop("x")
+    second = snapshots.save()
+    assert snapshots.hash(first) == snapshots.hash(second)
+    assert snapshots.same(first, second) is False
+    snapshots.load(first)
+    assert snapshots.same(first, snapshots.save()) is True
+    root.b = -root.b
+    assert snapshots.same(first, snapshots.save()) is False
+    snapshots.load(first)
+    root.c = (-0.0, root.c[1])
+    assert snapshots.same(first, snapshots.save()) is False
+    root.c = (0.0, root.c[1])
+    assert snapshots.same(first, snapshots.save()) is True
+    root.c = (0.0, [1])
+    assert snapshots.same(first, snapshots.save()) is True
+    root.c = (0.0, [1, 1])
+    assert snapshots.same(first, snapshots.save()) is False
+
+
+def test_same_knows_arrays_made_anew_by_their_form():
+    root = Thing(a=np.zeros((2, 3)))
+    snapshots = Snapshots([("", root)])
+    first = snapshots.save()
+    assert snapshots.same(first, snapshots.save()) is True
+    root.a = np.zeros((2, 3))
+    assert snapshots.same(first, snapshots.save()) is True
+    for other in (np.zeros((3, 2)), np.zeros((2, 3), dtype=np.int64), np.zeros((3, 2)).T):
+        root.a = other
+        assert snapshots.same(first, snapshots.save()) is not True
+
+
 def test_same_is_unknown_where_something_was_copied():
     root = Thing(a=iter([1, 2]), b=[1])
     snapshots = Snapshots([("", root)])

@@ -9,6 +9,7 @@ mod array;
 mod copied;
 mod plan;
 mod restore;
+mod same;
 mod save;
 mod saved;
 
@@ -42,8 +43,6 @@ pub(crate) struct Snapshots {
     roots: Vec<(String, Py<PyAny>)>,
     boundary: Vec<Py<PyAny>>,
     plans: Plans,
-    /// The same decisions, but for fields that are not hashed: a later step may look at them all the same.
-    exact: Plans,
 }
 
 /// The most classes that can be found to own opaque parts, one attempt each.
@@ -61,9 +60,7 @@ impl Snapshots {
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let identity = NEXT.fetch_add(1, Ordering::Relaxed);
-        let shared_again = Python::attach(|py| shared.iter().map(|c| c.clone_ref(py)).collect());
-        let (plans, exact) = (Plans::new(shared, unhashed), Plans::new(shared_again, Vec::new()));
-        Self { identity, roots, boundary, plans, exact }
+        Self { identity, roots, boundary, plans: Plans::new(shared, unhashed) }
     }
 
     /// Saves the state as it is now.
@@ -131,8 +128,8 @@ impl Snapshots {
         })
     }
 
-    /// Whether two snapshots hold exactly the same state, fields that are not hashed included. `None` where
-    /// something had to be copied whose state Python cannot see: nobody can know of that.
+    /// Whether two snapshots hold exactly the same state: also fields that are not hashed, the order of dicts, and every
+    /// bit of a number. `None` where nobody can know, as of what had to be copied.
     fn same(
         &mut self,
         py: Python<'_>,
@@ -141,19 +138,12 @@ impl Snapshots {
     ) -> Result<Option<bool>, Error> {
         self.own(&a)?;
         self.own(&b)?;
-        if a.saved.is_identical(&b.saved) {
-            return Ok(Some(true));
-        }
         if let (Some(a), Some(b)) = (a.hash, b.hash)
             && a != b
         {
             return Ok(Some(false));
         }
-        if a.saved.copies.is_some() || b.saved.copies.is_some() {
-            return Ok(None);
-        }
-        let one = self.exact_bytes(py, &a.saved)?;
-        Ok(Some(one == self.exact_bytes(py, &b.saved)?))
+        Ok(same::compare(py, &a.saved, &b.saved)?)
     }
 
     /// What the snapshot consists of: numbers of objects and bytes, and which classes are copied.
@@ -266,14 +256,6 @@ impl Snapshots {
 
     fn bytes(&mut self, py: Python<'_>, saved: &Saved) -> Result<Vec<u8>, Error> {
         self.write(py, saved, ByteSink::default(), |writer| Ok(writer.sink.bytes))
-    }
-
-    /// The canonical encoding of a state of which nothing was copied, with the fields that are not hashed.
-    fn exact_bytes(&mut self, py: Python<'_>, saved: &Saved) -> Result<Vec<u8>, Error> {
-        std::mem::swap(&mut self.plans, &mut self.exact);
-        let bytes = self.bytes(py, saved);
-        std::mem::swap(&mut self.plans, &mut self.exact);
-        bytes
     }
 
     fn write<'py, S: crate::canonical::Sink, R>(

@@ -124,21 +124,9 @@ impl Saved {
         self.bytes.get(entry.start..entry.start + entry.len).unwrap_or(&[])
     }
 
-    /// Whether both hold the same objects with the same contents, found without encoding anything.
-    /// `false` says nothing: equal states may be held by different objects.
-    pub(crate) fn is_identical(&self, other: &Self) -> bool {
-        self.copies.is_none()
-            && other.copies.is_none()
-            && self.bytes == other.bytes
-            && self.entries.len() == other.entries.len()
-            && self.references.len() == other.references.len()
-            && self.entries.iter().zip(&other.entries).all(|(a, b)| {
-                a.object.is(&b.object) && (a.part, a.start, a.len) == (b.part, b.start, b.len)
-            })
-            && self.references.iter().zip(&other.references).all(|(a, b)| match (a, b) {
-                (Some(a), Some(b)) => a.is(b),
-                (None, None) => true,
-                _ => false,
-            })
+    /// The place of an object's first part among the entries; `None` for an object that has none.
+    pub(crate) fn first_entry(&self, object: &Py<PyAny>) -> Option<u32> {
+        let first = self.visited.get(&(object.as_ptr() as usize)).copied();
+        first.filter(|first| *first != NO_ENTRY)
     }
 }
