@@ -5,16 +5,20 @@
 The game loop is the same for every row and written in plain Python: one peer, no network, one agent
 local and the others remote. A remote action of frame f arrives at the start of tick f + D and is
 never what was predicted, so that every tick with D > 0 rolls back and simulates D frames again. A
-frame's overhead is the time of its tick without the time in `env.step`. The rows differ only in how
-a state is saved and restored:
+frame's overhead is the time of its tick without the time in `env.step`, both as this thread runs,
+without the turns of other programs; reading that clock costs a microsecond, in every row. The rows
+differ only in how a state is saved and restored:
 
     deepcopy    copy.deepcopy of the environment, as it is
     patched     copy.deepcopy that copies `EzPickle` classes by their fields, and shares what cannot
                 or need not be copied: without the patch most environments lose their state
     structural  our snapshots, restored in place
     get_state   the environment's own methods, where it has them
+    engine      no Python loop: a session of the engine as `rollback play` runs it, over a real data
+                channel, recording included (`engine_loop.py`)
 
-What each row exports is compared with what D = 0 exports; a row that lost the state says so.
+What each row but the last exports is compared with what D = 0 exports; a row that lost
+the state says so. The recordings of the last are compared and verified.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ from typing import Any
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 
+import gymnasium
+from engine_loop import EngineLoop
 from rollback_py._rollback import encode_value, hash_bytes
 from rollback_py.snapshots import SnapshotOptions, Structural
 
@@ -49,15 +55,20 @@ DROPPED_TICKS = 60
 COMPARED_FRAMES = 500
 
 
+TINY_ACTIONS = gymnasium.spaces.Discrete(5)
+
+
 class TinyGrid:
     """Two agents on a 5 by 5 grid, without numpy: the step costs next to nothing."""
 
     def __init__(self) -> None:
         self.possible_agents = ["a", "b"]
         self.agents: list[str] = []
-        self.actions = 5
 
-    def reset(self, seed: int) -> None:
+    def action_space(self, agent: str) -> Any:
+        return TINY_ACTIONS
+
+    def reset(self, seed: int) -> tuple[Any, Any]:
         self.agents = list(self.possible_agents)
         self.random = random.Random(seed).getrandbits(31)
         self.positions = {"a": [0, 0], "b": [4, 4]}
@@ -65,6 +76,7 @@ class TinyGrid:
         self.walls = [[0] * 5 for _ in range(5)]
         self.goal = [2, 2]
         self.t = 0
+        return {agent: tuple(self.positions[agent]) for agent in self.agents}, {}
 
     def step(self, actions: dict[str, int]) -> tuple[Any, ...]:
         self.t += 1
@@ -90,6 +102,9 @@ class TinyGrid:
         ended = dict.fromkeys(self.agents, False)
         observations = {agent: tuple(self.positions[agent]) for agent in self.agents}
         return observations, rewards, ended, ended, {agent: {} for agent in self.agents}
+
+    def close(self) -> None:
+        pass
 
 
 def make_tiny() -> tuple[Any, int]:
@@ -247,7 +262,7 @@ class Loop:
             self.tick(frame)
 
     def tick(self, frame: int) -> None:
-        clock = time.perf_counter
+        clock = time.thread_time
         begin = clock()
         step = save = load = 0.0
         wrong = None
@@ -278,7 +293,7 @@ class Loop:
         for agent in self.remote:
             known = frame <= self.known[agent]
             joint[agent] = self.script[frame][agent] if known else self.last[agent]
-        clock = time.perf_counter
+        clock = time.thread_time
         start = clock()
         slot = frame % RING
         self.ring[slot] = self.saver.save(self.ring[slot])
@@ -318,11 +333,7 @@ def measure(name: str, saver: str, depth: int, ticks: int, expected: str | None)
     finally:
         copy._deepcopy_dispatch.clear()  # type: ignore[attr-defined]
         copy._deepcopy_dispatch.update(table)  # type: ignore[attr-defined]
-    times = loop.times[min(DROPPED_TICKS, len(loop.times) // 2) :]
-    row.tick, row.step, row.save, row.load = (
-        statistics.median(part) * 1e6 for part in zip(*times, strict=True)
-    )
-    row.overhead = statistics.median(tick - step for tick, step, _, _ in times) * 1e6
+    _fill(row, loop.times)
     compared = min(COMPARED_FRAMES, ticks - max(DEPTHS) - 1)
     digest = hash_bytes(
         encode_value([[dict(part) for part in out] for out in loop.exported[:compared]])
@@ -330,6 +341,31 @@ def measure(name: str, saver: str, depth: int, ticks: int, expected: str | None)
     if expected is not None and digest != expected:
         row.failure = "the exported frames are wrong: the state was lost"
     return row, digest
+
+
+def measure_engine(name: str, depth: int, ticks: int) -> Row:
+    """Run one row with a session of the engine."""
+    row = Row(name, "engine", depth)
+    make = ENVIRONMENTS[name]
+    env, actions = make()
+    loop = EngineLoop(make, script(env.possible_agents, actions, ticks + 2), depth)
+    gc.collect()
+    try:
+        row.failure = loop.run(ticks)
+    except Exception as error:
+        row.failure = f"{type(error).__name__}: {error}"
+    _fill(row, loop.times)
+    return row
+
+
+def _fill(row: Row, all_times: list[tuple[float, float, float, float]]) -> None:
+    times = all_times[min(DROPPED_TICKS, len(all_times) // 2) :]
+    if not times:
+        return
+    row.tick, row.step, row.save, row.load = (
+        statistics.median(part) * 1e6 for part in zip(*times, strict=True)
+    )
+    row.overhead = statistics.median(tick - step for tick, step, _, _ in times) * 1e6
 
 
 def table(rows: list[Row]) -> str:
@@ -377,6 +413,8 @@ def main() -> None:
                 expected = expected or digest
                 rows.append(row)
                 print(f"{name} {saver} D={depth}", file=sys.stderr)
+            rows.append(measure_engine(name, depth, options.ticks))
+            print(f"{name} engine D={depth}", file=sys.stderr)
     print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, medians in µs")
     print(table(rows))
     if options.json:
