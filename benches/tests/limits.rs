@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 use rollback_benches::{
-    cell::Cell,
+    cell::{Cell, LARGE_STATE_BYTES},
     counting_allocator::CountingAllocator,
     figures::{Row, WARM_UP_TICKS, counted_ticks},
     limits::{self, LIMITS},
@@ -20,6 +20,18 @@ fn no_limit_is_exceeded() {
     let rows: Vec<Row> = cells.map(|cell| counted(Engine::Rollback, &cell)).collect();
     let exceeded = limits::exceeded(&rows);
     assert!(exceeded.is_empty(), "{}", exceeded.join("\n"));
+}
+
+#[test]
+fn no_more_of_a_large_state_is_copied_than_by_the_better_peer() {
+    let large = |cell: &Cell| cell.state_bytes == LARGE_STATE_BYTES;
+    for cell in Cell::counted().into_iter().filter(large) {
+        let copied = |engine| counted(engine, &cell).figure("copied_bytes").unwrap();
+        let peers = Engine::PEERS.into_iter().filter(|peer| peer.plays(&cell));
+        let better = peers.map(copied).min_by(f64::total_cmp).unwrap();
+        let ours = copied(Engine::Rollback);
+        assert!(ours <= better, "{}: {ours} bytes a frame, the better peer {better}", cell.name());
+    }
 }
 
 #[test]
