@@ -6,6 +6,7 @@ use core::fmt;
 
 use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
+use crate::prediction::{HINT_FRAMES_MAX, Hints};
 use crate::{
     Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Predictor, Roster, SessionConfig,
 };
@@ -24,6 +25,8 @@ pub(crate) struct InputQueue {
     guess: Vec<u8>,
     /// Whether an input given means the same as one used; asked only where their bytes differ.
     equivalent: fn(&[u8], &[u8]) -> bool,
+    /// What players said that they will do; nothing until one does.
+    hints: Option<Hints>,
     guesses: GuessCounters,
     /// Every frame that was stepped with a guess is before this one.
     guessed: Frame,
@@ -83,6 +86,7 @@ impl InputQueue {
             statuses: vec![InputStatus::Given; players],
             guess: vec![0; width],
             equivalent: |_, _| false,
+            hints: None,
             guesses: GuessCounters::default(),
             guessed: Frame::ZERO,
             streams: roster.peers().iter().map(stream).collect(),
@@ -304,6 +308,42 @@ impl InputQueue {
         }
     }
 
+    /// Takes what a player of `peer` said that it will do, when it is for one of the next frames that are not held.
+    pub(crate) fn take_hint(
+        &mut self,
+        peer: PeerId,
+        player: PlayerHandle,
+        frame: Frame,
+        input: &[u8],
+    ) -> bool {
+        let end = self.end(peer);
+        let is_ahead = frame >= end && frame.since(end) < HINT_FRAMES_MAX;
+        let is_taken = is_ahead && self.accepts(peer, frame);
+        if is_taken {
+            self.hints_mut().set(player, frame, input);
+        }
+        is_taken
+    }
+
+    /// Whether hints of `peer` that begin at `first` are not older than those taken before.
+    pub(crate) fn are_newest_hints(&mut self, peer: PeerId, first: Frame) -> bool {
+        self.hints_mut().is_newest(peer, first)
+    }
+
+    /// What a player said that it will do.
+    pub(crate) fn hint(&self, player: PlayerHandle, frame: Frame) -> Option<&[u8]> {
+        self.hints.as_ref()?.get(player, frame)
+    }
+
+    pub(crate) fn has_hints(&self) -> bool {
+        self.hints.is_some()
+    }
+
+    fn hints_mut(&mut self) -> &mut Hints {
+        let (players, width) = (self.players, self.width);
+        self.hints.get_or_insert_with(|| Hints::new(players, width))
+    }
+
     pub(crate) fn guess_counters(&self) -> GuessCounters {
         self.guesses
     }
@@ -468,7 +508,10 @@ impl InputQueue {
         let mut guess = core::mem::take(&mut self.guess);
         guess.copy_from_slice(&self.idle);
         let history = InputHistory { queue: self };
-        predictor.predict(player, frame, &history, &mut guess);
+        match self.hint(player, frame) {
+            Some(hint) => guess.copy_from_slice(hint),
+            None => predictor.predict(player, frame, &history, &mut guess),
+        }
         let flags = history
             .last_before(player, frame)
             .map_or(InputFlags::NONE, |(last, _)| self.given_flags(player, last));

@@ -53,7 +53,7 @@ pub use input_queue::{GuessCounters, InputHistory};
 pub use item::{Item, ItemAt, ItemError};
 pub use peer::{LinkCounters, Mismatch, Mismatches};
 pub use prediction::{
-    Idle, Markov, PerPlayer, PredictionTrial, Predictor, RepeatLast, TrialResult,
+    HINT_FRAMES_MAX, Idle, Markov, PerPlayer, PredictionTrial, Predictor, RepeatLast, TrialResult,
 };
 pub use replay::{Deviation, Replay, ReplayError, Verdict, Wrong};
 pub use rollback::{DEPTHS, GameError, RollbackCounters};

@@ -76,6 +76,10 @@ pub struct LinkCounters {
     pub frames_relayed: u64,
     /// Frames of inputs that were held already.
     pub frames_repeated: u64,
+    /// Hints that were taken: of inputs that its players will probably give. Each may come many times.
+    pub hints: u64,
+    /// Times that it gave hints for players whom it does not host.
+    pub hints_refused: u64,
 }
 
 impl Link {

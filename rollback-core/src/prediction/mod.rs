@@ -1,11 +1,14 @@
 //! Guesses inputs that have not arrived. A guess is local: peers may guess differently and still agree.
 
+mod hints;
 mod markov;
 mod per_player;
 mod trial;
 
 use core::fmt;
 
+pub use self::hints::HINT_FRAMES_MAX;
+pub(crate) use self::hints::Hints;
 pub use self::markov::Markov;
 pub use self::per_player::PerPlayer;
 pub use self::trial::{PredictionTrial, TrialResult};

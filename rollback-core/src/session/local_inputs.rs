@@ -83,6 +83,24 @@ impl LocalInputs {
         Ok(Some(target))
     }
 
+    /// Takes what a player says that it will do, for the others to guess. Answers whether it is for one of the next
+    /// frames that have no input.
+    pub(crate) fn hint(
+        &self,
+        queue: &mut InputQueue,
+        frame: Frame,
+        player: PlayerHandle,
+        input: &[u8],
+    ) -> Result<bool, InputError> {
+        if input.len() != queue.width() {
+            return Err(InputError::Width { expected: queue.width(), got: input.len() });
+        }
+        let known = self.players.iter().find(|local| local.player == player);
+        let local = known.ok_or(InputError::NotLocal { player })?;
+        let is_open = !self.is_closed && frame >= local.end;
+        Ok(is_open && queue.take_hint(self.local, player, frame, input))
+    }
+
     /// Puts an item into the next frame that is filed, or one soon after.
     pub(crate) fn propose(&mut self, item: Item) -> bool {
         let fits = !self.is_closed && self.items.len() < ITEMS_WAITING_MAX;

@@ -3,6 +3,7 @@
 mod episode;
 mod error;
 mod event;
+mod hints;
 mod ledger;
 mod links;
 mod local_inputs;

@@ -93,6 +93,12 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
             put_extra_run(links, owner, (from, queue.end(owner)), bytes);
         }
     }
+    if links.queue.has_hints() {
+        let room = DATAGRAM_BYTES_MAX.saturating_sub(bytes.len());
+        if wire::put_hints(&links.queue, own, room, bytes) {
+            wire::mark_extra(bytes);
+        }
+    }
     let bound = Link::bound(links.membership.view().number, &head);
     wire::seal(&link.keys_out, bound, bytes);
     if let Some(link) = links.links.get_mut(index) {

@@ -18,8 +18,8 @@ use super::stable_log::StableLog;
 use crate::session::Sabotage;
 use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
 use crate::{
-    Advance, AdvanceError, End, Event, Frame, Game, InputFlags, Output, PEERS_MAX, PeerId,
-    PlayerHandle, Session, SessionConfig, Stall, Timestamp,
+    Advance, AdvanceError, End, Event, Frame, Game, HINT_FRAMES_MAX, InputFlags, Output, PEERS_MAX,
+    PeerId, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
 };
 
 /// A peer.
@@ -45,6 +45,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) noise: Noise,
     /// How many frames a call may step again, where that is limited.
     pub(crate) step_budget: Option<u32>,
+    /// Its players say what they will probably do.
+    pub(crate) gives_hints: bool,
     /// The part that is broken.
     pub(crate) sabotage: Option<Sabotage>,
     style: DriverStyle,
@@ -56,6 +58,7 @@ pub(crate) struct Node<G: Game> {
     players: Vec<Player>,
     random: Random,
     noise_random: Random,
+    hint_random: Random,
     window: u32,
     report_interval: u32,
     is_crashed: bool,
@@ -111,6 +114,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             last_stall: None,
             noise: Noise::default(),
             step_budget: None,
+            gives_hints: false,
             sabotage: None,
             inbox: VecDeque::new(),
             heard_at: [parts.starts; PEERS_MAX],
@@ -120,6 +124,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             players: parts.players.into_iter().map(player).collect(),
             random: Random::new(parts.seed, STREAM_INPUTS + stream),
             noise_random: Random::new(parts.seed, STREAM_NOISE + stream),
+            hint_random: Random::new(parts.seed, STREAM_HINTS + stream),
             window: config.prediction_window_frames(),
             report_interval: config.report_interval_frames(),
             is_crashed: false,
@@ -220,6 +225,9 @@ impl<G: Game<Error: Debug>> Node<G> {
         }
         if self.session.end().is_none() {
             self.give_inputs(source)?;
+            if self.gives_hints {
+                self.give_hints()?;
+            }
         }
         let steps = self.game.steps;
         let resimulated = self.session.counters().rollback.resimulated;
@@ -316,6 +324,22 @@ impl<G: Game<Error: Debug>> Node<G> {
                 }
                 Ok(None) => {}
                 Err(error) => return Err(Violation::new(Oracle::Errors, format!("{error}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the players will probably do: that they go on as they do, or anything.
+    fn give_hints(&mut self) -> Result<(), Violation> {
+        let current = self.session.current_frame();
+        for local in &self.players {
+            let mut hint = local.input.clone();
+            if self.hint_random.chance(300) {
+                self.hint_random.fill(&mut hint);
+            }
+            let frame = current.plus(self.hint_random.below(HINT_FRAMES_MAX + 8));
+            if let Err(error) = self.session.hint_input_bytes(local.player, frame, &hint) {
+                return Err(Violation::new(Oracle::Errors, format!("{error}")));
             }
         }
         Ok(())
@@ -468,3 +492,4 @@ const OUTPUTS_MAX: usize = 2_048;
 
 const STREAM_INPUTS: u64 = 1_000;
 const STREAM_NOISE: u64 = 2_000;
+const STREAM_HINTS: u64 = 3_000;

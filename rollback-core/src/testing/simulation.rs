@@ -35,6 +35,7 @@ pub struct Simulation {
     waived: Vec<Oracle>,
     skews: Vec<(PeerId, i32)>,
     noise: Noise,
+    gives_hints: bool,
     automatic_delay: Option<(u32, u32)>,
     sabotage: Option<Sabotage>,
     command: Option<String>,
@@ -58,6 +59,7 @@ impl Simulation {
             waived: Vec::new(),
             skews: Vec::new(),
             noise: Noise::default(),
+            gives_hints: false,
             automatic_delay: None,
             sabotage: None,
             command: None,
@@ -163,6 +165,12 @@ impl Simulation {
         self
     }
 
+    /// Has all players say what they will probably do, now rightly and now wrongly.
+    pub fn hints(mut self) -> Self {
+        self.gives_hints = true;
+        self
+    }
+
     /// Breaks a part of the engine on every peer, to see that it is found out.
     pub fn sabotage(mut self, part: Sabotage) -> Self {
         self.sabotage = Some(part);
@@ -221,6 +229,7 @@ impl Simulation {
             frames: self.frames,
             skews: self.skews,
             noise: self.noise,
+            gives_hints: self.gives_hints,
             automatic_delay: self.automatic_delay,
             sabotage: self.sabotage,
             waived: self.waived,

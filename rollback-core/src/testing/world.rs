@@ -34,6 +34,7 @@ pub(crate) struct Setting {
     pub(crate) frames: u32,
     pub(crate) skews: Vec<(PeerId, i32)>,
     pub(crate) noise: Noise,
+    pub(crate) gives_hints: bool,
     pub(crate) automatic_delay: Option<(u32, u32)>,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) waived: Vec<Oracle>,
@@ -269,6 +270,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let mut node = Node::new(parts, config, session, game);
         node.noise = self.setting.noise;
         node.step_budget = step_budget;
+        node.gives_hints = self.setting.gives_hints;
         node.sabotage = self.setting.sabotage;
         node.session.set_automatic_input_delay(self.setting.automatic_delay);
         Some(node)

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::hints::{HINTS, HintRun};
 use super::run::Run;
 use super::{Kind, WireError};
 use crate::bytes::{ByteReader, PutBytes};
@@ -59,6 +60,12 @@ pub(crate) struct Inputs<'a> {
     pub(crate) run: Run<'a>,
     wants: &'a [u8],
     extra: &'a [u8],
+}
+
+/// What follows the main run.
+enum Extra<'a> {
+    Run(ExtraRun<'a>),
+    Hints(HintRun<'a>),
 }
 
 /// A run of a third peer, or of frames apart from the main run, and what is known of its owner.
@@ -163,8 +170,8 @@ impl<'a> Inputs<'a> {
             _ => reader.rest(),
         };
         let inputs = Self { run, wants, extra };
-        for run in inputs.extra_runs(&players_of, width) {
-            run?;
+        for extra in inputs.extras(&players_of, width) {
+            extra?;
         }
         match reader.remaining() - extra.len() {
             0 => Ok(inputs),
@@ -183,9 +190,33 @@ impl<'a> Inputs<'a> {
         players_of: impl Fn(PeerId) -> usize,
         width: usize,
     ) -> impl Iterator<Item = Result<ExtraRun<'a>, WireError>> {
+        self.extras(players_of, width).filter_map(|extra| match extra {
+            Ok(Extra::Run(run)) => Some(Ok(run)),
+            Ok(Extra::Hints(_)) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    /// What players will probably do.
+    pub(crate) fn hints(
+        &self,
+        players_of: impl Fn(PeerId) -> usize,
+        width: usize,
+    ) -> impl Iterator<Item = HintRun<'a>> {
+        self.extras(players_of, width).filter_map(|extra| match extra {
+            Ok(Extra::Hints(hints)) => Some(hints),
+            Ok(Extra::Run(_)) | Err(_) => None,
+        })
+    }
+
+    fn extras(
+        &self,
+        players_of: impl Fn(PeerId) -> usize,
+        width: usize,
+    ) -> impl Iterator<Item = Result<Extra<'a>, WireError>> {
         let mut reader = ByteReader::new(self.extra);
         core::iter::from_fn(move || {
-            (reader.remaining() > 0).then(|| extra_run(&mut reader, &players_of, width))
+            (reader.remaining() > 0).then(|| extra(&mut reader, &players_of, width))
         })
         .fuse()
         .take(EXTRA_RUNS_MAX)
@@ -196,12 +227,25 @@ fn want(reader: &mut ByteReader<'_>) -> Result<Want, WireError> {
     Ok(Want { owner: peer(reader)?, end: Frame::new(reader.u32()?) })
 }
 
-fn extra_run<'a>(
+fn extra<'a>(
     reader: &mut ByteReader<'a>,
     players_of: impl Fn(PeerId) -> usize,
     width: usize,
+) -> Result<Extra<'a>, WireError> {
+    let first = reader.u8()?;
+    let owner = peer_of(first & !HINTS)?;
+    match first & HINTS {
+        0 => extra_run(reader, owner, players_of(owner), width).map(Extra::Run),
+        _ => HintRun::decode(reader, owner, players_of(owner), width).map(Extra::Hints),
+    }
+}
+
+fn extra_run<'a>(
+    reader: &mut ByteReader<'a>,
+    owner: PeerId,
+    players: usize,
+    width: usize,
 ) -> Result<ExtraRun<'a>, WireError> {
-    let owner = peer(reader)?;
     let (confirmed, first) = (Frame::new(reader.u32()?), Frame::new(reader.u32()?));
     let (count, bits) = (reader.u8()?, reader.u8()?);
     let report = match bits & EXTRA_REPORT {
@@ -209,12 +253,15 @@ fn extra_run<'a>(
         _ => Some((reader.u8()? & REPORT_MASK, Digest::decode(reader)?)),
     };
     let has_meta = bits & EXTRA_META != 0;
-    let run = Run::decode(reader, first, count, players_of(owner), width, has_meta)?;
+    let run = Run::decode(reader, first, count, players, width, has_meta)?;
     Ok(ExtraRun { owner, confirmed, report, run })
 }
 
 fn peer(reader: &mut ByteReader<'_>) -> Result<PeerId, WireError> {
-    let slot = reader.u8()?;
+    peer_of(reader.u8()?)
+}
+
+fn peer_of(slot: u8) -> Result<PeerId, WireError> {
     PeerId::new(slot).ok_or(WireError::Range { field: "peer", got: slot.into() })
 }
 
@@ -256,6 +303,11 @@ pub(crate) fn finish_extra_run(bytes: &mut [u8], at: usize, count: u8, has_meta:
         *count_slot = count;
         *bits_slot |= if has_meta { EXTRA_META } else { 0 };
     }
+    mark_extra(bytes);
+}
+
+/// Says that something follows the main run.
+pub(crate) fn mark_extra(bytes: &mut [u8]) {
     set_flag(bytes, FLAG_RUNS);
 }
 
@@ -306,7 +358,7 @@ fn frame(reader: &mut ByteReader<'_>, long: bool, near: Frame) -> Result<Frame, 
     })
 }
 
-/// The most runs beside the main one: each third peer's, and the newest own frame.
+/// The most that follows the main run: a run of each third peer, one of the newest own frame, and hints.
 pub(crate) const EXTRA_RUNS_MAX: usize = 8;
 
 /// The most bytes of an extra run before its mask.

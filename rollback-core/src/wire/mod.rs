@@ -4,14 +4,16 @@
 
 mod control;
 mod hello;
+mod hints;
 mod inputs;
 mod run;
 
 pub(crate) use control::{Claim, Control, Goodbye, LEAVES_PER_MESSAGE};
 pub(crate) use hello::Hello;
+pub(crate) use hints::{HintRun, put_hints};
 pub(crate) use inputs::{
     CLOCK_UNKNOWN, Digest, DigestBlock, EXTRA_RUN_HEAD_BYTES_MAX, ExtraRun, Inputs, InputsHead,
-    Want, finish_extra_run, finish_main_run, flags, put_wants, start_extra_run,
+    Want, finish_extra_run, finish_main_run, flags, mark_extra, put_wants, start_extra_run,
 };
 pub(crate) use run::{Applied, Base, ITEMS_PER_FRAME, apply_run, encode_run};
 

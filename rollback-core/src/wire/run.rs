@@ -297,7 +297,7 @@ fn before(frame: Frame, offset: u32, base: Base) -> Option<Frame> {
 }
 
 /// How many of the first `bits` bits are set.
-fn ones(mask: &[u8], bits: usize) -> usize {
+pub(super) fn ones(mask: &[u8], bits: usize) -> usize {
     let (whole, part) = mask.split_at_checked(bits / 8).unwrap_or((mask, &[]));
     let count = |byte: &u8| byte.count_ones() as usize;
     let part = part.first().map_or(0, |byte| count(&(byte & ((1 << (bits % 8)) - 1))));

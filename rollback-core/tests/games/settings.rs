@@ -10,7 +10,8 @@ pub(crate) fn simulation(seed: u64) -> Simulation {
     let peers = 2 + usize::try_from(seed % 7).unwrap_or(0);
     let simulation = Simulation::new(seed).peers(peers).players_per_peer(1..=2);
     // A state comes back to what it was after short taps, not after keys that are held.
-    if seed % 4 == 3 { simulation.inputs(tap) } else { simulation }
+    let simulation = if seed % 4 == 3 { simulation.inputs(tap) } else { simulation };
+    if seed % 8 == 7 { simulation.hints() } else { simulation }
 }
 
 /// The same with crashes, leaves, pauses and partitions that fall together and outlast the departure timeout, so that

@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 
 use rollback_core::{
-    Advance, Facts, Game, Outcome, Output, PeerId, PlayerHandle, Roster, Session, SessionConfig,
-    StateHasher, Step, Ticket, Timestamp,
+    Advance, Facts, Frame, Game, Outcome, Output, PeerId, PlayerHandle, Roster, Session,
+    SessionConfig, StateHasher, Step, Ticket, Timestamp,
 };
 
 /// Two players push a point each.
@@ -111,6 +111,27 @@ fn datagrams_of_peer_0() -> Vec<(u32, Vec<u8>)> {
     log
 }
 
+/// Two peers play at 60 Hz without a loss; before it plays frame 15, peer 0 says that it will probably give 5 in frames 16
+/// and 18. Answers what it then sends.
+fn datagram_with_hints() -> Vec<u8> {
+    let [zero, one] = [0, 1].map(|slot| PeerId::new(slot).unwrap());
+    let (mut a, mut b) = (Peer::new(0), Peer::new(1));
+    for tick in 0..100_u64 {
+        let now = Timestamp::from_micros(tick * 16_666);
+        let is_15th = a.session.current_frame() == Frame::new(15);
+        for frame in [16, 18].into_iter().filter(|_| is_15th) {
+            assert_eq!(a.session.hint_input(a.player, Frame::new(frame), &5), Ok(true));
+        }
+        let sent = a.play(now, one);
+        if is_15th {
+            return sent.into_iter().next().unwrap();
+        }
+        b.inbox.extend(sent);
+        a.inbox.extend(b.play(now, zero));
+    }
+    Vec::new()
+}
+
 /// The bytes of the blocks of the description's worked example that are marked `hex`, each up to the bar behind which
 /// they are explained.
 fn documented() -> Vec<Vec<u8>> {
@@ -131,9 +152,10 @@ fn documented() -> Vec<Vec<u8>> {
 fn the_worked_example_of_the_wire_format_s_description_is_right() {
     let sent = datagrams_of_peer_0();
     let documented = documented();
-    assert_eq!(documented.len(), 2);
-    // The hello comes first; the other one is sent with the second loss, after frame 21 was played.
+    assert_eq!(documented.len(), 3);
+    // The hello comes first; the next one is sent with the second loss, after frame 21 was played.
     assert_eq!(sent.first(), Some(&(0, documented[0].clone())));
     let after_frame_21 = sent.iter().find(|(stepped, _)| *stepped == 22);
     assert_eq!(after_frame_21, Some(&(22, documented[1].clone())));
+    assert_eq!(datagram_with_hints(), documented[2]);
 }

@@ -7,6 +7,7 @@
 
 mod counters;
 mod equivalent;
+mod hints;
 mod learned;
 mod pair;
 mod players;

@@ -38,6 +38,7 @@ fn no_datagram_with_a_right_tag_panics_whatever_it_holds() {
             .frames(200)
             .noise_per_frame(20)
             .noise_is_sealed()
+            .hints()
             .waive_all();
         // Members of which one breaks the protocol may well not agree: only that it ends is asked for.
         let played = simulation.run(Arena::endless);
