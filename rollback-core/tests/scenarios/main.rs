@@ -16,6 +16,7 @@ mod departures;
 mod drivers;
 mod ends;
 mod outages;
+mod peers_bugs;
 mod spectators;
 
 use rollback_core::testing::{Report, Simulation};
