@@ -73,9 +73,7 @@ impl LocalInputs {
         // What was done last goes on while a delay becomes longer; before the first input, nothing is done.
         let last = (local.end > Frame::ZERO).then(|| local.end.minus(1));
         for frame in local.end.until(target) {
-            queue.copy(player, last, frame);
-            let flags = last.map_or(InputFlags::NONE, |last| queue.given_flags(player, last));
-            queue.write_flags(player, frame, flags);
+            queue.repeat(player, last, frame);
         }
         queue.write(player, target, input, flags);
         local.end = target.next();

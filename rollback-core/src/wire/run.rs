@@ -168,14 +168,14 @@ fn write_player(
 ) {
     let Some(player) = queue.players_of(owner).get(index).copied() else { return };
     let base = base.filter(|_| frame > Frame::ZERO);
-    if value.is_empty() {
-        queue.copy(player, base, frame);
-    } else {
-        queue.write(player, frame, value, InputFlags::NONE);
+    queue.repeat(player, base, frame);
+    if !value.is_empty() {
+        let before = queue.given_flags(player, frame);
+        queue.write(player, frame, value, before);
     }
-    let flags = flags
-        .unwrap_or_else(|| base.map_or(InputFlags::NONE, |base| queue.given_flags(player, base)));
-    queue.write_flags(player, frame, flags);
+    if let Some(flags) = flags {
+        queue.write_flags(player, frame, flags);
+    }
 }
 
 /// Appends the inputs of `owner` from `first` up to at most `end` while they fit into `budget` bytes. Answers how many
@@ -203,8 +203,15 @@ pub(crate) fn encode_run(
     let (mut bit, mut flag_changes, mut items) = (0, 0_u8, 0_u8);
     for offset in 0..u32::from(count) {
         let frame = first.plus(offset);
+        if queue.has_items() {
+            items += u8::try_from(queue.items_of(owner, frame).count()).unwrap_or(0);
+        }
+        let before = before(frame, offset, base);
+        if before.is_some() && !queue.may_be_changed(owner, frame) {
+            bit += players.len();
+            continue;
+        }
         for player in players {
-            let before = before(frame, offset, base);
             if queue.differs_from(*player, before, frame) {
                 if let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
                     *byte |= 1 << (bit % 8);
@@ -213,9 +220,6 @@ pub(crate) fn encode_run(
             }
             flag_changes += u8::from(queue.flags_differ_from(*player, before, frame));
             bit += 1;
-        }
-        if queue.has_items() {
-            items += u8::try_from(queue.items_of(owner, frame).count()).unwrap_or(0);
         }
     }
     let has_meta = flag_changes > 0 || items > 0;

@@ -1,0 +1,460 @@
+//! Knows every player's inputs of the frames still in play: what was given, and what was used in its place.
+
+mod guess;
+mod rows;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+pub use self::guess::{GuessCounters, InputHistory};
+use self::rows::Rows;
+use self::stream::Stream;
+use crate::game::StepRow;
+use crate::item::{Item, ItemAt};
+use crate::prediction::{HINT_FRAMES_MAX, Hints};
+use crate::{Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster, SessionConfig};
+
+/// Rings of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
+pub(crate) struct InputQueue {
+    width: usize,
+    players: usize,
+    capacity: usize,
+    idle: Vec<u8>,
+    given: Rows,
+    /// What guessed frames were last stepped with.
+    used: Rows,
+    /// How the inputs of the row that was asked for last are known.
+    statuses: Vec<InputStatus>,
+    /// Whether those are all [`InputStatus::Given`].
+    is_all_given: bool,
+    guess: Vec<u8>,
+    /// Whether an input given means the same as one used; asked only where their bytes differ.
+    equivalent: fn(&[u8], &[u8]) -> bool,
+    /// What players said that they will do; nothing until one does.
+    hints: Option<Hints>,
+    guesses: GuessCounters,
+    /// Every frame that was stepped with a guess is before this one.
+    guessed: Frame,
+    streams: Vec<Stream>,
+    hosts: Vec<PeerId>,
+    /// The input delay of each player, and the frame from which it is in force.
+    delays: Vec<(Frame, u32)>,
+    items: Vec<(PeerId, ItemAt)>,
+    floor: Frame,
+    simulated: Frame,
+    first_incorrect: Option<Frame>,
+    /// The first frame of which some player's input is neither held nor filled in.
+    confirmed_end: Frame,
+    /// The first frame in which idle is filled in for somebody.
+    first_closed: Frame,
+}
+
+impl InputQueue {
+    pub(crate) fn new(config: &SessionConfig, roster: &Roster) -> Self {
+        let (width, players) = (config.input_width(), config.players());
+        let capacity = config.history_frames();
+        let stream = |peer| Stream::new(roster.players_of(peer).collect(), capacity);
+        Self {
+            width,
+            players,
+            capacity,
+            idle: config.idle_input().to_vec(),
+            given: Rows::new(capacity, players, width),
+            used: Rows::new(capacity, players, width),
+            statuses: vec![InputStatus::Given; players],
+            is_all_given: true,
+            guess: vec![0; width],
+            equivalent: |_, _| false,
+            hints: None,
+            guesses: GuessCounters::default(),
+            guessed: Frame::ZERO,
+            streams: roster.peers().iter().map(stream).collect(),
+            hosts: PlayerHandle::all(players).filter_map(|player| roster.host(player)).collect(),
+            delays: PlayerHandle::all(players)
+                .map(|player| (Frame::ZERO, config.input_delay_frames(player)))
+                .collect(),
+            items: Vec::with_capacity(ITEMS_USUAL),
+            floor: Frame::ZERO,
+            simulated: Frame::ZERO,
+            first_incorrect: None,
+            confirmed_end: Frame::ZERO,
+            first_closed: Frame::MAX,
+        }
+    }
+
+    /// Takes inputs for the same that `equivalent` says mean the same: one given, and one used in its place.
+    pub(crate) fn set_equivalence(&mut self, equivalent: fn(&[u8], &[u8]) -> bool) {
+        self.equivalent = equivalent;
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many frames the rings hold.
+    pub(crate) fn capacity(&self) -> u32 {
+        u32::try_from(self.capacity).unwrap_or(u32::MAX)
+    }
+
+    /// The players of a peer, in order.
+    pub(crate) fn players_of(&self, peer: PeerId) -> &[PlayerHandle] {
+        self.streams.get(peer.index()).map_or(&[], |stream| &stream.players)
+    }
+
+    /// The least input delay of a peer's players.
+    pub(crate) fn input_delay_of(&self, peer: PeerId) -> u32 {
+        let delays = self.players_of(peer).iter().filter_map(|player| self.delay(*player));
+        delays.min().unwrap_or_default()
+    }
+
+    /// The input delay of a player, as its host last said.
+    pub(crate) fn delay(&self, player: PlayerHandle) -> Option<u32> {
+        self.delays.get(player.index()).map(|(_, delay)| *delay)
+    }
+
+    /// Takes a delay that its player's host has said, unless a later one is known.
+    fn note_delay(&mut self, host: PeerId, player: PlayerHandle, delay: (Frame, u32)) {
+        let is_host = self.hosts.get(player.index()) == Some(&host);
+        if let Some(known) = self.delays.get_mut(player.index()).filter(|_| is_host)
+            && known.0 <= delay.0
+        {
+            *known = delay;
+        }
+    }
+
+    /// The first frame of `peer` that is not held.
+    pub(crate) fn end(&self, peer: PeerId) -> Frame {
+        self.stream(peer).map_or(Frame::ZERO, |stream| stream.end)
+    }
+
+    /// From which frame on idle is filled in for `peer`.
+    pub(crate) fn closed(&self, peer: PeerId) -> Option<Frame> {
+        self.stream(peer).and_then(|stream| stream.closed)
+    }
+
+    /// Whether the peer's frame is held.
+    pub(crate) fn has(&self, peer: PeerId, frame: Frame) -> bool {
+        self.stream(peer).is_some_and(|stream| stream.has(frame))
+    }
+
+    /// The frames after the first gap that are held: bit `n` for frame `end + 1 + n`.
+    pub(crate) fn held_beyond_gap(&self, peer: PeerId) -> u32 {
+        self.stream(peer).map_or(0, Stream::held_beyond_gap)
+    }
+
+    /// The first frame of which some player's input is not held.
+    pub(crate) fn confirmed_end(&self) -> Frame {
+        self.confirmed_end
+    }
+
+    /// The earliest frame that was stepped with an input that turned out wrong.
+    pub(crate) fn first_incorrect(&self) -> Option<Frame> {
+        self.first_incorrect
+    }
+
+    /// Says that every frame before `end` was last stepped with what [`gather`](Self::gather) gave.
+    pub(crate) fn set_simulated(&mut self, end: Frame) {
+        self.simulated = end;
+        if self.first_incorrect.is_some_and(|frame| frame >= end) {
+            self.first_incorrect = None;
+        }
+    }
+
+    /// The first frame that was not stepped yet.
+    pub(crate) fn simulated(&self) -> Frame {
+        self.simulated
+    }
+
+    /// Says that the wrong frames are about to be stepped again.
+    pub(crate) fn clear_incorrect(&mut self) {
+        self.first_incorrect = None;
+    }
+
+    /// Frames before `floor` are needed no more, so that as many new ones may come.
+    pub(crate) fn set_floor(&mut self, floor: Frame) {
+        if floor > self.floor {
+            self.floor = floor;
+            self.items.retain(|(_, at)| at.frame >= floor);
+        }
+    }
+
+    /// The last frame for which there is room.
+    pub(crate) fn last_room(&self) -> Frame {
+        self.floor.plus(self.capacity() - 2)
+    }
+
+    pub(crate) fn floor(&self) -> Frame {
+        self.floor
+    }
+
+    /// Whether a frame of `peer` is new and there is room for it.
+    pub(crate) fn accepts(&self, peer: PeerId, frame: Frame) -> bool {
+        // The row before the floor stays: changes of the frame at the floor are counted from it.
+        frame < self.floor.plus(self.capacity() - 1)
+            && self.stream(peer).is_some_and(|stream| {
+                stream.closed.is_none_or(|closed| frame < closed) && !stream.has(frame)
+            })
+    }
+
+    /// Writes one player's input into its row. It counts when [`arrived`](Self::arrived) is called for its peer.
+    pub(crate) fn write(
+        &mut self,
+        player: PlayerHandle,
+        frame: Frame,
+        input: &[u8],
+        flags: InputFlags,
+    ) {
+        self.given.set_input(player, frame, input);
+        self.given.set_flags(player, frame, flags);
+    }
+
+    /// Writes other flags beside an input.
+    pub(crate) fn write_flags(&mut self, player: PlayerHandle, frame: Frame, flags: InputFlags) {
+        self.given.set_flags(player, frame, flags);
+    }
+
+    /// Writes the same input and flags as in the frame `base`, or the idle input and none.
+    pub(crate) fn repeat(&mut self, player: PlayerHandle, base: Option<Frame>, frame: Frame) {
+        match base {
+            Some(base) => self.given.repeat(player, base, frame),
+            None => {
+                self.given.set_input(player, frame, &self.idle);
+                self.given.set_flags(player, frame, InputFlags::NONE);
+            }
+        }
+    }
+
+    /// Whether an input or flags of `peer` may differ between this frame, which is before its end, and the one before. So
+    /// that a frame which is sent again and again is compared once.
+    pub(crate) fn may_be_changed(&self, peer: PeerId, frame: Frame) -> bool {
+        self.stream(peer).is_none_or(|stream| stream.is_changed(frame))
+    }
+
+    /// Whether a player's input in `frame` differs from the one in `base`, or from idle.
+    pub(crate) fn differs_from(
+        &self,
+        player: PlayerHandle,
+        base: Option<Frame>,
+        frame: Frame,
+    ) -> bool {
+        let base = base.map_or(self.idle.as_slice(), |base| self.given(player, base));
+        self.given(player, frame) != base
+    }
+
+    /// Whether the flags beside a player's input in `frame` differ from those in `base`, or from none.
+    pub(crate) fn flags_differ_from(
+        &self,
+        player: PlayerHandle,
+        base: Option<Frame>,
+        frame: Frame,
+    ) -> bool {
+        let base = base.map_or(InputFlags::NONE, |base| self.given_flags(player, base));
+        self.given_flags(player, frame) != base
+    }
+
+    /// Takes the peer's frame as held, with its items, and compares it with what was used in its place.
+    pub(crate) fn arrived(&mut self, peer: PeerId, frame: Frame, items: &[Item]) {
+        let Some(stream) = self.streams.get_mut(peer.index()) else { return };
+        let was_least = stream.complete_end() == self.confirmed_end;
+        let given = &self.given;
+        // Whatever the first frame is, it differs from nothing.
+        stream.insert(frame, |players, frame| {
+            frame == Frame::ZERO || players.iter().any(|p| given.differ(*p, frame, frame.minus(1)))
+        });
+        if was_least {
+            self.note_confirmed();
+        }
+        // Bounded by what the history holds: each peer's frame arrives once, with few items.
+        self.items.extend(items.iter().map(|item| (peer, ItemAt { frame, item: *item })));
+        for item in items {
+            if let Item::Delay { player, frames } = *item {
+                self.note_delay(peer, player, (frame, frames.into()));
+            }
+        }
+        if items.contains(&Item::Leave) {
+            self.close(peer, frame);
+        } else if frame < self.simulated {
+            let wrong = self.wrong_players(peer, frame);
+            // A frame that passes without a step, as after the end, is guessed for nobody.
+            if frame < self.guessed {
+                self.guesses.guesses += self.players_of(peer).len() as u64;
+                self.guesses.mispredictions += wrong as u64;
+            }
+            if wrong > 0 {
+                self.note_incorrect(frame);
+            }
+        }
+    }
+
+    /// Takes what a player of `peer` said that it will do, when it is for one of the next frames that are not held.
+    pub(crate) fn take_hint(
+        &mut self,
+        peer: PeerId,
+        player: PlayerHandle,
+        frame: Frame,
+        input: &[u8],
+    ) -> bool {
+        let end = self.end(peer);
+        let is_ahead = frame >= end && frame.since(end) < HINT_FRAMES_MAX;
+        let is_taken = is_ahead && self.accepts(peer, frame);
+        if is_taken {
+            self.hints_mut().set(player, frame, input);
+        }
+        is_taken
+    }
+
+    /// Whether hints of `peer` that begin at `first` are not older than those taken before.
+    pub(crate) fn are_newest_hints(&mut self, peer: PeerId, first: Frame) -> bool {
+        self.hints_mut().is_newest(peer, first)
+    }
+
+    /// What a player said that it will do.
+    pub(crate) fn hint(&self, player: PlayerHandle, frame: Frame) -> Option<&[u8]> {
+        self.hints.as_ref()?.get(player, frame)
+    }
+
+    pub(crate) fn has_hints(&self) -> bool {
+        self.hints.is_some()
+    }
+
+    fn hints_mut(&mut self) -> &mut Hints {
+        let (players, width) = (self.players, self.width);
+        self.hints.get_or_insert_with(|| Hints::new(players, width))
+    }
+
+    pub(crate) fn guess_counters(&self) -> GuessCounters {
+        self.guesses
+    }
+
+    /// From `frame` on, idle is filled in for `peer`.
+    pub(crate) fn close(&mut self, peer: PeerId, frame: Frame) {
+        let Some(stream) = self.streams.get_mut(peer.index()) else { return };
+        // A peer that left may be agreed to have departed later: what follows is idle already, and was stepped so.
+        if stream.closed.is_some_and(|closed| closed <= frame) {
+            return;
+        }
+        stream.closed = Some(frame);
+        self.first_closed = self.first_closed.min(frame);
+        self.note_confirmed();
+        for frame in frame.until(self.simulated) {
+            self.fill_idle(peer, frame);
+            if self.wrong_players(peer, frame) > 0 {
+                self.note_incorrect(frame);
+                break;
+            }
+        }
+    }
+
+    /// The items in force from `frame`, in the order of their proposers.
+    pub(crate) fn items_at(&self, frame: Frame) -> impl Iterator<Item = (PeerId, Item)> + '_ {
+        PeerId::all(self.streams.len())
+            .flat_map(move |peer| self.items_of(peer, frame).map(move |item| (peer, item)))
+    }
+
+    /// The items that `peer` proposed for `frame`.
+    pub(crate) fn items_of(&self, peer: PeerId, frame: Frame) -> impl Iterator<Item = Item> + '_ {
+        self.items
+            .iter()
+            .filter(move |(by, at)| *by == peer && at.frame == frame)
+            .map(|(_, at)| at.item)
+    }
+
+    pub(crate) fn has_items(&self) -> bool {
+        !self.items.is_empty()
+    }
+
+    /// The input bytes that `player` gave for `frame`.
+    pub(crate) fn given(&self, player: PlayerHandle, frame: Frame) -> &[u8] {
+        self.given.input(player, frame)
+    }
+
+    /// The flags that `player` gave for `frame`.
+    pub(crate) fn given_flags(&self, player: PlayerHandle, frame: Frame) -> InputFlags {
+        self.given.flags(player, frame)
+    }
+
+    /// The inputs and flags of all players for a confirmed frame.
+    pub(crate) fn confirmed_row(&mut self, frame: Frame) -> StepRow<'_> {
+        self.start_row(frame);
+        let (inputs, flags) = self.given.row(frame);
+        StepRow { inputs, flags, statuses: &self.statuses }
+    }
+
+    /// Takes every input for given, but those of players who are gone.
+    fn start_row(&mut self, frame: Frame) {
+        if !self.is_all_given {
+            self.statuses.fill(InputStatus::Given);
+            self.is_all_given = true;
+        }
+        if frame >= self.first_closed {
+            self.fill_closed(frame);
+        }
+    }
+
+    /// Fills idle in for every player whose peer has left by `frame`.
+    fn fill_closed(&mut self, frame: Frame) {
+        for peer in PeerId::all(self.streams.len()) {
+            if self.closed(peer).is_some_and(|closed| frame >= closed) {
+                self.fill_idle(peer, frame);
+                self.is_all_given = false;
+                let Some(stream) = self.streams.get(peer.index()) else { return };
+                for player in &stream.players {
+                    if let Some(status) = self.statuses.get_mut(player.index()) {
+                        *status = InputStatus::Idle;
+                    }
+                }
+            }
+        }
+    }
+
+    fn fill_idle(&mut self, peer: PeerId, frame: Frame) {
+        let idle = core::mem::take(&mut self.idle);
+        for index in 0..self.players_of(peer).len() {
+            if let Some(player) = self.players_of(peer).get(index).copied() {
+                self.write(player, frame, &idle, InputFlags::IDLE_FILLED);
+            }
+        }
+        self.idle = idle;
+    }
+
+    /// For how many of a peer's players what is now given for `frame` differs from what it was stepped with.
+    fn wrong_players(&self, peer: PeerId, frame: Frame) -> usize {
+        let players = self.players_of(peer).iter();
+        players.filter(|player| !self.is_as_used(**player, frame)).count()
+    }
+
+    /// Whether what is now given for `frame` means what it was stepped with.
+    fn is_as_used(&self, player: PlayerHandle, frame: Frame) -> bool {
+        let given = (self.given(player, frame), self.given_flags(player, frame));
+        self.means_what_was_used(player, frame, given)
+    }
+
+    fn means_what_was_used(
+        &self,
+        player: PlayerHandle,
+        frame: Frame,
+        (input, flags): (&[u8], InputFlags),
+    ) -> bool {
+        let (used, used_flags) = (self.used.input(player, frame), self.used.flags(player, frame));
+        flags == used_flags && (input == used || (self.equivalent)(input, used))
+    }
+
+    fn note_incorrect(&mut self, frame: Frame) {
+        self.first_incorrect = Some(self.first_incorrect.map_or(frame, |first| first.min(frame)));
+    }
+
+    fn stream(&self, peer: PeerId) -> Option<&Stream> {
+        self.streams.get(peer.index())
+    }
+
+    fn note_confirmed(&mut self) {
+        let ends = self.streams.iter().map(Stream::complete_end);
+        self.confirmed_end = ends.min().unwrap_or(Frame::MAX);
+    }
+}
+
+/// Room for this many items is made at the start: more than members propose in a history who mean it.
+const ITEMS_USUAL: usize = 64;

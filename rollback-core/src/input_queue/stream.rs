@@ -1,0 +1,116 @@
+//! Knows which frames of one peer's inputs are held. Does not know the inputs.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::{Frame, PlayerHandle};
+
+/// What is held of one peer's inputs.
+pub(super) struct Stream {
+    pub(super) players: Vec<PlayerHandle>,
+    /// Every frame before this one is held.
+    pub(super) end: Frame,
+    /// One past the newest frame held.
+    pub(super) newest: Frame,
+    /// From this frame on idle is filled in.
+    pub(super) closed: Option<Frame>,
+    /// Frames from `end` on that are held out of order.
+    ahead: Bits,
+    /// Frames before `end` whose inputs or flags are not those of the frame before.
+    changed: Bits,
+}
+
+impl Stream {
+    /// A stream with a history of `capacity` frames.
+    pub(super) fn new(players: Vec<PlayerHandle>, capacity: usize) -> Self {
+        Self {
+            players,
+            end: Frame::ZERO,
+            newest: Frame::ZERO,
+            closed: None,
+            ahead: Bits::new(capacity),
+            changed: Bits::new(capacity),
+        }
+    }
+
+    pub(super) fn has(&self, frame: Frame) -> bool {
+        frame < self.end || (frame < self.newest && self.ahead.get(frame))
+    }
+
+    /// Whether the frame is held or filled with idle.
+    pub(super) fn is_known(&self, frame: Frame) -> bool {
+        self.has(frame) || self.closed.is_some_and(|closed| frame >= closed)
+    }
+
+    /// The first frame that is neither held nor filled with idle.
+    pub(super) fn complete_end(&self) -> Frame {
+        match self.closed {
+            Some(closed) if self.end >= closed => Frame::MAX,
+            _ => self.end,
+        }
+    }
+
+    /// Holds `frame` from now on; `is_changed` says of a frame before the new end whether it differs from the one before.
+    pub(super) fn insert(
+        &mut self,
+        frame: Frame,
+        is_changed: impl Fn(&[PlayerHandle], Frame) -> bool,
+    ) {
+        self.newest = self.newest.max(frame.next());
+        if frame != self.end {
+            self.ahead.set(frame, true);
+            return;
+        }
+        loop {
+            self.changed.set(self.end, is_changed(&self.players, self.end));
+            self.end = self.end.next();
+            if self.end >= self.newest || !self.ahead.get(self.end) {
+                return;
+            }
+            self.ahead.set(self.end, false);
+        }
+    }
+
+    /// Whether `frame`, which is before the end, may differ from the one before it.
+    pub(super) fn is_changed(&self, frame: Frame) -> bool {
+        self.changed.get(frame)
+    }
+
+    /// The frames after the first gap that are held: bit `n` for frame `end + 1 + n`.
+    pub(super) fn held_beyond_gap(&self) -> u32 {
+        if self.newest <= self.end {
+            return 0;
+        }
+        let first = self.end.next();
+        let held = (0..32).filter(|bit| self.has(first.plus(*bit)));
+        held.fold(0, |mask, bit| mask | 1 << bit)
+    }
+}
+
+/// One bit for each frame of a history.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    /// Bits for `capacity` frames, a power of two.
+    fn new(capacity: usize) -> Self {
+        Self(vec![0; capacity.div_ceil(64)])
+    }
+
+    fn get(&self, frame: Frame) -> bool {
+        let (word, bit) = self.place(frame);
+        self.0.get(word).is_some_and(|word| word >> bit & 1 == 1)
+    }
+
+    fn set(&mut self, frame: Frame, on: bool) {
+        let (word, bit) = self.place(frame);
+        if let Some(word) = self.0.get_mut(word) {
+            *word = *word & !(1 << bit) | u64::from(on) << bit;
+        }
+    }
+
+    /// The word and the bit in it. A history shorter than a word uses it all: no two of its frames are as far apart.
+    fn place(&self, frame: Frame) -> (usize, u32) {
+        let index = frame.index();
+        (index as usize / 64 & (self.0.len() - 1), index % 64)
+    }
+}
