@@ -6,7 +6,10 @@ use crate::Frame;
 
 /// The states that a rollback may go back to, and the final ones that wait for the members' agreement.
 pub(crate) struct SnapshotRing<S> {
+    /// Each frame has its slot. There are more of them than frames that can be guessed, so only older ones are saved over.
     slots: Vec<Slot<S>>,
+    /// What would have been saved over although a rollback may still need it: seldom, where not every frame is saved.
+    kept: Slot<S>,
     /// Hashed states in order; the first is the last one agreed.
     reports: Vec<Report<S>>,
     spare: Vec<S>,
@@ -14,6 +17,7 @@ pub(crate) struct SnapshotRing<S> {
     aside: S,
 }
 
+#[derive(Default)]
 struct Slot<S> {
     frame: Option<Frame>,
     snapshot: S,
@@ -26,75 +30,68 @@ pub(crate) struct Report<S> {
 }
 
 impl<S: Default> SnapshotRing<S> {
+    /// A ring of so many slots: more than frames that can be guessed.
     pub(crate) fn new(slots: usize, reports: usize) -> Self {
-        let slot = || Slot { frame: None, snapshot: S::default() };
         Self {
-            slots: core::iter::repeat_with(slot).take(slots).collect(),
+            slots: core::iter::repeat_with(Slot::default).take(slots).collect(),
+            kept: Slot::default(),
             reports: Vec::with_capacity(reports + 1),
             spare: core::iter::repeat_with(S::default).take(reports + 1).collect(),
             aside: S::default(),
         }
     }
 
-    /// The slot to save `frame` into. It takes the place of the oldest one that is not the base for `confirmed`.
+    /// The slot to save `frame` into. The newest state up to `confirmed` stays: a rollback goes back no further.
     pub(crate) fn slot(&mut self, frame: Frame, confirmed: Frame) -> Option<&mut S> {
-        if let Some(index) = self.index_in_turn(frame, confirmed) {
-            let slot = self.slots.get_mut(index)?;
-            slot.frame = Some(frame);
-            return Some(&mut slot.snapshot);
+        let index = self.slot_index(frame);
+        let old = self.slots.get(index)?.frame.filter(|old| *old != frame);
+        if old.is_some_and(|old| old <= confirmed && !self.has_between(old, confirmed)) {
+            core::mem::swap(self.slots.get_mut(index)?, &mut self.kept);
         }
-        let base = self.slots.iter().filter_map(|s| s.frame).filter(|f| *f <= confirmed).max();
-        let victim = self
-            .slots
-            .iter_mut()
-            .filter(|slot| slot.frame == Some(frame) || slot.frame != base || base.is_none())
-            .min_by_key(|slot| (slot.frame != Some(frame), slot.frame))?;
-        victim.frame = Some(frame);
-        Some(&mut victim.snapshot)
+        let slot = self.slots.get_mut(index)?;
+        slot.frame = Some(frame);
+        Some(&mut slot.snapshot)
     }
 
-    /// Where `frame` goes when every frame is saved in turn: over the oldest one, which is not the base for
-    /// `confirmed` when the one after it can be.
-    fn index_in_turn(&self, frame: Frame, confirmed: Frame) -> Option<usize> {
-        let index = self.slot_index(frame);
-        let oldest = self.slots.get(index)?.frame;
-        let next = self.slots.get(self.slot_index(frame.next()))?.frame;
-        // A younger one may lie here that was saved out of turn, and a report may still wait for it.
-        let is_past = |oldest: Frame| frame.since(oldest) as usize >= self.slots.len();
-        let is_safe = oldest == Some(frame)
-            || oldest.zip(next).is_some_and(|(oldest, next)| {
-                is_past(oldest) && oldest < next && next <= confirmed
-            });
-        is_safe.then_some(index)
+    /// Whether a state after `first` and not after `last` is known to be saved.
+    fn has_between(&self, first: Frame, last: Frame) -> bool {
+        let is_between = |frame: Frame| frame > first && frame <= last;
+        let mut ring = first.next().until(last.next()).take(self.slots.len());
+        ring.any(|frame| self.in_ring(frame).is_some())
+            || self.kept.frame.is_some_and(is_between)
+            || self.reports.iter().any(|report| is_between(report.frame))
     }
 
     fn slot_index(&self, frame: Frame) -> usize {
         frame.index() as usize % self.slots.len().max(1)
     }
 
+    fn in_ring(&self, frame: Frame) -> Option<&Slot<S>> {
+        self.slots.get(self.slot_index(frame)).filter(|slot| slot.frame == Some(frame))
+    }
+
     /// The newest state at or before `frame`.
     pub(crate) fn newest_up_to(&self, frame: Frame) -> Option<(Frame, &S)> {
-        if let Some(slot) =
-            self.slots.get(self.slot_index(frame)).filter(|s| s.frame == Some(frame))
-        {
+        if let Some(slot) = self.in_ring(frame) {
             return Some((frame, &slot.snapshot));
         }
-        let slots = self.slots.iter().filter_map(|slot| Some((slot.frame?, &slot.snapshot)));
+        let slots = self.slots.iter().chain([&self.kept]);
+        let slots = slots.filter_map(|slot| Some((slot.frame?, &slot.snapshot)));
         let reports = self.reports.iter().map(|report| (report.frame, &report.snapshot));
         slots.chain(reports).filter(|(at, _)| *at <= frame).max_by_key(|(at, _)| *at)
     }
 
-    /// The state of exactly `frame`, when it is saved.
+    /// The state of exactly `frame`, when it is saved and was not reported.
     pub(crate) fn at(&self, frame: Frame) -> Option<&S> {
-        let in_turn = self.slots.get(self.slot_index(frame));
-        let mut slots = in_turn.into_iter().chain(&self.slots);
-        slots.find(|slot| slot.frame == Some(frame)).map(|slot| &slot.snapshot)
+        let kept = Some(&self.kept).filter(|slot| slot.frame == Some(frame));
+        self.in_ring(frame).or(kept).map(|slot| &slot.snapshot)
     }
 
     /// The slot to save `frame` into once more, when it is saved already; the state that was there is set aside for a
     /// comparison. Nothing is copied.
     pub(crate) fn replace(&mut self, frame: Frame) -> Option<&mut S> {
-        let slot = self.slots.iter_mut().find(|slot| slot.frame == Some(frame))?;
+        let index = self.slot_index(frame);
+        let slot = self.slots.get_mut(index).filter(|slot| slot.frame == Some(frame))?;
         core::mem::swap(&mut slot.snapshot, &mut self.aside);
         Some(&mut slot.snapshot)
     }
@@ -124,7 +121,9 @@ impl<S: Default> SnapshotRing<S> {
 
     /// Moves the state of `frame` to the reports. Nothing is copied; does nothing when there is no room.
     pub(crate) fn report(&mut self, frame: Frame) {
-        let slot = self.slots.iter_mut().find(|slot| slot.frame == Some(frame));
+        let index = self.slot_index(frame);
+        let slot = self.slots.get_mut(index).filter(|slot| slot.frame == Some(frame));
+        let slot = slot.or_else(|| Some(&mut self.kept).filter(|slot| slot.frame == Some(frame)));
         let Some((slot, spare)) = slot.zip(self.spare.pop()) else { return };
         slot.frame = None;
         let snapshot = core::mem::replace(&mut slot.snapshot, spare);
