@@ -30,6 +30,11 @@ pub enum Item {
         /// The input delay, at most [`DELAY_MAX`].
         frames: u8,
     },
+    /// The proposer pauses the episode: no member steps a frame more than the prediction window later until
+    /// the proposer resumes it or is gone.
+    Pause,
+    /// The proposer's pause is over.
+    Resume,
     /// The peer takes its slot again. Reserved: it is carried and recorded, and changes nothing yet.
     Join {
         /// Which life of the slot begins.
@@ -46,6 +51,8 @@ impl Item {
             Self::Join { incarnation } => (3, u16::from(incarnation)),
             Self::Delay { player, frames } => (4, u16::from_le_bytes([frames, player.slot()])),
             Self::SharedDelay { frames } => (5, u16::from(frames)),
+            Self::Pause => (6, 0),
+            Self::Resume => (7, 0),
         };
         bytes.put_u8(kind);
         bytes.put_u16(argument);
@@ -66,7 +73,9 @@ impl Item {
             (3, 0, _) => Ok(Self::Join { incarnation: low }),
             (4, _, Some(player)) if is_delay => Ok(Self::Delay { player, frames: low }),
             (5, 0, _) if is_delay => Ok(Self::SharedDelay { frames: low }),
-            (1..=5, ..) => Err(ItemError::Argument { kind, got: argument }),
+            (6, ..) if argument == 0 => Ok(Self::Pause),
+            (7, ..) if argument == 0 => Ok(Self::Resume),
+            (1..=7, ..) => Err(ItemError::Argument { kind, got: argument }),
             _ => Err(ItemError::Kind { got: kind }),
         }
     }
@@ -88,7 +97,7 @@ pub enum ItemError {
     #[error(transparent)]
     End(#[from] EndOfBytes),
     /// No item has this number.
-    #[error("expected an item of kind 1 to 5, got {got}")]
+    #[error("expected an item of kind 1 to 7, got {got}")]
     Kind {
         /// The number found.
         got: u8,
@@ -119,6 +128,8 @@ mod tests {
             Item::Join { incarnation: 2 },
             Item::Delay { player, frames: 30 },
             Item::SharedDelay { frames: 0 },
+            Item::Pause,
+            Item::Resume,
         ] {
             let mut bytes = Vec::new();
             item.encode(&mut bytes);
@@ -134,6 +145,8 @@ mod tests {
         assert_eq!(read(&[3, 0, 1]), Err(ItemError::Argument { kind: 3, got: 256 }));
         assert_eq!(read(&[4, 31, 0]), Err(ItemError::Argument { kind: 4, got: 31 }));
         assert_eq!(read(&[4, 0, 64]), Err(ItemError::Argument { kind: 4, got: 64 << 8 }));
+        assert_eq!(read(&[6, 1, 0]), Err(ItemError::Argument { kind: 6, got: 1 }));
+        assert_eq!(read(&[7, 0, 1]), Err(ItemError::Argument { kind: 7, got: 256 }));
         assert_eq!(read(&[5, 2, 1]), Err(ItemError::Argument { kind: 5, got: 258 }));
         assert!(matches!(read(&[1, 0]), Err(ItemError::End(_))));
     }

@@ -22,6 +22,7 @@ mod hash;
 mod input;
 mod input_queue;
 mod item;
+mod pauses;
 mod peer;
 mod prediction;
 #[cfg(test)]

@@ -425,6 +425,7 @@ fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
         Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.index()]),
         Stall::WaitingForDriver => ("waiting_for_driver", Vec::new()),
         Stall::Resimulating { .. } => ("resimulating", Vec::new()),
+        Stall::Paused { by } => ("paused", slots(by)),
         Stall::Closing => ("closing", Vec::new()),
         Stall::SearchingDesync => ("searching_desync", Vec::new()),
     }

@@ -14,6 +14,7 @@ use self::rows::Rows;
 use self::stream::Stream;
 use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
+use crate::pauses::Pauses;
 use crate::prediction::{HINT_FRAMES_MAX, Hints};
 use crate::{Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster, SessionConfig};
 
@@ -43,6 +44,7 @@ pub(crate) struct InputQueue {
     /// The input delay of each player, and the frame from which it is in force.
     delays: Vec<(Frame, u32)>,
     items: Vec<(PeerId, ItemAt)>,
+    pauses: Pauses,
     floor: Frame,
     simulated: Frame,
     first_incorrect: Option<Frame>,
@@ -77,6 +79,7 @@ impl InputQueue {
                 .map(|player| (Frame::ZERO, config.input_delay_frames(player)))
                 .collect(),
             items: Vec::with_capacity(ITEMS_USUAL),
+            pauses: Pauses::default(),
             floor: Frame::ZERO,
             simulated: Frame::ZERO,
             first_incorrect: None,
@@ -270,6 +273,7 @@ impl InputQueue {
         // Bounded by what the history holds: each peer's frame arrives once, with few items.
         self.items.extend(items.iter().map(|item| (peer, ItemAt { frame, item: *item })));
         for item in items {
+            self.pauses.note(peer, frame, *item);
             if let Item::Delay { player, frames } = *item {
                 self.note_delay(peer, player, (frame, frames.into()));
             }
@@ -337,6 +341,7 @@ impl InputQueue {
             return;
         }
         stream.closed = Some(frame);
+        self.pauses.note_closed(peer, frame);
         self.first_closed = self.first_closed.min(frame);
         self.note_confirmed();
         for frame in frame.until(self.simulated) {
@@ -346,6 +351,17 @@ impl InputQueue {
                 break;
             }
         }
+    }
+
+    /// Whose pauses are in force.
+    pub(crate) fn pauses(&self) -> &Pauses {
+        &self.pauses
+    }
+
+    /// Puts all pauses off for ever, to see that it is noticed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn put_pauses_off(&mut self) {
+        self.pauses.put_off();
     }
 
     /// The items in force from `frame`, in the order of their proposers.

@@ -33,6 +33,8 @@ fn item() -> impl Strategy<Value = Item> {
     prop_oneof![
         any::<u16>().prop_map(|code| Item::End { code }),
         any::<u8>().prop_map(|incarnation| Item::Join { incarnation }),
+        Just(Item::Pause),
+        Just(Item::Resume),
     ]
 }
 

@@ -215,6 +215,9 @@ impl<G: Game> Episode<G> {
         let stall = self.stall();
         self.links.is_waiting = stall.is_some();
         if let Some(stall) = stall {
+            if matches!(stall, Stall::Paused { .. }) {
+                self.local_inputs.file_waiting_items(&mut self.links.queue);
+            }
             return Ok(Advance::Stalled(stall));
         }
         let frame = self.rollback.current();
@@ -237,6 +240,10 @@ impl<G: Game> Episode<G> {
         let confirmed = queue.confirmed_end();
         if self.end_frame().is_some_and(|end| end.frame <= current.min(confirmed)) {
             return Some(Stall::Closing);
+        }
+        let pauses = queue.pauses();
+        if pauses.stops_at(self.window()).is_some_and(|end| end <= current) {
+            return Some(Stall::Paused { by: pauses.by() });
         }
         if current >= confirmed.plus(self.window()) {
             let peers = self.links.links.iter().map(|link| link.peer);

@@ -18,6 +18,8 @@ pub(crate) struct LocalInputs {
     items: Vec<Item>,
     /// The limits within which the delay follows the lateness of inputs, and for how long a lower one was enough.
     automatic: Option<(u32, u32, u32)>,
+    /// Whether a pause was proposed that was not ended since.
+    is_pausing: bool,
     is_closed: bool,
 }
 
@@ -42,6 +44,7 @@ impl LocalInputs {
             idle: config.idle_input().to_vec(),
             items: Vec::with_capacity(ITEMS_WAITING_MAX),
             automatic: None,
+            is_pausing: false,
             is_closed: false,
         }
     }
@@ -106,6 +109,46 @@ impl LocalInputs {
             self.items.push(item);
         }
         fits
+    }
+
+    /// Proposes that all stand still. Answers whether this peer's pause was not there yet, and there was room.
+    pub(crate) fn pause(&mut self) -> bool {
+        let is_new = !self.is_pausing && self.propose(Item::Pause);
+        self.is_pausing |= is_new;
+        is_new
+    }
+
+    /// Ends this peer's pause. Answers whether there was one, and there was room.
+    pub(crate) fn resume(&mut self) -> bool {
+        if !self.is_pausing || self.is_closed {
+            return false;
+        }
+        let waiting = self.items.iter().position(|item| *item == Item::Pause);
+        let is_over = match waiting {
+            // Nobody has heard of it.
+            Some(index) => {
+                self.items.remove(index);
+                true
+            }
+            None => self.propose(Item::Resume),
+        };
+        self.is_pausing = !is_over;
+        is_over
+    }
+
+    /// Files one frame more for the items that wait, in which the players go on as they did: while all stand still, no
+    /// frame would carry them.
+    pub(crate) fn file_waiting_items(&mut self, queue: &mut InputQueue) {
+        let frame = queue.end(self.local);
+        if self.items.is_empty() || self.is_closed || frame > queue.last_room() {
+            return;
+        }
+        let last = (frame > Frame::ZERO).then(|| frame.minus(1));
+        for local in self.players.iter_mut().filter(|local| local.end <= frame) {
+            queue.repeat(local.player, last, frame);
+            local.end = frame.next();
+        }
+        self.complete_frames(queue);
     }
 
     /// Files the inputs of a local player so many frames ahead from now on. Nothing that was filed is lost: a longer

@@ -9,6 +9,7 @@ mod links;
 mod local_inputs;
 mod membership;
 mod output;
+mod pause;
 #[cfg(feature = "testing")]
 mod tampering;
 mod transmit;
@@ -311,7 +312,10 @@ impl<G: Game> Session<G> {
             // The driver looks at the network between two parts of a rollback, and does not wait.
             self.pacer.hurry(now);
         } else if !matches!(advance, Err(AdvanceError::MissingInput { .. })) {
-            self.pacer.handle_frame(now, self.episode.advantage(now));
+            // In a pause nobody runs ahead.
+            let is_paused = matches!(advance, Ok(Advance::Stalled(Stall::Paused { .. })));
+            let advantage = if is_paused { None } else { self.episode.advantage(now) };
+            self.pacer.handle_frame(now, advantage);
         }
         advance
     }

@@ -77,6 +77,11 @@ pub enum Stall {
         /// How many frames are left.
         left: u32,
     },
+    /// These members have paused the episode; all stand still at the same frame.
+    Paused {
+        /// Who has not resumed yet.
+        by: crate::PeerSet,
+    },
     /// All frames are played; the members agree on the end.
     Closing,
     /// The members' states differ; the first bad frame is being searched for.

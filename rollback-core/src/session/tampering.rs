@@ -18,6 +18,8 @@ pub enum Sabotage {
     Acknowledgement,
     /// The hash of every state is the same.
     StateHash,
+    /// Nobody stands still in a pause.
+    Pause,
     /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
     Cut,
 }
@@ -39,6 +41,7 @@ impl<G: Game> Session<G> {
                     *hash = StateHash::default();
                 }
             }
+            Sabotage::Pause => links.queue.put_pauses_off(),
             Sabotage::Cut => {
                 let queue = &links.queue;
                 let membership = &mut links.membership;

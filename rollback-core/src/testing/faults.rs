@@ -54,6 +54,10 @@ pub struct Faults {
     pub leaves: u32,
     /// How many times a peer changes its input delay.
     pub delay_changes: u32,
+    /// How many times a peer has all stand still, by agreement.
+    pub agreed_pauses: u32,
+    /// For how long: 50 ms up to this.
+    pub agreed_pause_max_ms: u32,
 }
 
 impl Faults {
@@ -93,6 +97,8 @@ impl Faults {
             crash_tail_max_ms: 200,
             leaves: up_to(200, &[1]),
             delay_changes: up_to(400, &[1, 5, 20]),
+            agreed_pauses: up_to(300, &[1, 2, 6]),
+            agreed_pause_max_ms: 1_500,
         }
     }
 
@@ -151,6 +157,13 @@ impl Faults {
             };
             plan.push(Planned { at: at(random, 0), fault });
         }
+        for _ in 0..self.agreed_pauses {
+            let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
+            let Some(peer) = drawn else { break };
+            let millis = random.between(50, self.agreed_pause_max_ms.max(50)).min(lasts_max_ms);
+            let starts = at(random, millis);
+            plan.push(Planned { at: starts, fault: Fault::AgreedPause { peer, millis } });
+        }
         plan
     }
 }
@@ -199,6 +212,15 @@ pub enum Fault {
         /// The delay.
         frames: u8,
     },
+    /// The peer pauses the episode for all.
+    AgreedPause {
+        /// The peer.
+        peer: PeerId,
+        /// When it resumes, if it is still there.
+        millis: u32,
+    },
+    /// The peer resumes the episode that it paused.
+    Resume(PeerId),
     /// The peer proposes to end the episode.
     ProposeEnd {
         /// The peer.
@@ -213,10 +235,12 @@ impl Fault {
     pub(crate) fn lasts_ms(self) -> u32 {
         match self {
             Self::Pause { millis, .. }
+            | Self::AgreedPause { millis, .. }
             | Self::Partition { millis, .. }
             | Self::Mute { millis, .. } => millis,
             Self::Crash(_)
             | Self::Leave(_)
+            | Self::Resume(_)
             | Self::SetDelay { .. }
             | Self::ProposeDelay { .. }
             | Self::ProposeEnd { .. } => 0,
@@ -283,6 +307,8 @@ fault_counts! {
     leaves: "orderly leaves",
     /// Changes of an input delay, by a peer for itself or for all.
     delay_changes: "changes of an input delay",
+    /// Times that a peer had all stand still.
+    agreed_pauses: "pauses agreed",
     /// Peers whose clock runs fast or slow by more than one part in a thousand.
     skewed_clocks: "skewed clocks",
 }

@@ -37,6 +37,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         broken.extend(self.check_departures().err());
         broken.extend(self.check_pace().err());
         broken.extend(self.check_logs().err());
+        broken.extend(self.check_pauses().err());
         let Some(longest) = self.longest() else { return broken };
         broken.extend(self.check_inputs(self.rows(longest)).err().map(|v| (None, v)));
         broken.extend(self.check_reference(self.rows(longest), reference).err());
@@ -61,6 +62,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             counters: node.session.counters(),
             failed_guesses: node.game.failed_guesses,
             refused: node.refused(),
+            stood_at: node.pauses.stood_at().to_vec(),
         };
         Report {
             seed: self.setting.seed,
@@ -73,19 +75,19 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     }
 
     /// Whether the peer is there no more, and was not sent away.
-    fn is_gone(&self, node: &Node<G>) -> bool {
+    pub(super) fn is_gone(&self, node: &Node<G>) -> bool {
         node.is_crashed() || self.left.contains(node.peer) || node.error.is_some()
     }
 
     /// The rows that belong to the episode: after a desync those before it.
-    fn rows<'n>(&self, node: &'n Node<G>) -> &'n [StableRow] {
+    pub(super) fn rows<'n>(&self, node: &'n Node<G>) -> &'n [StableRow] {
         let rows = node.log.rows();
         let desync = node.end().filter(|end| end.cause == EndCause::Desync);
         let end = desync.map_or(rows.len(), |end| end.frame.index() as usize);
         rows.get(..end).unwrap_or(rows)
     }
 
-    fn longest(&self) -> Option<&Node<G>> {
+    pub(super) fn longest(&self) -> Option<&Node<G>> {
         self.nodes.iter().max_by_key(|node| self.rows(node).len())
     }
 

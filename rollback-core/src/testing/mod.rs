@@ -39,6 +39,7 @@ mod network;
 mod node;
 mod observed;
 mod oracle;
+mod pauses;
 mod random;
 mod reference;
 mod report;

@@ -12,6 +12,7 @@ use super::clock::{PeerClock, TrueTime};
 use super::network::{Network, UnderWay};
 use super::observed::Observed;
 use super::oracle::{Oracle, Violation};
+use super::pauses::PauseLog;
 use super::random::Random;
 use super::simulation::{InputSource, Noise};
 use super::stable_log::StableLog;
@@ -36,6 +37,7 @@ pub(crate) struct Node<G: Game> {
     pub(crate) stepped_at: Vec<TrueTime>,
     /// When the episode was over for it.
     pub(crate) ended_at: Option<TrueTime>,
+    pub(crate) pauses: PauseLog,
     /// The longest time between two datagrams heard of each peer.
     gaps: [Duration; PEERS_MAX],
     pub(crate) session: Session<Observed<G>>,
@@ -110,6 +112,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             given: BTreeMap::new(),
             stepped_at: Vec::new(),
             ended_at: None,
+            pauses: PauseLog::default(),
             gaps: [Duration::ZERO; PEERS_MAX],
             last_stall: None,
             noise: Noise::default(),
@@ -364,6 +367,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             }
             Ok(Advance::Stalled(stall)) => {
                 self.last_stall = Some(stall);
+                self.pauses.note_stall(stall, self.session.current_frame());
                 Ok(())
             }
             Ok(Advance::Ended(_)) => Ok(()),

@@ -37,11 +37,13 @@ pub enum Oracle {
     Departures,
     /// Frames pass no faster than the tick rate and the controller's limit.
     Pace,
+    /// In a pause all stand still at the agreed frame, until whoever paused resumes or is gone.
+    Pauses,
 }
 
 impl Oracle {
     /// Every promise.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::StableLogs,
         Self::Reference,
         Self::Inputs,
@@ -56,6 +58,7 @@ impl Oracle {
         Self::GameFailure,
         Self::Departures,
         Self::Pace,
+        Self::Pauses,
     ];
 
     /// The promise in words.
@@ -76,6 +79,7 @@ impl Oracle {
             Self::GameFailure => "the game fails only under guessed inputs",
             Self::Departures => "only peers that were silent depart",
             Self::Pace => "frames pass at the tick rate",
+            Self::Pauses => "in a pause all stand still at the agreed frame",
         }
     }
 }

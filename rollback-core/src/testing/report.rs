@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::faults::FaultCounts;
 use super::stable_log::StableLog;
-use crate::{DEPTHS, End, Event, PeerId, SessionCounters};
+use crate::{DEPTHS, End, Event, Frame, PeerId, SessionCounters};
 
 /// A simulation that went well.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct PeerReport {
     pub failed_guesses: u64,
     /// How many datagrams it refused, by their tag or their form.
     pub refused: u64,
+    /// The frames at which it stood still in pauses that were agreed.
+    pub stood_at: Vec<Frame>,
 }
 
 impl PeerReport {

@@ -287,6 +287,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 Fault::Crash(peer)
                 | Fault::Leave(peer)
                 | Fault::Pause { peer, .. }
+                | Fault::AgreedPause { peer, .. }
+                | Fault::Resume(peer)
                 | Fault::SetDelay { peer, .. }
                 | Fault::ProposeDelay { peer, .. }
                 | Fault::ProposeEnd { peer, .. } => peer,
@@ -310,6 +312,15 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                     node.keep_busy(until);
                     counts.pauses += 1;
                 }
+                Fault::AgreedPause { peer, .. } => {
+                    if node.pause(self.now) {
+                        counts.agreed_pauses += 1;
+                        let resumed = Planned { at: until, fault: Fault::Resume(peer) };
+                        let index = self.schedule.partition_point(|other| other.at <= until);
+                        self.schedule.insert(index, resumed);
+                    }
+                }
+                Fault::Resume(_) => node.resume(self.now),
                 Fault::SetDelay { frames, .. } => {
                     node.set_input_delay(frames.into());
                     counts.delay_changes += 1;

@@ -58,6 +58,8 @@ fn item() -> impl Strategy<Value = Item> {
         Just(Item::Leave),
         any::<u16>().prop_map(|code| Item::End { code }),
         any::<u8>().prop_map(|incarnation| Item::Join { incarnation }),
+        Just(Item::Pause),
+        Just(Item::Resume),
     ]
 }
 

@@ -16,6 +16,7 @@ mod departures;
 mod drivers;
 mod ends;
 mod outages;
+mod pauses;
 mod peers_bugs;
 mod spectators;
 

@@ -65,6 +65,15 @@ fn a_hash_that_is_always_the_same_is_found() {
 }
 
 #[test]
+fn a_pause_that_is_not_kept_is_found() {
+    let paused = |seed| {
+        let pause = Fault::AgreedPause { peer: peer(1), millis: 1_000 };
+        on_a_bad_network(seed).at_ms(2_000, pause)
+    };
+    assert_eq!(oracles_that_notice(Sabotage::Pause, paused), [Oracle::Pauses; SEEDS]);
+}
+
+#[test]
 fn a_cut_that_each_takes_for_itself_is_found() {
     // Where the two hear each other in time, they pass the inputs on before they claim, and no cut matters.
     let oracles = oracles_that_notice(Sabotage::Cut, with_a_crash);

@@ -83,6 +83,8 @@ impl RecordedFrame {
                 ("delay", u16::from_le_bytes([frames, player.slot()]))
             }
             Item::SharedDelay { frames } => ("shared delay", u16::from(frames)),
+            Item::Pause => ("pause", 0),
+            Item::Resume => ("resume", 0),
         };
         let items = self.frame.items.iter().map(|(peer, item)| (peer.slot(), named(item)));
         items.map(|(peer, (name, argument))| (peer, name, argument)).collect()

@@ -1,0 +1,134 @@
+//! Knows whose pauses are in force, from the items of the members' streams, and up to which frame is played meanwhile.
+
+use crate::{Frame, Item, PEERS_MAX, PeerId, PeerSet};
+
+/// What the streams say of pauses. A pause changes no state: it only says which frames are not stepped yet, so it may be
+/// taken as soon as it is heard, in whatever order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pauses {
+    paused: [Option<Frame>; PEERS_MAX],
+    resumed: [Option<Frame>; PEERS_MAX],
+    /// The members that have an unanswered pause in force.
+    by: PeerSet,
+    /// Members whose streams have ended: their pauses hold nobody.
+    gone: PeerSet,
+    /// The members must play up to here for an end, or a member's leave, to be agreed: its own frame is looked at when it is
+    /// stepped.
+    needed: Frame,
+}
+
+impl Pauses {
+    /// Takes an item of a peer's stream.
+    pub(crate) fn note(&mut self, peer: PeerId, frame: Frame, item: Item) {
+        let frames = match item {
+            Item::Pause => &mut self.paused,
+            Item::Resume => &mut self.resumed,
+            Item::End { .. } => {
+                self.needed = self.needed.max(frame.next());
+                return;
+            }
+            _ => return,
+        };
+        if let Some(last) = frames.get_mut(peer.index()) {
+            *last = (*last).max(Some(frame));
+        }
+        self.update(peer);
+    }
+
+    /// Takes that a peer's stream ends at `frame`.
+    pub(crate) fn note_closed(&mut self, peer: PeerId, frame: Frame) {
+        self.gone.insert(peer);
+        self.needed = self.needed.max(frame.next());
+        self.update(peer);
+    }
+
+    /// Who holds the others.
+    pub(crate) fn by(&self) -> PeerSet {
+        self.by
+    }
+
+    /// The first frame that is not stepped while somebody's pause is in force. With a window of `window` frames nobody
+    /// can have stepped it before hearing of the pause, and so all stop there.
+    pub(crate) fn stops_at(&self, window: u32) -> Option<Frame> {
+        let paused = self.by.iter().filter_map(|peer| *self.paused.get(peer.index())?).min()?;
+        Some(paused.plus(window).max(self.needed))
+    }
+
+    /// Breaks the promise, for the simulator to notice.
+    #[cfg(feature = "testing")]
+    pub(crate) fn put_off(&mut self) {
+        for frame in self.paused.iter_mut().flatten() {
+            *frame = Frame::MAX;
+        }
+    }
+
+    fn update(&mut self, peer: PeerId) {
+        let frame = |frames: &[Option<Frame>]| frames.get(peer.index()).copied().flatten();
+        let is_open = frame(&self.paused) > frame(&self.resumed);
+        match is_open && !self.gone.contains(peer) {
+            true => _ = self.by.insert(peer),
+            false => self.by.remove(peer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn peer(slot: u8) -> PeerId {
+        PeerId::new(slot).unwrap()
+    }
+
+    fn frame(index: u32) -> Frame {
+        Frame::new(index)
+    }
+
+    #[test]
+    fn all_stop_a_window_after_the_earliest_pause() {
+        let mut pauses = Pauses::default();
+        assert_eq!(pauses.stops_at(8), None);
+        pauses.note(peer(1), frame(20), Item::Pause);
+        pauses.note(peer(0), frame(15), Item::Pause);
+        assert_eq!(pauses.stops_at(8), Some(frame(23)));
+        assert_eq!(pauses.stops_at(0), Some(frame(15)), "in lockstep its own frame is not stepped");
+        pauses.note(peer(0), frame(25), Item::Resume);
+        assert_eq!((pauses.by().len(), pauses.stops_at(8)), (1, Some(frame(28))));
+        pauses.note(peer(1), frame(25), Item::Resume);
+        assert_eq!(pauses.stops_at(8), None);
+    }
+
+    #[test]
+    fn the_order_in_which_they_are_heard_does_not_matter() {
+        let mut pauses = Pauses::default();
+        pauses.note(peer(1), frame(30), Item::Resume);
+        pauses.note(peer(1), frame(20), Item::Pause);
+        assert!(pauses.by().is_empty());
+        pauses.note(peer(1), frame(40), Item::Pause);
+        assert_eq!(pauses.stops_at(8), Some(frame(48)));
+    }
+
+    #[test]
+    fn one_that_is_gone_holds_nobody() {
+        let mut pauses = Pauses::default();
+        pauses.note(peer(0), frame(20), Item::Pause);
+        pauses.note(peer(2), frame(20), Item::Pause);
+        pauses.note_closed(peer(2), frame(24));
+        assert_eq!(pauses.by().iter().collect::<Vec<_>>(), [peer(0)]);
+        pauses.note_closed(peer(0), frame(24));
+        pauses.note(peer(0), frame(22), Item::Pause);
+        assert_eq!(pauses.stops_at(8), None);
+    }
+
+    #[test]
+    fn an_end_in_a_pause_is_played_up_to() {
+        let mut pauses = Pauses::default();
+        pauses.note(peer(0), frame(20), Item::Pause);
+        pauses.note(peer(1), frame(31), Item::End { code: 1 });
+        assert_eq!(pauses.stops_at(8), Some(frame(32)));
+        pauses.note_closed(peer(1), frame(33));
+        assert_eq!(pauses.stops_at(8), Some(frame(34)));
+    }
+}

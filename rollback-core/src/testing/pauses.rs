@@ -1,0 +1,115 @@
+//! Pauses that are agreed: who asked for them when, who stood still where, and whether that is what was promised.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use super::clock::TrueTime;
+use super::judgement::Judgement;
+use super::node::Node;
+use super::oracle::{Oracle, Violation};
+use super::stable_log::StableRow;
+use super::world::Broken;
+use crate::{Frame, Game, InputFlags, Item, Stall};
+
+/// What one peer had to do with pauses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PauseLog {
+    /// Its own pauses in order: when it asked for one, and when it resumed.
+    own: Vec<(TrueTime, Option<TrueTime>)>,
+    stood_at: Vec<Frame>,
+}
+
+impl PauseLog {
+    pub(crate) fn note_stall(&mut self, stall: Stall, current: Frame) {
+        if matches!(stall, Stall::Paused { .. }) && self.stood_at.last() != Some(&current) {
+            self.stood_at.push(current);
+        }
+    }
+
+    /// The frames at which it stood still.
+    pub(crate) fn stood_at(&self) -> &[Frame] {
+        &self.stood_at
+    }
+}
+
+impl<G: Game<Error: Debug>> Node<G> {
+    /// Has all stand still. Answers whether that is new.
+    pub(crate) fn pause(&mut self, now: TrueTime) -> bool {
+        let is_new = self.session.pause();
+        if is_new {
+            self.pauses.own.push((now, None));
+        }
+        is_new
+    }
+
+    pub(crate) fn resume(&mut self, now: TrueTime) {
+        // One that was not filed yet is said to nobody.
+        let is_known = self.session.paused_by().contains(self.peer);
+        if self.session.resume() {
+            match self.pauses.own.last_mut().filter(|_| is_known) {
+                Some((_, resumed)) => *resumed = Some(now),
+                None => _ = self.pauses.own.pop(),
+            }
+        }
+    }
+}
+
+impl<G: Game<Error: Debug>> Judgement<'_, G> {
+    /// Whoever stood still did so at a frame that the recorded items make, and nobody went on before the pause was over.
+    pub(crate) fn check_pauses(&self) -> Result<(), Broken> {
+        let Some(longest) = self.longest() else { return Ok(()) };
+        let rows = self.rows(longest);
+        let window = self.setting.config.prediction_window_frames();
+        let needed = self.needed(rows);
+        let pauses: Vec<_> = rows
+            .iter()
+            .flat_map(|row| row.items.iter().map(|(by, item)| (row.frame, *by, *item)))
+            .filter(|(_, _, item)| *item == Item::Pause)
+            .map(|(frame, by, _)| (frame.plus(window), by))
+            .collect();
+        for node in self.nodes {
+            let is_agreed =
+                |at: &Frame| needed.contains(at) || pauses.iter().any(|(stop, _)| stop == at);
+            // What a peer that was cut off heard last may not have been recorded by anybody.
+            let ended = node.end().is_none_or(|end| end.cause.is_agreed());
+            let wrong = node.pauses.stood_at.iter().find(|at| !is_agreed(at)).filter(|_| ended);
+            if let Some(at) = wrong.filter(|at| at.index() as usize + 1 < rows.len()) {
+                let detail =
+                    format!("stood still there; agreed were {pauses:?}, needed {needed:?}");
+                return Err((Some(node.peer), Violation::at(Oracle::Pauses, *at, detail)));
+            }
+        }
+        for pauser in self.nodes.iter().filter(|node| !self.is_gone(node)) {
+            let stops = pauses.iter().filter(|(_, by)| *by == pauser.peer).map(|(stop, _)| *stop);
+            for (stop, (_, resumed)) in stops.zip(&pauser.pauses.own) {
+                let Some(resumed) = resumed.filter(|_| !needed.iter().any(|at| *at > stop)) else {
+                    continue;
+                };
+                let stepped = |node: &&Node<G>| {
+                    node.stepped_at.get(stop.index() as usize).is_some_and(|at| *at < resumed)
+                };
+                if let Some(node) = self.nodes.iter().find(stepped) {
+                    let detail = format!("{} resumed only at {:?}", pauser.peer, resumed.elapsed());
+                    return Err((Some(node.peer), Violation::at(Oracle::Pauses, stop, detail)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to where frames are stepped in spite of a pause: where the inputs of a peer end, and the last one.
+    fn needed(&self, rows: &[StableRow]) -> Vec<Frame> {
+        let is_idle = |bits: &u8| InputFlags::from_bits(*bits).contains(InputFlags::IDLE_FILLED);
+        let mut count = 0;
+        let mut needed = Vec::new();
+        for row in rows {
+            let idle = row.flags.iter().filter(|bits| is_idle(bits)).count();
+            if idle > count {
+                needed.push(row.frame.next());
+                count = idle;
+            }
+        }
+        needed
+    }
+}
