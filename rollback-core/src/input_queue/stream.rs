@@ -111,6 +111,6 @@ impl Bits {
     /// The word and the bit in it. A history shorter than a word uses it all: no two of its frames are as far apart.
     fn place(&self, frame: Frame) -> (usize, u32) {
         let index = frame.index();
-        (index as usize / 64 & (self.0.len() - 1), index % 64)
+        ((index / 64) as usize & (self.0.len() - 1), index % 64)
     }
 }
