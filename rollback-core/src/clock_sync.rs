@@ -19,7 +19,7 @@ pub(crate) struct ClockSync {
     half_began: Timestamp,
     /// The other side's least difference, as it came.
     theirs: Option<u16>,
-    jitter: Duration,
+    jitter_micros: u64,
 }
 
 impl ClockSync {
@@ -34,7 +34,7 @@ impl ClockSync {
                 )
             }
         };
-        if now.since(self.half_began) >= FILTER_SPAN / 2 {
+        if now.micros_since(self.half_began) >= FILTER_MICROS / 2 {
             self.half_began = now;
             self.halves = [None, self.halves[0]];
         }
@@ -42,7 +42,8 @@ impl ClockSync {
         // The smoothed interarrival jitter of RFC 3550 §6.4.1.
         if let Some(last) = self.last {
             let step = ticks(unwrapped.abs_diff(last));
-            self.jitter = self.jitter.saturating_sub(self.jitter / 16) + step / 16;
+            self.jitter_micros -= self.jitter_micros / 16;
+            self.jitter_micros = self.jitter_micros.saturating_add(step / 16);
         }
         self.last = Some(unwrapped);
     }
@@ -59,7 +60,11 @@ impl ClockSync {
 
     /// The least round trip of late.
     pub(crate) fn rtt(&self) -> Option<Duration> {
-        let ours = low_bits(self.least()?.cast_unsigned());
+        self.rtt_micros(self.least()?).map(Duration::from_micros)
+    }
+
+    fn rtt_micros(&self, least: i64) -> Option<u64> {
+        let ours = low_bits(least.cast_unsigned());
         let sum = ours.wrapping_add(self.theirs?).cast_signed();
         // Clocks that drift apart between two reports can make a very short round trip look negative.
         Some(ticks(sum.max(0).unsigned_abs().into()))
@@ -67,13 +72,14 @@ impl ClockSync {
 
     /// How much the way of a datagram varies.
     pub(crate) fn jitter(&self) -> Duration {
-        self.jitter
+        Duration::from_micros(self.jitter_micros)
     }
 
-    /// How long the last datagram was under way, on the guess that the least way is half a round trip.
-    pub(crate) fn last_age(&self) -> Option<Duration> {
-        let beyond = self.last?.abs_diff(self.least()?);
-        Some(ticks(beyond) + self.rtt()? / 2)
+    /// For how many microseconds the last datagram was under way, on the guess that the least way is half a round trip.
+    pub(crate) fn last_age_micros(&self) -> Option<u64> {
+        let least = self.least()?;
+        let beyond = self.last?.abs_diff(least);
+        Some(ticks(beyond).saturating_add(self.rtt_micros(least)? / 2))
     }
 
     fn least(&self) -> Option<i64> {
@@ -92,15 +98,16 @@ fn low_bits(count: u64) -> u16 {
     u16::from_le_bytes([low, high])
 }
 
-fn ticks(count: u64) -> Duration {
-    Duration::from_micros(count.saturating_mul(TICK_MICROS))
+/// So many ticks in microseconds.
+fn ticks(count: u64) -> u64 {
+    count.saturating_mul(TICK_MICROS)
 }
 
 /// Sixteen bits of these span 8.4 s: twice any delay that a playable path has.
 const TICK_MICROS: u64 = 128;
 
 /// Long enough to catch a datagram that met no queue, short enough to follow clocks that drift 1 % apart.
-const FILTER_SPAN: Duration = Duration::from_millis(500);
+const FILTER_MICROS: u64 = 500_000;
 
 #[cfg(test)]
 mod tests {
@@ -139,8 +146,8 @@ mod tests {
     fn a_queued_datagram_is_known_to_be_older() {
         let [side, _] = pair(77_000, [40_000, 40_000], 99);
         // The last of 99 met the longest queue: 14 ms beyond the 40 ms of the way.
-        let age = side.last_age().unwrap();
-        assert!(age.abs_diff(Duration::from_millis(54)) < Duration::from_micros(300), "{age:?}");
+        let age = side.last_age_micros().unwrap();
+        assert!(age.abs_diff(54_000) < 300, "{age}");
     }
 
     #[test]
@@ -148,7 +155,7 @@ mod tests {
         let mut side = ClockSync::default();
         assert_eq!(side.rtt(), None);
         side.handle_sample(Timestamp::from_millis(5), 3);
-        assert_eq!((side.rtt(), side.last_age()), (None, None));
+        assert_eq!((side.rtt(), side.last_age_micros()), (None, None));
         assert!(side.report().is_some());
     }
 }

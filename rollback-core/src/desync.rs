@@ -12,6 +12,8 @@ use crate::{Chain, Frame, Leaves, PEERS_MAX, PeerId, PeerSet, StateHash};
 #[derive(Clone, Debug)]
 pub(crate) struct Reports {
     interval: u32,
+    /// The frame of the next regular report.
+    next: Frame,
     states: Chain,
     /// Own reports that are not agreed, and the last one that is.
     own: VecDeque<Report>,
@@ -19,6 +21,8 @@ pub(crate) struct Reports {
     theirs: [[Option<(u32, Digest)>; HEARD_MAX]; PEERS_MAX],
     /// The number of the last report in which each peer is known to agree.
     agreed: [u32; PEERS_MAX],
+    /// Whether there are reports that were not compared yet.
+    has_news: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +53,7 @@ impl Reports {
         let start = Report { number: 0, frame: Frame::ZERO, digest: Digest::default() };
         Self {
             interval,
+            next: Frame::ZERO.plus(interval),
             states: Chain::default(),
             own: {
                 let mut own = VecDeque::with_capacity(REPORTS_PENDING_MAX + 2);
@@ -57,13 +62,13 @@ impl Reports {
             },
             theirs: [[None; HEARD_MAX]; PEERS_MAX],
             agreed: [0; PEERS_MAX],
+            has_news: false,
         }
     }
 
     /// The frame of the next regular report.
     pub(crate) fn next_frame(&self) -> Frame {
-        let last = self.last().frame;
-        last.plus(self.interval - last.index() % self.interval)
+        self.next
     }
 
     /// The last own report.
@@ -89,6 +94,8 @@ impl Reports {
         let digest = Digest { inputs: inputs.short(), states: self.states.short() };
         let report = Report { number: self.last().number + 1, frame, digest };
         self.own.push_back(report);
+        self.next = frame.plus(self.interval - frame.index() % self.interval);
+        self.has_news = true;
         report
     }
 
@@ -102,12 +109,16 @@ impl Reports {
             && slot.is_none_or(|(kept, _)| kept <= number)
         {
             *slot = Some((number, digest));
+            self.has_news = true;
         }
         number
     }
 
     /// Compares what was heard with what is known. Answers a disagreement, when there is one.
     pub(crate) fn compare(&mut self, members: PeerSet) -> Option<Disagreement> {
+        if !core::mem::take(&mut self.has_news) {
+            return None;
+        }
         for peer in members.iter() {
             let Some(theirs) = self.theirs.get(peer.index()) else { continue };
             let Some(agreed) = self.agreed.get_mut(peer.index()) else { continue };

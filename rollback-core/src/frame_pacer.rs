@@ -3,11 +3,12 @@
 use core::time::Duration;
 
 use crate::Timestamp;
+use crate::time::micros;
 
 /// Keeps the local frames on time and shifts them by a few percent towards the other members.
 #[derive(Clone, Debug)]
 pub(crate) struct FramePacer {
-    period: Duration,
+    period_micros: u64,
     due: Option<Timestamp>,
     /// How far ahead of the others this peer is, in thousandths of a frame.
     advantage: i64,
@@ -15,7 +16,7 @@ pub(crate) struct FramePacer {
 
 impl FramePacer {
     pub(crate) fn new(period: Duration) -> Self {
-        Self { period, due: None, advantage: 0 }
+        Self { period_micros: micros(period), due: None, advantage: 0 }
     }
 
     /// When the next frame is due; at once before the first.
@@ -33,8 +34,10 @@ impl FramePacer {
         self.advantage = advantage.unwrap_or(0);
         let due = self.due.unwrap_or(now);
         // Late by a little, the next frame follows sooner; late by much, the past is let go.
-        let late = now.since(due) > self.period * CATCH_UP_FRAMES;
-        self.due = Some(if late { now } else { due }.plus(self.frame_duration()));
+        let late = now.micros_since(due) > self.period_micros * CATCH_UP_FRAMES;
+        let from = if late { now } else { due };
+        self.due =
+            Some(Timestamp::from_micros(from.as_micros().saturating_add(self.frame_micros())));
     }
 
     /// What was waited for has come: the frame is due now.
@@ -42,11 +45,10 @@ impl FramePacer {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
     }
 
-    fn frame_duration(&self) -> Duration {
+    fn frame_micros(&self) -> u64 {
         let shift = (self.advantage * GAIN_PERCENT).clamp(-SHIFT_MAX, SHIFT_MAX);
-        let micros = i64::try_from(self.period.as_micros()).unwrap_or(i64::MAX);
-        let shifted = micros + micros * shift / 100_000;
-        Duration::from_micros(shifted.max(1).unsigned_abs())
+        let micros = self.period_micros.cast_signed();
+        (micros + micros * shift / 100_000).max(1).unsigned_abs()
     }
 }
 
@@ -58,7 +60,7 @@ const GAIN_PERCENT: i64 = 3;
 const SHIFT_MAX: i64 = 5_000;
 
 /// How many frames late is still caught up with by shorter waits.
-const CATCH_UP_FRAMES: u32 = 3;
+const CATCH_UP_FRAMES: u64 = 3;
 
 #[cfg(test)]
 mod tests {

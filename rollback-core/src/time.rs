@@ -38,7 +38,12 @@ impl Timestamp {
     /// The time passed since `earlier`; zero when `earlier` is not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.micros_since(earlier))
+    }
+
+    /// The same in microseconds, for what happens at every frame: a [`Duration`] takes divisions to make.
+    pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
 
@@ -49,6 +54,6 @@ impl fmt::Display for Timestamp {
 }
 
 /// The microseconds of a duration; the largest number when it has more.
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

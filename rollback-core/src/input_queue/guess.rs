@@ -97,10 +97,8 @@ impl InputQueue {
             Some(hint) => guess.copy_from_slice(hint),
             None => predictor.predict(player, frame, &history, &mut guess),
         }
-        let flags = history
-            .last_before(player, frame)
-            .map_or(InputFlags::NONE, |(last, _)| self.given_flags(player, last));
-        (guess, flags)
+        let last = history.last_frame_before(player, frame);
+        (guess, last.map_or(InputFlags::NONE, |last| self.given_flags(player, last)))
     }
 }
 
@@ -127,18 +125,22 @@ impl InputHistory<'_> {
     /// The last input of `player` before `frame` that is held, and its frame.
     #[must_use]
     pub fn last_before(&self, player: PlayerHandle, frame: Frame) -> Option<(Frame, &[u8])> {
+        let last = self.last_frame_before(player, frame)?;
+        Some((last, self.queue.given(player, last)))
+    }
+
+    fn last_frame_before(&self, player: PlayerHandle, frame: Frame) -> Option<Frame> {
         let host = *self.queue.hosts.get(player.index())?;
         let stream = self.queue.stream(host)?;
         let mut last = stream.newest.min(frame);
         while last > self.queue.floor {
             last = last.minus(1);
             if stream.has(last) {
-                return Some((last, self.queue.given(player, last)));
+                return Some(last);
             }
         }
         // The row before the floor stays in the ring.
-        let before = last.minus(1);
-        (last > Frame::ZERO).then(|| (before, self.queue.given(player, before)))
+        (last > Frame::ZERO).then(|| last.minus(1))
     }
 }
 

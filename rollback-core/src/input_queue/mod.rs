@@ -138,6 +138,11 @@ impl InputQueue {
         self.stream(peer).and_then(|stream| stream.closed)
     }
 
+    /// Whether idle is filled in for somebody.
+    pub(crate) fn has_closed(&self) -> bool {
+        self.first_closed < Frame::MAX
+    }
+
     /// Whether the peer's frame is held.
     pub(crate) fn has(&self, peer: PeerId, frame: Frame) -> bool {
         self.stream(peer).is_some_and(|stream| stream.has(frame))
@@ -230,57 +235,46 @@ impl InputQueue {
         }
     }
 
-    /// Whether an input or flags of `peer` may differ between this frame, which is before its end, and the one before. So
-    /// that a frame which is sent again and again is compared once.
+    /// Compares each frame of `peer` up to its end with the one before it, if that was not done yet.
+    pub(crate) fn note_changes(&mut self, peer: PeerId) {
+        if let Some(stream) = self.streams.get_mut(peer.index()) {
+            stream.note_changes(&self.given);
+        }
+    }
+
+    /// Whether an input or flags of `peer` may differ between this frame and the one before, as far as that was noted.
     pub(crate) fn may_be_changed(&self, peer: PeerId, frame: Frame) -> bool {
-        self.stream(peer).is_none_or(|stream| stream.is_changed(frame))
+        self.stream(peer).is_none_or(|stream| stream.may_be_changed(frame))
     }
 
-    /// Whether a player's input in `frame` differs from the one in `base`, or from idle.
-    pub(crate) fn differs_from(
+    /// A player's input of `frame` where it differs from the one of `base`, or from idle; and the same of its flags.
+    pub(crate) fn changes(
         &self,
         player: PlayerHandle,
         base: Option<Frame>,
         frame: Frame,
-    ) -> bool {
-        let base = base.map_or(self.idle.as_slice(), |base| self.given(player, base));
-        self.given(player, frame) != base
-    }
-
-    /// Whether the flags beside a player's input in `frame` differ from those in `base`, or from none.
-    pub(crate) fn flags_differ_from(
-        &self,
-        player: PlayerHandle,
-        base: Option<Frame>,
-        frame: Frame,
-    ) -> bool {
-        let base = base.map_or(InputFlags::NONE, |base| self.given_flags(player, base));
-        self.given_flags(player, frame) != base
+    ) -> (Option<&[u8]>, Option<InputFlags>) {
+        let (input, flags) = self.given.cell(player, frame);
+        let (base, base_flags) = match base {
+            Some(base) => self.given.cell(player, base),
+            None => (self.idle.as_slice(), InputFlags::NONE),
+        };
+        let input = (!rows::are_equal(input, base)).then_some(input);
+        (input, (flags != base_flags).then_some(flags))
     }
 
     /// Takes the peer's frame as held, with its items, and compares it with what was used in its place.
     pub(crate) fn arrived(&mut self, peer: PeerId, frame: Frame, items: &[Item]) {
         let Some(stream) = self.streams.get_mut(peer.index()) else { return };
         let was_least = stream.complete_end() == self.confirmed_end;
-        let given = &self.given;
-        // Whatever the first frame is, it differs from nothing.
-        stream.insert(frame, |players, frame| {
-            frame == Frame::ZERO || players.iter().any(|p| given.differ(*p, frame, frame.minus(1)))
-        });
+        stream.insert(frame);
         if was_least {
             self.note_confirmed();
         }
-        // Bounded by what the history holds: each peer's frame arrives once, with few items.
-        self.items.extend(items.iter().map(|item| (peer, ItemAt { frame, item: *item })));
-        for item in items {
-            self.pauses.note(peer, frame, *item);
-            if let Item::Delay { player, frames } = *item {
-                self.note_delay(peer, player, (frame, frames.into()));
-            }
+        if !items.is_empty() {
+            self.take_items(peer, frame, items);
         }
-        if items.contains(&Item::Leave) {
-            self.close(peer, frame);
-        } else if frame < self.simulated {
+        if frame < self.simulated && !items.contains(&Item::Leave) {
             let wrong = self.wrong_players(peer, frame);
             // A frame that passes without a step, as after the end, is guessed for nobody.
             if frame < self.guessed {
@@ -289,6 +283,21 @@ impl InputQueue {
             }
             if wrong > 0 {
                 self.note_incorrect(frame);
+            }
+        }
+    }
+
+    fn take_items(&mut self, peer: PeerId, frame: Frame, items: &[Item]) {
+        // Bounded by what the history holds: each peer's frame arrives once, with few items.
+        self.items.extend(items.iter().map(|item| (peer, ItemAt { frame, item: *item })));
+        for item in items {
+            self.pauses.note(peer, frame, *item);
+            match *item {
+                Item::Delay { player, frames } => {
+                    self.note_delay(peer, player, (frame, frames.into()));
+                }
+                Item::Leave => self.close(peer, frame),
+                _ => {}
             }
         }
     }
@@ -399,6 +408,12 @@ impl InputQueue {
         StepRow { inputs, flags, statuses: &self.statuses }
     }
 
+    /// The bytes of that row: the inputs of all players, and then their flags.
+    pub(crate) fn confirmed_bytes(&mut self, frame: Frame) -> &[u8] {
+        self.start_row(frame);
+        self.given.bytes(frame)
+    }
+
     /// Takes every input for given, but those of players who are gone.
     fn start_row(&mut self, frame: Frame) {
         if !self.is_all_given {
@@ -444,8 +459,7 @@ impl InputQueue {
 
     /// Whether what is now given for `frame` means what it was stepped with.
     fn is_as_used(&self, player: PlayerHandle, frame: Frame) -> bool {
-        let given = (self.given(player, frame), self.given_flags(player, frame));
-        self.means_what_was_used(player, frame, given)
+        self.means_what_was_used(player, frame, self.given.cell(player, frame))
     }
 
     fn means_what_was_used(
@@ -454,8 +468,8 @@ impl InputQueue {
         frame: Frame,
         (input, flags): (&[u8], InputFlags),
     ) -> bool {
-        let (used, used_flags) = (self.used.input(player, frame), self.used.flags(player, frame));
-        flags == used_flags && (input == used || (self.equivalent)(input, used))
+        let (used, used_flags) = self.used.cell(player, frame);
+        flags == used_flags && (rows::are_equal(input, used) || (self.equivalent)(input, used))
     }
 
     fn note_incorrect(&mut self, frame: Frame) {

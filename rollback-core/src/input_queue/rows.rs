@@ -24,8 +24,12 @@ impl Rows {
 
     /// The inputs and the flags of a frame.
     pub(super) fn row(&self, frame: Frame) -> (&[u8], &[u8]) {
-        let row = self.bytes.get(self.range(frame)).unwrap_or_default();
-        row.split_at_checked(self.players * self.width).unwrap_or_default()
+        self.bytes(frame).split_at_checked(self.players * self.width).unwrap_or_default()
+    }
+
+    /// Both, one after the other.
+    pub(super) fn bytes(&self, frame: Frame) -> &[u8] {
+        self.bytes.get(self.range(frame)).unwrap_or_default()
     }
 
     /// Takes the row of another ring of the same shape.
@@ -69,8 +73,18 @@ impl Rows {
 
     /// Whether a player's input or flags differ between two frames.
     pub(super) fn differ(&self, player: PlayerHandle, one: Frame, other: Frame) -> bool {
-        self.flags(player, one) != self.flags(player, other)
-            || self.input(player, one) != self.input(player, other)
+        let ((one, one_flags), (other, other_flags)) =
+            (self.cell(player, one), self.cell(player, other));
+        one_flags != other_flags || !are_equal(one, other)
+    }
+
+    /// A player's input and flags.
+    pub(super) fn cell(&self, player: PlayerHandle, frame: Frame) -> (&[u8], InputFlags) {
+        let row = self.bytes(frame);
+        let flags = row.get(self.players * self.width + player.index()).copied();
+        let start = player.index() * self.width;
+        let input = row.get(start..start + self.width).unwrap_or_default();
+        (input, InputFlags::from_bits(flags.unwrap_or_default()))
     }
 
     fn range(&self, frame: Frame) -> Range<usize> {
@@ -86,5 +100,13 @@ impl Rows {
 
     fn flags_index(&self, player: PlayerHandle, frame: Frame) -> usize {
         self.range(frame).start + self.players * self.width + player.index()
+    }
+}
+
+/// Whether two inputs are the same. Most are a few bytes, for which a call to compare memory costs more than comparing.
+pub(super) fn are_equal(one: &[u8], other: &[u8]) -> bool {
+    match (one, other) {
+        ([one], [other]) => one == other,
+        _ => one == other,
     }
 }

@@ -3,6 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::rows::Rows;
 use crate::{Frame, PlayerHandle};
 
 /// What is held of one peer's inputs.
@@ -16,8 +17,9 @@ pub(super) struct Stream {
     pub(super) closed: Option<Frame>,
     /// Frames from `end` on that are held out of order.
     ahead: Bits,
-    /// Frames before `end` whose inputs or flags are not those of the frame before.
+    /// Frames before `compared` whose inputs or flags are not those of the frame before.
     changed: Bits,
+    compared: Frame,
 }
 
 impl Stream {
@@ -30,6 +32,7 @@ impl Stream {
             closed: None,
             ahead: Bits::new(capacity),
             changed: Bits::new(capacity),
+            compared: Frame::ZERO,
         }
     }
 
@@ -50,30 +53,35 @@ impl Stream {
         }
     }
 
-    /// Holds `frame` from now on; `is_changed` says of a frame before the new end whether it differs from the one before.
-    pub(super) fn insert(
-        &mut self,
-        frame: Frame,
-        is_changed: impl Fn(&[PlayerHandle], Frame) -> bool,
-    ) {
+    /// Holds `frame` from now on.
+    pub(super) fn insert(&mut self, frame: Frame) {
         self.newest = self.newest.max(frame.next());
         if frame != self.end {
             self.ahead.set(frame, true);
             return;
         }
-        loop {
-            self.changed.set(self.end, is_changed(&self.players, self.end));
-            self.end = self.end.next();
-            if self.end >= self.newest || !self.ahead.get(self.end) {
-                return;
-            }
+        self.end = self.end.next();
+        while self.end < self.newest && self.ahead.get(self.end) {
             self.ahead.set(self.end, false);
+            self.end = self.end.next();
         }
     }
 
-    /// Whether `frame`, which is before the end, may differ from the one before it.
-    pub(super) fn is_changed(&self, frame: Frame) -> bool {
-        self.changed.get(frame)
+    /// Compares each frame up to the end with the one before it.
+    pub(super) fn note_changes(&mut self, given: &Rows) {
+        for frame in self.compared.until(self.end) {
+            let before = frame.minus(1);
+            // Nothing is before the first frame, so it is taken for changed.
+            let is_changed = frame == before
+                || self.players.iter().any(|player| given.differ(*player, frame, before));
+            self.changed.set(frame, is_changed);
+        }
+        self.compared = self.end;
+    }
+
+    /// Whether `frame` differs from the one before it, or was not compared.
+    pub(super) fn may_be_changed(&self, frame: Frame) -> bool {
+        frame >= self.compared || self.changed.get(frame)
     }
 
     /// The frames after the first gap that are held: bit `n` for frame `end + 1 + n`.

@@ -1,7 +1,5 @@
 //! The protocol state between this peer and one other: what it has, what it said, when it was heard.
 
-use core::time::Duration;
-
 use super::{Handshake, Lateness};
 use crate::clock_sync::ClockSync;
 use crate::wire::{Applied, Bound, Digest, InputsHead, LinkKeys, Want};
@@ -141,17 +139,18 @@ impl Link {
     /// It was at `frame` when it sent the datagram that arrived at `now`.
     pub(crate) fn handle_progress(&mut self, now: Timestamp, frame: Frame) {
         let newer = self.progress.is_none_or(|(last, _)| frame > last);
-        if let (true, Some(age)) = (newer, self.clock.last_age()) {
-            let sent = now.as_micros().saturating_sub(duration_micros(age));
+        if let (true, Some(age)) = (newer, self.clock.last_age_micros()) {
+            let sent = now.as_micros().saturating_sub(age);
             self.progress = Some((frame, Timestamp::from_micros(sent)));
         }
     }
 
-    /// Where it is at `now`, in thousandths of a frame, if it ran on since its last datagram.
-    pub(crate) fn progress_at(&self, now: Timestamp, period: Duration) -> Option<i64> {
+    /// Where it is at `now`, in thousandths of a frame, if it ran on since its last datagram. A frame takes so many
+    /// microseconds.
+    pub(crate) fn progress_at(&self, now: Timestamp, period_micros: u64) -> Option<i64> {
         let (frame, at) = self.progress?;
-        let since = now.since(at).min(PROGRESS_MAX);
-        let ran_on = duration_micros(since).saturating_mul(1000) / duration_micros(period).max(1);
+        let since = now.micros_since(at).min(PROGRESS_MICROS_MAX);
+        let ran_on = since * 1000 / period_micros.max(1);
         Some(i64::from(frame.index()) * 1000 + i64::try_from(ran_on).unwrap_or(i64::MAX))
     }
 
@@ -184,9 +183,5 @@ impl Link {
     }
 }
 
-fn duration_micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
 /// A peer that has not been heard for longer than this is not taken to have run on.
-const PROGRESS_MAX: Duration = Duration::from_millis(500);
+const PROGRESS_MICROS_MAX: u64 = 500_000;

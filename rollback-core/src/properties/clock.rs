@@ -48,7 +48,7 @@ proptest! {
         for side in &sides {
             let found = side.rtt().unwrap();
             prop_assert!(found.abs_diff(rtt) <= ROUNDING * 2, "{found:?} for {rtt:?}");
-            let age = side.last_age().unwrap();
+            let age = Duration::from_micros(side.last_age_micros().unwrap());
             let expected = rtt / 2 + Duration::from_micros(last_beyond);
             prop_assert!(age.abs_diff(expected) <= ROUNDING * 3, "{age:?} for {expected:?}");
         }

@@ -80,6 +80,16 @@ impl<G: Game> Episode<G> {
         now: Timestamp,
         game: &mut G,
     ) -> Result<Advance, AdvanceError<G::Error>> {
+        let advance = self.advance_in_phase(now, game);
+        self.ledger.rows_end = self.row_limit();
+        advance
+    }
+
+    fn advance_in_phase(
+        &mut self,
+        now: Timestamp,
+        game: &mut G,
+    ) -> Result<Advance, AdvanceError<G::Error>> {
         match self.phase {
             Phase::Handshaking => self.shake_hands(now),
             Phase::Playing => self.play(now, game),
@@ -281,10 +291,10 @@ impl<G: Game> Episode<G> {
 
     /// Where the episode ends, as far as confirmed inputs tell.
     fn end_frame(&self) -> Option<End> {
-        let ended = self.rollback.ended_at();
+        let Some(ended) = self.rollback.ended_at() else { return self.ledger.end(None) };
         let simulated = self.rollback.simulated_end(&self.links.queue);
         let confirmed = self.links.queue.confirmed_end();
-        self.ledger.end(ended.filter(|end| *end <= simulated && *end <= confirmed))
+        self.ledger.end(Some(ended).filter(|end| *end <= simulated.min(confirmed)))
     }
 
     /// Moves the frontiers: hashes what is final, compares reports, and sees whether the episode is over.
@@ -292,7 +302,6 @@ impl<G: Game> Episode<G> {
         let simulated = self.rollback.simulated_end(&self.links.queue);
         self.ledger.chain_confirmed(&mut self.links, simulated);
         self.report_finals(game, simulated)?;
-        self.ledger.stable = self.links.stable_end();
         let Some(disagreement) = self.links.reports.compare(self.links.others()) else {
             let others = self.links.others_not_done();
             let agreed = self.links.reports.agreed_frame(others);
@@ -445,7 +454,7 @@ impl<G: Game> Episode<G> {
     }
 
     pub(super) fn has_row(&self) -> bool {
-        self.ledger.next_row < self.row_limit()
+        self.ledger.next_row < self.ledger.rows_end
     }
 
     pub(super) fn next_row(&mut self) -> StableFrame<'_> {
@@ -470,7 +479,7 @@ impl<G: Game> Episode<G> {
     /// How far ahead of the other members this peer is, in thousandths of a frame.
     pub(super) fn advantage(&self, now: Timestamp) -> Option<i64> {
         let others = self.links.others_not_done();
-        let period = self.config.frame_duration();
+        let period = self.links.period_micros;
         let links = self.links.links.iter().filter(|link| others.contains(link.peer));
         let own = i64::from(self.rollback.current().index()) * 1000;
         let (mut sum, mut count) = (0, 0);

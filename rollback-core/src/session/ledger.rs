@@ -16,6 +16,8 @@ pub(crate) struct Ledger {
     pub(crate) chained: Frame,
     /// The next stable frame to hand out.
     pub(crate) next_row: Frame,
+    /// The first frame that cannot be handed out yet.
+    pub(crate) rows_end: Frame,
     pub(crate) stable: Frame,
     pub(crate) agreed: Frame,
     /// The chain at the frames of reports that are not hashed yet.
@@ -42,6 +44,7 @@ impl Ledger {
             inputs: Chain::default(),
             chained: Frame::ZERO,
             next_row: Frame::ZERO,
+            rows_end: Frame::ZERO,
             stable: Frame::ZERO,
             agreed: Frame::ZERO,
             marks: VecDeque::with_capacity(REPORTS_PENDING_MAX * 4),
@@ -70,8 +73,7 @@ impl Ledger {
             if self.planned.is_some_and(|planned| planned.frame == frame) {
                 return;
             }
-            let row = links.queue.confirmed_row(frame);
-            self.inputs = self.inputs.link(row.inputs).link(row.flags);
+            self.inputs = self.inputs.link(links.queue.confirmed_bytes(frame));
             self.inputs = items.map_or(self.inputs, |items| self.inputs.link(&items));
             self.chained = frame.next();
         }

@@ -11,6 +11,7 @@ use crate::desync::{Reports, Search};
 use crate::input_queue::InputQueue;
 use crate::peer::Link;
 use crate::session::Event;
+use crate::time::micros;
 use crate::wire::{
     self, Base, Claim, Control, ExtraRun, Goodbye, Hello, HintRun, Inputs, InputsHead, Kind,
     LinkKeys, WireError,
@@ -36,9 +37,12 @@ pub(crate) struct Links {
     pub(crate) hello: Hello,
     /// Frame numbers take two bytes instead of one.
     pub(crate) long: bool,
+    /// How long a frame takes.
+    pub(crate) period_micros: u64,
     /// A third peer's inputs are asked of others when it was silent for this long.
-    pub(crate) relay_after: core::time::Duration,
-    config: SessionConfig,
+    pub(crate) relay_after_micros: u64,
+    /// A member is given up when it was silent for this long.
+    departure_micros: u64,
     config_digest: u64,
     ticket: Ticket,
     pub(crate) control: VecDeque<(PeerId, Control)>,
@@ -76,8 +80,9 @@ impl Links {
             is_waiting: false,
             end_agreed: false,
             hello,
-            relay_after: config.frame_duration() * RELAY_AFTER_FRAMES,
-            config: config.clone(),
+            period_micros: micros(config.frame_duration()),
+            relay_after_micros: micros(config.frame_duration()) * RELAY_AFTER_FRAMES,
+            departure_micros: micros(config.departure_timeout()),
             config_digest: digest,
             ticket: ticket.clone(),
             control: VecDeque::new(),
@@ -404,6 +409,9 @@ impl Links {
 
     /// Members that left in order and have told all that others need are members no more.
     pub(crate) fn retire_leavers(&mut self) {
+        if !self.queue.has_closed() {
+            return;
+        }
         for peer in self.others().iter() {
             let Some(link) = self.link(peer) else { continue };
             let closed = self.queue.closed(peer);
@@ -426,11 +434,12 @@ impl Links {
         let others = self.others_not_done().minus(self.membership.departing());
         let mut suspects = PeerSet::EMPTY;
         for link in self.links.iter_mut().filter(|link| others.contains(link.peer)) {
-            let silent = now.since(link.heard_at);
-            if silent >= self.config.departure_timeout() {
+            let silent = now.micros_since(link.heard_at);
+            if silent >= self.departure_micros {
                 suspects.insert(link.peer);
-            } else if silent >= INTERRUPTED_AFTER && !link.is_interrupted {
+            } else if silent >= INTERRUPTED_AFTER_MICROS && !link.is_interrupted {
                 link.is_interrupted = true;
+                let silent = now.since(link.heard_at);
                 self.events.push(Event::Interrupted { peer: link.peer, silent });
             }
         }
@@ -453,11 +462,12 @@ impl Links {
             let is_member = self.others().contains(peer);
             let Some(link) = self.links.get_mut(index) else { return };
             // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
-            let is_silent = now.since(link.heard_at) >= self.config.departure_timeout();
+            let is_silent = now.micros_since(link.heard_at) >= self.departure_micros;
             let is_leaving = !link.has_said_goodbye && !is_silent;
             link.is_due = takes_part && !is_frozen && (is_member || is_leaving);
             // One that waits for others goes on saying so, or those that play already would give it up.
-            let is_silent = now.since(link.hello_at) >= HELLO_INTERVAL && !self.has_started;
+            let is_silent =
+                !self.has_started && now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;
             link.is_hello_due = (!link.handshake.is_heard || is_silent) && !is_frozen;
             // One that waits may wait for a digest that was lost.
             if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {
@@ -470,10 +480,12 @@ impl Links {
                 let eviction = self.membership.eviction_of(peer).map(Control::Claim);
                 self.control.extend(eviction.map(|claim| (peer, claim)));
             }
-            if !is_frozen {
-                let (seen, heard) = (link.seen_view, link.heard_goodbye);
+            let (seen, heard) = (link.seen_view, link.heard_goodbye);
+            if self.membership.has_claims() && !is_frozen {
                 let claims = self.membership.claims_for(seen).map(Control::Claim);
                 self.control.extend(claims.map(|claim| (peer, claim)));
+            }
+            if !is_frozen {
                 let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
                 self.control.extend(goodbye.map(|goodbye| (peer, goodbye)));
                 transmit::search_messages(self.search.as_ref(), peer, &mut self.control);
@@ -524,17 +536,17 @@ impl From<WireError> for Refused {
 const SHORT_HISTORY_MAX: u32 = 128;
 
 /// How often a peer says hello that waits for a third one's: several times in the shortest departure timeout, 100 ms.
-const HELLO_INTERVAL: core::time::Duration = core::time::Duration::from_millis(20);
+const HELLO_INTERVAL_MICROS: u64 = 20_000;
 
 /// How many datagrams carry a digest: a lost one does not delay agreement, and the chain makes later ones cover it.
 pub(crate) const DIGEST_REPEATS: u8 = 2;
 
 /// How many frames a peer may be silent before others are asked for its inputs: at 20 % loss four datagrams in a row
 /// are lost once in 600 frames.
-const RELAY_AFTER_FRAMES: u32 = 4;
+const RELAY_AFTER_FRAMES: u64 = 4;
 
 /// When the application is told that a peer is silent.
-const INTERRUPTED_AFTER: core::time::Duration = core::time::Duration::from_millis(500);
+const INTERRUPTED_AFTER_MICROS: u64 = 500_000;
 
 #[cfg(test)]
 mod tests {

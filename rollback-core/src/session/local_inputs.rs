@@ -242,6 +242,10 @@ impl LocalInputs {
     fn complete_frames(&mut self, queue: &mut InputQueue) {
         let end = self.players.iter().map(|local| local.end).min().unwrap_or_default();
         for frame in queue.end(self.local).until(end) {
+            if self.items.is_empty() {
+                queue.arrived(self.local, frame, &[]);
+                continue;
+            }
             let count = self.items.len().min(ITEMS_PER_FRAME);
             queue.arrived(self.local, frame, self.items.get(..count).unwrap_or_default());
             self.items.drain(..count);

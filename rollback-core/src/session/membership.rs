@@ -166,6 +166,11 @@ impl Membership {
         self.view.members.and(self.frozen)
     }
 
+    /// Whether there are claims that some member may lack.
+    pub(crate) fn has_claims(&self) -> bool {
+        self.committed.is_some() || self.proposal.is_some()
+    }
+
     /// The claims that a member seen in view `seen` may lack.
     pub(crate) fn claims_for(&self, seen: u8) -> impl Iterator<Item = Claim> + '_ {
         let committed = self.committed.as_ref().filter(move |c| c.base.wrapping_add(1) != seen);

@@ -49,7 +49,9 @@ fn write_hello(hello: &Hello, link: &Link, bytes: &mut Vec<u8>) {
 /// One datagram: the head, what this peer lacks, its own unacknowledged frames, and frames of third peers that the
 /// receiver asked for.
 fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec<u8>) {
-    let wants = wants(links, index, now);
+    links.queue.note_changes(links.local);
+    // Of two peers neither lacks a third one's inputs.
+    let wants = if links.links.len() > 1 { wants(links, index, now) } else { Wants::default() };
     let Some(link) = links.links.get(index) else { return };
     let (queue, own) = (&links.queue, links.local);
     let (first, end) = (link.acked, links.own_end());
@@ -86,11 +88,14 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
         put_extra_run(links, own, (rest, end), bytes);
     }
     // Whose turn it is comes first: a datagram may have no room for all.
-    let turn = usize::try_from(link.counters.datagrams_sent % PEERS_MAX as u64).unwrap_or_default();
-    let wanted = PeerId::all(PEERS_MAX).zip(link.wants);
-    for (owner, from) in wanted.clone().skip(turn).chain(wanted.take(turn)) {
-        if let Some(from) = from {
-            put_extra_run(links, owner, (from, queue.end(owner)), bytes);
+    if link.wants.iter().any(Option::is_some) {
+        let sent = link.counters.datagrams_sent % PEERS_MAX as u64;
+        let turn = usize::try_from(sent).unwrap_or_default();
+        let wanted = PeerId::all(PEERS_MAX).zip(link.wants);
+        for (owner, from) in wanted.clone().skip(turn).chain(wanted.take(turn)) {
+            if let Some(from) = from {
+                put_extra_run(links, owner, (from, queue.end(owner)), bytes);
+            }
         }
     }
     if links.queue.has_hints() {
@@ -150,7 +155,10 @@ fn wants(links: &Links, index: usize, now: Timestamp) -> Wants {
         let end = links.queue.end(link.peer);
         let is_wanted = match links.membership.is_frozen(link.peer) {
             true => links.membership.claimed(link.peer) > end,
-            false => now.since(link.heard_directly_at) >= links.relay_after && !link.is_done,
+            false => {
+                let silent = now.micros_since(link.heard_directly_at);
+                silent >= links.relay_after_micros && !link.is_done
+            }
         };
         if is_wanted && links.membership.view().members.contains(link.peer) {
             wants.push(Want { owner: link.peer, end });

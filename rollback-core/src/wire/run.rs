@@ -124,8 +124,7 @@ pub(crate) fn apply_run(
     for offset in u8::try_from(known).unwrap_or(u8::MAX)..run.count {
         let frame = run.first.plus(offset.into());
         let is_new = frame < limit && queue.accepts(owner, frame);
-        let is_known = queue.has(owner, frame);
-        if !is_new && !is_known {
+        if !is_new && !queue.has(owner, frame) {
             applied.refused += u32::from(run.count - offset);
             break;
         }
@@ -212,13 +211,14 @@ pub(crate) fn encode_run(
             continue;
         }
         for player in players {
-            if queue.differs_from(*player, before, frame) {
+            let (input, flags) = queue.changes(*player, before, frame);
+            if let Some(input) = input {
                 if let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
                     *byte |= 1 << (bit % 8);
                 }
-                bytes.put(queue.given(*player, frame));
+                bytes.put(input);
             }
-            flag_changes += u8::from(queue.flags_differ_from(*player, before, frame));
+            flag_changes += u8::from(flags.is_some());
             bit += 1;
         }
     }
@@ -242,8 +242,8 @@ fn encode_meta(
         let frame = first.plus(offset.into());
         for (index, player) in (0..).zip(queue.players_of(owner)) {
             let before = before(frame, offset.into(), base);
-            if queue.flags_differ_from(*player, before, frame) {
-                bytes.put(&[offset, index, queue.given_flags(*player, frame).bits()]);
+            if let (_, Some(flags)) = queue.changes(*player, before, frame) {
+                bytes.put(&[offset, index, flags.bits()]);
             }
         }
     }
@@ -272,10 +272,9 @@ fn frames_that_fit(
         bits += players.len();
         for player in players {
             let before = before(frame, count.into(), base);
-            if queue.differs_from(*player, before, frame) {
-                size += queue.width();
-            }
-            if queue.flags_differ_from(*player, before, frame) {
+            let (input, flags) = queue.changes(*player, before, frame);
+            size += input.map_or(0, <[u8]>::len);
+            if flags.is_some() {
                 flag_changes += 1;
                 meta += FLAG_CHANGE_BYTES;
             }
