@@ -20,7 +20,7 @@ WHEEL_SOURCES := $(shell find rollback-core/src rollback-signaling/src rollback-
 help:
 	@echo 'make demo [ENV=kitchen|spread]   two processes play a real environment; their recordings are equal and verified'
 	@echo 'make test                        everything that CI checks'
-	@echo 'make nightly                     what takes longer: thousands of simulated matches, long games on bad networks'
+	@echo 'make nightly                     what takes longer: thousands of simulated matches, every course of an agreement, long games'
 	@echo 'make bench                       criterion benches and the counts, with the peers in the same run'
 	@echo 'make simulate SEED=n | SEEDS=a..b | STORM=storm   one simulated match, or a range of them'
 	@echo 'make wheel                       the Python wheel, into target/wheels'
@@ -94,6 +94,7 @@ test-python: $(VENV)/.wheel-dev
 nightly: $(VENV)/.wheel-release
 	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000
 	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000 storm
+	cargo run --release -p rollback-core --features testing --example explore
 	cd rollback-py && $(BIN)/pytest -m nightly
 
 clean:

@@ -263,7 +263,7 @@ impl Roster {
 }
 
 /// The members in force. It changes only by agreement, and each change counts `number` up by one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct View {
     /// How many changes led here.
     pub number: u8,

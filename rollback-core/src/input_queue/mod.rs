@@ -138,11 +138,6 @@ impl InputQueue {
         self.stream(peer).and_then(|stream| stream.closed)
     }
 
-    /// Whether idle is filled in for somebody.
-    pub(crate) fn has_closed(&self) -> bool {
-        self.first_closed < Frame::MAX
-    }
-
     /// Whether the peer's frame is held.
     pub(crate) fn has(&self, peer: PeerId, frame: Frame) -> bool {
         self.stream(peer).is_some_and(|stream| stream.has(frame))

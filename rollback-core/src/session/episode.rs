@@ -283,7 +283,6 @@ impl<G: Game> Episode<G> {
             self.ledger.note_departure(members, departed, cut);
         }
         self.ledger.stable = self.links.stable_end();
-        self.links.retire_leavers();
         if let Some(Verdict::NoQuorum | Verdict::Evicted) = self.links.take_verdict() {
             self.finish(now, self.row_limit(), EndCause::Partitioned, None);
         }
@@ -362,7 +361,11 @@ impl<G: Game> Episode<G> {
             return Ok(());
         }
         if self.ledger.leaves_alone {
-            self.links.goodbye = Some(Goodbye::Left { confirmed: end.frame });
+            // One that has not come as far may still need this one's claim.
+            if !self.links.are_in_view() {
+                return Ok(());
+            }
+            self.links.leave(end.frame);
             self.finish(now, end.frame, end.cause, end.by);
             return Ok(());
         }

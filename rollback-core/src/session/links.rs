@@ -358,7 +358,11 @@ impl Links {
         link.owes_goodbye_heard = true;
         link.has_said_goodbye = true;
         match goodbye {
-            Goodbye::Left { confirmed } => link.handle_confirmed(confirmed, own_end),
+            Goodbye::Left { confirmed } => {
+                link.handle_confirmed(confirmed, own_end);
+                let peer = link.peer;
+                self.retire(peer);
+            }
             Goodbye::GameFailed { frame } => {
                 let peer = link.peer;
                 if self.membership.view().members.contains(peer) {
@@ -367,6 +371,18 @@ impl Links {
                     self.suspect([peer].into_iter().collect());
                 }
             }
+        }
+    }
+
+    /// One that has left in order is a member no more. It has heard that everything before its end is confirmed here.
+    fn retire(&mut self, peer: PeerId) {
+        let confirmed = self.queue.confirmed_end();
+        let has_ended = self.queue.closed(peer).is_some_and(|end| confirmed >= end);
+        if has_ended && self.others().contains(peer) {
+            let queue = &self.queue;
+            let verdict = self.membership.handle_left(peer, |peer| queue.end(peer));
+            self.events.push(Event::Left { peer });
+            self.note_verdict(verdict);
         }
     }
 
@@ -407,19 +423,18 @@ impl Links {
         first
     }
 
-    /// Members that left in order and have told all that others need are members no more.
-    pub(crate) fn retire_leavers(&mut self) {
-        if !self.queue.has_closed() {
-            return;
-        }
-        for peer in self.others().iter() {
-            let Some(link) = self.link(peer) else { continue };
-            let closed = self.queue.closed(peer);
-            if closed.is_some_and(|closed| link.confirmed >= closed && self.stable >= closed) {
-                self.membership.handle_left(peer);
-                self.events.push(Event::Left { peer });
-            }
-        }
+    /// Whether all other members are known to be in the view in force.
+    pub(crate) fn are_in_view(&self) -> bool {
+        let (others, view) = (self.others(), self.membership.view());
+        let mut links = self.links.iter().filter(|link| others.contains(link.peer));
+        links.all(|link| link.seen_view == view.number)
+    }
+
+    /// Tells the others that this one has left.
+    pub(crate) fn leave(&mut self, confirmed: Frame) {
+        self.goodbye = Some(Goodbye::Left { confirmed });
+        let queue = &self.queue;
+        self.membership.handle_left(self.local, |peer| queue.end(peer));
     }
 
     /// The input delay with which nine inputs in ten would have reached every other member in time.

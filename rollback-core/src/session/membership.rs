@@ -11,7 +11,7 @@ use crate::wire::Claim;
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, View};
 
 /// The view in force and the one proposed.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Membership {
     local: PeerId,
     view: View,
@@ -23,11 +23,13 @@ pub(crate) struct Membership {
     decided: Option<Proposal>,
     /// Members that take no further part: what they send is dropped, in every later view.
     frozen: PeerSet,
-    /// Members that said themselves that they go; they do not count for a quorum.
+    /// Members whose simulation failed, by their own word; they do not count for a quorum, nor claim anything more.
     going: PeerSet,
+    /// Whether this one has left in order.
+    has_left: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Proposal {
     base: u8,
     members: PeerSet,
@@ -57,6 +59,7 @@ impl Membership {
             decided: None,
             frozen: PeerSet::EMPTY,
             going: PeerSet::EMPTY,
+            has_left: false,
         }
     }
 
@@ -76,12 +79,25 @@ impl Membership {
         self.frozen.contains(peer)
     }
 
-    /// Takes a member out that left in order.
-    pub(crate) fn handle_left(&mut self, peer: PeerId) {
+    /// Takes a member out that has left in order, by its own word. It has claimed nothing that is still open, nor ever
+    /// will, so it does not count for a quorum; some may not have heard of it yet, and count it all the same: they need
+    /// more than those who have, never less.
+    pub(crate) fn handle_left(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Verdict {
+        if peer == self.local {
+            self.has_left = true;
+            return Verdict::Unchanged;
+        }
         self.view.members.remove(peer);
+        match &self.proposal {
+            Some(proposal) if proposal.members.contains(peer) => {
+                self.propose(proposal.members.without(peer), held)
+            }
+            _ => Verdict::Unchanged,
+        }
     }
 
-    /// Takes a member's word that it goes: it cannot be on the other side of a broken network.
+    /// Takes a member's word that its simulation failed, or this one's own: from here on it claims nothing, so that it
+    /// cannot be on the other side of a broken network.
     pub(crate) fn handle_going(&mut self, peer: PeerId) {
         self.going.insert(peer);
     }
@@ -117,6 +133,9 @@ impl Membership {
         if claim.claimant == self.local {
             return Verdict::Unchanged;
         }
+        if self.has_no_say() {
+            return Verdict::Unchanged;
+        }
         let members = self.target().and(claim.members);
         let verdict = match members == self.target() && self.proposal.is_some() {
             true => Verdict::Unchanged,
@@ -143,6 +162,9 @@ impl Membership {
         &mut self,
         held: impl Fn(PeerId) -> Frame,
     ) -> Option<[Option<Frame>; PEERS_MAX]> {
+        if self.has_no_say() {
+            return None;
+        }
         let proposal = self.decided.as_ref().or(self.proposal.as_ref())?;
         let departing = self.view.members.minus(proposal.members);
         let holds_all = departing.iter().all(|peer| held(peer) >= proposal.cut(peer));
@@ -189,6 +211,11 @@ impl Membership {
         proposal.claim(self.local, false)
     }
 
+    /// Whoever goes has no say in who stays: others count on that when they do not count on it.
+    fn has_no_say(&self) -> bool {
+        self.has_left || self.going.contains(self.local)
+    }
+
     /// The members there are to be: proposed, or in force.
     fn target(&self) -> PeerSet {
         self.proposal.as_ref().map_or(self.view.members, |proposal| proposal.members)
@@ -206,6 +233,10 @@ impl Membership {
     }
 
     fn propose(&mut self, members: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
+        let members = members.minus(self.going);
+        if !members.contains(self.local) {
+            return Verdict::NoQuorum;
+        }
         self.frozen = self.frozen.or(self.view.members.minus(members));
         let voters = self.view.members.minus(self.going);
         if !View::initial(voters).has_quorum(members) {

@@ -7,7 +7,7 @@ mod hints;
 mod ledger;
 mod links;
 mod local_inputs;
-mod membership;
+pub(crate) mod membership;
 mod output;
 mod pause;
 #[cfg(feature = "testing")]

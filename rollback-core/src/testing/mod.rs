@@ -33,6 +33,8 @@
 //! ```
 
 mod clock;
+#[doc(hidden)]
+pub mod doors;
 mod faults;
 mod judgement;
 mod network;

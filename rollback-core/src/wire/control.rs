@@ -29,7 +29,7 @@ pub(crate) enum Control {
 
 /// A proposal to go on without some members, and how much of their inputs the claimant holds. Members pass on what
 /// they know, so that a claim arrives where its claimant's own path is broken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Claim {
     pub(crate) claimant: PeerId,
     /// The number of the view that the proposal changes.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rollback_core::testing::{Fault, Report};
-use rollback_core::{EndCause, Event, InputFlags, PeerId};
+use rollback_core::testing::{Fault, Faults, Report, Simulation};
+use rollback_core::{EndCause, Event, InputFlags, PeerId, PlayerHandle};
 
 use crate::{cause, frames, good_network, peer, peers, plays};
 
@@ -122,4 +122,47 @@ fn the_match_ends_when_too_few_are_left() {
     let ends = [0, 1].map(|slot| report.peer(slot).and_then(|peer| peer.end).unwrap());
     assert_eq!(ends[0], ends[1]);
     assert_eq!((ends[0].cause, ends[0].by), (EndCause::Left, Some(peer(2))));
+}
+
+/// Three peers 25 ms apart, of whom one's inputs take effect a third of a second later: so they are still confirmed when
+/// nothing is heard of it any more.
+fn with_inputs_far_ahead(of: u8) -> Simulation {
+    good_network(3).faults(Faults { delay_min_ms: 25, delay_max_ms: 25, ..Faults::none() }).config(
+        move |builder| {
+            let player = PlayerHandle::new(of).unwrap();
+            let builder = builder.departure_timeout(Duration::from_millis(250));
+            builder.input_delay_frames(0).input_delay_frames_of(player, 20)
+        },
+    )
+}
+
+#[test]
+fn whoever_leaves_while_another_is_given_up_holds_nobody_up() {
+    for leaves_ms in (2_180..2_360).step_by(3) {
+        let report = plays(
+            with_inputs_far_ahead(1)
+                .at_ms(2_000, Fault::Crash(peer(1)))
+                .at_ms(leaves_ms, Fault::Leave(peer(2))),
+        );
+        let causes = [0, 2].map(|slot| cause(&report, slot));
+        assert_eq!(causes, [Some(EndCause::Named(7)), Some(EndCause::Left)], "{leaves_ms}");
+    }
+}
+
+#[test]
+fn one_that_leaves_is_counted_as_long_as_it_counts_itself() {
+    // The others hear nothing of peer 0 any more, and peer 0 a little later nothing of them. It has heard that all have
+    // come to the end of peer 2, who has not, and goes on with peer 1. With peer 2 gone, peer 0 would go on as well.
+    for leaves_ms in 1_990..2_010 {
+        let mute = |from, to| Fault::Mute { from: peer(from), to: peer(to), millis: 1_500 };
+        let report = plays(
+            with_inputs_far_ahead(0)
+                .at_ms(leaves_ms, Fault::Leave(peer(2)))
+                .at_ms(2_000, mute(0, 1))
+                .at_ms(2_000, mute(0, 2))
+                .at_ms(2_100, mute(1, 0))
+                .at_ms(2_100, mute(2, 0)),
+        );
+        assert_eq!(cause(&report, 0), Some(EndCause::Partitioned), "{leaves_ms}");
+    }
 }

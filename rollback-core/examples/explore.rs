@@ -1,0 +1,59 @@
+//! Follows the agreement on members farther than the tests do: `cargo run --release --features testing --example explore`.
+//!
+//! What is explored, and how, stands in `tests/exploration`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "shared with tests, where a panic is how a wrong expectation shows"
+)]
+
+#[path = "../tests/exploration/explorer.rs"]
+mod explorer;
+#[path = "../tests/exploration/peer.rs"]
+mod peer;
+#[path = "../tests/exploration/setting.rs"]
+mod setting;
+#[path = "../tests/exploration/store.rs"]
+mod store;
+#[path = "../tests/exploration/world.rs"]
+mod world;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use rollback_core::PeerSet;
+
+use explorer::explore;
+use setting::Setting;
+use world::Explorer;
+
+fn main() -> ExitCode {
+    let mut holds = true;
+    for setting in SETTINGS {
+        let began = Instant::now();
+        match explore(&mut Explorer::new(setting), STATES_MAX) {
+            Ok(explored) => println!("{explored}: {setting}, {} s", began.elapsed().as_secs()),
+            Err(counterexample) => {
+                holds = false;
+                eprintln!("{setting}: {counterexample:?}");
+            }
+        }
+    }
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+const THREE: Setting = Setting::peaceful(3);
+const FOUR: Setting = Setting::peaceful(4);
+const ALL_BUT_LAST: PeerSet = PeerSet::from_bits(0b0111);
+
+const SETTINGS: [Setting; 5] = [
+    Setting { failures: 1, false_suspicions: 1, known: PeerSet::from_bits(0b011), ..THREE },
+    Setting { leaves: 1, crashes: 2, ..THREE },
+    Setting { leaves: 1, false_suspicions: 1, ..THREE },
+    Setting { crashes: 1, known: ALL_BUT_LAST, ..FOUR },
+    Setting { leaves: 2, ..THREE },
+];
+
+/// Each state takes about a hundred bytes.
+const STATES_MAX: usize = 20_000_000;

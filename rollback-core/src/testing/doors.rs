@@ -1,0 +1,126 @@
+//! Doors to inner parts, for tests that must reach them without a session around. No part of the crate's promise.
+
+use crate::session::membership::{Membership, Verdict};
+use crate::wire;
+use crate::{Frame, Game, PEERS_MAX, PeerId, PeerSet, Session, View};
+
+/// A claim, as it travels.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Claim(wire::Claim);
+
+impl Claim {
+    /// Whose it is.
+    #[must_use]
+    pub fn claimant(&self) -> PeerId {
+        self.0.claimant
+    }
+
+    /// The number of the view that it changes.
+    #[must_use]
+    pub fn base(&self) -> u8 {
+        self.0.base
+    }
+
+    /// The members that would be left.
+    #[must_use]
+    pub fn members(&self) -> PeerSet {
+        self.0.members
+    }
+
+    /// The same with other frames held.
+    #[must_use]
+    pub fn holding(mut self, held: impl Fn(PeerId) -> Frame) -> Self {
+        for (slot, peer) in self.0.held.iter_mut().zip(PeerId::all(PEERS_MAX)) {
+            *slot = held(peer);
+        }
+        self
+    }
+}
+
+/// One member's part in the agreement on who is a member. Where a frame is asked for, it is the first one of a peer
+/// that this member does not hold.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Member(Membership);
+
+impl Member {
+    /// A member at the beginning.
+    #[must_use]
+    pub fn new(local: PeerId, members: PeerSet) -> Self {
+        Self(Membership::new(local, members))
+    }
+
+    /// The view in force.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.0.view()
+    }
+
+    /// The members that are proposed to depart.
+    #[must_use]
+    pub fn departing(&self) -> PeerSet {
+        self.0.departing()
+    }
+
+    /// Whether what the peer sends is dropped.
+    #[must_use]
+    pub fn is_frozen(&self, peer: PeerId) -> bool {
+        self.0.is_frozen(peer)
+    }
+
+    /// Members of the view in force whose datagrams are dropped.
+    #[must_use]
+    pub fn frozen_members(&self) -> PeerSet {
+        self.0.frozen_members()
+    }
+
+    /// How far the inputs of a departing peer may be taken from others.
+    #[must_use]
+    pub fn claimed(&self, peer: PeerId) -> Frame {
+        self.0.claimed(peer)
+    }
+
+    /// Proposes to go on without `suspects`. Answers whether this member stops because of it.
+    pub fn suspect(&mut self, suspects: PeerSet, held: impl Fn(PeerId) -> Frame) -> bool {
+        is_end(self.0.suspect(suspects, held))
+    }
+
+    /// Takes a claim of another member. Answers whether this member stops because of it.
+    pub fn handle_claim(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> bool {
+        is_end(self.0.handle_claim(&claim.0, held))
+    }
+
+    /// Takes a member's word that it goes.
+    pub fn handle_going(&mut self, peer: PeerId) {
+        self.0.handle_going(peer);
+    }
+
+    /// Takes a member out that has left in order, perhaps this one. Answers whether this member stops because of it.
+    pub fn handle_left(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> bool {
+        is_end(self.0.handle_left(peer, held))
+    }
+
+    /// Commits the proposal when it can be. Answers where the inputs of each departed peer are cut.
+    pub fn commit(&mut self, held: impl Fn(PeerId) -> Frame) -> Option<[Option<Frame>; PEERS_MAX]> {
+        self.0.commit(held)
+    }
+
+    /// The claims that a member seen in view `seen` may lack.
+    pub fn claims_for(&self, seen: u8) -> impl Iterator<Item = Claim> + '_ {
+        self.0.claims_for(seen).map(Claim)
+    }
+
+    /// A claim that tells `peer` that the others go on without it.
+    #[must_use]
+    pub fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
+        self.0.eviction_of(peer).map(Claim)
+    }
+}
+
+/// Gives a datagram the tag with which `from` would have sealed it for this session, so that only its content is wrong.
+pub fn reseal<G: Game>(session: &Session<G>, from: PeerId, bytes: &mut [u8]) {
+    session.reseal(from, bytes);
+}
+
+fn is_end(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::NoQuorum | Verdict::Evicted)
+}
