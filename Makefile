@@ -15,7 +15,7 @@ WHEEL_SOURCES := $(shell find rollback-core/src rollback-signaling/src rollback-
 	rollback-py/src rollback-py/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
 	Cargo.toml Cargo.lock rollback-py/pyproject.toml $(wildcard rollback-*/Cargo.toml)
 
-.PHONY: help demo test test-rust test-python lint nightly bench simulate wheel docs clean
+.PHONY: help demo test test-rust test-python lint nightly bench simulate fuzz wheel docs clean
 
 help:
 	@echo 'make demo [ENV=kitchen|spread]   two processes play a real environment; their recordings are equal and verified'
@@ -23,6 +23,7 @@ help:
 	@echo 'make nightly                     what takes longer: thousands of simulated matches, every course of an agreement, long games'
 	@echo 'make bench                       criterion benches and the counts, with the peers in the same run'
 	@echo 'make simulate SEED=n | SEEDS=a..b | STORM=storm   one simulated match, or a range of them'
+	@echo 'make fuzz [FUZZERS=datagram] [FUZZ_SECONDS=60]    hostile datagrams, files and messages, each fuzzer so long'
 	@echo 'make wheel                       the Python wheel, into target/wheels'
 	@echo 'make docs                        the documentation of the crates'
 
@@ -68,6 +69,22 @@ bench: $(VENV)/.wheel-release
 	cargo run --quiet --release -p rollback-benches --bin counts -- --json target/counts.json
 	$(BIN)/python rollback-py/benchmarks/overhead.py
 
+# libFuzzer on a stable compiler. What is kept for `make test` is where it begins; what it finds stays beside it.
+FUZZERS := datagram spectator recording signaling
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+
+fuzz:
+	cd rollback-core/fuzz; \
+	for fuzzer in $(FUZZERS); do \
+		mkdir -p corpus/$$fuzzer artifacts/$$fuzzer; \
+		RUSTFLAGS='$(FUZZ_FLAGS)' cargo run --locked --release --target $$(rustc -vV | sed -n 's/^host: //p') --bin $$fuzzer -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -print_final_stats=1 \
+			-artifact_prefix=artifacts/$$fuzzer/ corpus/$$fuzzer ../../rollback-*/tests/corpus/$$fuzzer; \
+	done
+
 docs:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
 
@@ -95,6 +112,7 @@ nightly: $(VENV)/.wheel-release
 	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000
 	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000 storm
 	cargo run --release -p rollback-core --features testing --example explore
+	$(MAKE) fuzz FUZZ_SECONDS=600
 	cd rollback-py && $(BIN)/pytest -m nightly
 
 clean:

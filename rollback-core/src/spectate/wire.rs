@@ -19,7 +19,7 @@ impl Key {
         u32::from_le_bytes([a, b, c, d])
     }
 
-    fn seal(self, bytes: &mut [u8]) {
+    pub(super) fn seal(self, bytes: &mut [u8]) {
         let tag = self.tag(bytes.get(TAG_BYTES..).unwrap_or_default());
         if let Some(slot) = bytes.get_mut(..TAG_BYTES) {
             slot.copy_from_slice(&tag.to_le_bytes());

@@ -1,8 +1,8 @@
 //! Doors to inner parts, for tests that must reach them without a session around. No part of the crate's promise.
 
 use crate::session::membership::{Membership, Verdict};
-use crate::wire;
 use crate::{Frame, Game, PEERS_MAX, PeerId, PeerSet, Session, View};
+use crate::{spectate, wire};
 
 /// A claim, as it travels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -119,6 +119,11 @@ impl Member {
 /// Gives a datagram the tag with which `from` would have sealed it for this session, so that only its content is wrong.
 pub fn reseal<G: Game>(session: &Session<G>, from: PeerId, bytes: &mut [u8]) {
     session.reseal(from, bytes);
+}
+
+/// Gives a datagram of watching the tag that one of this episode has.
+pub fn reseal_watching(session: u64, episode: u32, bytes: &mut [u8]) {
+    spectate::reseal(session, episode, bytes);
 }
 
 fn is_end(verdict: Verdict) -> bool {
