@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::config::REPORTS_PENDING_MAX;
@@ -18,7 +19,7 @@ pub(crate) struct Reports {
     /// Own reports that are not agreed, and the last one that is.
     own: VecDeque<Report>,
     /// The reports of each peer that were heard ahead of their agreement, by number.
-    theirs: [[Option<(u32, Digest)>; HEARD_MAX]; PEERS_MAX],
+    theirs: Vec<[Option<(u32, Digest)>; HEARD_MAX]>,
     /// The number of the last report in which each peer is known to agree.
     agreed: [u32; PEERS_MAX],
     /// Whether there are reports that were not compared yet.
@@ -49,7 +50,8 @@ pub(crate) struct Disagreement {
 }
 
 impl Reports {
-    pub(crate) fn new(interval: u32) -> Self {
+    /// No reports yet of so many peers; one is due every `interval` frames.
+    pub(crate) fn new(interval: u32, peers: usize) -> Self {
         let start = Report { number: 0, frame: Frame::ZERO, digest: Digest::default() };
         Self {
             interval,
@@ -60,7 +62,7 @@ impl Reports {
                 own.push_back(start);
                 own
             },
-            theirs: [[None; HEARD_MAX]; PEERS_MAX],
+            theirs: vec![[None; HEARD_MAX]; peers],
             agreed: [0; PEERS_MAX],
             has_news: false,
         }
@@ -341,7 +343,7 @@ mod tests {
     #[test]
     fn reports_are_agreed_when_every_member_has_said_the_same() {
         let others: PeerSet = [peer(1), peer(2)].into_iter().collect();
-        let mut reports = Reports::new(10);
+        let mut reports = Reports::new(10, 3);
         assert_eq!(reports.next_frame(), Frame::new(10));
         let report = reports.push(Frame::new(10), (hash(1), Chain::default()), Chain::default());
         reports.handle_report(peer(1), 1, report.digest);
@@ -356,7 +358,7 @@ mod tests {
     #[test]
     fn a_report_heard_early_is_compared_when_its_frame_is_reached() {
         let others: PeerSet = [peer(1)].into_iter().collect();
-        let mut reports = Reports::new(10);
+        let mut reports = Reports::new(10, 2);
         reports.handle_report(peer(1), 1, Digest { inputs: 0, states: 5 });
         assert_eq!(reports.compare(others), None);
         reports.push(Frame::new(10), (hash(1), Chain::default()), Chain::default());
@@ -367,7 +369,7 @@ mod tests {
     #[test]
     fn numbers_of_reports_wrap() {
         let others: PeerSet = [peer(1)].into_iter().collect();
-        let mut reports = Reports::new(1);
+        let mut reports = Reports::new(1, 2);
         for number in 1..400_u32 {
             let report = reports.push(
                 Frame::new(number),

@@ -1,6 +1,5 @@
 //! Steps the game: forwards, and back and forwards again when a guess was wrong. Does not know of peers.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use thiserror::Error;
@@ -15,7 +14,11 @@ use crate::{
 /// The live game's place in time, and the way back.
 pub(crate) struct Rollback<G: Game> {
     snapshots: SnapshotRing<G::Snapshot>,
+    /// What each step gave, in a ring; empty until one gives something.
     outputs: Vec<Vec<u8>>,
+    history: usize,
+    /// Scratch for what a step gives.
+    output: Vec<u8>,
     hasher: StateHasher,
     current: Frame,
     halt: Option<Halt>,
@@ -87,7 +90,9 @@ impl<G: Game> Rollback<G> {
         let slots = window as usize + 3;
         Self {
             snapshots: SnapshotRing::new(slots, crate::config::REPORTS_PENDING_MAX),
-            outputs: vec![Vec::new(); config.history_frames()],
+            outputs: Vec::new(),
+            history: config.history_frames(),
+            output: Vec::new(),
             hasher: StateHasher::new(),
             current: Frame::ZERO,
             halt: None,
@@ -386,14 +391,12 @@ impl<G: Game> Rollback<G> {
         let confirmed = queue.confirmed_end();
         let width = queue.width();
         let step = Step::new(frame, width, queue.gather(frame, predictor), is_resimulation);
-        let output_slot = self.output_slot(frame);
-        let stepped = game.step(&step).and_then(|outcome| {
-            if let Some(output) = self.outputs.get_mut(output_slot) {
-                output.clear();
-                game.output(output)?;
-            }
-            Ok(outcome)
-        });
+        self.output.clear();
+        let output = &mut self.output;
+        let stepped = game.step(&step).and_then(|outcome| game.output(output).map(|()| outcome));
+        if !self.output.is_empty() || !self.outputs.is_empty() {
+            self.keep_output(frame);
+        }
         match stepped {
             Ok(Outcome::Running) => Ok(()),
             Ok(Outcome::Ended) => {
@@ -410,6 +413,15 @@ impl<G: Game> Rollback<G> {
                 self.halt = Some(Halt::Failed(frame));
                 Err(GameError::Step { frame, source })
             }
+        }
+    }
+
+    /// Puts what the last step gave into the ring.
+    fn keep_output(&mut self, frame: Frame) {
+        self.outputs.resize(self.history, Vec::new());
+        let slot = self.output_slot(frame);
+        if let Some(slot) = self.outputs.get_mut(slot) {
+            core::mem::swap(slot, &mut self.output);
         }
     }
 
@@ -488,7 +500,7 @@ impl<G: Game> Rollback<G> {
     }
 
     fn output_slot(&self, frame: Frame) -> usize {
-        frame.index() as usize & (self.outputs.len() - 1)
+        frame.index() as usize & (self.history - 1)
     }
 }
 

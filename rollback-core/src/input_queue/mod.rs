@@ -78,7 +78,7 @@ impl InputQueue {
             delays: PlayerHandle::all(players)
                 .map(|player| (Frame::ZERO, config.input_delay_frames(player)))
                 .collect(),
-            items: Vec::with_capacity(ITEMS_USUAL),
+            items: Vec::new(),
             pauses: Pauses::default(),
             floor: Frame::ZERO,
             simulated: Frame::ZERO,
@@ -480,6 +480,3 @@ impl InputQueue {
         self.confirmed_end = ends.min().unwrap_or(Frame::MAX);
     }
 }
-
-/// Room for this many items is made at the start: more than members propose in a history who mean it.
-const ITEMS_USUAL: usize = 64;

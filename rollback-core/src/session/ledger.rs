@@ -47,7 +47,7 @@ impl Ledger {
             rows_end: Frame::ZERO,
             stable: Frame::ZERO,
             agreed: Frame::ZERO,
-            marks: VecDeque::with_capacity(REPORTS_PENDING_MAX * 4),
+            marks: VecDeque::with_capacity(REPORTS_PENDING_MAX),
             last_hash: (Frame::ZERO, start),
             hashes: [(Frame::ZERO, start)].into_iter().collect(),
             planned: None,

@@ -72,7 +72,7 @@ impl Links {
             queue,
             links: ticket.roster.peers().without(local).iter().map(link).collect(),
             membership: Membership::new(local, ticket.roster.peers()),
-            reports: Reports::new(config.report_interval_frames()),
+            reports: Reports::new(config.report_interval_frames(), ticket.roster.peer_count()),
             events: Events::default(),
             search: None,
             goodbye: None,

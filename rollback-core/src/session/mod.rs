@@ -139,7 +139,7 @@ impl<G: Game> Session<G> {
             config: config.encode(),
             facts,
         };
-        let mut datagram = Vec::with_capacity(wire::DATAGRAM_BYTES_MAX);
+        let mut datagram = Vec::new();
         hello.encode(false, &mut datagram);
         let room = wire::DATAGRAM_BYTES_MAX - wire::HEAD_BYTES;
         if datagram.len() > room {
