@@ -237,9 +237,10 @@ impl InputQueue {
         }
     }
 
-    /// Whether an input or flags of `peer` may differ between this frame and the one before, as far as that was noted.
-    pub(crate) fn may_be_changed(&self, peer: PeerId, frame: Frame) -> bool {
-        self.stream(peer).is_none_or(|stream| stream.may_be_changed(frame))
+    /// The first frame from `from` on and before `end` of which an input or flags of `peer` may not be those of the frame
+    /// before it.
+    pub(crate) fn next_change(&self, peer: PeerId, from: Frame, end: Frame) -> Option<Frame> {
+        Some(self.stream(peer)?.next_change(from)).filter(|change| *change < end)
     }
 
     /// A player's input of `frame` where it differs from the one of `base`, or from idle; and the same of its flags.

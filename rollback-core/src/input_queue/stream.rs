@@ -79,9 +79,17 @@ impl Stream {
         self.compared = self.end;
     }
 
-    /// Whether `frame` differs from the one before it, or was not compared.
-    pub(super) fn may_be_changed(&self, frame: Frame) -> bool {
-        frame >= self.compared || self.changed.get(frame)
+    /// The first frame from `from` on that differs from the one before it, or was not compared.
+    pub(super) fn next_change(&self, from: Frame) -> Frame {
+        let mut frame = from;
+        while frame < self.compared {
+            let (run, is_found) = self.changed.zeros_from(frame);
+            frame = frame.plus(run);
+            if is_found {
+                return frame.min(self.compared);
+            }
+        }
+        self.compared.max(from)
     }
 
     /// The frames after the first gap that are held: bit `n` for frame `end + 1 + n`.
@@ -114,6 +122,13 @@ impl Bits {
         if let Some(word) = self.0.get_mut(word) {
             *word = *word & !(1 << bit) | u64::from(on) << bit;
         }
+    }
+
+    /// How many frames from `frame` on have no bit, as far as its word goes, and whether the next one has.
+    fn zeros_from(&self, frame: Frame) -> (u32, bool) {
+        let (word, bit) = self.place(frame);
+        let rest = self.0.get(word).map_or(0, |word| word >> bit);
+        (rest.trailing_zeros().min(64 - bit), rest != 0)
     }
 
     /// The word and the bit in it. A history shorter than a word uses it all: no two of its frames are as far apart.

@@ -7,6 +7,8 @@
 //! never both go on. No confirmed frame is ever retracted: what a member confirmed, it claimed, and the cut is the
 //! longest claim.
 
+use alloc::boxed::Box;
+
 use crate::wire::Claim;
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, View};
 
@@ -15,12 +17,13 @@ use crate::{Frame, PEERS_MAX, PeerId, PeerSet, View};
 pub(crate) struct Membership {
     local: PeerId,
     view: View,
-    proposal: Option<Proposal>,
+    // Boxed, since members seldom go and a proposal is the largest part of a session.
+    proposal: Option<Box<Proposal>>,
     /// The proposal that led to the view in force, for members that have not committed it.
-    committed: Option<Proposal>,
+    committed: Option<Box<Proposal>>,
     /// A proposal that another member has committed while this one went on to a smaller one: it holds, for its
     /// committer takes no part in the smaller one any more.
-    decided: Option<Proposal>,
+    decided: Option<Box<Proposal>>,
     /// Members that take no further part: what they send is dropped, in every later view.
     frozen: PeerSet,
     /// Members whose simulation failed, by their own word; they do not count for a quorum, nor claim anything more.
@@ -222,9 +225,10 @@ impl Membership {
     }
 
     fn note_decided(&mut self, claim: &Claim) {
-        let fresh =
-            Proposal { base: claim.base, members: claim.members, claims: [None; PEERS_MAX] };
-        let decided = self.decided.get_or_insert(fresh);
+        let decided = self.decided.get_or_insert_with(|| {
+            let claims = [None; PEERS_MAX];
+            Box::new(Proposal { base: claim.base, members: claim.members, claims })
+        });
         if decided.members == claim.members
             && let Some(slot) = decided.claims.get_mut(claim.claimant.index())
         {
@@ -251,7 +255,7 @@ impl Membership {
             }
             *own = Some(held_by_slot);
         }
-        self.proposal = Some(Proposal { base: self.view.number, members, claims });
+        self.proposal = Some(Box::new(Proposal { base: self.view.number, members, claims }));
         Verdict::Proposed(members)
     }
 }

@@ -199,18 +199,11 @@ pub(crate) fn encode_run(
     let bits = usize::from(count) * players.len();
     let mask_at = bytes.len();
     bytes.resize(mask_at + bits.div_ceil(8), 0);
-    let (mut bit, mut flag_changes, mut items) = (0, 0_u8, 0_u8);
-    for offset in 0..u32::from(count) {
-        let frame = first.plus(offset);
-        if queue.has_items() {
-            items += u8::try_from(queue.items_of(owner, frame).count()).unwrap_or(0);
-        }
-        let before = before(frame, offset, base);
-        if before.is_some() && !queue.may_be_changed(owner, frame) {
-            bit += players.len();
-            continue;
-        }
-        for player in players {
+    let (mut flag_changes, mut items) = (0_u8, 0_u8);
+    let end = first.plus(count.into());
+    for (frame, before) in changed_frames(queue, owner, (first, end), base) {
+        let first_bit = frame.since(first) as usize * players.len();
+        for (bit, player) in (first_bit..).zip(players) {
             let (input, flags) = queue.changes(*player, before, frame);
             if let Some(input) = input {
                 if let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
@@ -219,8 +212,11 @@ pub(crate) fn encode_run(
                 bytes.put(input);
             }
             flag_changes += u8::from(flags.is_some());
-            bit += 1;
         }
+    }
+    if queue.has_items() {
+        let counts = first.until(end).map(|frame| queue.items_of(owner, frame).count());
+        items = u8::try_from(counts.sum::<usize>()).unwrap_or(0);
     }
     let has_meta = flag_changes > 0 || items > 0;
     if has_meta {
@@ -238,10 +234,10 @@ fn encode_meta(
     bytes: &mut Vec<u8>,
 ) {
     bytes.put_u8(flag_changes);
-    for offset in 0..count {
-        let frame = first.plus(offset.into());
+    let end = first.plus(count.into());
+    for (frame, before) in changed_frames(queue, owner, (first, end), base) {
+        let offset = u8::try_from(frame.since(first)).unwrap_or(RUN_FRAMES_MAX);
         for (index, player) in (0..).zip(queue.players_of(owner)) {
-            let before = before(frame, offset.into(), base);
             if let (_, Some(flags)) = queue.changes(*player, before, frame) {
                 bytes.put(&[offset, index, flags.bits()]);
             }
@@ -291,6 +287,25 @@ fn frames_that_fit(
         count += 1;
     }
     count
+}
+
+/// The frames of a run that may differ from the one before them, each with what it is compared with.
+fn changed_frames(
+    queue: &InputQueue,
+    owner: PeerId,
+    (first, end): (Frame, Frame),
+    base: Base,
+) -> impl Iterator<Item = (Frame, Option<Frame>)> {
+    let mut next = first;
+    core::iter::from_fn(move || {
+        let base = before(next, next.since(first), base);
+        let frame = match base {
+            Some(_) => queue.next_change(owner, next, end)?,
+            None => Some(next).filter(|next| *next < end)?,
+        };
+        next = frame.next();
+        Some((frame, base.map(|_| frame.minus(1))))
+    })
 }
 
 /// The frame that `frame` is compared with; `None` for idle.
