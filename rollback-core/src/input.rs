@@ -138,6 +138,42 @@ impl fmt::Debug for InputFlags {
     }
 }
 
+/// Who gives a player's inputs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Actor {
+    /// A person.
+    #[default]
+    Person,
+    /// A policy: a function from an observation to an action.
+    Policy,
+}
+
+impl Actor {
+    /// The actor as it is sent and recorded.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Person => 0,
+            Self::Policy => 1,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Person),
+            1 => Some(Self::Policy),
+            _ => None,
+        }
+    }
+
+    /// The flags of an input that it gives, of which `said` are said.
+    pub(crate) const fn flags(self, said: InputFlags) -> InputFlags {
+        match self {
+            Self::Person => said,
+            Self::Policy => said.with(InputFlags::POLICY),
+        }
+    }
+}
+
 /// How the input that a step uses is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InputStatus {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
-use crate::{DELAY_MAX, Frame, PlayerHandle};
+use crate::{Actor, DELAY_MAX, Frame, PlayerHandle};
 use thiserror::Error;
 
 /// An agreed change, proposed by the peer in whose stream it travels and in force from the frame it stands at.
@@ -35,6 +35,13 @@ pub enum Item {
     Pause,
     /// The proposer's pause is over.
     Resume,
+    /// From this frame on another drives a player of the proposer.
+    Actor {
+        /// The player.
+        player: PlayerHandle,
+        /// Who drives it.
+        actor: Actor,
+    },
     /// The peer takes its slot again. Reserved: it is carried and recorded, and changes nothing yet.
     Join {
         /// Which life of the slot begins.
@@ -53,6 +60,7 @@ impl Item {
             Self::SharedDelay { frames } => (5, u16::from(frames)),
             Self::Pause => (6, 0),
             Self::Resume => (7, 0),
+            Self::Actor { player, actor } => (8, u16::from_le_bytes([actor.code(), player.slot()])),
         };
         bytes.put_u8(kind);
         bytes.put_u16(argument);
@@ -75,7 +83,11 @@ impl Item {
             (5, 0, _) if is_delay => Ok(Self::SharedDelay { frames: low }),
             (6, ..) if argument == 0 => Ok(Self::Pause),
             (7, ..) if argument == 0 => Ok(Self::Resume),
-            (1..=7, ..) => Err(ItemError::Argument { kind, got: argument }),
+            (8, _, Some(player)) => match Actor::from_code(low) {
+                Some(actor) => Ok(Self::Actor { player, actor }),
+                None => Err(ItemError::Argument { kind, got: argument }),
+            },
+            (1..=8, ..) => Err(ItemError::Argument { kind, got: argument }),
             _ => Err(ItemError::Kind { got: kind }),
         }
     }
@@ -97,7 +109,7 @@ pub enum ItemError {
     #[error(transparent)]
     End(#[from] EndOfBytes),
     /// No item has this number.
-    #[error("expected an item of kind 1 to 7, got {got}")]
+    #[error("expected an item of kind 1 to 8, got {got}")]
     Kind {
         /// The number found.
         got: u8,
@@ -130,6 +142,7 @@ mod tests {
             Item::SharedDelay { frames: 0 },
             Item::Pause,
             Item::Resume,
+            Item::Actor { player, actor: Actor::Policy },
         ] {
             let mut bytes = Vec::new();
             item.encode(&mut bytes);
@@ -145,6 +158,7 @@ mod tests {
         assert_eq!(read(&[3, 0, 1]), Err(ItemError::Argument { kind: 3, got: 256 }));
         assert_eq!(read(&[4, 31, 0]), Err(ItemError::Argument { kind: 4, got: 31 }));
         assert_eq!(read(&[4, 0, 64]), Err(ItemError::Argument { kind: 4, got: 64 << 8 }));
+        assert_eq!(read(&[8, 2, 0]), Err(ItemError::Argument { kind: 8, got: 2 }));
         assert_eq!(read(&[6, 1, 0]), Err(ItemError::Argument { kind: 6, got: 1 }));
         assert_eq!(read(&[7, 0, 1]), Err(ItemError::Argument { kind: 7, got: 256 }));
         assert_eq!(read(&[5, 2, 1]), Err(ItemError::Argument { kind: 5, got: 258 }));

@@ -49,7 +49,7 @@ pub use finality::{Agreed, Confirmed, Stable};
 pub use frame::Frame;
 pub use game::{Costs, Game, LEAVES_MAX, Leaves, Outcome, Same, Step, StepRow};
 pub use hash::{Chain, StateHash, StateHasher};
-pub use input::{INPUT_WIDTH_MAX, Input, InputFlags, InputStatus};
+pub use input::{Actor, INPUT_WIDTH_MAX, Input, InputFlags, InputStatus};
 pub use input_queue::{GuessCounters, InputHistory};
 pub use item::{Item, ItemAt, ItemError};
 pub use peer::{LinkCounters, Mismatch, Mismatches};

@@ -16,7 +16,7 @@ use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
 use crate::pauses::Pauses;
 use crate::prediction::{HINT_FRAMES_MAX, Hints};
-use crate::{Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster, SessionConfig};
+use crate::{Actor, Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster, SessionConfig};
 
 /// Rings of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
 pub(crate) struct InputQueue {
@@ -43,6 +43,8 @@ pub(crate) struct InputQueue {
     hosts: Vec<PeerId>,
     /// The input delay of each player, and the frame from which it is in force.
     delays: Vec<(Frame, u32)>,
+    /// Who drives each player, and the frame from which it does.
+    actors: Vec<(Frame, Actor)>,
     items: Vec<(PeerId, ItemAt)>,
     pauses: Pauses,
     floor: Frame,
@@ -78,6 +80,7 @@ impl InputQueue {
             delays: PlayerHandle::all(players)
                 .map(|player| (Frame::ZERO, config.input_delay_frames(player)))
                 .collect(),
+            actors: vec![(Frame::ZERO, Actor::Person); players],
             items: Vec::new(),
             pauses: Pauses::default(),
             floor: Frame::ZERO,
@@ -118,13 +121,22 @@ impl InputQueue {
         self.delays.get(player.index()).map(|(_, delay)| *delay)
     }
 
-    /// Takes a delay that its player's host has said, unless a later one is known.
-    fn note_delay(&mut self, host: PeerId, player: PlayerHandle, delay: (Frame, u32)) {
-        let is_host = self.hosts.get(player.index()) == Some(&host);
-        if let Some(known) = self.delays.get_mut(player.index()).filter(|_| is_host)
-            && known.0 <= delay.0
-        {
-            *known = delay;
+    /// Who drives a player, as its host last said.
+    pub(crate) fn actor(&self, player: PlayerHandle) -> Option<Actor> {
+        self.actors.get(player.index()).map(|(_, actor)| *actor)
+    }
+
+    /// Takes what an item says of its proposer's player, unless a later word is known.
+    fn note_of_player(&mut self, host: PeerId, frame: Frame, item: Item) {
+        let is_host = |player: PlayerHandle| self.hosts.get(player.index()) == Some(&host);
+        match item {
+            Item::Delay { player, frames } if is_host(player) => {
+                note_later(&mut self.delays, player, (frame, frames.into()));
+            }
+            Item::Actor { player, actor } if is_host(player) => {
+                note_later(&mut self.actors, player, (frame, actor));
+            }
+            _ => {}
         }
     }
 
@@ -289,11 +301,8 @@ impl InputQueue {
         for item in items {
             self.pauses.note(peer, frame, *item);
             match *item {
-                Item::Delay { player, frames } => {
-                    self.note_delay(peer, player, (frame, frames.into()));
-                }
                 Item::Leave => self.close(peer, frame),
-                _ => {}
+                _ => self.note_of_player(peer, frame, *item),
             }
         }
     }
@@ -479,5 +488,12 @@ impl InputQueue {
     fn note_confirmed(&mut self) {
         let ends = self.streams.iter().map(Stream::complete_end);
         self.confirmed_end = ends.min().unwrap_or(Frame::MAX);
+    }
+}
+
+/// Takes what is said of a player from a frame on, unless a later word is known.
+fn note_later<T>(known: &mut [(Frame, T)], player: PlayerHandle, said: (Frame, T)) {
+    if let Some(known) = known.get_mut(player.index()).filter(|known| known.0 <= said.0) {
+        *known = said;
     }
 }

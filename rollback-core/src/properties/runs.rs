@@ -8,7 +8,7 @@ use super::{peer, player};
 use crate::bytes::ByteReader;
 use crate::input_queue::InputQueue;
 use crate::wire::{self, Base, Inputs, InputsHead, Kind};
-use crate::{Frame, InputFlags, Item, Roster, SessionConfig};
+use crate::{Actor, Frame, InputFlags, Item, PlayerHandle, Roster, SessionConfig};
 
 /// What the players of peer 1 gave, and what of it the receiver holds already.
 #[derive(Clone, Debug)]
@@ -35,6 +35,10 @@ fn item() -> impl Strategy<Value = Item> {
         any::<u8>().prop_map(|incarnation| Item::Join { incarnation }),
         Just(Item::Pause),
         Just(Item::Resume),
+        (0..64_u8, any::<bool>()).prop_map(|(slot, is_policy)| Item::Actor {
+            player: PlayerHandle::new(slot).unwrap(),
+            actor: if is_policy { Actor::Policy } else { Actor::Person },
+        }),
     ]
 }
 

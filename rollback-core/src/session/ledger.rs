@@ -95,7 +95,11 @@ impl Ledger {
                     leavers.insert(by);
                 }
                 Item::SharedDelay { frames } => self.shared_delay = Some(frames),
-                Item::Delay { .. } | Item::Pause | Item::Resume | Item::Join { .. } => {}
+                Item::Delay { .. }
+                | Item::Actor { .. }
+                | Item::Pause
+                | Item::Resume
+                | Item::Join { .. } => {}
             }
         }
         // All who leave at a frame count, whoever is looked at first: every member must name the same one.

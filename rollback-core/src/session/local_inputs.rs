@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::input_queue::InputQueue;
 use crate::wire::ITEMS_PER_FRAME;
-use crate::{DELAY_MAX, Frame, InputFlags, Item, PeerId, PlayerHandle, SessionConfig};
+use crate::{Actor, DELAY_MAX, Frame, InputFlags, Item, PeerId, PlayerHandle, SessionConfig};
 
 /// The local players and how far ahead their inputs are filed.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub(crate) struct LocalInputs {
     local: PeerId,
     players: Vec<LocalPlayer>,
     idle: Vec<u8>,
-    /// Items that wait for the next frames that are filed.
-    items: Vec<Item>,
+    /// Items that wait for a frame to be filed: a certain one, or the next that has room.
+    items: Vec<(Option<Frame>, Item)>,
     /// The limits within which the delay follows the lateness of inputs, and for how long a lower one was enough.
     automatic: Option<(u32, u32, u32)>,
     /// Whether a pause was proposed that was not ended since.
@@ -27,6 +27,9 @@ pub(crate) struct LocalInputs {
 struct LocalPlayer {
     player: PlayerHandle,
     delay: u32,
+    actor: Actor,
+    /// Whom the others were told of.
+    told: Actor,
     /// The first frame that has no input yet.
     end: Frame,
 }
@@ -36,6 +39,8 @@ impl LocalInputs {
         let local_player = |player: &PlayerHandle| LocalPlayer {
             player: *player,
             delay: config.input_delay_frames(*player),
+            actor: Actor::Person,
+            told: Actor::Person,
             end: Frame::ZERO,
         };
         Self {
@@ -78,7 +83,13 @@ impl LocalInputs {
         for frame in local.end.until(target) {
             queue.repeat(player, last, frame);
         }
-        queue.write(player, target, input, flags);
+        // Who drives it is said at the frame of the first input, so the swap waits for a frame with room to say it.
+        let said = self.items.iter().filter(|(at, _)| *at == Some(target)).count();
+        if local.told != local.actor && said < ITEMS_PER_FRAME {
+            local.told = local.actor;
+            self.items.push((Some(target), Item::Actor { player, actor: local.actor }));
+        }
+        queue.write(player, target, input, local.told.flags(flags));
         local.end = target.next();
         self.complete_frames(queue);
         Ok(Some(target))
@@ -106,7 +117,7 @@ impl LocalInputs {
     pub(crate) fn propose(&mut self, item: Item) -> bool {
         let fits = !self.is_closed && self.items.len() < ITEMS_WAITING_MAX;
         if fits {
-            self.items.push(item);
+            self.items.push((None, item));
         }
         fits
     }
@@ -123,7 +134,7 @@ impl LocalInputs {
         if !self.is_pausing || self.is_closed {
             return false;
         }
-        let waiting = self.items.iter().position(|item| *item == Item::Pause);
+        let waiting = self.items.iter().position(|(_, item)| *item == Item::Pause);
         let is_over = match waiting {
             // Nobody has heard of it.
             Some(index) => {
@@ -140,7 +151,8 @@ impl LocalInputs {
     /// frame would carry them.
     pub(crate) fn file_waiting_items(&mut self, queue: &mut InputQueue) {
         let frame = queue.end(self.local);
-        if self.items.is_empty() || self.is_closed || frame > queue.last_room() {
+        let is_said_in_it = self.items.iter().any(|(at, _)| at.is_none_or(|at| at == frame));
+        if !is_said_in_it || self.is_closed || frame > queue.last_room() {
             return;
         }
         let last = (frame > Frame::ZERO).then(|| frame.minus(1));
@@ -167,10 +179,9 @@ impl LocalInputs {
         }
         local.delay = frames;
         // One that waits to be said is said no more.
-        let is_earlier =
-            |item: &Item| matches!(item, Item::Delay { player: of, .. } if *of == player);
+        let is_earlier = |(_, item): &(Option<Frame>, Item)| matches!(item, Item::Delay { player: of, .. } if *of == player);
         self.items.retain(|item| !is_earlier(item));
-        self.items.push(Item::Delay { player, frames: delay });
+        self.items.push((None, Item::Delay { player, frames: delay }));
         Ok(())
     }
 
@@ -182,6 +193,18 @@ impl LocalInputs {
                 let _ = self.set_delay(player, frames);
             }
         }
+    }
+
+    /// Has a local player be driven by another from its next input on.
+    pub(crate) fn set_actor(
+        &mut self,
+        player: PlayerHandle,
+        actor: Actor,
+    ) -> Result<(), InputError> {
+        let known = self.players.iter_mut().find(|local| local.player == player);
+        let local = known.ok_or(InputError::NotLocal { player })?;
+        local.actor = actor;
+        Ok(())
     }
 
     /// Has the delay of all local players follow the lateness of inputs within these limits, or no more.
@@ -218,7 +241,7 @@ impl LocalInputs {
             }
             // Nothing that waits for a later frame will be said.
             self.items.truncate(ITEMS_PER_FRAME - 1);
-            self.items.push(Item::Leave);
+            self.items.push((None, Item::Leave));
             self.complete_frames(queue);
             self.is_closed = true;
         }
@@ -246,9 +269,18 @@ impl LocalInputs {
                 queue.arrived(self.local, frame, &[]);
                 continue;
             }
-            let count = self.items.len().min(ITEMS_PER_FRAME);
-            queue.arrived(self.local, frame, self.items.get(..count).unwrap_or_default());
-            self.items.drain(..count);
+            let mut said = Vec::with_capacity(ITEMS_PER_FRAME);
+            // What belongs to this frame comes first; there is room for it.
+            for wanted in [Some(frame), None] {
+                self.items.retain(|(at, item)| {
+                    let is_said = *at == wanted && said.len() < ITEMS_PER_FRAME;
+                    if is_said {
+                        said.push(*item);
+                    }
+                    !is_said
+                });
+            }
+            queue.arrived(self.local, frame, &said);
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::peer::LinkCounters;
 use crate::rollback::Rollback;
 use crate::wire::{self, Hello};
 use crate::{
-    Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, PeerId,
+    Actor, Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, PeerId,
     PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket, Timestamp,
     View,
 };
@@ -244,6 +244,22 @@ impl<G: Game> Session<G> {
     #[must_use]
     pub fn input_delay(&self, player: PlayerHandle) -> Option<u32> {
         self.episode.links.queue.delay(player)
+    }
+
+    /// Has a local player be driven by another, a person or a policy, from its next input on. Who drives it is an item in the
+    /// recording, at the frame of that input, and the flag [`InputFlags::POLICY`] says it of each input that a policy gives.
+    /// Every player begins with a person.
+    ///
+    /// # Errors
+    /// When the player is hosted elsewhere.
+    pub fn set_actor(&mut self, player: PlayerHandle, actor: Actor) -> Result<(), InputError> {
+        self.episode.local_inputs.set_actor(player, actor)
+    }
+
+    /// Who drives a player, as its host last said.
+    #[must_use]
+    pub fn actor(&self, player: PlayerHandle) -> Option<Actor> {
+        self.episode.links.queue.actor(player)
     }
 
     /// Proposes that the episode ends for all, for a reason that the application numbers. It ends at the next frame

@@ -58,6 +58,8 @@ pub struct Faults {
     pub agreed_pauses: u32,
     /// For how long: 50 ms up to this.
     pub agreed_pause_max_ms: u32,
+    /// How many times a peer's players are driven by another: a policy for a person, or back.
+    pub actor_swaps: u32,
 }
 
 impl Faults {
@@ -99,6 +101,7 @@ impl Faults {
             delay_changes: up_to(400, &[1, 5, 20]),
             agreed_pauses: up_to(300, &[1, 2, 6]),
             agreed_pause_max_ms: 1_500,
+            actor_swaps: up_to(200, &[1, 4]),
         }
     }
 
@@ -164,6 +167,11 @@ impl Faults {
             let starts = at(random, millis);
             plan.push(Planned { at: starts, fault: Fault::AgreedPause { peer, millis } });
         }
+        for _ in 0..self.actor_swaps {
+            let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
+            let Some(peer) = drawn else { break };
+            plan.push(Planned { at: at(random, 0), fault: Fault::SwapActor(peer) });
+        }
         plan
     }
 }
@@ -219,6 +227,8 @@ pub enum Fault {
         /// When it resumes, if it is still there.
         millis: u32,
     },
+    /// A policy takes over from a person for the peer's players, or a person from a policy.
+    SwapActor(PeerId),
     /// The peer resumes the episode that it paused.
     Resume(PeerId),
     /// The peer proposes to end the episode.
@@ -241,6 +251,7 @@ impl Fault {
             Self::Crash(_)
             | Self::Leave(_)
             | Self::Resume(_)
+            | Self::SwapActor(_)
             | Self::SetDelay { .. }
             | Self::ProposeDelay { .. }
             | Self::ProposeEnd { .. } => 0,
@@ -309,6 +320,8 @@ fault_counts! {
     delay_changes: "changes of an input delay",
     /// Times that a peer had all stand still.
     agreed_pauses: "pauses agreed",
+    /// Times that a peer's players were driven by another from then on.
+    actor_swaps: "swaps of person and policy",
     /// Peers whose clock runs fast or slow by more than one part in a thousand.
     skewed_clocks: "skewed clocks",
 }

@@ -15,7 +15,8 @@ use super::report::{PeerReport, Report};
 use super::stable_log::StableRow;
 use super::world::{Broken, Setting};
 use crate::{
-    DEPTHS, End, EndCause, Event, Frame, Game, InputFlags, PEERS_MAX, PeerId, PeerSet, PlayerHandle,
+    Actor, DEPTHS, End, EndCause, Event, Frame, Game, InputFlags, Item, PEERS_MAX, PLAYERS_MAX,
+    PeerId, PeerSet, PlayerHandle,
 };
 
 /// All that was seen.
@@ -210,6 +211,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         // Before the first input nothing is done; in the gap of a delay that became longer, what was done last.
         let nothing = (config.idle_input().to_vec(), InputFlags::NONE);
         let mut last = alloc::vec![nothing; config.players()];
+        let mut actors = [false; PLAYERS_MAX];
         for row in rows {
             let inputs = row.inputs.chunks_exact(config.input_width());
             for ((player, input), bits) in
@@ -230,6 +232,16 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                     Some(_) => input == config.idle_input() && flags == InputFlags::IDLE_FILLED,
                     None => input == given.0 && flags == given.1,
                 };
+                let Some(by_policy) = actors.get_mut(player.index()) else { continue };
+                let is_swapped = flags.contains(InputFlags::POLICY) != *by_policy;
+                *by_policy ^= is_swapped && idle.is_none();
+                let actor = if *by_policy { Actor::Policy } else { Actor::Person };
+                let is_said = row.items.contains(&(host, Item::Actor { player, actor }));
+                if idle.is_none() && is_swapped != is_said {
+                    let detail =
+                        format!("{player} is driven by {actor:?}, said in {:?}", row.items);
+                    return Err(Violation::at(Oracle::Inputs, row.frame, detail));
+                }
                 if !is_right {
                     let detail = format!(
                         "{player}: {input:?} {flags:?}, given {given:?}, idle since {idle:?}"

@@ -45,6 +45,7 @@ mod pauses;
 mod random;
 mod reference;
 mod report;
+mod requests;
 mod simulation;
 mod stable_log;
 mod world;

@@ -19,8 +19,8 @@ use super::stable_log::StableLog;
 use crate::session::Sabotage;
 use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
 use crate::{
-    Advance, AdvanceError, End, Event, Frame, Game, HINT_FRAMES_MAX, InputFlags, Output, PEERS_MAX,
-    PeerId, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
+    Actor, Advance, AdvanceError, End, Event, Frame, Game, HINT_FRAMES_MAX, InputFlags, Output,
+    PEERS_MAX, PeerId, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
 };
 
 /// A peer.
@@ -57,7 +57,8 @@ pub(crate) struct Node<G: Game> {
     last_datagrams: [Vec<u8>; PEERS_MAX],
     busy_until: TrueTime,
     ladder: [Frame; 3],
-    players: Vec<Player>,
+    pub(super) players: Vec<Player>,
+    pub(super) actor: Actor,
     random: Random,
     noise_random: Random,
     hint_random: Random,
@@ -76,8 +77,8 @@ pub(crate) enum DriverStyle {
 }
 
 /// A local player, who holds a key for a while.
-struct Player {
-    player: PlayerHandle,
+pub(super) struct Player {
+    pub(super) player: PlayerHandle,
     input: Vec<u8>,
 }
 
@@ -125,6 +126,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             busy_until: parts.starts,
             ladder: [Frame::ZERO; 3],
             players: parts.players.into_iter().map(player).collect(),
+            actor: Actor::Person,
             random: Random::new(parts.seed, STREAM_INPUTS + stream),
             noise_random: Random::new(parts.seed, STREAM_NOISE + stream),
             hint_random: Random::new(parts.seed, STREAM_HINTS + stream),
@@ -149,14 +151,6 @@ impl<G: Game<Error: Debug>> Node<G> {
 
     pub(crate) fn is_crashed(&self) -> bool {
         self.is_crashed
-    }
-
-    /// Takes another input delay for all local players.
-    pub(crate) fn set_input_delay(&mut self, frames: u32) {
-        for local in &self.players {
-            // What is refused changes nothing: a delay that is too long, or a session that is over.
-            let _ = self.session.set_input_delay(local.player, frames);
-        }
     }
 
     /// Keeps the driver from calling the session until then.
@@ -319,7 +313,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             let filed = self.session.set_local_input_bytes(local.player, &local.input, flags);
             match filed {
                 Ok(Some(frame)) => {
-                    let given = (local.input.clone(), flags);
+                    let given = (local.input.clone(), self.actor.flags(flags));
                     if self.given.insert((local.player, frame), given).is_some() {
                         let detail = format!("{} was filed twice", local.player);
                         return Err(Violation::at(Oracle::Inputs, frame, detail));

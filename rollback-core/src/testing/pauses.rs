@@ -16,7 +16,7 @@ use crate::{Frame, Game, InputFlags, Item, Stall};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PauseLog {
     /// Its own pauses in order: when it asked for one, and when it resumed.
-    own: Vec<(TrueTime, Option<TrueTime>)>,
+    pub(super) own: Vec<(TrueTime, Option<TrueTime>)>,
     stood_at: Vec<Frame>,
 }
 
@@ -30,28 +30,6 @@ impl PauseLog {
     /// The frames at which it stood still.
     pub(crate) fn stood_at(&self) -> &[Frame] {
         &self.stood_at
-    }
-}
-
-impl<G: Game<Error: Debug>> Node<G> {
-    /// Has all stand still. Answers whether that is new.
-    pub(crate) fn pause(&mut self, now: TrueTime) -> bool {
-        let is_new = self.session.pause();
-        if is_new {
-            self.pauses.own.push((now, None));
-        }
-        is_new
-    }
-
-    pub(crate) fn resume(&mut self, now: TrueTime) {
-        // One that was not filed yet is said to nobody.
-        let is_known = self.session.paused_by().contains(self.peer);
-        if self.session.resume() {
-            match self.pauses.own.last_mut().filter(|_| is_known) {
-                Some((_, resumed)) => *resumed = Some(now),
-                None => _ = self.pauses.own.pop(),
-            }
-        }
     }
 }
 

@@ -289,6 +289,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 | Fault::Pause { peer, .. }
                 | Fault::AgreedPause { peer, .. }
                 | Fault::Resume(peer)
+                | Fault::SwapActor(peer)
                 | Fault::SetDelay { peer, .. }
                 | Fault::ProposeDelay { peer, .. }
                 | Fault::ProposeEnd { peer, .. } => peer,
@@ -321,6 +322,10 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                     }
                 }
                 Fault::Resume(_) => node.resume(self.now),
+                Fault::SwapActor(_) => {
+                    node.swap_actor();
+                    counts.actor_swaps += 1;
+                }
                 Fault::SetDelay { frames, .. } => {
                     node.set_input_delay(frames.into());
                     counts.delay_changes += 1;

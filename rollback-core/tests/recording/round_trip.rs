@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use rollback_core::recording::{
     Comparison, RecordedFrame, Recording, RecordingHeader, RecordingReader, compare,
 };
-use rollback_core::{End, EndCause, Frame, Item, PeerId, Roster, SessionConfig, StateHash};
+use rollback_core::{
+    Actor, End, EndCause, Frame, Item, PeerId, PlayerHandle, Roster, SessionConfig, StateHash,
+};
 
 use crate::episode::{eventful, record};
 
@@ -60,6 +62,10 @@ fn item() -> impl Strategy<Value = Item> {
         any::<u8>().prop_map(|incarnation| Item::Join { incarnation }),
         Just(Item::Pause),
         Just(Item::Resume),
+        (0..64_u8, any::<bool>()).prop_map(|(slot, is_policy)| Item::Actor {
+            player: PlayerHandle::new(slot).unwrap(),
+            actor: if is_policy { Actor::Policy } else { Actor::Person },
+        }),
     ]
 }
 

@@ -10,6 +10,7 @@
 #[path = "../games/mod.rs"]
 mod games;
 
+mod actors;
 mod clocks;
 mod delays;
 mod departures;

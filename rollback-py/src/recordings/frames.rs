@@ -83,6 +83,10 @@ impl RecordedFrame {
                 ("delay", u16::from_le_bytes([frames, player.slot()]))
             }
             Item::SharedDelay { frames } => ("shared delay", u16::from(frames)),
+            Item::Actor { player, actor } => {
+                let who = u8::from(actor == rollback_core::Actor::Policy);
+                ("actor", u16::from_le_bytes([who, player.slot()]))
+            }
             Item::Pause => ("pause", 0),
             Item::Resume => ("resume", 0),
         };
