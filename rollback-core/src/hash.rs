@@ -3,6 +3,7 @@
 use core::fmt;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+use zerocopy::IntoBytes;
 
 /// The hash of one state: the 128-bit XXH3 of what the game wrote into a [`StateHasher`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -107,14 +108,10 @@ macro_rules! write_numbers {
 
                 #[doc = concat!("Takes several `", stringify!($number), "`, without their count.")]
                 pub fn $many(&mut self, values: &[$number]) {
-                    const SIZE: usize = size_of::<$number>();
-                    // XXH3 takes blocks much faster than words.
-                    let mut block = [0; BLOCK_BYTES];
-                    for values in values.chunks(BLOCK_BYTES / SIZE) {
-                        for (cell, value) in block.chunks_exact_mut(SIZE).zip(values) {
-                            cell.copy_from_slice(&value.to_le_bytes());
-                        }
-                        self.write(block.get(..values.len() * SIZE).unwrap_or_default());
+                    if cfg!(target_endian = "little") {
+                        self.write(values.as_bytes());
+                    } else {
+                        values.iter().for_each(|value| self.$one(*value));
                     }
                 }
             )*
@@ -169,9 +166,6 @@ impl Chain {
 pub(crate) fn keyed_hash(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
 }
-
-/// How many bytes of numbers are handed to XXH3 at once.
-const BLOCK_BYTES: usize = 512;
 
 /// Keeps an all-zero chain from being XXH3's own default seed.
 const CHAIN_SEED: u64 = 0x726f_6c6c_6261_636b;
