@@ -1,6 +1,7 @@
 //! What can go wrong in a simulation: by chance, by plan, and how often it did.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::clock::TrueTime;
 use super::random::Random;
@@ -264,6 +265,12 @@ impl Fault {
 pub(crate) struct Planned {
     pub(crate) at: TrueTime,
     pub(crate) fault: Fault,
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {:.3} s", self.fault, self.at.elapsed().as_secs_f64())
+    }
 }
 
 macro_rules! fault_counts {

@@ -43,6 +43,7 @@ mod observed;
 mod oracle;
 mod pauses;
 mod random;
+mod reduction;
 mod reference;
 mod report;
 mod requests;

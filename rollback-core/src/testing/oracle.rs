@@ -1,6 +1,9 @@
 //! What must hold in every simulation, each under a name, and how a failure is told.
 
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -123,10 +126,20 @@ pub struct Failure {
     pub at: Duration,
     /// What was seen.
     pub detail: String,
-    /// What was simulated: peers, configuration and faults.
+    /// What was simulated: peers, frames, configuration, faults, and what was planned for a moment.
     pub setting: String,
     /// The command that repeats it.
     pub command: String,
+    /// The same promise broken in the smallest simulation that was found.
+    pub shrunk: Option<Box<Self>>,
+    /// How many peers and frames there were, and what was planned.
+    pub(crate) peers: usize,
+    pub(crate) frames: u32,
+    pub(crate) planned: BTreeSet<usize>,
+    /// What could happen by chance.
+    pub(crate) chances: Vec<&'static str>,
+    /// Nothing was simulated.
+    pub(crate) is_refused: bool,
 }
 
 impl fmt::Display for Failure {
@@ -140,7 +153,8 @@ impl fmt::Display for Failure {
         }
         write!(f, ": {} ({:?})", self.oracle, self.oracle)?;
         write!(f, "\n  seen: {}\n  in:   {}", self.detail, self.setting)?;
-        write!(f, "\n  repeat with: {}", self.command)
+        write!(f, "\n  repeat with: {}", self.command)?;
+        self.shrunk.as_ref().map_or(Ok(()), |shrunk| write!(f, "\nshrunk: {shrunk}"))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The door of the simulator: what is played, by whom, and what may go wrong.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Debug};
@@ -12,6 +14,7 @@ use super::clock::TrueTime;
 use super::faults::{Fault, Faults, Planned};
 use super::oracle::{Failure, Oracle};
 use super::random::Random;
+use super::reduction::{self, HINTS, NOISE, Reduction, SECOND_PLAYERS};
 use super::report::Report;
 use super::world::{Setting, World};
 use crate::session::Sabotage;
@@ -31,7 +34,9 @@ pub struct Simulation {
     faults: Faults,
     outlasts_timeouts: bool,
     schedule: Vec<Planned>,
-    source: InputSource,
+    source: Rc<dyn Fn() -> InputSource>,
+    shrinks: bool,
+    reduction: String,
     waived: Vec<Oracle>,
     skews: Vec<(PeerId, i32)>,
     noise: Noise,
@@ -41,7 +46,7 @@ pub struct Simulation {
     command: Option<String>,
 }
 
-type Configure = Box<dyn FnOnce(SessionConfigBuilder) -> SessionConfigBuilder>;
+type Configure = Box<dyn Fn(SessionConfigBuilder) -> SessionConfigBuilder>;
 
 impl Simulation {
     /// Two peers with one player each, a configuration and faults that are drawn from the seed.
@@ -55,7 +60,9 @@ impl Simulation {
             faults: Faults::drawn(seed),
             outlasts_timeouts: false,
             schedule: Vec::new(),
-            source: InputSource::Held,
+            source: Rc::new(|| InputSource::Held),
+            shrinks: true,
+            reduction: String::new(),
             waived: Vec::new(),
             skews: Vec::new(),
             noise: Noise::default(),
@@ -87,7 +94,7 @@ impl Simulation {
     /// Changes the configuration that was drawn.
     pub fn config(
         mut self,
-        configure: impl FnOnce(SessionConfigBuilder) -> SessionConfigBuilder + 'static,
+        configure: impl Fn(SessionConfigBuilder) -> SessionConfigBuilder + 'static,
     ) -> Self {
         self.configure.push(Box::new(configure));
         self
@@ -133,9 +140,21 @@ impl Simulation {
     /// for a while.
     pub fn inputs(
         mut self,
-        source: impl FnMut(PlayerHandle, &mut Random, &mut [u8]) + 'static,
+        source: impl FnMut(PlayerHandle, &mut Random, &mut [u8]) + Clone + 'static,
     ) -> Self {
-        self.source = InputSource::Custom(Box::new(source));
+        self.source = Rc::new(move || InputSource::Custom(Box::new(source.clone())));
+        self
+    }
+
+    /// Leaves out what a shrunk failure left out, in the words of its command: `peers=2,frames=75,kept=0+3,no-loss`.
+    pub fn reduced(mut self, words: impl Into<String>) -> Self {
+        self.reduction = words.into();
+        self
+    }
+
+    /// Does not look for a smaller simulation that fails in the same way: for those that are meant to fail.
+    pub fn unshrunk(mut self) -> Self {
+        self.shrinks = false;
         self
     }
 
@@ -194,69 +213,117 @@ impl Simulation {
     /// Plays a game on each peer that may be another one, to see that it is found out.
     ///
     /// # Errors
-    /// Names the first promise that was broken, and the command that repeats it.
+    /// Names the first promise that was broken, and the command that repeats it; and the same of the smallest simulation
+    /// that was found to break it as well.
     pub fn run_each<G: Game<Error: Debug>>(
         self,
         make: impl Fn(PeerId) -> G,
-        reference: impl FnOnce() -> G,
+        reference: impl Fn() -> G,
+    ) -> Result<Report, Box<Failure>> {
+        let asked = Reduction::asked(&self.reduction)
+            .map_err(|word| self.refused(format!("{word} says nothing to leave out")))?;
+        let mut failure = match self.attempt(&asked, &make, &reference) {
+            Ok(report) => return Ok(report),
+            Err(failure) => failure,
+        };
+        if self.shrinks && !failure.is_refused {
+            let attempt = |reduction: &Reduction| self.attempt(reduction, &make, &reference).err();
+            failure.shrunk = reduction::shrink(&asked, &failure, attempt);
+        }
+        Err(failure)
+    }
+
+    /// Runs what is left of it.
+    fn attempt<G: Game<Error: Debug>>(
+        &self,
+        reduction: &Reduction,
+        make: &dyn Fn(PeerId) -> G,
+        reference: impl Fn() -> G,
     ) -> Result<Report, Box<Failure>> {
         let seed = self.seed;
-        let command = self.command.clone().unwrap_or_else(|| repeat_command(seed));
-        let refused = |error: &dyn ToString| Failure {
-            seed,
-            oracle: Oracle::Errors,
-            peer: None,
-            frame: None,
-            at: Duration::ZERO,
-            detail: error.to_string(),
-            setting: "no simulation: the setting is out of range".into(),
-            command: command.clone(),
-        };
-        let roster = self.roster().map_err(|error| refused(&error))?;
+        let roster = self.roster(reduction).map_err(|error| self.refused(error.to_string()))?;
         let (width, players) = (G::Input::WIDTH, roster.player_count());
-        let config = Self::draw_config(seed, width, players, self.configure);
-        let config = config.map_err(|error| refused(&error))?;
+        let config = self.draw_config(width, players);
+        let config = config.map_err(|error| self.refused(error.to_string()))?;
         // A partition or a pause heals before anybody is given up, unless it is said otherwise.
         let timeout_ms = u32::try_from(config.departure_timeout().as_millis()).unwrap_or(u32::MAX);
+        let faults = reduction.faults(self.faults.clone());
+        let command = self.command();
         let setting = Setting {
             seed,
             config,
             roster,
             faults: match self.outlasts_timeouts {
-                true => self.faults,
-                false => self.faults.shorter_than(timeout_ms / 5 * 4),
+                true => faults,
+                false => faults.shorter_than(timeout_ms / 5 * 4),
             },
-            frames: self.frames,
-            skews: self.skews,
-            noise: self.noise,
-            gives_hints: self.gives_hints,
+            frames: reduction.frames.unwrap_or(self.frames).min(self.frames),
+            skews: self.skews.clone(),
+            noise: if reduction.is_without(NOISE) { Noise::default() } else { self.noise },
+            gives_hints: self.gives_hints && !reduction.is_without(HINTS),
             automatic_delay: self.automatic_delay,
             sabotage: self.sabotage,
-            waived: self.waived,
-            command,
+            waived: self.waived.clone(),
+            kept: reduction.kept.clone(),
+            command: match *reduction == Reduction::default() {
+                true => command,
+                false => reduction.before(&command),
+            },
         };
-        World::new(setting, self.schedule, self.source, &make).run(reference)
+        let (schedule, source) = (self.schedule.clone(), (self.source)());
+        let habits = [
+            (SECOND_PLAYERS, setting.roster.player_count() > setting.roster.peer_count()),
+            (HINTS, setting.gives_hints),
+            (NOISE, setting.noise != Noise::default()),
+        ];
+        let chances = reduction::chances(&setting.faults);
+        let habits = habits.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name);
+        let chances = chances.chain(habits).collect();
+        let played = World::new(setting, schedule, source, make).run(reference);
+        played.map_err(|failure| Box::new(Failure { chances, ..*failure }))
     }
 
-    fn roster(&self) -> Result<Roster, crate::RosterError> {
+    fn command(&self) -> String {
+        self.command.clone().unwrap_or_else(|| repeat_command(self.seed))
+    }
+
+    fn refused(&self, detail: String) -> Box<Failure> {
+        Box::new(Failure {
+            seed: self.seed,
+            oracle: Oracle::Errors,
+            peer: None,
+            frame: None,
+            at: Duration::ZERO,
+            detail,
+            setting: "no simulation: the setting is out of range".into(),
+            command: self.command(),
+            shrunk: None,
+            peers: self.peers,
+            frames: self.frames,
+            planned: BTreeSet::new(),
+            chances: Vec::new(),
+            is_refused: true,
+        })
+    }
+
+    fn roster(&self, reduction: &Reduction) -> Result<Roster, crate::RosterError> {
         let mut random = Random::new(self.seed, STREAM_ROSTER);
         let limit = |players: usize| u32::try_from(players).unwrap_or(u32::MAX);
         let mut hosts = Vec::new();
-        for peer in PeerId::all(self.peers.min(PEERS_MAX)) {
-            let (least, most) = (*self.players_per_peer.start(), *self.players_per_peer.end());
+        let peers = reduction.peers.unwrap_or(self.peers).min(self.peers).min(PEERS_MAX);
+        for peer in PeerId::all(peers) {
+            let (least, most) = match reduction.is_without(SECOND_PLAYERS) {
+                true => (1, 1),
+                false => (*self.players_per_peer.start(), *self.players_per_peer.end()),
+            };
             let players = random.between(limit(least), limit(most)).max(1);
             hosts.extend((0..players).map(|_| peer));
         }
         Roster::new(&hosts)
     }
 
-    fn draw_config(
-        seed: u64,
-        width: usize,
-        players: usize,
-        configure: Vec<Configure>,
-    ) -> Result<SessionConfig, ConfigError> {
-        let mut random = Random::new(seed, STREAM_CONFIG);
+    fn draw_config(&self, width: usize, players: usize) -> Result<SessionConfig, ConfigError> {
+        let mut random = Random::new(self.seed, STREAM_CONFIG);
         let mut drawn = |choices: &[u8]| random.one_of(choices).unwrap_or_default();
         let mut builder = SessionConfig::builder()
             .players(players)
@@ -269,7 +336,7 @@ impl Simulation {
         for player in PlayerHandle::all(players) {
             builder = builder.input_delay_frames_of(player, drawn(&[0, 0, 1, 2, 3, 5]));
         }
-        configure.into_iter().fold(builder, |builder, configure| configure(builder)).build()
+        self.configure.iter().fold(builder, |builder, configure| configure(builder)).build()
     }
 }
 

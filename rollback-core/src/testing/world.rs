@@ -1,9 +1,9 @@
 //! Runs a simulation: who wakes when, what strikes when, and when it is over. Knows no promise but liveness.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::time::Duration;
@@ -38,12 +38,16 @@ pub(crate) struct Setting {
     pub(crate) automatic_delay: Option<(u32, u32)>,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) waived: Vec<Oracle>,
+    /// What is left of the plan, by place; all unless said.
+    pub(crate) kept: Option<BTreeSet<usize>>,
     pub(crate) command: String,
 }
 
 /// A simulation that runs.
 pub(crate) struct World<'a, G: Game> {
     setting: Setting,
+    /// What strikes at a moment, by its place in all that was planned.
+    plan: BTreeMap<usize, Planned>,
     make: &'a dyn Fn(PeerId) -> G,
     /// Peers that have not begun.
     awaited: VecDeque<(TrueTime, PeerId)>,
@@ -84,6 +88,10 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let mut planned = setting.faults.plan(&mut random, peers, faulty_ms);
         planned.extend(schedule);
         planned.sort_by_key(|planned| planned.at);
+        let is_kept = |place: &usize| setting.kept.as_ref().is_none_or(|kept| kept.contains(place));
+        let planned = planned.into_iter().enumerate().filter(|(place, _)| is_kept(place));
+        let plan: BTreeMap<usize, Planned> = planned.collect();
+        let planned: Vec<Planned> = plan.values().copied().collect();
         let heals_at = planned
             .iter()
             .map(|planned| planned.at.plus_millis(planned.fault.lasts_ms().into()))
@@ -100,6 +108,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         awaited.sort();
         Self {
             setting,
+            plan,
             make,
             awaited: awaited.into(),
             nodes: Vec::new(),
@@ -143,7 +152,10 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         if self.setting.waived.contains(&violation.oracle) {
             return Ok(());
         }
-        let Setting { seed, config, roster, faults, .. } = &self.setting;
+        let Setting { seed, config, roster, faults, frames, .. } = &self.setting;
+        let peers = roster.peer_count();
+        let plan: Vec<_> = self.plan.values().map(ToString::to_string).collect();
+        let plan = plan.join(", ");
         Err(Box::new(Failure {
             seed: *seed,
             oracle: violation.oracle,
@@ -151,8 +163,14 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             frame: violation.frame,
             at: self.now.elapsed(),
             detail: violation.detail,
-            setting: format!("{} peers, {config:?}, {faults:?}", roster.peer_count()),
+            setting: format!("{peers} peers, {frames} frames, {config:?}, {faults:?}, [{plan}]"),
             command: self.setting.command.clone(),
+            shrunk: None,
+            peers,
+            frames: *frames,
+            planned: self.plan.keys().copied().collect(),
+            chances: Vec::new(),
+            is_refused: false,
         }))
     }
 

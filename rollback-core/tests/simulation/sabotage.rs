@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use rollback_core::testing::{Fault, Faults, Oracle, Sabotage, Simulation};
+use rollback_core::testing::{Failure, Fault, Faults, Oracle, Sabotage, Simulation};
 use rollback_core::{PeerId, PlayerHandle};
 
 use crate::games::Arena;
+use crate::settings::storm;
 
 fn peer(slot: u8) -> PeerId {
     PeerId::new(slot).unwrap()
@@ -40,7 +41,7 @@ fn oracles_that_notice(part: Sabotage, simulation: impl Fn(u64) -> Simulation) -
         sound.unwrap_or_else(|failure| panic!("without sabotage: {failure}"));
     }
     let broken = seeds().filter_map(|seed| {
-        let failure = simulation(seed).sabotage(part).run(Arena::endless).err()?;
+        let failure = simulation(seed).sabotage(part).unshrunk().run(Arena::endless).err()?;
         Some(failure.oracle)
     });
     broken.collect()
@@ -78,6 +79,53 @@ fn a_cut_that_each_takes_for_itself_is_found() {
     // Where the two hear each other in time, they pass the inputs on before they claim, and no cut matters.
     let oracles = oracles_that_notice(Sabotage::Cut, with_a_crash);
     assert!(oracles.len() >= 4, "{oracles:?}");
+}
+
+/// The smallest simulation that fails as this one does, which fails again by the words of its command.
+fn shrunk(simulation: impl Fn() -> Simulation) -> Failure {
+    let Err(failure) = simulation().run(Arena::endless) else { panic!("without a failure") };
+    let shrunk = *failure.shrunk.clone().unwrap();
+    let (words, command) = shrunk.command.split_once(' ').unwrap();
+    assert_eq!(command, failure.command);
+    assert!(failure.to_string().contains(words), "{failure}");
+    let words = words.strip_prefix("ROLLBACK_REDUCED=").unwrap();
+    let Err(again) = simulation().reduced(words).unshrunk().run(Arena::endless) else {
+        panic!("{words} does not fail again");
+    };
+    assert_eq!((again.oracle, again.at), (failure.oracle, shrunk.at));
+    assert_eq!(again.detail, shrunk.detail);
+    shrunk
+}
+
+#[test]
+fn a_seed_that_fails_is_shrunk_to_two_peers_and_a_second_where_that_is_enough() {
+    for seed in [5, 6, 8, 9] {
+        let part = Sabotage::Misprediction;
+        let shrunk = shrunk(|| storm(seed).peers(6).sabotage(part).repeat_with("again"));
+        let words = shrunk.command;
+        assert!(words.starts_with("ROLLBACK_REDUCED=peers=2,frames=3"), "seed {seed}: {words}");
+        assert!(words.contains("kept=,"), "no planned fault is needed: {words}");
+    }
+}
+
+#[test]
+fn a_seed_that_fails_keeps_the_faults_without_which_it_would_not() {
+    let fails = |seed: &u64| {
+        let sabotaged = with_a_crash(*seed).sabotage(Sabotage::Cut);
+        sabotaged.unshrunk().run(Arena::endless).is_err()
+    };
+    let seed = seeds().find(fails).unwrap();
+    let of = || with_a_crash(seed).sabotage(Sabotage::Cut).repeat_with("again");
+    let shrunk = shrunk(of);
+    assert!(shrunk.setting.contains("Crash(PeerId(2))"), "{shrunk}");
+    assert!(!shrunk.command.contains("peers="), "two are not enough: {shrunk}");
+}
+
+#[test]
+fn words_that_leave_nothing_out_are_refused() {
+    let failure = on_a_bad_network(0).reduced("peers=2,no-luck").run(Arena::endless).err().unwrap();
+    assert_eq!(failure.detail, "no-luck says nothing to leave out");
+    assert_eq!(failure.shrunk, None);
 }
 
 fn seeds() -> impl Iterator<Item = u64> {
