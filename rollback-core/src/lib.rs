@@ -37,12 +37,13 @@ pub mod spectate;
 mod sync_test;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod ticket;
 mod time;
 mod wire;
 
 pub use config::{
-    ConfigDecodeError, ConfigError, DELAY_MAX, Facts, REPORT_INTERVAL_MAX, SessionConfig,
-    SessionConfigBuilder, Ticket, WINDOW_MAX,
+    ConfigDecodeError, ConfigError, DELAY_MAX, REPORT_INTERVAL_MAX, SessionConfig,
+    SessionConfigBuilder, WINDOW_MAX,
 };
 pub use desync::{Desync, DesyncFinding};
 pub use finality::{Agreed, Confirmed, Stable};
@@ -68,4 +69,5 @@ pub use session::{
 pub use sync_test::{
     Diverged, Divergence, SYNC_TEST_DEPTH_MAX, SyncReport, SyncTest, SyncTestError,
 };
+pub use ticket::{Facts, Ticket};
 pub use time::Timestamp;

@@ -1,17 +1,17 @@
 //! What all members agree on before the first frame, parsed once and valid ever after.
 
-use alloc::string::String;
+mod error;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use thiserror::Error;
-
-use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
+pub use self::error::{ConfigDecodeError, ConfigError};
+use crate::PlayerHandle;
+use crate::bytes::{ByteReader, PutBytes};
 use crate::hash::keyed_hash;
 use crate::input::INPUT_WIDTH_MAX;
 use crate::roster::{PEERS_MAX, PLAYERS_MAX};
-use crate::{PeerId, PlayerHandle, Roster};
 
 /// How a match is played. All members must have the same; the handshake names the first field that differs.
 ///
@@ -369,98 +369,6 @@ fn check(field: &'static str, got: usize, min: usize, max: usize) -> Result<(), 
         return Err(ConfigError::OutOfRange { field, min, max, got });
     }
     Ok(())
-}
-
-/// What a room gives to each of its members: who plays where, and with which seed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ticket {
-    /// The room's number for this match; no two matches share one.
-    pub session: u64,
-    /// Which episode of the match, from 0.
-    pub episode: u32,
-    /// The seed that `reset` takes in this episode.
-    pub seed: u64,
-    /// Who plays where.
-    pub roster: Roster,
-    /// Which peer this computer is.
-    pub local: PeerId,
-    /// Which life of its slot this peer lives, from 0.
-    pub incarnation: u8,
-}
-
-impl Ticket {
-    /// The ticket for a later episode of the same match. Its seed is drawn from the match's seed and the number of
-    /// the episode, so that no two episodes start alike.
-    #[must_use]
-    pub fn for_episode(&self, match_seed: u64, episode: u32) -> Self {
-        // 31 bits: what the random generators of environments take, NumPy's legacy one among them.
-        let seed = keyed_hash(&episode.to_le_bytes(), match_seed) >> 33;
-        Self { episode, seed, ..self.clone() }
-    }
-}
-
-/// What a member says of itself before play: what must be equal on all, and what may differ but is recorded.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Facts {
-    /// Facts that must be equal on all members: the environment, its version, its spaces.
-    pub must_match: Vec<(String, String)>,
-    /// Facts that may differ: versions of numeric libraries, CPU features.
-    pub may_differ: Vec<(String, String)>,
-}
-
-/// Why a configuration is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum ConfigError {
-    /// A field is out of range.
-    #[error("{field}: expected {min} to {max}, got {got}")]
-    OutOfRange {
-        /// The field.
-        field: &'static str,
-        /// The least it may be.
-        min: usize,
-        /// The most it may be.
-        max: usize,
-        /// What was given.
-        got: usize,
-    },
-    /// A delay was given to a player that does not exist.
-    #[error("input_delay_frames_of: there is no {player}")]
-    NoSuchPlayer {
-        /// The player.
-        player: PlayerHandle,
-    },
-    /// The idle input has another width than the inputs.
-    #[error("idle_input: expected {expected} bytes, got {got}")]
-    IdleWidth {
-        /// The width of an input.
-        expected: usize,
-        /// The width given.
-        got: usize,
-    },
-}
-
-/// Why bytes are no configuration.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum ConfigDecodeError {
-    /// The bytes end within a field.
-    #[error(transparent)]
-    End(#[from] EndOfBytes),
-    /// A field has another width than it must.
-    #[error("{field}: expected {expected} bytes, got {got}")]
-    Width {
-        /// The field.
-        field: &'static str,
-        /// The width it must have.
-        expected: usize,
-        /// The width found.
-        got: usize,
-    },
-    /// A field is out of range.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The fields are in range, and yet these are not the bytes that they are written as.
-    #[error("expected as many delays as players, an idle input, and nothing behind the last field")]
-    NotAsEncoded,
 }
 
 /// The longest prediction window.

@@ -1,14 +1,16 @@
 //! Steps the game: forwards, and back and forwards again when a guess was wrong. Does not know of peers.
 
+mod error;
+mod saving;
+
 use alloc::vec::Vec;
 
-use thiserror::Error;
-
+pub use self::error::GameError;
 use crate::input_queue::InputQueue;
 use crate::snapshot_ring::SnapshotRing;
 use crate::{
-    Chain, Costs, Frame, Game, Leaves, Outcome, Predictor, Same, SessionConfig, StateHash,
-    StateHasher, Step,
+    Chain, Frame, Game, Leaves, Outcome, Predictor, Same, SessionConfig, StateHash, StateHasher,
+    Step,
 };
 
 /// The live game's place in time, and the way back.
@@ -264,23 +266,6 @@ impl<G: Game> Rollback<G> {
         Ok(Way::Whole)
     }
 
-    /// Saves the state of `frame` in place of the one that was saved before the rollback, and says whether they are
-    /// the same; `None` where none was, or where this one cannot be saved.
-    fn save_and_compare(
-        &mut self,
-        game: &G,
-        frame: Frame,
-        confirmed: Frame,
-    ) -> Result<Option<Same>, GameError<G::Error>> {
-        let Some(slot) = self.snapshots.replace(frame) else { return Ok(None) };
-        let saved = game.save(slot);
-        if !self.note_saved(saved, frame, confirmed)? {
-            return Ok(None);
-        }
-        let new = self.snapshots.at(frame);
-        Ok(new.map(|new| game.same(new, self.snapshots.aside())))
-    }
-
     /// Steps the current frame; lets it pass when the episode has ended or the state is unknown.
     pub(crate) fn step(
         &mut self,
@@ -425,80 +410,6 @@ impl<G: Game> Rollback<G> {
         }
     }
 
-    /// Saves the state of `frame` where that is due. Answers whether the frame can be stepped.
-    fn save_when_due(
-        &mut self,
-        game: &G,
-        frame: Frame,
-        confirmed: Frame,
-    ) -> Result<bool, GameError<G::Error>> {
-        Ok(!self.should_save(game, frame, confirmed) || self.save(game, frame, confirmed)?)
-    }
-
-    fn should_save(&self, game: &G, frame: Frame, confirmed: Frame) -> bool {
-        let is_report = frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO;
-        if frame < confirmed || is_report && frame == confirmed {
-            return is_report;
-        }
-        let costs = game.costs();
-        // Saving every guessed frame makes a rollback step no frame in vain.
-        if costs.save_nanos <= costs.step_nanos {
-            return true;
-        }
-        // A report is saved when it is stepped first. Where rollbacks come, more come: it is saved when it is final.
-        if is_report && frame == self.current {
-            return true;
-        }
-        let last = self.snapshots.newest_up_to(frame).map(|(at, _)| at);
-        last.is_none_or(|last| frame.since(last) >= self.save_interval(costs))
-    }
-
-    /// Every how many frames to save where a save costs more than a step. Per frame, saving every `k`th costs `save / k`
-    /// and, with `r` rollbacks, `r * step * k / 2` for steps from an older state: least at `k = sqrt(2 * save / (r * step))`.
-    fn save_interval(&self, costs: Costs) -> u32 {
-        let frames = u64::from(self.current.index()) + 1;
-        let step = costs.step_nanos.max(1).saturating_mul(self.counters.rollbacks + 1);
-        let square = costs.save_nanos.saturating_mul(2).saturating_mul(frames) / step;
-        u32::try_from(square.isqrt()).unwrap_or(u32::MAX).clamp(1, self.window.max(1))
-    }
-
-    /// The frame of the next report, when its state is final and was not saved.
-    fn unsaved(&self, report: Frame, queue: &InputQueue) -> Option<Frame> {
-        let is_final = report <= queue.confirmed_end() && report < self.simulated_end(queue);
-        (is_final && self.snapshots.at(report).is_none()).then_some(report)
-    }
-
-    /// Saves the state of `frame`. Answers whether the frame can be stepped: a guessed state that cannot be saved is
-    /// taken for a step to it that failed.
-    fn save(
-        &mut self,
-        game: &G,
-        frame: Frame,
-        confirmed: Frame,
-    ) -> Result<bool, GameError<G::Error>> {
-        let Some(slot) = self.snapshots.slot(frame, confirmed) else { return Ok(true) };
-        let saved = game.save(slot);
-        self.note_saved(saved, frame, confirmed)
-    }
-
-    fn note_saved(
-        &mut self,
-        saved: Result<(), G::Error>,
-        frame: Frame,
-        confirmed: Frame,
-    ) -> Result<bool, GameError<G::Error>> {
-        self.counters.saves += 1;
-        let Err(source) = saved else { return Ok(true) };
-        let before = frame.minus(1);
-        self.snapshots.forget_after(before);
-        if frame <= confirmed {
-            return Err(GameError::Save { frame, source });
-        }
-        self.halt = Some(Halt::Failed(before));
-        self.counters.failed_guesses += 1;
-        Ok(false)
-    }
-
     fn output_slot(&self, frame: Frame) -> usize {
         frame.index() as usize & (self.history - 1)
     }
@@ -525,65 +436,6 @@ fn hash_of<G: Game>(
     hasher.reset();
     game.hash(snapshot, hasher).map_err(|source| GameError::Hash { frame, source })?;
     Ok(hasher.finish())
-}
-
-/// The simulation failed, and what it was doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum GameError<E> {
-    /// A state could not be saved.
-    #[error("the game could not save the state of frame {frame}")]
-    Save {
-        /// The frame of the state.
-        frame: Frame,
-        /// The game's own error.
-        source: E,
-    },
-    /// A state could not be loaded.
-    #[error("the game could not load the state of frame {frame}")]
-    Load {
-        /// The frame of the state.
-        frame: Frame,
-        /// The game's own error.
-        source: E,
-    },
-    /// A frame could not be stepped with the inputs that the players gave.
-    #[error("the game could not step frame {frame}")]
-    Step {
-        /// The frame.
-        frame: Frame,
-        /// The game's own error.
-        source: E,
-    },
-    /// A state could not be hashed.
-    #[error("the game could not hash the state of frame {frame}")]
-    Hash {
-        /// The frame of the state.
-        frame: Frame,
-        /// The game's own error.
-        source: E,
-    },
-}
-
-impl<E> GameError<E> {
-    /// The frame at which it happened.
-    pub fn frame(&self) -> Frame {
-        match self {
-            Self::Save { frame, .. }
-            | Self::Load { frame, .. }
-            | Self::Step { frame, .. }
-            | Self::Hash { frame, .. } => *frame,
-        }
-    }
-
-    /// The game's own error.
-    pub fn into_source(self) -> E {
-        match self {
-            Self::Save { source, .. }
-            | Self::Load { source, .. }
-            | Self::Step { source, .. }
-            | Self::Hash { source, .. } => source,
-        }
-    }
 }
 
 /// What a report calls the output of the step that led to a state, when that is what differs.
