@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 ENV ?= kitchen
-SEEDS ?= 0..1000
+SEEDS ?= 0..10000
 
 WHEEL_SOURCES := $(shell find rollback-core/src rollback-signaling/src rollback-webrtc/src rollback-server/src \
 	rollback-py/src rollback-py/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
@@ -22,7 +22,7 @@ help:
 	@echo 'make test                        everything that CI checks'
 	@echo 'make nightly                     what takes longer: thousands of simulated matches, every course of an agreement, long games'
 	@echo 'make bench                       criterion benches and the counts, with the peers in the same run'
-	@echo 'make simulate SEED=n | SEEDS=a..b | STORM=storm   one simulated match, or a range of them'
+	@echo 'make simulate SEED=n | SEEDS=a..b | STORM=storm   one simulated match, or a range of them (0..10000)'
 	@echo 'make fuzz [FUZZERS=datagram] [FUZZ_SECONDS=60]    hostile datagrams, files and messages, each fuzzer so long'
 	@echo 'make wheel                       the Python wheel, into target/wheels'
 	@echo 'make docs                        the documentation of the crates'
@@ -109,8 +109,8 @@ test-python: $(VENV)/.wheel-dev
 	cd rollback-py && $(BIN)/pytest
 
 nightly: $(VENV)/.wheel-release
-	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000
-	cargo run --release -p rollback-core --features testing --example simulate -- 0..10000 storm
+	$(MAKE) simulate
+	$(MAKE) simulate STORM=storm
 	cargo run --release -p rollback-core --features testing --example explore
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	cd rollback-py && $(BIN)/pytest -m nightly

@@ -11,7 +11,7 @@ use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
 use crate::desync::{Desync, Disagreement, Search};
 use crate::peer::mismatches;
 use crate::rollback::{Resimulated, Rollback};
-use crate::wire::{Goodbye, Hello};
+use crate::wire::Hello;
 use crate::{
     Chain, Frame, Game, GameError, Input, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig,
     StateHash, Ticket, Timestamp,
@@ -184,7 +184,7 @@ impl<G: Game> Episode<G> {
             return Ok(Advance::Ended(end));
         }
         self.step_or_stall(now, game).map_err(|error| {
-            self.links.goodbye = Some(Goodbye::GameFailed { frame: error.frame() });
+            self.links.fail(error.frame());
             self.phase = Phase::Failing { since: now };
             AdvanceError::Game(error)
         })

@@ -430,6 +430,12 @@ impl Links {
         links.all(|link| link.seen_view == view.number)
     }
 
+    /// Tells the others that the simulation failed here.
+    pub(crate) fn fail(&mut self, frame: Frame) {
+        self.goodbye = Some(Goodbye::GameFailed { frame });
+        self.membership.handle_going(self.local);
+    }
+
     /// Tells the others that this one has left.
     pub(crate) fn leave(&mut self, confirmed: Frame) {
         self.goodbye = Some(Goodbye::Left { confirmed });

@@ -9,6 +9,7 @@
 
 use alloc::boxed::Box;
 
+use super::coverage::{Branch, reach};
 use crate::wire::Claim;
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, View};
 
@@ -90,9 +91,11 @@ impl Membership {
             self.has_left = true;
             return Verdict::Unchanged;
         }
+        reach(Branch::Left);
         self.view.members.remove(peer);
         match &self.proposal {
             Some(proposal) if proposal.members.contains(peer) => {
+                reach(Branch::LeftWhileProposed);
                 self.propose(proposal.members.without(peer), held)
             }
             _ => Verdict::Unchanged,
@@ -102,6 +105,7 @@ impl Membership {
     /// Takes a member's word that its simulation failed, or this one's own: from here on it claims nothing, so that it
     /// cannot be on the other side of a broken network.
     pub(crate) fn handle_going(&mut self, peer: PeerId) {
+        reach(Branch::Going);
         self.going.insert(peer);
     }
 
@@ -111,6 +115,7 @@ impl Membership {
         if members == self.target() {
             return Verdict::Unchanged;
         }
+        reach(Branch::Suspected);
         self.propose(members, held)
     }
 
@@ -123,9 +128,11 @@ impl Membership {
         let is_member = self.view.members.contains(claim.claimant);
         // Whoever claimed a view without this peer takes nothing from it any more, in whatever view.
         if is_member && !claim.members.contains(self.local) {
+            reach(Branch::Evicted);
             return Verdict::Evicted;
         }
         if claim.base != self.view.number || !is_member {
+            reach(Branch::OfAnotherView);
             return Verdict::Unchanged;
         }
         let has_moved_on = self.proposal.as_ref().is_some_and(|own| own.members != claim.members);
@@ -137,18 +144,27 @@ impl Membership {
             return Verdict::Unchanged;
         }
         if self.has_no_say() {
+            reach(Branch::NoSay);
             return Verdict::Unchanged;
         }
         let members = self.target().and(claim.members);
         let verdict = match members == self.target() && self.proposal.is_some() {
-            true => Verdict::Unchanged,
-            false => self.propose(members, held),
+            true => {
+                reach(Branch::Repeated);
+                Verdict::Unchanged
+            }
+            false => {
+                reach(Branch::Joined);
+                self.propose(members, held)
+            }
         };
         if let Some(proposal) = &mut self.proposal
             && proposal.members == claim.members
             && let Some(slot) = proposal.claims.get_mut(claim.claimant.index())
         {
             *slot = Some(claim.held);
+        } else {
+            reach(Branch::OfAnotherProposal);
         }
         verdict
     }
@@ -171,9 +187,15 @@ impl Membership {
         let proposal = self.decided.as_ref().or(self.proposal.as_ref())?;
         let departing = self.view.members.minus(proposal.members);
         let holds_all = departing.iter().all(|peer| held(peer) >= proposal.cut(peer));
-        if !proposal.is_claimed_by_all() || !holds_all {
+        if !proposal.is_claimed_by_all() {
+            reach(Branch::AwaitsClaims);
             return None;
         }
+        if !holds_all {
+            reach(Branch::AwaitsInputs);
+            return None;
+        }
+        reach(if self.decided.is_some() { Branch::CommittedDecided } else { Branch::Committed });
         let mut cuts = [None; PEERS_MAX];
         for peer in departing.iter() {
             if let Some(cut) = cuts.get_mut(peer.index()) {
@@ -183,6 +205,9 @@ impl Membership {
         self.view = View { number: self.view.number.wrapping_add(1), members: proposal.members };
         self.committed = self.decided.take().or(self.proposal.take());
         self.proposal = None;
+        if !self.frozen_members().is_empty() {
+            reach(Branch::StaysFrozen);
+        }
         Some(cuts)
     }
 
@@ -203,6 +228,9 @@ impl Membership {
         let committed = committed.map(|proposal| (proposal, true));
         let proposed = self.proposal.as_ref().map(|proposal| (proposal, false));
         committed.into_iter().chain(proposed).flat_map(|(proposal, is_committed)| {
+            if is_committed {
+                reach(Branch::PassedOn);
+            }
             PeerId::all(PEERS_MAX).filter_map(move |by| proposal.claim(by, is_committed))
         })
     }
@@ -211,6 +239,7 @@ impl Membership {
     pub(crate) fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
         let mut proposals = self.committed.iter().chain(&self.proposal);
         let proposal = proposals.find(|proposal| !proposal.members.contains(peer))?;
+        reach(Branch::EvictionTold);
         proposal.claim(self.local, false)
     }
 
@@ -238,13 +267,14 @@ impl Membership {
 
     fn propose(&mut self, members: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
         let members = members.minus(self.going);
-        if !members.contains(self.local) {
-            return Verdict::NoQuorum;
-        }
         self.frozen = self.frozen.or(self.view.members.minus(members));
         let voters = self.view.members.minus(self.going);
-        if !View::initial(voters).has_quorum(members) {
+        if !members.contains(self.local) || !View::initial(voters).has_quorum(members) {
+            reach(Branch::NoQuorum);
             return Verdict::NoQuorum;
+        }
+        if self.proposal.is_some() {
+            reach(Branch::Narrowed);
         }
         // A new proposal is claimed anew: what earlier claims taught is held by now, or its claimant is gone.
         let mut claims = [None; PEERS_MAX];

@@ -1,5 +1,6 @@
 //! The public machine: one episode, as one peer plays it. Four doors in, two out.
 
+pub(crate) mod coverage;
 mod episode;
 mod error;
 mod event;

@@ -42,6 +42,10 @@ pub struct Faults {
     pub partitions: u32,
     /// How long it stays broken: 200 ms up to this.
     pub partition_max_ms: u32,
+    /// How many times one way between two peers breaks, while the way back is open.
+    pub mutes: u32,
+    /// How long it stays broken: 200 ms up to this.
+    pub mute_max_ms: u32,
     /// How many times a peer stands still.
     pub pauses: u32,
     /// For how long: 50 ms up to this.
@@ -94,15 +98,17 @@ impl Faults {
             slow_frame_max_ms: 60,
             partitions: up_to(400, &[1, 2]),
             partition_max_ms: 4_000,
+            mute_max_ms: 4_000,
             pauses: up_to(400, &[1, 3]),
             pause_max_ms: 2_000,
-            crashes: up_to(250, &[1, 1, 2]),
+            crashes: up_to(250, &[1, 1, 2, 3]),
             crash_tail_max_ms: 200,
-            leaves: up_to(200, &[1]),
+            leaves: up_to(250, &[1, 1, 2, 4]),
             delay_changes: up_to(400, &[1, 5, 20]),
             agreed_pauses: up_to(300, &[1, 2, 6]),
             agreed_pause_max_ms: 1_500,
             actor_swaps: up_to(200, &[1, 4]),
+            mutes: up_to(300, &[1, 3]),
         }
     }
 
@@ -111,6 +117,7 @@ impl Faults {
     pub(crate) fn shorter_than(self, limit_ms: u32) -> Self {
         Self {
             partition_max_ms: self.partition_max_ms.min(limit_ms),
+            mute_max_ms: self.mute_max_ms.min(limit_ms),
             pause_max_ms: self.pause_max_ms.min(limit_ms),
             ..self
         }
@@ -172,6 +179,16 @@ impl Faults {
             let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
             let Some(peer) = drawn else { break };
             plan.push(Planned { at: at(random, 0), fault: Fault::SwapActor(peer) });
+        }
+        let mutes = if peers > 1 { self.mutes } else { 0 };
+        for _ in 0..mutes {
+            let from = random.below(slots);
+            let to = (from + random.between(1, slots - 1)) % slots;
+            let peer = |slot: u32| u8::try_from(slot).ok().and_then(PeerId::new);
+            let (Some(from), Some(to)) = (peer(from), peer(to)) else { break };
+            let millis = random.between(200, self.mute_max_ms.max(200)).min(lasts_max_ms);
+            let starts = at(random, millis);
+            plan.push(Planned { at: starts, fault: Fault::Mute { from, to, millis } });
         }
         plan
     }
@@ -313,6 +330,8 @@ fault_counts! {
     partitioned: "datagrams stopped by partitions",
     /// Times that the network broke.
     partitions: "partitions",
+    /// Times that one way between two peers broke.
+    mutes: "broken ways",
     /// Times that a peer stood still.
     pauses: "pauses",
     /// Frames that took long.
@@ -334,7 +353,7 @@ fault_counts! {
 }
 
 /// Longer input delays than this are not drawn: nobody would play with them.
-const DELAY_DRAWN_MAX: u32 = 12;
+const DELAY_DRAWN_MAX: u32 = 30;
 
 /// Nothing is drawn to happen before the last peer has been there for this long: play has begun by then.
 const EARLIEST_MS: u32 = 1_000;

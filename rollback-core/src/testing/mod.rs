@@ -59,3 +59,8 @@ pub use simulation::{Simulation, parse_seeds, seeds};
 pub use stable_log::{StableLog, StableRow};
 
 pub use crate::session::Sabotage;
+
+/// Every way that the agreement on members can go, in words, and how often it went so in all sessions of this process.
+pub fn agreement_ways() -> impl Iterator<Item = (&'static str, u64)> {
+    crate::session::coverage::reached()
+}

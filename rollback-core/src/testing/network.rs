@@ -90,6 +90,7 @@ impl Network {
     pub(crate) fn mute(&mut self, from: PeerId, to: PeerId, until: TrueTime) {
         if let Some(way) = self.ways.get_mut(way_of(from, to)) {
             way.muted_until = way.muted_until.max(until);
+            self.counts.mutes += 1;
         }
     }
 

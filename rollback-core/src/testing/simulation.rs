@@ -329,7 +329,7 @@ impl Simulation {
             .players(players)
             .input_width(width)
             .tick_rate_hz(drawn(&[30, 60, 60]).into())
-            .prediction_window_frames(drawn(&[0, 4, 8, 8, 16]))
+            .prediction_window_frames(drawn(&[0, 1, 2, 4, 8, 8, 16]))
             .report_interval_frames(drawn(&[5, 10, 10, 30]))
             .departure_timeout(Duration::from_secs(drawn(&[1, 2, 5]).into()))
             .linger(Duration::from_secs(1));

@@ -15,6 +15,7 @@ mod store;
 mod world;
 
 use rollback_core::PeerSet;
+use rollback_core::testing::agreement_ways;
 
 use explorer::{Counterexample, Explored, explore};
 use peer::Sabotage;
@@ -53,6 +54,11 @@ fn three_members_agree_however_some_crash_and_are_suspected() {
 #[test]
 fn three_members_agree_whoever_leaves_while_another_crashes() {
     holds(Setting { leaves: 1, crashes: 1, ..Setting::peaceful(3) });
+    // No storm of the simulator has come to these.
+    let of_leavers = |way: &str| way.contains("has left") || way.contains("had left");
+    for (way, count) in agreement_ways().filter(|(way, _)| of_leavers(way)) {
+        assert!(count > 0, "no {way}");
+    }
 }
 
 #[test]

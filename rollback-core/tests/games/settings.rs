@@ -1,7 +1,7 @@
 //! What is simulated under a seed: by the tests over ranges of seeds, and by `make simulate`.
 
-use rollback_core::PlayerHandle;
-use rollback_core::testing::{Faults, Random, Simulation};
+use rollback_core::testing::{Failure, Faults, Oracle, Random, Report, Simulation};
+use rollback_core::{PeerId, PlayerHandle};
 
 use crate::games::{Arena, Rules};
 
@@ -23,13 +23,34 @@ pub(crate) fn storm(seed: u64) -> Simulation {
         loss_max_per_mille: faults.loss_max_per_mille.min(250),
         partitions: 1 + u32::try_from(seed % 3).unwrap_or(0),
         partition_max_ms: 6_000,
+        mutes: 2 * u32::try_from(seed % 4).unwrap_or(0),
+        mute_max_ms: 3_000,
         pauses: 2,
         pause_max_ms: 4_000,
         crashes: u32::try_from(seed % 3).unwrap_or(0),
-        leaves: u32::from(seed.is_multiple_of(5)),
+        leaves: u32::try_from(seed % 5).unwrap_or(0) / 2,
         ..faults
     };
-    simulation(seed).faults(faults).outlasting_timeouts()
+    let storm = simulation(seed).faults(faults).outlasting_timeouts();
+    if failing(seed).is_some() { storm.waive(Oracle::GameFailure) } else { storm }
+}
+
+/// Plays a storm: in every fifth the simulation fails at a frame on one peer.
+pub(crate) fn play_storm(storm: Simulation, seed: u64) -> Result<Report, Box<Failure>> {
+    let arena_of = |of: PeerId| match failing(seed) {
+        Some((peer, frame)) if peer == of => {
+            Arena::with(Rules { fails_at: Some(frame), ..rules(seed) })
+        }
+        _ => arena(seed),
+    };
+    storm.run_each(arena_of, || arena(seed))
+}
+
+/// Whose simulation fails in a storm, and where.
+fn failing(seed: u64) -> Option<(PeerId, u32)> {
+    let frame = 60 + u32::try_from(seed % 240).unwrap_or(0);
+    let is_failing = seed % 5 == 2;
+    PeerId::new(1).filter(|_| is_failing).map(|peer| (peer, frame))
 }
 
 fn tap(_: PlayerHandle, random: &mut Random, input: &mut [u8]) {
@@ -39,12 +60,15 @@ fn tap(_: PlayerHandle, random: &mut Random, input: &mut [u8]) {
 /// The game that is played under a seed: every fourth may end, every fourth fails on some guesses, and every fourth is
 /// such that rollbacks often come to the state that was. In every third a save costs more than a step.
 pub(crate) fn arena(seed: u64) -> Arena {
+    Arena::with(rules(seed))
+}
+
+fn rules(seed: u64) -> Rules {
     let rules = Rules { saves_are_dear: seed.is_multiple_of(3), ..Rules::default() };
-    Arena::with(match seed % 4 {
+    match seed % 4 {
         1 => Rules { may_end_from: Some(300), ..rules },
         2 => Rules { fails_on_guesses: true, ..rules },
         3 => Rules { is_deaf: true, ..rules },
-        _ if rules.saves_are_dear => rules,
-        _ => return Arena::endless(),
-    })
+        _ => rules,
+    }
 }
