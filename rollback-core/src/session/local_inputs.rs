@@ -134,8 +134,7 @@ impl LocalInputs {
         if !self.is_pausing || self.is_closed {
             return false;
         }
-        let waiting = self.items.iter().position(|(_, item)| *item == Item::Pause);
-        let is_over = match waiting {
+        let is_over = match self.waiting_pause() {
             // Nobody has heard of it.
             Some(index) => {
                 self.items.remove(index);
@@ -145,6 +144,11 @@ impl LocalInputs {
         };
         self.is_pausing = !is_over;
         is_over
+    }
+
+    /// The place of this peer's pause among the items that no frame carries yet.
+    pub(crate) fn waiting_pause(&self) -> Option<usize> {
+        self.items.iter().position(|(_, item)| *item == Item::Pause)
     }
 
     /// Files one frame more for the items that wait, in which the players go on as they did: while all stand still, no

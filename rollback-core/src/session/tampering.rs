@@ -58,6 +58,11 @@ impl<G: Game> Session<G> {
         }
     }
 
+    /// Whether this peer's own pause is in no frame yet, so that nobody would hear of it if it ended now.
+    pub(crate) fn has_waiting_pause(&self) -> bool {
+        self.episode.local_inputs.waiting_pause().is_some()
+    }
+
     /// Gives a datagram the tag that `from` would have given it, so that only its content can be wrong.
     pub(crate) fn reseal(&self, from: PeerId, bytes: &mut [u8]) {
         let links = &self.episode.links;

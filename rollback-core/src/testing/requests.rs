@@ -37,8 +37,8 @@ impl<G: Game<Error: Debug>> Node<G> {
     }
 
     pub(crate) fn resume(&mut self, now: TrueTime) {
-        // One that was not filed yet is said to nobody.
-        let is_known = self.session.paused_by().contains(self.peer);
+        // One that was not filed yet is said to nobody, though one before it may still be in force.
+        let is_known = !self.session.has_waiting_pause();
         if self.session.resume() {
             match self.pauses.own.last_mut().filter(|_| is_known) {
                 Some((_, resumed)) => *resumed = Some(now),

@@ -79,3 +79,15 @@ fn a_late_claim_of_a_view_that_was_given_up_is_not_taken_for_committed() {
         passes(storm(seed), seed);
     }
 }
+
+#[test]
+fn a_pause_that_nobody_heard_of_is_not_taken_for_the_one_before_it() {
+    // The promise of pauses was at fault: the pause before was in force still, its end waiting for a frame as well.
+    passes(
+        simulation(1219).reduced("kept=0+2+4+5+6,no-offset,no-second-players,no-slow-frames"),
+        1219,
+    );
+    for seed in [1219, 1401] {
+        passes(simulation(seed), seed);
+    }
+}
