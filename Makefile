@@ -70,7 +70,7 @@ bench: $(VENV)/.wheel-release
 	$(BIN)/python rollback-py/benchmarks/overhead.py
 
 # libFuzzer on a stable compiler. What is kept for `make test` is where it begins; what it finds stays beside it.
-FUZZERS := datagram spectator recording signaling
+FUZZERS := datagram spectator recording journal signaling
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

@@ -22,6 +22,7 @@ mod hash;
 mod input;
 mod input_queue;
 mod item;
+pub mod journal;
 mod pauses;
 mod peer;
 mod prediction;

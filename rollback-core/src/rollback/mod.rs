@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 pub use self::error::GameError;
 use crate::input_queue::InputQueue;
+use crate::journal::Witness;
 use crate::snapshot_ring::SnapshotRing;
 use crate::{
     Chain, Frame, Game, Leaves, Outcome, Predictor, Same, SessionConfig, StateHash, StateHasher,
@@ -150,15 +151,21 @@ impl<G: Game> Rollback<G> {
 
     /// Saves and hashes the state after `reset`.
     pub(crate) fn start(&mut self, game: &G) -> Result<StateHash, GameError<G::Error>> {
-        self.save(game, Frame::ZERO, Frame::ZERO)?;
-        self.hash_final(game, Frame::ZERO).map(Option::unwrap_or_default)
+        let frame = Frame::ZERO;
+        let Some(slot) = self.snapshots.slot(frame, frame) else { return Ok(StateHash::default()) };
+        game.save(slot).map_err(|source| GameError::Save { frame, source })?;
+        self.counters.saves += 1;
+        let hashed = game.hash(slot, &mut self.hasher);
+        hashed.map_err(|source| GameError::Hash { frame, source })?;
+        self.snapshots.report(frame);
+        Ok(self.hasher.finish())
     }
 
     /// Steps the wrong frames again, when there are any: as many as the step budget allows, and the rest in later calls.
     /// So it does where the state of `report`, which is final, was not saved.
     pub(crate) fn resimulate(
         &mut self,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
         report: Frame,
@@ -189,7 +196,7 @@ impl<G: Game> Rollback<G> {
         };
         // What follows on a halt was not stepped, so there is nothing to come back to.
         let unchanged = match self.halt.take() {
-            None => queue.unchanged_from(first.next(), self.current, predictor),
+            None => queue.unchanged_from(first.next(), self.current, &mut game.watching(predictor)),
             Some(_) => Frame::MAX,
         };
         self.snapshots.forget_between(first, unchanged);
@@ -220,7 +227,7 @@ impl<G: Game> Rollback<G> {
     /// is the same as it was, since then all that follows is.
     fn resimulate_from(
         &mut self,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
         (base, mut is_saved, mut unchanged): (Frame, bool, Frame),
@@ -269,7 +276,7 @@ impl<G: Game> Rollback<G> {
     /// Steps the current frame; lets it pass when the episode has ended or the state is unknown.
     pub(crate) fn step(
         &mut self,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
     ) -> Result<(), GameError<G::Error>> {
@@ -285,7 +292,7 @@ impl<G: Game> Rollback<G> {
     /// Hashes the state of `frame`, which is final, and keeps it until a later one is agreed.
     pub(crate) fn hash_final(
         &mut self,
-        game: &G,
+        game: &mut Witness<'_, G>,
         frame: Frame,
     ) -> Result<Option<StateHash>, GameError<G::Error>> {
         let Some(snapshot) = self.snapshots.at(frame) else { return Ok(None) };
@@ -297,7 +304,7 @@ impl<G: Game> Rollback<G> {
     /// Goes back to `end`, which is final, and saves its state: the episode ends before what was played on.
     pub(crate) fn settle_at(
         &mut self,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         end: Frame,
     ) -> Result<(), GameError<G::Error>> {
@@ -325,7 +332,7 @@ impl<G: Game> Rollback<G> {
     /// on the way and of what the step to it gave. The game is left at `end`; the answer has its leaves.
     pub(crate) fn replay(
         &mut self,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         end: Frame,
         mut visit: impl FnMut(StateHash, Chain),
@@ -367,7 +374,7 @@ impl<G: Game> Rollback<G> {
 
     fn step_frame(
         &mut self,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
         frame: Frame,
@@ -375,10 +382,11 @@ impl<G: Game> Rollback<G> {
     ) -> Result<(), GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
         let width = queue.width();
-        let step = Step::new(frame, width, queue.gather(frame, predictor), is_resimulation);
+        let row = queue.gather(frame, &mut game.watching(predictor));
+        let step = Step::new(frame, width, row, is_resimulation);
         self.output.clear();
-        let output = &mut self.output;
-        let stepped = game.step(&step).and_then(|outcome| game.output(output).map(|()| outcome));
+        let stepped = game.step(&step);
+        let stepped = stepped.and_then(|outcome| game.output(&mut self.output).map(|()| outcome));
         if !self.output.is_empty() || !self.outputs.is_empty() {
             self.keep_output(frame);
         }
@@ -417,7 +425,7 @@ impl<G: Game> Rollback<G> {
 
 /// Steps a confirmed frame again, outside a rollback.
 fn step_confirmed<G: Game>(
-    game: &mut G,
+    game: &mut Witness<'_, G>,
     queue: &mut InputQueue,
     frame: Frame,
 ) -> Result<(), GameError<G::Error>> {
@@ -428,14 +436,12 @@ fn step_confirmed<G: Game>(
 }
 
 fn hash_of<G: Game>(
-    game: &G,
+    game: &mut Witness<'_, G>,
     snapshot: &G::Snapshot,
     hasher: &mut StateHasher,
     frame: Frame,
 ) -> Result<StateHash, GameError<G::Error>> {
-    hasher.reset();
-    game.hash(snapshot, hasher).map_err(|source| GameError::Hash { frame, source })?;
-    Ok(hasher.finish())
+    game.hash(snapshot, hasher).map_err(|source| GameError::Hash { frame, source })
 }
 
 /// What a report calls the output of the step that led to a state, when that is what differs.

@@ -2,20 +2,21 @@
 
 use super::{GameError, Halt, Rollback};
 use crate::input_queue::InputQueue;
+use crate::journal::Witness;
 use crate::{Costs, Frame, Game, Same};
 
 impl<G: Game> Rollback<G> {
     /// Saves the state of `frame` where that is due. Answers whether the frame can be stepped.
     pub(super) fn save_when_due(
         &mut self,
-        game: &G,
+        game: &mut Witness<'_, G>,
         frame: Frame,
         confirmed: Frame,
     ) -> Result<bool, GameError<G::Error>> {
         Ok(!self.should_save(game, frame, confirmed) || self.save(game, frame, confirmed)?)
     }
 
-    fn should_save(&self, game: &G, frame: Frame, confirmed: Frame) -> bool {
+    fn should_save(&self, game: &mut Witness<'_, G>, frame: Frame, confirmed: Frame) -> bool {
         let is_report = frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO;
         if frame < confirmed || is_report && frame == confirmed {
             return is_report;
@@ -52,7 +53,7 @@ impl<G: Game> Rollback<G> {
     /// taken for a step to it that failed.
     pub(super) fn save(
         &mut self,
-        game: &G,
+        game: &mut Witness<'_, G>,
         frame: Frame,
         confirmed: Frame,
     ) -> Result<bool, GameError<G::Error>> {
@@ -83,7 +84,7 @@ impl<G: Game> Rollback<G> {
     /// the same; `None` where none was, or where this one cannot be saved.
     pub(super) fn save_and_compare(
         &mut self,
-        game: &G,
+        game: &mut Witness<'_, G>,
         frame: Frame,
         confirmed: Frame,
     ) -> Result<Option<Same>, GameError<G::Error>> {

@@ -9,6 +9,7 @@ use super::local_inputs::LocalInputs;
 use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
 use crate::desync::{Desync, Disagreement, Search};
+use crate::journal::Witness;
 use crate::peer::mismatches;
 use crate::rollback::{Resimulated, Rollback};
 use crate::wire::Hello;
@@ -78,7 +79,7 @@ impl<G: Game> Episode<G> {
     pub(super) fn advance(
         &mut self,
         now: Timestamp,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
     ) -> Result<Advance, AdvanceError<G::Error>> {
         let advance = self.advance_in_phase(now, game);
         self.ledger.rows_end = self.row_limit();
@@ -88,7 +89,7 @@ impl<G: Game> Episode<G> {
     fn advance_in_phase(
         &mut self,
         now: Timestamp,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
     ) -> Result<Advance, AdvanceError<G::Error>> {
         match self.phase {
             Phase::Handshaking => self.shake_hands(now),
@@ -173,7 +174,11 @@ impl<G: Game> Episode<G> {
         Ok(Advance::Stalled(Stall::Handshaking(missing)))
     }
 
-    fn play(&mut self, now: Timestamp, game: &mut G) -> Result<Advance, AdvanceError<G::Error>> {
+    fn play(
+        &mut self,
+        now: Timestamp,
+        game: &mut Witness<'_, G>,
+    ) -> Result<Advance, AdvanceError<G::Error>> {
         let current = self.rollback.current();
         if let Some(player) = self.local_inputs.missing(current) {
             return Err(AdvanceError::MissingInput { player });
@@ -207,7 +212,7 @@ impl<G: Game> Episode<G> {
     fn step_or_stall(
         &mut self,
         now: Timestamp,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
     ) -> Result<Advance, GameError<G::Error>> {
         let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());
         let report = self.links.reports.next_frame();
@@ -297,7 +302,11 @@ impl<G: Game> Episode<G> {
     }
 
     /// Moves the frontiers: hashes what is final, compares reports, and sees whether the episode is over.
-    fn settle(&mut self, now: Timestamp, game: &mut G) -> Result<(), GameError<G::Error>> {
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        game: &mut Witness<'_, G>,
+    ) -> Result<(), GameError<G::Error>> {
         let simulated = self.rollback.simulated_end(&self.links.queue);
         self.ledger.chain_confirmed(&mut self.links, simulated);
         self.report_finals(game, simulated)?;
@@ -315,7 +324,11 @@ impl<G: Game> Episode<G> {
     }
 
     /// Hashes the states of the frames that are reported, once they are final.
-    fn report_finals(&mut self, game: &G, simulated: Frame) -> Result<(), GameError<G::Error>> {
+    fn report_finals(
+        &mut self,
+        game: &mut Witness<'_, G>,
+        simulated: Frame,
+    ) -> Result<(), GameError<G::Error>> {
         let end = self.end_frame();
         loop {
             let frame = self.links.reports.next_frame();
@@ -333,7 +346,11 @@ impl<G: Game> Episode<G> {
     }
 
     /// Hashes and reports the state of a frame. Answers whether it was saved.
-    fn report(&mut self, game: &G, frame: Frame) -> Result<bool, GameError<G::Error>> {
+    fn report(
+        &mut self,
+        game: &mut Witness<'_, G>,
+        frame: Frame,
+    ) -> Result<bool, GameError<G::Error>> {
         let Some(inputs) = self.ledger.inputs_before(frame) else { return Ok(false) };
         let Some(hash) = self.rollback.hash_final(game, frame)? else { return Ok(false) };
         let mut outputs = Chain::default();
@@ -349,7 +366,11 @@ impl<G: Game> Episode<G> {
     }
 
     /// Ends the episode when all its frames are stable and their states agreed.
-    fn close(&mut self, now: Timestamp, game: &mut G) -> Result<(), GameError<G::Error>> {
+    fn close(
+        &mut self,
+        now: Timestamp,
+        game: &mut Witness<'_, G>,
+    ) -> Result<(), GameError<G::Error>> {
         let Some(end) = self.end_frame().filter(|end| self.ledger.stable >= end.frame) else {
             return Ok(());
         };
@@ -395,7 +416,7 @@ impl<G: Game> Episode<G> {
     fn start_search(
         &mut self,
         now: Timestamp,
-        game: &mut G,
+        game: &mut Witness<'_, G>,
         disagreement: Disagreement,
     ) -> Result<(), GameError<G::Error>> {
         let agreed = self.links.reports.agreed_frame(self.links.others());
@@ -411,7 +432,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// One round of the search for the first frame at which the states part.
-    fn search(&mut self, now: Timestamp, since: Timestamp, game: &mut G) -> Advance {
+    fn search(&mut self, now: Timestamp, since: Timestamp, game: &mut Witness<'_, G>) -> Advance {
         let Some(search) = &mut self.links.search else { return Advance::Stalled(Stall::Closing) };
         if let (Some(Some(frame)), None) = (search.first_bad(), &search.leaves) {
             let queue = &mut self.links.queue;

@@ -1,6 +1,7 @@
 //! The door for hints: what local players will probably do. What becomes of them is decided where inputs are guessed.
 
 use super::{InputError, Session};
+use crate::journal::Entry;
 use crate::{Frame, Game, Input, PlayerHandle};
 
 impl<G: Game> Session<G> {
@@ -35,6 +36,7 @@ impl<G: Game> Session<G> {
         frame: Frame,
         input: &[u8],
     ) -> Result<bool, InputError> {
+        self.note(&Entry::Hint { player, frame, input });
         self.episode.local_inputs.hint(&mut self.episode.links.queue, frame, player, input)
     }
 }

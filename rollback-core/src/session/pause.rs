@@ -1,6 +1,7 @@
 //! The door for pauses: all stand still at an agreed frame until whoever paused resumes, or is gone.
 
 use super::Session;
+use crate::journal::Entry;
 use crate::{Game, PeerSet};
 
 impl<G: Game> Session<G> {
@@ -11,11 +12,13 @@ impl<G: Game> Session<G> {
     ///
     /// Answers whether the pause is new: false also where no more proposals have room.
     pub fn pause(&mut self) -> bool {
+        self.note(&Entry::Pause);
         self.episode.local_inputs.pause()
     }
 
     /// Ends this peer's own pause; play goes on when nobody else's is in force. Answers whether there was one to end.
     pub fn resume(&mut self) -> bool {
+        self.note(&Entry::Resume);
         self.episode.local_inputs.resume()
     }
 

@@ -64,6 +64,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             failed_guesses: node.game.failed_guesses,
             refused: node.refused(),
             stood_at: node.pauses.stood_at().to_vec(),
+            journal: node.journal.clone(),
         };
         Report {
             seed: self.setting.seed,

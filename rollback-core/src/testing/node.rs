@@ -49,6 +49,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) step_budget: Option<u32>,
     /// Its players say what they will probably do.
     pub(crate) gives_hints: bool,
+    /// What its session wrote down, where it keeps a journal.
+    pub(crate) journal: Vec<u8>,
     /// The part that is broken.
     pub(crate) sabotage: Option<Sabotage>,
     style: DriverStyle,
@@ -119,6 +121,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             noise: Noise::default(),
             step_budget: None,
             gives_hints: false,
+            journal: Vec::new(),
             sabotage: None,
             inbox: VecDeque::new(),
             heard_at: [parts.starts; PEERS_MAX],
@@ -415,6 +418,7 @@ impl<G: Game<Error: Debug>> Node<G> {
                 return Err(Violation::new(Oracle::Bounds, detail));
             }
         }
+        self.journal.append(&mut self.session.take_journal());
         Ok(())
     }
 

@@ -49,6 +49,8 @@ pub struct PeerReport {
     pub refused: u64,
     /// The frames at which it stood still in pauses that were agreed.
     pub stood_at: Vec<Frame>,
+    /// Its session's journal, where it kept one.
+    pub journal: Vec<u8>,
 }
 
 impl PeerReport {

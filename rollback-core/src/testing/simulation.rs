@@ -41,6 +41,7 @@ pub struct Simulation {
     skews: Vec<(PeerId, i32)>,
     noise: Noise,
     gives_hints: bool,
+    keeps_journals: bool,
     automatic_delay: Option<(u32, u32)>,
     sabotage: Option<Sabotage>,
     command: Option<String>,
@@ -67,6 +68,7 @@ impl Simulation {
             skews: Vec::new(),
             noise: Noise::default(),
             gives_hints: false,
+            keeps_journals: false,
             automatic_delay: None,
             sabotage: None,
             command: None,
@@ -190,6 +192,12 @@ impl Simulation {
         self
     }
 
+    /// Has every peer keep a [`journal`](crate::journal), to be played again from its report.
+    pub fn journals(mut self) -> Self {
+        self.keeps_journals = true;
+        self
+    }
+
     /// Breaks a part of the engine on every peer, to see that it is found out.
     pub fn sabotage(mut self, part: Sabotage) -> Self {
         self.sabotage = Some(part);
@@ -261,6 +269,7 @@ impl Simulation {
             skews: self.skews.clone(),
             noise: if reduction.is_without(NOISE) { Noise::default() } else { self.noise },
             gives_hints: self.gives_hints && !reduction.is_without(HINTS),
+            keeps_journals: self.keeps_journals,
             automatic_delay: self.automatic_delay,
             sabotage: self.sabotage,
             waived: self.waived.clone(),

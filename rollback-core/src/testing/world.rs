@@ -35,6 +35,7 @@ pub(crate) struct Setting {
     pub(crate) skews: Vec<(PeerId, i32)>,
     pub(crate) noise: Noise,
     pub(crate) gives_hints: bool,
+    pub(crate) keeps_journals: bool,
     pub(crate) automatic_delay: Option<(u32, u32)>,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) waived: Vec<Oracle>,
@@ -272,7 +273,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             incarnation: 0,
         };
         let now = clock.read(self.now);
-        let session = Session::new(config, &ticket, Facts::default(), &game, now).ok()?;
+        let new = if self.setting.keeps_journals { Session::with_journal } else { Session::new };
+        let session = new(config, &ticket, Facts::default(), &game, now).ok()?;
         let session = match random.below(4) {
             0 => session.with_predictor(Box::new(Idle)),
             1 => session.with_predictor(Box::new(Wild(Random::new(*seed, STREAM_GUESSES)))),

@@ -10,6 +10,7 @@
 mod datagram;
 #[path = "../games/mod.rs"]
 mod games;
+mod journal;
 mod recording;
 mod script;
 mod spectator;
@@ -36,6 +37,18 @@ fn members_that_break_the_protocol_in_every_way_that_was_found_break_nothing_els
 #[test]
 fn files_that_were_found_to_be_read_in_different_ways_are_read() {
     replay("recording", recording::read);
+}
+
+#[test]
+fn damaged_journals_are_played_as_far_as_they_go() {
+    replay("journal", |bytes| {
+        journal::play(bytes);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            journal::play(&damaged);
+        }
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod games;
 #[path = "../games/settings.rs"]
 mod settings;
 
+mod journal;
 mod noise;
 mod regressions;
 mod sabotage;

@@ -1,0 +1,115 @@
+//! Stands between the engine and the game, and writes down what the game answers where there is a journal.
+
+use alloc::vec::Vec;
+
+use super::{Entry, Journal, digest_of_step};
+use crate::{
+    Costs, Frame, Game, InputHistory, Leaves, Outcome, PlayerHandle, Predictor, Same, StateHash,
+    StateHasher, Step,
+};
+
+/// The game as the engine calls it.
+pub(crate) struct Witness<'a, G> {
+    pub(crate) game: &'a mut G,
+    pub(crate) journal: Option<&'a mut Journal>,
+}
+
+impl<G: Game> Witness<'_, G> {
+    pub(crate) fn save(&mut self, slot: &mut G::Snapshot) -> Result<(), G::Error> {
+        let saved = self.game.save(slot);
+        self.note(|| Entry::Saved(saved.is_ok()));
+        saved
+    }
+
+    pub(crate) fn load(&mut self, slot: &G::Snapshot) -> Result<(), G::Error> {
+        let loaded = self.game.load(slot);
+        self.note(|| Entry::Loaded(loaded.is_ok()));
+        loaded
+    }
+
+    pub(crate) fn step(&mut self, step: &Step<'_, G::Input>) -> Result<Outcome, G::Error> {
+        let stepped = self.game.step(step);
+        let outcome = stepped.as_ref().ok().copied();
+        self.note(|| Entry::Stepped { row: digest_of_step(step), outcome });
+        stepped
+    }
+
+    pub(crate) fn output(&mut self, output: &mut Vec<u8>) -> Result<(), G::Error> {
+        let given = self.game.output(output);
+        self.note(|| Entry::Output(given.is_ok().then_some(output.as_slice())));
+        given
+    }
+
+    pub(crate) fn hash(
+        &mut self,
+        slot: &G::Snapshot,
+        hasher: &mut StateHasher,
+    ) -> Result<StateHash, G::Error> {
+        hasher.reset();
+        let hash = self.game.hash(slot, hasher).map(|()| hasher.finish());
+        self.note(|| Entry::Hashed(hash.as_ref().ok().copied()));
+        hash
+    }
+
+    pub(crate) fn costs(&mut self) -> Costs {
+        let costs = self.game.costs();
+        if let Some(journal) = &mut self.journal {
+            journal.note_costs(costs);
+        }
+        costs
+    }
+
+    pub(crate) fn same(&mut self, one: &G::Snapshot, other: &G::Snapshot) -> Same {
+        let same = self.game.same(one, other);
+        self.note(|| Entry::Same(same));
+        same
+    }
+
+    pub(crate) fn leaves(
+        &mut self,
+        slot: &G::Snapshot,
+        leaves: &mut Leaves,
+    ) -> Result<(), G::Error> {
+        let walked = self.game.leaves(slot, leaves);
+        if let Some(journal) = &mut self.journal {
+            for (index, digest) in leaves.digests().enumerate() {
+                let name = leaves.name(index).unwrap_or_default().as_bytes();
+                journal.note(&Entry::Leaf { name, digest });
+            }
+            journal.note(&Entry::Leaves(walked.is_ok()));
+        }
+        walked
+    }
+
+    /// The predictor, watched as well.
+    pub(crate) fn watching<'a>(&'a mut self, predictor: &'a mut dyn Predictor) -> Watched<'a> {
+        Watched { predictor, journal: self.journal.as_deref_mut() }
+    }
+
+    fn note<'e>(&mut self, entry: impl FnOnce() -> Entry<'e>) {
+        if let Some(journal) = &mut self.journal {
+            journal.note(&entry());
+        }
+    }
+}
+
+/// The predictor as the engine calls it.
+pub(crate) struct Watched<'a> {
+    predictor: &'a mut dyn Predictor,
+    journal: Option<&'a mut Journal>,
+}
+
+impl Predictor for Watched<'_> {
+    fn predict(
+        &mut self,
+        player: PlayerHandle,
+        frame: Frame,
+        history: &InputHistory<'_>,
+        guess: &mut [u8],
+    ) {
+        self.predictor.predict(player, frame, history, guess);
+        if let Some(journal) = &mut self.journal {
+            journal.note(&Entry::Guess(guess));
+        }
+    }
+}
