@@ -5,12 +5,14 @@ mod episode;
 mod error;
 mod event;
 mod hints;
+mod input_delay;
 mod ledger;
 mod links;
 mod local_inputs;
 pub(crate) mod membership;
 mod output;
 mod pause;
+mod status;
 #[cfg(feature = "testing")]
 mod tampering;
 mod transmit;
@@ -28,13 +30,11 @@ pub use self::output::{Advance, End, EndCause, Output, StableFrame, Stall};
 pub use self::tampering::Sabotage;
 use crate::frame_pacer::FramePacer;
 use crate::journal::{Entry, Journal, Witness, digest_of_advance, digest_of_output};
-use crate::peer::LinkCounters;
 use crate::rollback::Rollback;
 use crate::wire::{self, Hello};
 use crate::{
     Actor, Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, PeerId,
     PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket, Timestamp,
-    View,
 };
 
 /// One episode of a match, as one peer plays it.
@@ -255,46 +255,6 @@ impl<G: Game> Session<G> {
         self.episode.local_inputs.wants(self.episode.rollback.current(), player)
     }
 
-    /// The input delay of the local players with which nine inputs in ten would have reached every other member in
-    /// time, as far as that can be told from how late theirs come: with clocks that run level, the way there is as long.
-    #[must_use]
-    pub fn recommended_input_delay(&self) -> Option<u32> {
-        self.episode.links.recommended_input_delay()
-    }
-
-    /// Changes the input delay of a local player, without a stall or a lost input: a longer delay repeats the last input
-    /// in the gap, a shorter one asks for no input for as many frames. The change is an item in the recording.
-    ///
-    /// # Errors
-    /// When the player is hosted elsewhere, or the delay is longer than [`DELAY_MAX`](crate::DELAY_MAX).
-    pub fn set_input_delay(&mut self, player: PlayerHandle, frames: u32) -> Result<(), InputError> {
-        self.note(&Entry::InputDelay { player, frames });
-        self.episode.local_inputs.set_delay(player, frames)
-    }
-
-    /// Has the input delay of the local players follow how late inputs come, within these limits in frames; `None` leaves
-    /// it as it is. It grows at once and shrinks slowly.
-    pub fn set_automatic_input_delay(&mut self, limits: Option<(u32, u32)>) {
-        self.note(&Entry::AutomaticInputDelay(limits));
-        let longest = u32::try_from(crate::DELAY_MAX).unwrap_or(u32::MAX);
-        let limits = limits.map(|(min, max)| (min.min(longest), max.clamp(min, longest.max(min))));
-        self.episode.local_inputs.set_automatic(limits);
-    }
-
-    /// Proposes one input delay for all players of all members, as experiments need that must be fair. Answers whether
-    /// there was room for the proposal.
-    pub fn propose_input_delay(&mut self, frames: u8) -> bool {
-        self.note(&Entry::ProposeInputDelay(frames));
-        usize::from(frames) <= crate::DELAY_MAX
-            && self.episode.local_inputs.propose(Item::SharedDelay { frames })
-    }
-
-    /// The input delay of a player, as its host last said.
-    #[must_use]
-    pub fn input_delay(&self, player: PlayerHandle) -> Option<u32> {
-        self.episode.links.queue.delay(player)
-    }
-
     /// Has a local player be driven by another, a person or a policy, from its next input on. Who drives it is an item in the
     /// recording, at the frame of that input, and the flag [`InputFlags::POLICY`] says it of each input that a policy gives.
     /// Every player begins with a person.
@@ -435,90 +395,6 @@ impl<G: Game> Session<G> {
     #[must_use]
     pub fn agreed(&self) -> Agreed {
         Agreed::before(self.episode.ledger.agreed)
-    }
-
-    /// The members in force.
-    #[must_use]
-    pub fn view(&self) -> View {
-        self.episode.links.membership.view()
-    }
-
-    /// Which peer this is.
-    #[must_use]
-    pub fn local(&self) -> PeerId {
-        self.episode.links.local
-    }
-
-    /// How the episode ended, once it is over.
-    #[must_use]
-    pub fn end(&self) -> Option<End> {
-        self.episode.end()
-    }
-
-    /// Whether the episode is over and nobody needs this session any more, or it has stayed long enough.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.episode.is_finished(self.last_due)
-    }
-
-    /// The hash of the state after reset.
-    #[must_use]
-    pub fn start_hash(&self) -> StateHash {
-        self.start_hash
-    }
-
-    /// The hash of the last state of an episode whose end all members that were present agree on.
-    #[must_use]
-    pub fn end_hash(&self) -> Option<StateHash> {
-        let end = self.episode.end().filter(|_| self.episode.links.end_agreed)?;
-        let (frame, hash) = self.episode.ledger.last_hash;
-        (frame == end.frame && end.cause != EndCause::Desync).then_some(hash)
-    }
-
-    /// What a peer said of itself, once it has said hello.
-    #[must_use]
-    pub fn facts_of(&self, peer: PeerId) -> Option<&Facts> {
-        if peer == self.episode.links.local {
-            return Some(&self.episode.links.hello.facts);
-        }
-        self.episode.links.link(peer)?.handshake.remote.as_ref().map(|hello| &hello.facts)
-    }
-
-    /// The least round trip to a peer of late, on the way that datagrams take.
-    #[must_use]
-    pub fn rtt(&self, peer: PeerId) -> Option<Duration> {
-        self.episode.links.link(peer)?.clock.rtt()
-    }
-
-    /// How much the way of a peer's datagrams varies (RFC 3550 §6.4.1).
-    #[must_use]
-    pub fn jitter(&self, peer: PeerId) -> Option<Duration> {
-        self.episode.links.link(peer).map(|link| link.clock.jitter())
-    }
-
-    /// How far ahead of the other members this peer runs, in thousandths of a frame.
-    #[must_use]
-    pub fn frame_advantage_millis(&self) -> i64 {
-        self.pacer.advantage()
-    }
-
-    /// What passed between this peer and another.
-    #[must_use]
-    pub fn link_counters(&self, peer: PeerId) -> Option<LinkCounters> {
-        self.episode.links.link(peer).map(|link| link.counters)
-    }
-
-    /// What the session has done so far.
-    #[must_use]
-    pub fn counters(&self) -> SessionCounters {
-        SessionCounters {
-            rollback: self.episode.rollback.counters().clone(),
-            guesses: self.episode.links.queue.guess_counters(),
-            frames: self.episode.frames,
-            stalls: self.stalls,
-            strangers: self.episode.links.strangers(),
-            events_lost: self.episode.links.events.lost(),
-        }
     }
 
     fn make_due(&mut self, now: Timestamp) {
