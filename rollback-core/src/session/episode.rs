@@ -287,6 +287,7 @@ impl<G: Game> Episode<G> {
             let members = self.links.membership.view().members.len();
             self.ledger.note_departure(members, departed, cut);
         }
+        self.links.retire_leavers();
         self.ledger.stable = self.links.stable_end();
         if let Some(Verdict::NoQuorum | Verdict::Evicted) = self.links.take_verdict() {
             self.finish(now, self.row_limit(), EndCause::Partitioned, None);

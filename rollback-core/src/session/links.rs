@@ -28,6 +28,8 @@ pub(crate) struct Links {
     pub(crate) events: Events,
     pub(crate) search: Option<Search>,
     pub(crate) goodbye: Option<Goodbye>,
+    /// Who said that it has left in order.
+    have_left: PeerSet,
     /// Whether play has begun, so that inputs are sent.
     pub(crate) has_started: bool,
     /// Whether the last call to advance had to wait.
@@ -76,6 +78,7 @@ impl Links {
             events: Events::default(),
             search: None,
             goodbye: None,
+            have_left: PeerSet::EMPTY,
             has_started: false,
             is_waiting: false,
             end_agreed: false,
@@ -360,8 +363,8 @@ impl Links {
         match goodbye {
             Goodbye::Left { confirmed } => {
                 link.handle_confirmed(confirmed, own_end);
-                let peer = link.peer;
-                self.retire(peer);
+                self.have_left.insert(link.peer);
+                self.retire_leavers();
             }
             Goodbye::GameFailed { frame } => {
                 let peer = link.peer;
@@ -374,15 +377,20 @@ impl Links {
         }
     }
 
-    /// One that has left in order is a member no more. It has heard that everything before its end is confirmed here.
-    fn retire(&mut self, peer: PeerId) {
-        let confirmed = self.queue.confirmed_end();
-        let has_ended = self.queue.closed(peer).is_some_and(|end| confirmed >= end);
-        if has_ended && self.others().contains(peer) {
-            let queue = &self.queue;
-            let verdict = self.membership.handle_left(peer, |peer| queue.end(peer));
-            self.events.push(Event::Left { peer });
-            self.note_verdict(verdict);
+    /// Those that said that they have left are members no more. They have heard that everything before their end is
+    /// confirmed here; the word that it is their end comes with the frame after that, perhaps later than they said it.
+    pub(crate) fn retire_leavers(&mut self) {
+        if self.have_left.is_empty() {
+            return;
+        }
+        for peer in self.have_left.and(self.others()).iter() {
+            let confirmed = self.queue.confirmed_end();
+            if self.queue.closed(peer).is_some_and(|end| confirmed >= end) {
+                let queue = &self.queue;
+                let verdict = self.membership.handle_left(peer, |peer| queue.end(peer));
+                self.events.push(Event::Left { peer });
+                self.note_verdict(verdict);
+            }
         }
     }
 

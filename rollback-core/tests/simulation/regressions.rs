@@ -91,3 +91,9 @@ fn a_pause_that_nobody_heard_of_is_not_taken_for_the_one_before_it() {
         passes(simulation(seed), seed);
     }
 }
+
+#[test]
+fn a_goodbye_that_comes_before_the_frame_that_ends_its_sender_is_not_forgotten() {
+    passes(simulation(3177).reduced("peers=6,kept=0+1"), 3177);
+    passes(simulation(3177), 3177);
+}
