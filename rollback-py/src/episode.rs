@@ -180,6 +180,62 @@ impl PyEpisode {
         self.with(py, |playing| playing.episode.propose_end(code))
     }
 
+    /// The input delay of each player in frames, as its host last said.
+    #[getter]
+    fn input_delays(&self, py: Python<'_>) -> PyResult<Vec<u32>> {
+        self.with(py, |playing| {
+            let session = playing.episode.session();
+            let players = PlayerHandle::all(self.hosts.len());
+            players.map(|player| session.input_delay(player).unwrap_or_default()).collect()
+        })
+    }
+
+    /// The input delay with which nine inputs in ten of this computer would have come in time.
+    #[getter]
+    fn recommended_input_delay(&self, py: Python<'_>) -> PyResult<Option<u32>> {
+        self.with(py, |playing| playing.episode.session().recommended_input_delay())
+    }
+
+    /// Changes the input delay of a player that this computer hosts.
+    fn set_input_delay(&self, py: Python<'_>, player: u8, frames: u32) -> PyResult<()> {
+        let handle = PlayerHandle::new(player).ok_or(Error::NoSuchPlayer { player })?;
+        let set =
+            self.with(py, |playing| playing.episode.session_mut().set_input_delay(handle, frames))?;
+        set.map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Has the input delay of this computer's players follow how late inputs come, within limits; `None` leaves it.
+    #[pyo3(signature = (limits))]
+    fn set_automatic_input_delay(
+        &self,
+        py: Python<'_>,
+        limits: Option<(u32, u32)>,
+    ) -> PyResult<()> {
+        self.with(py, |playing| playing.episode.session_mut().set_automatic_input_delay(limits))
+    }
+
+    /// Proposes one input delay for all players of all computers.
+    fn propose_input_delay(&self, py: Python<'_>, frames: u8) -> PyResult<bool> {
+        self.with(py, |playing| playing.episode.session_mut().propose_input_delay(frames))
+    }
+
+    /// Pauses the episode for all.
+    fn pause(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |playing| playing.episode.session_mut().pause())
+    }
+
+    /// Ends this computer's own pause.
+    fn resume(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |playing| playing.episode.session_mut().resume())
+    }
+
+    /// The slots of the computers whose pauses are in force.
+    #[getter]
+    fn paused_by(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
+        let by = self.with(py, |playing| playing.episode.session().paused_by())?;
+        Ok(by.iter().map(PeerId::index).collect())
+    }
+
     /// Leaves in order.
     fn leave(&self, py: Python<'_>) -> PyResult<u32> {
         self.with(py, |playing| playing.episode.leave().index())
@@ -251,6 +307,7 @@ impl PyEpisode {
         dict.set_item("rollbacks", counters.rollback.rollbacks)?;
         dict.set_item("rollback_depths", PyList::new(py, counters.rollback.depths)?)?;
         dict.set_item("resimulated_frames", counters.rollback.resimulated)?;
+        dict.set_item("early_stops", counters.rollback.early_stops)?;
         dict.set_item("saves", counters.rollback.saves)?;
         dict.set_item("failed_guesses", counters.rollback.failed_guesses)?;
         dict.set_item("events_lost", counters.events_lost)?;

@@ -195,6 +195,11 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         &self.transport
     }
 
+    /// The session, for its settings: input delays, pauses, hints. Advancing it is for the loop.
+    pub fn session_mut(&mut self) -> &mut Session<G> {
+        &mut self.session
+    }
+
     /// Proposes that the episode ends for all, for a reason that the application numbers.
     pub fn propose_end(&mut self, code: u16) -> bool {
         self.session.propose_end(code)

@@ -202,6 +202,33 @@ class Episode:
     def linger(self) -> bool:
         """Tell the others of the end, once; True when nobody needs this computer any more."""
 
+    @property
+    def input_delays(self) -> list[int]:
+        """The input delay of each player in frames, as its host last said."""
+
+    @property
+    def recommended_input_delay(self) -> int | None:
+        """The delay with which nine in ten of this computer's inputs would have come in time."""
+
+    def set_input_delay(self, player: int, frames: int) -> None:
+        """Change the input delay of a local player."""
+
+    def set_automatic_input_delay(self, limits: tuple[int, int] | None) -> None:
+        """Have the local delays follow how late inputs come, within limits."""
+
+    def propose_input_delay(self, frames: int) -> bool:
+        """Propose one input delay for all players of all computers."""
+
+    def pause(self) -> bool:
+        """Pause the episode for all."""
+
+    def resume(self) -> bool:
+        """End this computer's own pause."""
+
+    @property
+    def paused_by(self) -> list[int]:
+        """The slots of the computers whose pauses are in force."""
+
     def propose_end(self, code: int) -> bool:
         """Propose that the episode ends for all, with a number for the reason."""
 

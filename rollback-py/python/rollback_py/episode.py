@@ -28,6 +28,9 @@ WAIT_S = 0.05
 # How often counters and round trips are noted, and the side file is handed to the system.
 _SAMPLE_S = 1.0
 
+# Half a second at 60 frames a second.
+INPUT_DELAY_MAX = 30
+
 # The newest events that are held in memory; all of them are in the side file.
 _EVENTS_MAX = 10_000
 
@@ -103,6 +106,58 @@ class Episode:
     def propose_end(self, code: int = 0) -> bool:
         """End the episode for all, with a number for the reason."""
         return self._native.propose_end(code)
+
+    @property
+    def input_delays(self) -> dict[Any, int]:
+        """After how many frames each agent's input takes effect, as its computer last said."""
+        return dict(zip(self._match.agents, self._native.input_delays, strict=True))
+
+    @property
+    def recommended_input_delay(self) -> int | None:
+        """The delay with which nine in ten of this computer's inputs would have come in time.
+
+        None until enough have come.
+        """
+        return self._native.recommended_input_delay
+
+    def set_input_delay(self, agent: Any, frames: int) -> None:
+        """Have the inputs of one of `my_agents` take effect so many frames later, 0 to 30.
+
+        Nothing is lost: a longer delay repeats the last input in the gap, a shorter one takes none
+        for as many frames. The change is in the recording.
+        """
+        if agent not in self._match.agents:
+            raise ValueError(f"expected one of {self._match.my_agents}, got {agent!r}")
+        self._native.set_input_delay(self._match.agents.index(agent), frames)
+
+    def follow_lateness(self, shortest: int = 0, longest: int = 8) -> None:
+        """Have the delay of `my_agents` follow how late inputs come, within these limits."""
+        if not 0 <= shortest <= longest <= INPUT_DELAY_MAX:
+            limits = f"0 <= shortest <= longest <= {INPUT_DELAY_MAX}"
+            raise ValueError(f"expected {limits}, got {shortest} and {longest}")
+        self._native.set_automatic_input_delay((shortest, longest))
+
+    def propose_input_delay(self, frames: int) -> bool:
+        """Have all agents of all computers play with one delay, as fair experiments need."""
+        if not 0 <= frames <= INPUT_DELAY_MAX:
+            raise ValueError(f"expected 0 to {INPUT_DELAY_MAX} frames, got {frames}")
+        return self._native.propose_input_delay(frames)
+
+    def pause(self) -> bool:
+        """Have all computers stand still at one frame, until this one resumes or is gone.
+
+        False if this computer's pause is in force already.
+        """
+        return self._native.pause()
+
+    def resume(self) -> bool:
+        """End this computer's pause; False if there was none."""
+        return self._native.resume()
+
+    @property
+    def paused_by(self) -> list[int]:
+        """The slots of the computers whose pauses are in force."""
+        return self._native.paused_by
 
     def summary(self) -> Summary:
         """Say how it went on this computer."""
@@ -278,6 +333,7 @@ class Episode:
             rollbacks=counters["rollbacks"],
             rollback_depths=counters["rollback_depths"],
             resimulated_frames=counters["resimulated_frames"],
+            early_stops=counters["early_stops"],
             stalls=counters["stalls"],
             predicted_frames=counters["predicted_frames"],
             mispredicted_frames=counters["mispredicted_frames"],

@@ -49,6 +49,8 @@ class Summary:
     rollback_depths: list[int]
     """Rollbacks by how many frames they went back: the first is for one frame."""
     resimulated_frames: int
+    early_stops: int
+    """Rollbacks that ended early, since the state had become what it was."""
     stalls: int
     """Frames at which this computer had to wait."""
     predicted_frames: int
@@ -74,7 +76,8 @@ class Summary:
         lines = [
             f"episode {self.episode}: {self.frames} frames, {self.cause}{because}",
             f"  rollbacks  {self.rollbacks}  (frames back:count  {depths or 'none'})",
-            f"  frames     {self.resimulated_frames} simulated again, {self.stalls} waited, "
+            f"  frames     {self.resimulated_frames} simulated again "
+            f"({self.early_stops} rollbacks ended early), {self.stalls} waited, "
             f"{self.predicted_frames} shown from guesses, {self.mispredicted_frames} wrongly",
         ]
         lines += [f"  lost       {loss}" for loss in self.losses if loss != self.reason]
