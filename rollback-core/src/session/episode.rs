@@ -475,7 +475,9 @@ impl<G: Game> Episode<G> {
         // A frame whose items were not looked at may be one at which the episode ends.
         let limit = limit.min(self.ledger.chained);
         let end = self.end().or_else(|| self.end_frame());
-        end.map_or(limit, |end| limit.min(end.frame))
+        let limit = end.map_or(limit, |end| limit.min(end.frame));
+        // What was handed out stays so while frames are stepped again because the state of a report was not saved.
+        limit.max(self.ledger.next_row)
     }
 
     pub(super) fn has_row(&self) -> bool {

@@ -97,3 +97,9 @@ fn a_goodbye_that_comes_before_the_frame_that_ends_its_sender_is_not_forgotten()
     passes(simulation(3177).reduced("peers=6,kept=0+1"), 3177);
     passes(simulation(3177), 3177);
 }
+
+#[test]
+fn a_peer_that_is_cut_off_while_it_steps_handed_out_frames_again_ends_behind_them() {
+    // It had gone back for the state of a report, in several parts, and named the frame that it stood at.
+    passes(storm(6282).reduced("kept=2+3+4+6+7"), 6282);
+}
