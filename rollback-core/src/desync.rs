@@ -101,6 +101,13 @@ impl Reports {
         report
     }
 
+    /// Forgets what was heard from a peer in a former life.
+    pub(crate) fn forget(&mut self, peer: PeerId) {
+        if let Some(theirs) = self.theirs.get_mut(peer.index()) {
+            *theirs = [None; HEARD_MAX];
+        }
+    }
+
     /// Takes a peer's report, of whose number 7 bits travelled.
     pub(crate) fn handle_report(&mut self, peer: PeerId, number: u8, digest: Digest) -> u32 {
         let last = self.last().number;

@@ -123,6 +123,11 @@ impl InputFlags {
         Self(self.0 | other.0)
     }
 
+    /// Without what is said of inputs that nobody gave.
+    pub(crate) const fn of_a_given_input(self) -> Self {
+        Self(self.0 & !Self::IDLE_FILLED.0)
+    }
+
     /// Whether all of `other` is said.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

@@ -42,7 +42,7 @@ pub enum Item {
         /// Who drives it.
         actor: Actor,
     },
-    /// The peer takes its slot again. Reserved: it is carried and recorded, and changes nothing yet.
+    /// The proposer is back in its slot: this is the first frame of its new life, and before it idle was filled in.
     Join {
         /// Which life of the slot begins.
         incarnation: u8,

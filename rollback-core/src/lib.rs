@@ -64,8 +64,8 @@ pub use roster::{
     PEERS_MAX, PLAYERS_MAX, PeerId, PeerSet, PlayerHandle, Roster, RosterError, View,
 };
 pub use session::{
-    Advance, AdvanceError, End, EndCause, Event, InputError, Output, PEER_INPUT_BYTES_MAX, Session,
-    SessionCounters, SessionError, StableFrame, Stall,
+    Advance, AdvanceError, BackfillError, End, EndCause, Event, InputError, Output,
+    PEER_INPUT_BYTES_MAX, Session, SessionCounters, SessionError, StableFrame, Stall,
 };
 pub use sync_test::{
     Diverged, Divergence, SYNC_TEST_DEPTH_MAX, SyncReport, SyncTest, SyncTestError,

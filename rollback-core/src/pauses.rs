@@ -6,8 +6,8 @@ use crate::{Frame, Item, PEERS_MAX, PeerId, PeerSet};
 /// taken as soon as it is heard, in whatever order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pauses {
-    paused: [Option<Frame>; PEERS_MAX],
-    resumed: [Option<Frame>; PEERS_MAX],
+    /// The last word of each: at which frame, and whether it is a pause. One frame may end a pause and begin another.
+    last: [Option<(Frame, bool)>; PEERS_MAX],
     /// The members that have an unanswered pause in force.
     by: PeerSet,
     /// Members whose streams have ended: their pauses hold nobody.
@@ -20,17 +20,19 @@ pub(crate) struct Pauses {
 impl Pauses {
     /// Takes an item of a peer's stream.
     pub(crate) fn note(&mut self, peer: PeerId, frame: Frame, item: Item) {
-        let frames = match item {
-            Item::Pause => &mut self.paused,
-            Item::Resume => &mut self.resumed,
+        let is_pause = match item {
+            Item::Pause => true,
+            Item::Resume => false,
             Item::End { .. } => {
                 self.needed = self.needed.max(frame.next());
                 return;
             }
             _ => return,
         };
-        if let Some(last) = frames.get_mut(peer.index()) {
-            *last = (*last).max(Some(frame));
+        if let Some(last) = self.last.get_mut(peer.index())
+            && last.is_none_or(|(at, _)| at <= frame)
+        {
+            *last = Some((frame, is_pause));
         }
         self.update(peer);
     }
@@ -42,6 +44,15 @@ impl Pauses {
         self.update(peer);
     }
 
+    /// Takes that a peer is back in its slot: what it said in its former life is over.
+    pub(crate) fn note_reopened(&mut self, peer: PeerId) {
+        self.gone.remove(peer);
+        if let Some(last) = self.last.get_mut(peer.index()) {
+            *last = None;
+        }
+        self.update(peer);
+    }
+
     /// Who holds the others.
     pub(crate) fn by(&self) -> PeerSet {
         self.by
@@ -50,21 +61,22 @@ impl Pauses {
     /// The first frame that is not stepped while somebody's pause is in force. With a window of `window` frames nobody
     /// can have stepped it before hearing of the pause, and so all stop there.
     pub(crate) fn stops_at(&self, window: u32) -> Option<Frame> {
-        let paused = self.by.iter().filter_map(|peer| *self.paused.get(peer.index())?).min()?;
+        let paused = self.by.iter().filter_map(|peer| *self.last.get(peer.index())?);
+        let (paused, _) = paused.min()?;
         Some(paused.plus(window).max(self.needed))
     }
 
     /// Breaks the promise, for the simulator to notice.
     #[cfg(feature = "testing")]
     pub(crate) fn put_off(&mut self) {
-        for frame in self.paused.iter_mut().flatten() {
+        for (frame, _) in self.last.iter_mut().flatten().filter(|(_, is_pause)| *is_pause) {
             *frame = Frame::MAX;
         }
     }
 
     fn update(&mut self, peer: PeerId) {
-        let frame = |frames: &[Option<Frame>]| frames.get(peer.index()).copied().flatten();
-        let is_open = frame(&self.paused) > frame(&self.resumed);
+        let last = self.last.get(peer.index()).copied().flatten();
+        let is_open = last.is_some_and(|(_, is_pause)| is_pause);
         match is_open && !self.gone.contains(peer) {
             true => _ = self.by.insert(peer),
             false => self.by.remove(peer),
@@ -108,6 +120,18 @@ mod tests {
         assert!(pauses.by().is_empty());
         pauses.note(peer(1), frame(40), Item::Pause);
         assert_eq!(pauses.stops_at(8), Some(frame(48)));
+    }
+
+    #[test]
+    fn one_frame_may_end_a_pause_and_begin_another() {
+        let mut pauses = Pauses::default();
+        pauses.note(peer(0), frame(20), Item::Pause);
+        pauses.note(peer(0), frame(30), Item::Resume);
+        pauses.note(peer(0), frame(30), Item::Pause);
+        assert_eq!(pauses.stops_at(8), Some(frame(38)));
+        pauses.note(peer(0), frame(40), Item::Pause);
+        pauses.note(peer(0), frame(40), Item::Resume);
+        assert_eq!(pauses.stops_at(8), None);
     }
 
     #[test]

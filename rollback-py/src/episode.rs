@@ -468,7 +468,9 @@ fn loop_error(error: LoopError<PyErr>) -> PyErr {
                 raised
             })
         }
-        LoopError::Advance(AdvanceError::MissingInput { .. }) => RollbackError::new_err(message),
+        LoopError::Advance(AdvanceError::MissingInput { .. } | AdvanceError::OtherState { .. }) => {
+            RollbackError::new_err(message)
+        }
         LoopError::NotStarted { .. } => JoinError::new_err(message),
         LoopError::Record(_) => RecordingError::new_err(message),
     }
@@ -483,6 +485,8 @@ fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
         Stall::WaitingForDriver => ("waiting_for_driver", Vec::new()),
         Stall::Resimulating { .. } => ("resimulating", Vec::new()),
         Stall::Paused { by } => ("paused", slots(by)),
+        Stall::CatchingUp => ("catching_up", Vec::new()),
+        Stall::Admitting(peers) => ("admitting", slots(peers)),
         Stall::Closing => ("closing", Vec::new()),
         Stall::SearchingDesync => ("searching_desync", Vec::new()),
     }

@@ -54,6 +54,13 @@ pub(crate) fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<
             dict.set_item("cut", cut.index())?;
             "view_changed"
         }
+        Event::Joined { view, peer, from } => {
+            dict.set_item("view", view.number)?;
+            dict.set_item("members", slots(view.members))?;
+            dict.set_item("peer", peer.slot())?;
+            dict.set_item("from", from.index())?;
+            "joined"
+        }
         Event::Left { peer } => {
             dict.set_item("peer", peer.slot())?;
             "left"

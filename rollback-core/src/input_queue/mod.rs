@@ -1,6 +1,7 @@
 //! Knows every player's inputs of the frames still in play: what was given, and what was used in its place.
 
 mod guess;
+mod rejoin;
 mod rows;
 mod stream;
 #[cfg(test)]
@@ -54,6 +55,8 @@ pub(crate) struct InputQueue {
     confirmed_end: Frame,
     /// The first frame in which idle is filled in for somebody.
     first_closed: Frame,
+    /// No local frame is filed beyond this one while a peer's return is being agreed.
+    limit: Frame,
 }
 
 impl InputQueue {
@@ -88,6 +91,7 @@ impl InputQueue {
             first_incorrect: None,
             confirmed_end: Frame::ZERO,
             first_closed: Frame::MAX,
+            limit: Frame::MAX,
         }
     }
 
@@ -198,7 +202,7 @@ impl InputQueue {
 
     /// The last frame for which there is room.
     pub(crate) fn last_room(&self) -> Frame {
-        self.floor.plus(self.capacity() - 2)
+        self.floor.plus(self.capacity() - 2).min(self.limit)
     }
 
     pub(crate) fn floor(&self) -> Frame {
@@ -372,12 +376,6 @@ impl InputQueue {
         &self.pauses
     }
 
-    /// Puts all pauses off for ever, to see that it is noticed.
-    #[cfg(feature = "testing")]
-    pub(crate) fn put_pauses_off(&mut self) {
-        self.pauses.put_off();
-    }
-
     /// The items in force from `frame`, in the order of their proposers.
     pub(crate) fn items_at(&self, frame: Frame) -> impl Iterator<Item = (PeerId, Item)> + '_ {
         PeerId::all(self.streams.len())
@@ -433,7 +431,7 @@ impl InputQueue {
     /// Fills idle in for every player whose peer has left by `frame`.
     fn fill_closed(&mut self, frame: Frame) {
         for peer in PeerId::all(self.streams.len()) {
-            if self.closed(peer).is_some_and(|closed| frame >= closed) {
+            if self.stream(peer).is_some_and(|stream| stream.is_idle(frame)) {
                 self.fill_idle(peer, frame);
                 self.is_all_given = false;
                 let Some(stream) = self.streams.get(peer.index()) else { return };

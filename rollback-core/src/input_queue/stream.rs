@@ -15,6 +15,10 @@ pub(super) struct Stream {
     pub(super) newest: Frame,
     /// From this frame on idle is filled in.
     pub(super) closed: Option<Frame>,
+    /// The first frame of the peer's present life: 0, or where it came back.
+    pub(super) start: Frame,
+    /// Frames, each from one up to another, in which idle is filled in because the peer was gone.
+    pub(super) gone: Vec<(Frame, Frame)>,
     /// Frames from `end` on that are held out of order.
     ahead: Bits,
     /// Frames before `compared` whose inputs or flags are not those of the frame before.
@@ -30,6 +34,8 @@ impl Stream {
             end: Frame::ZERO,
             newest: Frame::ZERO,
             closed: None,
+            start: Frame::ZERO,
+            gone: Vec::new(),
             ahead: Bits::new(capacity),
             changed: Bits::new(capacity),
             compared: Frame::ZERO,
@@ -51,6 +57,21 @@ impl Stream {
             Some(closed) if self.end >= closed => Frame::MAX,
             _ => self.end,
         }
+    }
+
+    /// Takes the stream up again: the frames up to `frame` stay idle. Those before `floor` are asked for no more.
+    pub(super) fn reopen(&mut self, frame: Frame, floor: Frame) {
+        self.gone.retain(|(_, end)| *end > floor);
+        self.gone.extend(self.closed.take().map(|closed| (closed, frame)));
+        self.start = frame;
+        (self.end, self.newest, self.compared) = (frame, frame, frame);
+        self.ahead.0.fill(0);
+    }
+
+    /// Whether idle is filled in for the frame.
+    pub(super) fn is_idle(&self, frame: Frame) -> bool {
+        self.closed.is_some_and(|closed| frame >= closed)
+            || self.gone.iter().any(|(from, end)| (*from..*end).contains(&frame))
     }
 
     /// Holds `frame` from now on.

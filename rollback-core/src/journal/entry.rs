@@ -57,6 +57,10 @@ pub(crate) enum Entry<'a> {
     Leave,
     Pause,
     Resume,
+    Readmit {
+        peer: PeerId,
+        incarnation: u8,
+    },
 
     /// The answer of a call to advance: what follows a call and its answers.
     Advanced {
@@ -132,6 +136,7 @@ impl<'a> Entry<'a> {
             Self::Leave => bytes.put_u8(LEAVE),
             Self::Pause => bytes.put_u8(PAUSE),
             Self::Resume => bytes.put_u8(RESUME),
+            Self::Readmit { peer, incarnation } => bytes.put(&[READMIT, peer.slot(), *incarnation]),
             Self::Advanced { digest } => {
                 bytes.put_u8(ADVANCED);
                 bytes.put_u32(*digest);
@@ -230,6 +235,7 @@ impl<'a> Entry<'a> {
             LEAVE => Self::Leave,
             PAUSE => Self::Pause,
             RESUME => Self::Resume,
+            READMIT => Self::Readmit { peer: peer(reader)?, incarnation: reader.u8()? },
             ADVANCED => Self::Advanced { digest: reader.u32()? },
             answer => Self::decode_answer(answer, reader)?,
         })
@@ -404,6 +410,7 @@ const PROPOSE_END: u8 = 12;
 const LEAVE: u8 = 13;
 const PAUSE: u8 = 14;
 const RESUME: u8 = 15;
+const READMIT: u8 = 16;
 const ADVANCED: u8 = 32;
 const SAVED: u8 = 33;
 const LOADED: u8 = 34;

@@ -158,6 +158,7 @@ impl<'a, I: Input> JournalReplay<'a, I> {
             Entry::Leave => _ = session.leave(),
             Entry::Pause => _ = session.pause(),
             Entry::Resume => _ = session.resume(),
+            Entry::Readmit { peer, incarnation } => _ = session.readmit(peer, incarnation),
             // An answer without its call.
             _ => return false,
         }
@@ -348,6 +349,7 @@ fn name_of(entry: &Entry<'_>) -> &'static str {
         Entry::Leave => "leave",
         Entry::Pause => "pause",
         Entry::Resume => "resume",
+        Entry::Readmit { .. } => "readmit",
         _ => "an answer without its call",
     }
 }

@@ -50,7 +50,26 @@ pub(crate) struct Link {
     pub(crate) owes_goodbye_heard: bool,
     /// It is to be told that the others go on without it.
     pub(crate) owes_eviction: bool,
+    /// It was given up and is to be let in again.
+    pub(crate) returning: Option<Returning>,
+    /// It was let in again and may lack frames before this one that all others have confirmed.
+    pub(crate) lacks_up_to: Option<Frame>,
     pub(crate) counters: LinkCounters,
+}
+
+/// A peer that was given up and wants its slot again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Returning {
+    /// Which life of the slot begins.
+    pub(crate) incarnation: u8,
+    /// Whether its former life is over here, so that it is listened to.
+    pub(crate) is_open: bool,
+    /// Whether its hello fits; unknown before that has come.
+    pub(crate) fits: Option<bool>,
+    /// It holds all inputs before this frame.
+    pub(crate) position: Option<Frame>,
+    /// Since when it is proposed to let it in.
+    pub(crate) proposed_at: Option<Timestamp>,
 }
 
 /// What passed between this peer and another.
@@ -108,6 +127,8 @@ impl Link {
             has_said_goodbye: false,
             owes_goodbye_heard: false,
             owes_eviction: false,
+            returning: None,
+            lacks_up_to: None,
             counters: LinkCounters::default(),
         }
     }
@@ -152,6 +173,13 @@ impl Link {
         let since = now.micros_since(at).min(PROGRESS_MICROS_MAX);
         let ran_on = since * 1000 / period_micros.max(1);
         Some(i64::from(frame.index()) * 1000 + i64::try_from(ran_on).unwrap_or(i64::MAX))
+    }
+
+    /// It wants its slot again and holds everything before `frame`.
+    pub(crate) fn handle_ready(&mut self, frame: Frame) {
+        if let Some(returning) = &mut self.returning {
+            returning.position = returning.position.max(Some(frame));
+        }
     }
 
     /// It has made this report.

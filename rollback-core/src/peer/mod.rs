@@ -7,5 +7,5 @@ mod link;
 pub(crate) use handshake::{Handshake, mismatches};
 pub use handshake::{Mismatch, Mismatches};
 pub(crate) use lateness::Lateness;
-pub(crate) use link::Link;
 pub use link::LinkCounters;
+pub(crate) use link::{Link, Returning};

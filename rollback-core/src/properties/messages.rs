@@ -25,11 +25,13 @@ fn digests() -> impl Strategy<Value = Vec<u32>> {
 
 fn claim() -> impl Strategy<Value = Claim> {
     let held = prop::collection::vec(frame(), PEERS_MAX);
-    (0..PEERS_MAX, any::<u8>(), any::<u8>(), any::<bool>(), held).prop_map(
-        |(claimant, base, members, is_committed, held)| Claim {
+    let joiner = prop::option::of((0..PEERS_MAX, any::<u8>()));
+    (0..PEERS_MAX, any::<u8>(), any::<u8>(), joiner, any::<bool>(), held).prop_map(
+        |(claimant, base, members, joiner, is_committed, held)| Claim {
             claimant: peer(claimant),
             base,
             members: PeerSet::from_bits(members),
+            joiner: joiner.map(|(slot, incarnation)| (peer(slot), incarnation)),
             is_committed,
             held: held.try_into().unwrap(),
         },

@@ -1,14 +1,13 @@
 //! What happens in one episode: hands are shaken, frames stepped, finals compared, and the end agreed.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 
 use super::ledger::Ledger;
 use super::links::{DIGEST_REPEATS, Links};
 use super::local_inputs::LocalInputs;
 use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
-use crate::desync::{Desync, Disagreement, Search};
 use crate::journal::Witness;
 use crate::peer::mismatches;
 use crate::rollback::{Resimulated, Rollback};
@@ -27,13 +26,19 @@ pub(super) struct Episode<G: Game> {
     pub(super) ledger: Ledger,
     pub(super) predictor: Box<dyn Predictor + Send>,
     pub(super) frames: u64,
-    phase: Phase,
+    pub(super) phase: Phase,
+    /// What was recorded of states that this peer steps again, as it catches up.
+    pub(super) recorded: VecDeque<(Frame, StateHash)>,
+    /// A state that it stepped to was another one.
+    pub(super) differs_at: Option<Frame>,
 }
 
 /// Where an episode stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+pub(super) enum Phase {
     Handshaking,
+    /// This peer was given up and is to be let in again: it steps what was recorded.
+    CatchingUp,
     Playing,
     /// The states of two members differ; the search began at this moment.
     Searching {
@@ -68,6 +73,8 @@ impl<G: Game> Episode<G> {
             ledger: Ledger::new(config.members_min(), interval, start),
             predictor: Box::new(RepeatLast),
             phase: Phase::Handshaking,
+            recorded: VecDeque::new(),
+            differs_at: None,
             frames: 0,
             config: config.clone(),
             rollback,
@@ -93,6 +100,7 @@ impl<G: Game> Episode<G> {
     ) -> Result<Advance, AdvanceError<G::Error>> {
         match self.phase {
             Phase::Handshaking => self.shake_hands(now),
+            Phase::CatchingUp => self.catch_up(now, game),
             Phase::Playing => self.play(now, game),
             Phase::Searching { since } => Ok(self.search(now, since, game)),
             Phase::Failing { since } => Ok(self.fail_on(now, since)),
@@ -110,9 +118,10 @@ impl<G: Game> Episode<G> {
     pub(super) fn leave(&mut self) -> Frame {
         match self.phase {
             Phase::Handshaking | Phase::Playing => self.local_inputs.leave(&mut self.links.queue),
-            Phase::Searching { .. } | Phase::Failing { .. } | Phase::Over { .. } => {
-                self.links.own_end()
-            }
+            Phase::CatchingUp
+            | Phase::Searching { .. }
+            | Phase::Failing { .. }
+            | Phase::Over { .. } => self.links.own_end(),
         }
     }
 
@@ -139,23 +148,12 @@ impl<G: Game> Episode<G> {
     }
 
     fn shake_hands(&mut self, now: Timestamp) -> Result<Advance, AdvanceError<G::Error>> {
-        let mut missing = PeerSet::EMPTY;
-        let mut misfit = None;
-        for link in &self.links.links {
-            match &link.handshake.remote {
-                None => {
-                    missing.insert(link.peer);
-                }
-                Some(theirs) => {
-                    let mismatches = mismatches(&self.links.hello, theirs, &self.config);
-                    misfit = misfit.or_else(|| (link.peer, mismatches?).into());
-                }
-            }
+        if let Some(misfit) = self.misfit(now) {
+            return Err(misfit);
         }
-        if let Some((peer, mismatches)) = misfit {
-            self.finish(now, Frame::ZERO, EndCause::Incompatible, Some(peer));
-            return Err(AdvanceError::Incompatible { peer, mismatches });
-        }
+        let hosts = self.links.links.iter();
+        let missing: PeerSet =
+            hosts.filter(|link| link.handshake.remote.is_none()).map(|link| link.peer).collect();
         // Members that have begun may have lost one that others still wait for.
         self.update_members(now);
         if let Some(end) = self.end() {
@@ -174,6 +172,16 @@ impl<G: Game> Episode<G> {
         Ok(Advance::Stalled(Stall::Handshaking(missing)))
     }
 
+    /// Ends the episode when a member that has said hello cannot play together with this one.
+    pub(super) fn misfit(&mut self, now: Timestamp) -> Option<AdvanceError<G::Error>> {
+        let (peer, mismatches) = self.links.links.iter().find_map(|link| {
+            let theirs = link.handshake.remote.as_ref()?;
+            Some((link.peer, mismatches(&self.links.hello, theirs, &self.config)?))
+        })?;
+        self.finish(now, Frame::ZERO, EndCause::Incompatible, Some(peer));
+        Some(AdvanceError::Incompatible { peer, mismatches })
+    }
+
     fn play(
         &mut self,
         now: Timestamp,
@@ -184,6 +192,9 @@ impl<G: Game> Episode<G> {
             return Err(AdvanceError::MissingInput { player });
         }
         self.links.note_silence(now);
+        if self.links.is_letting_in() && self.end_frame().is_none() {
+            self.links.let_in(now, &self.config);
+        }
         self.update_members(now);
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
@@ -209,7 +220,7 @@ impl<G: Game> Episode<G> {
         }
     }
 
-    fn step_or_stall(
+    pub(super) fn step_or_stall(
         &mut self,
         now: Timestamp,
         game: &mut Witness<'_, G>,
@@ -252,9 +263,16 @@ impl<G: Game> Episode<G> {
             return Some(Stall::SearchingDesync);
         }
         let (current, queue) = (self.rollback.current(), &self.links.queue);
+        if let Some(end) = self.links.caught_up_to {
+            return (current >= end).then_some(Stall::CatchingUp);
+        }
         let confirmed = queue.confirmed_end();
         if self.end_frame().is_some_and(|end| end.frame <= current.min(confirmed)) {
             return Some(Stall::Closing);
+        }
+        // The next frame would need an input that is promised not to be filed before a return is agreed.
+        if current >= queue.limit() {
+            return Some(Stall::Admitting(self.links.membership.added()));
         }
         let pauses = queue.pauses();
         if pauses.stops_at(self.window()).is_some_and(|end| end <= current) {
@@ -282,7 +300,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// Takes in what silence, claims and goodbyes mean for who is a member.
-    fn update_members(&mut self, now: Timestamp) {
+    pub(super) fn update_members(&mut self, now: Timestamp) {
         if let Some((departed, cut)) = self.links.commit_departure() {
             let members = self.links.membership.view().members.len();
             self.ledger.note_departure(members, departed, cut);
@@ -313,6 +331,7 @@ impl<G: Game> Episode<G> {
         self.report_finals(game, simulated)?;
         let Some(disagreement) = self.links.reports.compare(self.links.others()) else {
             let others = self.links.others_not_done();
+            let others = if self.is_catching_up() { PeerSet::EMPTY } else { others };
             let agreed = self.links.reports.agreed_frame(others);
             self.rollback.agreed(agreed);
             // All may have reported a frame while a proposed departure holds back what is stable.
@@ -360,6 +379,7 @@ impl<G: Game> Episode<G> {
         }
         self.links.reports.push(frame, (hash, outputs), inputs);
         self.ledger.note_hash(frame, hash);
+        self.compare_recorded(frame, hash);
         for link in &mut self.links.links {
             link.digests_due = DIGEST_REPEATS;
         }
@@ -384,7 +404,7 @@ impl<G: Game> Episode<G> {
         }
         if self.ledger.leaves_alone {
             // One that has not come as far may still need this one's claim.
-            if !self.links.are_in_view() {
+            if !self.links.are_in_view() || self.links.membership.is_proposing() {
                 return Ok(());
             }
             self.links.leave(end.frame);
@@ -404,57 +424,22 @@ impl<G: Game> Episode<G> {
     }
 
     /// The episode is over; what is left is to answer the others.
-    fn finish(&mut self, now: Timestamp, frame: Frame, cause: EndCause, by: Option<PeerId>) {
+    pub(super) fn finish(
+        &mut self,
+        now: Timestamp,
+        frame: Frame,
+        cause: EndCause,
+        by: Option<PeerId>,
+    ) {
         self.links.end_agreed = cause.is_agreed() && !self.ledger.leaves_alone;
         self.phase = Phase::Over { end: End { frame, cause, by }, since: now };
     }
 
     /// What is kept: everything from the last agreed report, and every row that was not handed out.
     fn raise_floor(&mut self) {
-        self.links.queue.set_floor(self.ledger.agreed.min(self.ledger.next_row));
-    }
-
-    fn start_search(
-        &mut self,
-        now: Timestamp,
-        game: &mut Witness<'_, G>,
-        disagreement: Disagreement,
-    ) -> Result<(), GameError<G::Error>> {
-        let agreed = self.links.reports.agreed_frame(self.links.others());
-        self.rollback.agreed(agreed);
-        let mut hashes = Vec::new();
-        let queue = &mut self.links.queue;
-        self.rollback.replay(game, queue, disagreement.frame, |hash, output| {
-            hashes.push(short_hash(hash) ^ output.short());
-        })?;
-        self.links.search = Some(Search::new(disagreement, agreed, hashes));
-        self.phase = Phase::Searching { since: now };
-        Ok(())
-    }
-
-    /// One round of the search for the first frame at which the states part.
-    fn search(&mut self, now: Timestamp, since: Timestamp, game: &mut Witness<'_, G>) -> Advance {
-        let Some(search) = &mut self.links.search else { return Advance::Stalled(Stall::Closing) };
-        if let (Some(Some(frame)), None) = (search.first_bad(), &search.leaves) {
-            let queue = &mut self.links.queue;
-            let leaves = self.rollback.replay(game, queue, frame, |_, _| {});
-            // A game that cannot be replayed a second time still has its frame named.
-            search.leaves = Some((frame, leaves.unwrap_or_default()));
-        }
-        let is_late = now.since(since) >= self.config.departure_timeout();
-        let others = self.links.membership.view().members.without(self.links.local);
-        let finding = search.finding().filter(|_| search.has_heard_all(others));
-        let finding = finding.or(is_late.then(|| search.late_finding()));
-        let Some(finding) = finding else { return Advance::Stalled(Stall::SearchingDesync) };
-        let agreed = search.agreed();
-        let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
-        let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
-        self.links.events.push(Event::Desync(desync));
-        self.ledger.agreed = agreed;
-        // Whoever agrees with a state has confirmed all frames before it.
-        self.ledger.stable = self.ledger.stable.max(agreed);
-        self.finish(now, agreed, EndCause::Desync, None);
-        self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended)
+        let floor = self.ledger.agreed.min(self.ledger.next_row);
+        let floor = self.links.floor_for(floor);
+        self.links.queue.set_floor(floor);
     }
 
     /// The simulation has failed here: what is stable is still handed out while the others are told.
@@ -516,10 +501,4 @@ impl<G: Game> Episode<G> {
         }
         (count > 0).then(|| sum / count)
     }
-}
-
-/// The part of a hash that the search compares.
-fn short_hash(hash: StateHash) -> u32 {
-    let [a, b, c, d, ..] = hash.to_bytes();
-    u32::from_le_bytes([a, b, c, d])
 }

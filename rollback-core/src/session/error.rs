@@ -59,6 +59,12 @@ pub enum AdvanceError<E> {
     /// The simulation failed with the inputs that the players gave.
     #[error(transparent)]
     Game(GameError<E>),
+    /// The state of a frame is not what the members recorded: this peer's simulation is another one.
+    #[error("the state of frame {frame} is not the recorded one")]
+    OtherState {
+        /// The frame.
+        frame: crate::Frame,
+    },
     /// No input was given for a local player.
     #[error("{player} has no input for this frame")]
     MissingInput {

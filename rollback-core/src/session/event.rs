@@ -37,6 +37,15 @@ pub enum Event {
         /// That frame.
         cut: Frame,
     },
+    /// A peer is back in its slot.
+    Joined {
+        /// The view in force now.
+        view: View,
+        /// The peer.
+        peer: PeerId,
+        /// The first frame of its new life; before it idle was filled in.
+        from: Frame,
+    },
     /// A peer has left in order.
     Left {
         /// The peer.

@@ -34,6 +34,8 @@ pub(crate) struct Ledger {
     pub(crate) shared_delay: Option<u8>,
     /// The items of the frame that is being handed out.
     pub(crate) row_items: Vec<(PeerId, Item)>,
+    /// What is before this frame was recorded by others: no leave in it ends the episode for this peer.
+    pub(crate) recorded_up_to: Frame,
     members_min: usize,
     report_interval: u32,
 }
@@ -54,6 +56,7 @@ impl Ledger {
             leaves_alone: false,
             shared_delay: None,
             row_items: Vec::new(),
+            recorded_up_to: Frame::ZERO,
             members_min,
             report_interval,
         }
@@ -105,7 +108,10 @@ impl Ledger {
         // All who leave at a frame count, whoever is looked at first: every member must name the same one.
         let left = links.membership.view().members.minus(leavers).len();
         let is_last = left < self.members_min;
-        if !leavers.is_empty() && (is_last || leavers.contains(links.local)) {
+        if !leavers.is_empty()
+            && frame >= self.recorded_up_to
+            && (is_last || leavers.contains(links.local))
+        {
             let by = if is_last { leavers.lowest() } else { Some(links.local) };
             self.plan_end(End { frame, cause: EndCause::Left, by }, !is_last);
         }

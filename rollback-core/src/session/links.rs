@@ -13,8 +13,8 @@ use crate::peer::Link;
 use crate::session::Event;
 use crate::time::micros;
 use crate::wire::{
-    self, Base, Claim, Control, ExtraRun, Goodbye, Hello, HintRun, Inputs, InputsHead, Kind,
-    LinkKeys, WireError,
+    self, Base, Control, ExtraRun, Goodbye, Hello, HintRun, Inputs, InputsHead, Kind, LinkKeys,
+    WireError,
 };
 use crate::{Frame, PeerId, PeerSet, SessionConfig, Ticket, Timestamp};
 
@@ -29,7 +29,7 @@ pub(crate) struct Links {
     pub(crate) search: Option<Search>,
     pub(crate) goodbye: Option<Goodbye>,
     /// Who said that it has left in order.
-    have_left: PeerSet,
+    pub(super) have_left: PeerSet,
     /// Whether play has begun, so that inputs are sent.
     pub(crate) has_started: bool,
     /// Whether the last call to advance had to wait.
@@ -44,12 +44,20 @@ pub(crate) struct Links {
     /// A third peer's inputs are asked of others when it was silent for this long.
     pub(crate) relay_after_micros: u64,
     /// A member is given up when it was silent for this long.
-    departure_micros: u64,
-    config_digest: u64,
-    ticket: Ticket,
+    pub(super) departure_micros: u64,
+    pub(super) config_digest: u64,
+    pub(super) ticket: Ticket,
+    /// Whether somebody is to be let in again.
+    pub(super) has_returning: bool,
+    /// Up to where this peer, which is to be let in, has been given what was recorded.
+    pub(crate) caught_up_to: Option<Frame>,
+    /// Where this peer came back, once it has.
+    pub(crate) begins_at: Option<Frame>,
+    /// How many frames pass at least between a claim to let one in and its first frame.
+    pub(super) lead: u32,
     pub(crate) control: VecDeque<(PeerId, Control)>,
-    verdict: Option<Verdict>,
-    stable: Frame,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) stable: Frame,
     strangers: u64,
 }
 
@@ -88,6 +96,10 @@ impl Links {
             departure_micros: micros(config.departure_timeout()),
             config_digest: digest,
             ticket: ticket.clone(),
+            has_returning: false,
+            caught_up_to: None,
+            begins_at: None,
+            lead: u32::from(config.tick_rate_hz()) / 2,
             control: VecDeque::new(),
             verdict: None,
             stable: Frame::ZERO,
@@ -133,6 +145,7 @@ impl Links {
                 _ => link.confirmed,
             });
             let least = told.min().unwrap_or(Frame::MAX).min(self.queue.confirmed_end());
+            let least = self.caught_up_to.map_or(least, |end| least.min(end));
             self.stable = self.stable.max(least);
         }
         self.stable
@@ -144,7 +157,8 @@ impl Links {
             self.strangers += 1;
             return;
         };
-        let is_frozen = self.membership.is_frozen(from);
+        let is_returning = self.is_returning(from);
+        let is_frozen = self.membership.is_frozen(from) && !is_returning;
         let Some(link) = self.links.get_mut(index) else { return };
         link.counters.datagrams_received += 1;
         link.counters.bytes_received += bytes.len() as u64;
@@ -154,6 +168,8 @@ impl Links {
         }
         let read = match Kind::of(bytes) {
             Some(Kind::Hello) => self.handle_hello(index, now, bytes),
+            // Inputs of one that is not let in yet, or to this one before it is, are sent again.
+            Some(Kind::Inputs) if is_returning || self.caught_up_to.is_some() => return,
             Some(Kind::Inputs) => self.handle_inputs(index, now, bytes),
             Some(Kind::Control) => self.handle_control(index, now, bytes),
             None => Err(Refused::Tag),
@@ -182,6 +198,9 @@ impl Links {
             return Err(Refused::Tag);
         }
         let hello = Hello::decode(bytes.get(wire::HEAD_BYTES..).unwrap_or_default())?;
+        if link.returning.is_some_and(|returning| returning.incarnation != hello.incarnation) {
+            return Ok(());
+        }
         link.handle_heard(now);
         link.handshake.is_heard |= hello.heard;
         link.is_hello_due |= !hello.heard;
@@ -327,6 +346,7 @@ impl Links {
             Control::Claim(claim) => self.handle_claim(&claim)?,
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
+            Control::Ready { frame } => link.handle_ready(frame),
             Control::DesyncHashes { agreed, hashes } => {
                 if let Some(search) = &mut self.search {
                     search.handle_hashes(from, agreed, hashes);
@@ -341,140 +361,11 @@ impl Links {
         Ok(())
     }
 
-    fn handle_claim(&mut self, claim: &Claim) -> Result<(), Refused> {
-        let queue = &self.queue;
-        // A member is at most a history ahead of what all have confirmed, and so are its inputs ahead of it: a claim
-        // of more could never be met, and stable would stand still for ever.
-        let limit = queue.floor().plus(2 * queue.capacity());
-        if let Some(held) = claim.held.iter().find(|held| **held > limit) {
-            let got = held.index();
-            return Err(Refused::Malformed(WireError::Range { field: "held", got }));
-        }
-        let verdict = self.membership.handle_claim(claim, |peer| queue.end(peer));
-        self.note_verdict(verdict);
-        Ok(())
-    }
-
-    fn handle_goodbye(&mut self, index: usize, goodbye: Goodbye) {
-        let own_end = self.own_end();
-        let Some(link) = self.links.get_mut(index) else { return };
-        link.owes_goodbye_heard = true;
-        link.has_said_goodbye = true;
-        match goodbye {
-            Goodbye::Left { confirmed } => {
-                link.handle_confirmed(confirmed, own_end);
-                self.have_left.insert(link.peer);
-                self.retire_leavers();
-            }
-            Goodbye::GameFailed { frame } => {
-                let peer = link.peer;
-                if self.membership.view().members.contains(peer) {
-                    self.events.push(Event::PeerGameFailed { peer, frame });
-                    self.membership.handle_going(peer);
-                    self.suspect([peer].into_iter().collect());
-                }
-            }
-        }
-    }
-
-    /// Those that said that they have left are members no more. They have heard that everything before their end is
-    /// confirmed here; the word that it is their end comes with the frame after that, perhaps later than they said it.
-    pub(crate) fn retire_leavers(&mut self) {
-        if self.have_left.is_empty() {
-            return;
-        }
-        for peer in self.have_left.and(self.others()).iter() {
-            let confirmed = self.queue.confirmed_end();
-            if self.queue.closed(peer).is_some_and(|end| confirmed >= end) {
-                let queue = &self.queue;
-                let verdict = self.membership.handle_left(peer, |peer| queue.end(peer));
-                self.events.push(Event::Left { peer });
-                self.note_verdict(verdict);
-            }
-        }
-    }
-
-    /// Proposes to go on without `suspects`.
-    pub(crate) fn suspect(&mut self, suspects: PeerSet) {
-        let queue = &self.queue;
-        let verdict = self.membership.suspect(suspects, |peer| queue.end(peer));
-        self.note_verdict(verdict);
-    }
-
-    fn note_verdict(&mut self, verdict: Verdict) {
-        match verdict {
-            Verdict::Unchanged => {}
-            Verdict::Proposed(_) => {
-                let peers = self.membership.departing();
-                self.events.push(Event::DepartureProposed { peers });
-            }
-            Verdict::NoQuorum | Verdict::Evicted => self.verdict = Some(verdict),
-        }
-    }
-
-    /// Commits a proposed departure when it can be. Answers the last cut.
-    pub(crate) fn commit_departure(&mut self) -> Option<(PeerId, Frame)> {
-        let queue = &self.queue;
-        let cuts = self.membership.commit(|peer| queue.end(peer))?;
-        let view = self.membership.view();
-        let mut first: Option<(PeerId, Frame)> = None;
-        for (departed, cut) in PeerId::all(cuts.len()).zip(cuts) {
-            let Some(cut) = cut else { continue };
-            self.queue.close(departed, cut);
-            self.events.push(Event::ViewChanged { view, departed, cut });
-            if first.is_none_or(|(_, least)| cut < least) {
-                first = Some((departed, cut));
-            }
-        }
-        // What a frozen member sends is dropped for good, so the new view has to go on without it.
-        self.suspect(self.membership.frozen_members());
-        first
-    }
-
-    /// Whether all other members are known to be in the view in force.
-    pub(crate) fn are_in_view(&self) -> bool {
-        let (others, view) = (self.others(), self.membership.view());
-        let mut links = self.links.iter().filter(|link| others.contains(link.peer));
-        links.all(|link| link.seen_view == view.number)
-    }
-
-    /// Tells the others that the simulation failed here.
-    pub(crate) fn fail(&mut self, frame: Frame) {
-        self.goodbye = Some(Goodbye::GameFailed { frame });
-        self.membership.handle_going(self.local);
-    }
-
-    /// Tells the others that this one has left.
-    pub(crate) fn leave(&mut self, confirmed: Frame) {
-        self.goodbye = Some(Goodbye::Left { confirmed });
-        let queue = &self.queue;
-        self.membership.handle_left(self.local, |peer| queue.end(peer));
-    }
-
     /// The input delay with which nine inputs in ten would have reached every other member in time.
     pub(crate) fn recommended_input_delay(&self) -> Option<u32> {
         let others = self.others();
         let links = self.links.iter().filter(|link| others.contains(link.peer));
         links.filter_map(|link| link.lateness.nine_in_ten()).max()
-    }
-
-    /// Members that were silent for too long, as long as it matters.
-    pub(crate) fn note_silence(&mut self, now: Timestamp) {
-        let others = self.others_not_done().minus(self.membership.departing());
-        let mut suspects = PeerSet::EMPTY;
-        for link in self.links.iter_mut().filter(|link| others.contains(link.peer)) {
-            let silent = now.micros_since(link.heard_at);
-            if silent >= self.departure_micros {
-                suspects.insert(link.peer);
-            } else if silent >= INTERRUPTED_AFTER_MICROS && !link.is_interrupted {
-                link.is_interrupted = true;
-                let silent = now.since(link.heard_at);
-                self.events.push(Event::Interrupted { peer: link.peer, silent });
-            }
-        }
-        if !suspects.is_empty() {
-            self.suspect(suspects);
-        }
     }
 
     /// Every peer is due one datagram, and the rare messages that wait.
@@ -487,7 +378,7 @@ impl Links {
         let takes_part = self.has_started || !self.membership.departing().is_empty();
         for index in 0..self.links.len() {
             let Some(peer) = self.links.get(index).map(|link| link.peer) else { return };
-            let is_frozen = self.membership.is_frozen(peer);
+            let is_frozen = self.membership.is_frozen(peer) && !self.is_returning(peer);
             let is_member = self.others().contains(peer);
             let Some(link) = self.links.get_mut(index) else { return };
             // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
@@ -497,7 +388,9 @@ impl Links {
             // One that waits for others goes on saying so, or those that play already would give it up.
             let is_silent =
                 !self.has_started && now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;
-            link.is_hello_due = (!link.handshake.is_heard || is_silent) && !is_frozen;
+            if link.returning.is_none() {
+                link.is_hello_due = (!link.handshake.is_heard || is_silent) && !is_frozen;
+            }
             // One that waits may wait for a digest that was lost.
             if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {
                 link.digests_due = DIGEST_REPEATS;
@@ -513,6 +406,9 @@ impl Links {
             if self.membership.has_claims() && !is_frozen {
                 let claims = self.membership.claims_for(seen).map(Control::Claim);
                 self.control.extend(claims.map(|claim| (peer, claim)));
+            }
+            if let Some(frame) = self.caught_up_to {
+                self.control.push_back((peer, Control::Ready { frame }));
             }
             if !is_frozen {
                 let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
@@ -550,7 +446,7 @@ fn apply_hints(queue: &mut InputQueue, link: &mut Link, hints: &HintRun<'_>) {
 }
 
 /// Why a datagram is dropped.
-enum Refused {
+pub(super) enum Refused {
     Tag,
     Malformed(#[expect(dead_code, reason = "names the cause in a debugger")] WireError),
 }
@@ -574,83 +470,5 @@ pub(crate) const DIGEST_REPEATS: u8 = 2;
 /// are lost once in 600 frames.
 const RELAY_AFTER_FRAMES: u64 = 4;
 
-/// When the application is told that a peer is silent.
-const INTERRUPTED_AFTER_MICROS: u64 = 500_000;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{PEERS_MAX, Roster, StateHash};
-
-    /// The links of peer 0 to two others, and the keys of what peer 1 sends to it.
-    fn three_peers() -> (Links, PeerId, LinkKeys) {
-        let [local, sender] = [0, 1].map(|slot| PeerId::new(slot).unwrap());
-        let config = SessionConfig::builder().players(3).build().unwrap();
-        let roster = Roster::one_player_each(3).unwrap();
-        let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local, incarnation: 0 };
-        let hello = Hello {
-            version: wire::WIRE_VERSION,
-            heard: false,
-            incarnation: 0,
-            seed: 1,
-            start: StateHash::default(),
-            roster: Vec::new(),
-            config: Vec::new(),
-            facts: crate::Facts::default(),
-        };
-        let links = Links::new(&config, &ticket, hello, Timestamp::ZERO);
-        (links, sender, LinkKeys::new(&ticket, config.digest(), (sender, 0), local))
-    }
-
-    #[test]
-    fn hints_for_the_players_of_another_are_refused_and_counted() {
-        let (mut links, sender, keys) = three_peers();
-        for (owner, counted) in [(1, (2, 0)), (2, (2, 1)), (0, (2, 2)), (7, (2, 3))] {
-            let mut bytes = Vec::new();
-            wire::start(Kind::Inputs, &mut bytes);
-            let head = InputsHead { confirmed: Some(Frame::ZERO), ..InputsHead::default() };
-            head.encode(links.long, &mut bytes);
-            // Hints for frames 3 and 5, of a peer with one player; there is no peer 7, and so no player of it.
-            let inputs: &[u8] = if owner == 7 { &[] } else { &[8, 9] };
-            bytes.extend_from_slice(&[0x80 | owner, 3, 0, 0, 0, 3, 0b101]);
-            if owner == 7 {
-                bytes.pop();
-            }
-            bytes.extend_from_slice(inputs);
-            wire::mark_extra(&mut bytes);
-            wire::seal(&keys, Link::bound(0, &head), &mut bytes);
-            links.handle_datagram(Timestamp::ZERO, sender, &bytes);
-            let counters = links.link(sender).unwrap().counters;
-            assert_eq!((counters.hints, counters.hints_refused), counted, "{owner}");
-            assert_eq!((counters.malformed, counters.tags_wrong), (0, 0));
-        }
-        let hint = |slot, frame| {
-            links.queue.hint(crate::PlayerHandle::new(slot).unwrap(), Frame::new(frame))
-        };
-        assert_eq!((hint(1, 3), hint(1, 4), hint(1, 5)), (Some(&[8][..]), None, Some(&[9][..])));
-        assert_eq!((hint(0, 3), hint(2, 3)), (None, None));
-    }
-
-    #[test]
-    fn a_claim_of_more_than_a_history_is_malformed() {
-        let (mut links, claimant, keys) = three_peers();
-        let limit = 2 * links.queue.capacity();
-        for (held, malformed) in [(limit + 1, 1), (limit, 1)] {
-            let claim = Claim {
-                claimant,
-                base: 0,
-                members: PeerSet::first(2),
-                held: [Frame::new(held); PEERS_MAX],
-                is_committed: false,
-            };
-            let mut bytes = Vec::new();
-            wire::start(Kind::Control, &mut bytes);
-            Control::Claim(claim).encode(&mut bytes);
-            wire::seal(&keys, wire::Bound::default(), &mut bytes);
-            assert!(links.membership.departing().is_empty());
-            links.handle_datagram(Timestamp::ZERO, claimant, &bytes);
-            assert_eq!(links.link(claimant).unwrap().counters.malformed, malformed);
-        }
-        assert_eq!(links.membership.departing().len(), 1);
-    }
-}
+mod tests;

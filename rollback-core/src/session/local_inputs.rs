@@ -79,7 +79,7 @@ impl LocalInputs {
             return Ok(None);
         }
         // What was done last goes on while a delay becomes longer; before the first input, nothing is done.
-        let last = (local.end > Frame::ZERO).then(|| local.end.minus(1));
+        let last = (local.end > queue.start(self.local)).then(|| local.end.minus(1));
         for frame in local.end.until(target) {
             queue.repeat(player, last, frame);
         }
@@ -89,7 +89,7 @@ impl LocalInputs {
             local.told = local.actor;
             self.items.push((Some(target), Item::Actor { player, actor: local.actor }));
         }
-        queue.write(player, target, input, local.told.flags(flags));
+        queue.write(player, target, input, local.told.flags(flags.of_a_given_input()));
         local.end = target.next();
         self.complete_frames(queue);
         Ok(Some(target))
@@ -159,7 +159,7 @@ impl LocalInputs {
         if !is_said_in_it || self.is_closed || frame > queue.last_room() {
             return;
         }
-        let last = (frame > Frame::ZERO).then(|| frame.minus(1));
+        let last = (frame > queue.start(self.local)).then(|| frame.minus(1));
         for local in self.players.iter_mut().filter(|local| local.end <= frame) {
             queue.repeat(local.player, last, frame);
             local.end = frame.next();
@@ -250,6 +250,23 @@ impl LocalInputs {
             self.is_closed = true;
         }
         frame
+    }
+
+    /// Files nothing until [`begin_at`](Self::begin_at).
+    pub(crate) fn wait(&mut self) {
+        self.is_closed = true;
+    }
+
+    /// Begins to file inputs at `frame`, in a new life of the peer's slot.
+    pub(crate) fn begin_at(&mut self, queue: &InputQueue, frame: Frame, incarnation: u8) {
+        self.is_closed = false;
+        self.items.clear();
+        self.items.push((Some(frame), Item::Join { incarnation }));
+        for local in &mut self.players {
+            local.end = frame;
+            local.delay = queue.delay(local.player).unwrap_or(local.delay);
+            local.told = Actor::Person;
+        }
     }
 
     /// Whether an input given now would be filed.

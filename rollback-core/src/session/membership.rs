@@ -31,12 +31,24 @@ pub(crate) struct Membership {
     going: PeerSet,
     /// Whether this one has left in order.
     has_left: bool,
+    /// Whether this one waits to be let in.
+    is_joining: bool,
+    /// Who is let in by the proposal that is open, or was by an earlier one that others may have committed.
+    letting_in: Option<(PeerId, u8)>,
+    /// Members that came back with the view in force, which some of the others may not have committed.
+    unsettled: PeerSet,
+    /// The view in which this one came back: what was claimed in an earlier one was not about this life of it.
+    since: Option<u8>,
+    /// Who came back with the last view that was committed, and the first frame of its new life.
+    joined: Option<(PeerId, Frame)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Proposal {
     base: u8,
     members: PeerSet,
+    /// Who of them comes back, in which life of its slot.
+    joiner: Option<(PeerId, u8)>,
     claims: [Option<[Frame; PEERS_MAX]>; PEERS_MAX],
 }
 
@@ -64,7 +76,18 @@ impl Membership {
             frozen: PeerSet::EMPTY,
             going: PeerSet::EMPTY,
             has_left: false,
+            is_joining: false,
+            letting_in: None,
+            unsettled: PeerSet::EMPTY,
+            since: None,
+            joined: None,
         }
+    }
+
+    /// One that is no member, and is to be let in by those who are, in this life of its slot.
+    pub(crate) fn joining(local: PeerId, incarnation: u8) -> Self {
+        let alone = [local].into_iter().collect();
+        Self { is_joining: true, letting_in: Some((local, incarnation)), ..Self::new(local, alone) }
     }
 
     pub(crate) fn view(&self) -> View {
@@ -96,7 +119,8 @@ impl Membership {
         match &self.proposal {
             Some(proposal) if proposal.members.contains(peer) => {
                 reach(Branch::LeftWhileProposed);
-                self.propose(proposal.members.without(peer), held)
+                // Nobody is let in while somebody goes.
+                self.propose(proposal.members.without(peer).and(self.view.members), None, held)
             }
             _ => Verdict::Unchanged,
         }
@@ -111,31 +135,38 @@ impl Membership {
 
     /// Proposes to go on without `suspects`.
     pub(crate) fn suspect(&mut self, suspects: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
-        let members = self.target().minus(suspects);
-        if members == self.target() {
+        if self.target().and(suspects).is_empty() || self.is_joining {
             return Verdict::Unchanged;
         }
         reach(Branch::Suspected);
-        self.propose(members, held)
+        // Nobody is let in while somebody goes.
+        self.propose(self.target().and(self.view.members).minus(suspects), None, held)
     }
 
     /// Takes a claim of another member.
     pub(crate) fn handle_claim(
         &mut self,
         claim: &Claim,
+        admissible: Option<(PeerId, u8)>,
         held: impl Fn(PeerId) -> Frame,
     ) -> Verdict {
+        if self.is_joining {
+            return self.handle_claim_to_join(claim, held);
+        }
         let is_member = self.view.members.contains(claim.claimant);
         // Whoever claimed a view without this peer takes nothing from it any more, in whatever view.
-        if is_member && !claim.members.contains(self.local) {
+        let is_of_this_life = self.since.is_none_or(|since| claim.base.wrapping_sub(since) < 128);
+        if is_member && is_of_this_life && !claim.members.contains(self.local) {
             reach(Branch::Evicted);
             return Verdict::Evicted;
         }
-        if claim.base != self.view.number || !is_member {
+        let joiner = claim.joiner.filter(|it| [admissible, self.letting_in].contains(&Some(*it)));
+        let takes_part = is_member || joiner.is_some_and(|(peer, _)| peer == claim.claimant);
+        if claim.base != self.view.number || !takes_part {
             reach(Branch::OfAnotherView);
             return Verdict::Unchanged;
         }
-        let has_moved_on = self.proposal.as_ref().is_some_and(|own| own.members != claim.members);
+        let has_moved_on = self.proposal.as_ref().is_some_and(|own| !own.is_of(claim));
         if claim.is_committed && has_moved_on {
             self.note_decided(claim);
             return Verdict::Unchanged;
@@ -147,19 +178,28 @@ impl Membership {
             reach(Branch::NoSay);
             return Verdict::Unchanged;
         }
-        let members = self.target().and(claim.members);
-        let verdict = match members == self.target() && self.proposal.is_some() {
-            true => {
+        let verdict = match (&self.proposal, claim.joiner) {
+            (None, Some(joiner)) if Some(joiner) == admissible => self.let_in(joiner, held),
+            // One that cannot be let in here is let in by nobody.
+            (None, Some(_)) => return Verdict::Unchanged,
+            (Some(own), _) if own.is_of(claim) => {
                 reach(Branch::Repeated);
                 Verdict::Unchanged
             }
-            false => {
-                reach(Branch::Joined);
-                self.propose(members, held)
+            _ => {
+                // Nobody is let in while somebody goes.
+                let members = self.target().and(self.view.members).and(claim.members);
+                match members == self.target() && self.proposal.is_some() {
+                    true => Verdict::Unchanged,
+                    false => {
+                        reach(Branch::Joined);
+                        self.propose(members, None, held)
+                    }
+                }
             }
         };
         if let Some(proposal) = &mut self.proposal
-            && proposal.members == claim.members
+            && proposal.is_of(claim)
             && let Some(slot) = proposal.claims.get_mut(claim.claimant.index())
         {
             *slot = Some(claim.held);
@@ -167,6 +207,84 @@ impl Membership {
             reach(Branch::OfAnotherProposal);
         }
         verdict
+    }
+
+    /// Proposes to go on with `joiner` as well, where nothing else is proposed.
+    pub(crate) fn let_in(
+        &mut self,
+        joiner: (PeerId, u8),
+        held: impl Fn(PeerId) -> Frame,
+    ) -> Verdict {
+        if self.proposal.is_some() || self.decided.is_some() || self.has_no_say() {
+            return Verdict::Unchanged;
+        }
+        let mut members = self.view.members;
+        members.insert(joiner.0);
+        self.going.remove(joiner.0);
+        self.letting_in = Some(joiner);
+        self.propose(members, Some(joiner), held)
+    }
+
+    /// A claim of a member, at one that is to be let in: it claims the same with what it holds itself.
+    fn handle_claim_to_join(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> Verdict {
+        let is_let_in = claim.joiner.is_some() && claim.joiner == self.letting_in;
+        if !is_let_in || claim.claimant == self.local {
+            return Verdict::Unchanged;
+        }
+        let is_newer = match &self.proposal {
+            // Numbers of views are compared as they are cut; a later word of the same view has fewer members.
+            Some(own) if own.base == claim.base => {
+                claim.members != own.members && claim.members.is_subset_of(own.members)
+            }
+            Some(own) => claim.base.wrapping_sub(own.base) < 128,
+            None => true,
+        };
+        if is_newer {
+            self.claim_for(claim.base, (claim.members, claim.joiner), held);
+        }
+        if let Some(own) = &mut self.proposal
+            && own.base == claim.base
+            && own.is_of(claim)
+            && let Some(slot) = own.claims.get_mut(claim.claimant.index())
+        {
+            *slot = Some(claim.held);
+        }
+        if is_newer { Verdict::Proposed(claim.members) } else { Verdict::Unchanged }
+    }
+
+    /// Who would be let in.
+    pub(crate) fn added(&self) -> PeerSet {
+        let joiner = self.proposal.as_ref().filter(|_| !self.is_joining).and_then(|own| own.joiner);
+        joiner.into_iter().map(|(peer, _)| peer).collect()
+    }
+
+    /// Who came back with the last view, and at which frame; once.
+    pub(crate) fn take_joined(&mut self) -> Option<(PeerId, Frame)> {
+        self.joined.take()
+    }
+
+    /// What a member claimed to hold in the view in force.
+    pub(crate) fn claimed_by(&self, claimant: PeerId) -> Option<[Frame; PEERS_MAX]> {
+        *self.committed.as_ref()?.claims.get(claimant.index())?
+    }
+
+    /// Whether this one has claimed a view that is still open.
+    pub(crate) fn is_proposing(&self) -> bool {
+        self.proposal.is_some()
+    }
+
+    pub(crate) fn is_joining(&self) -> bool {
+        self.is_joining
+    }
+
+    /// Whether others may not have committed the view in force.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// All are in the view in force.
+    pub(crate) fn settle(&mut self) {
+        self.unsettled = PeerSet::EMPTY;
     }
 
     /// How far the inputs of a departing peer may be taken from others: the longest claim heard.
@@ -202,7 +320,19 @@ impl Membership {
                 *cut = Some(proposal.cut(peer));
             }
         }
-        self.view = View { number: self.view.number.wrapping_add(1), members: proposal.members };
+        self.letting_in = None;
+        self.joined = proposal.joined();
+        if let Some((joined, _)) = self.joined {
+            self.frozen.remove(joined);
+            self.going.remove(joined);
+            self.unsettled = [joined].into_iter().collect();
+        }
+        if core::mem::take(&mut self.is_joining) {
+            self.frozen = PeerSet::first(PEERS_MAX).minus(proposal.members);
+            self.since = Some(proposal.base.wrapping_add(1));
+        }
+        let number = proposal.base.wrapping_add(1);
+        self.view = View { number, members: proposal.members };
         self.committed = self.decided.take().or(self.proposal.take());
         self.proposal = None;
         if !self.frozen_members().is_empty() {
@@ -256,26 +386,46 @@ impl Membership {
     fn note_decided(&mut self, claim: &Claim) {
         let decided = self.decided.get_or_insert_with(|| {
             let claims = [None; PEERS_MAX];
-            Box::new(Proposal { base: claim.base, members: claim.members, claims })
+            let Claim { base, members, joiner, .. } = *claim;
+            Box::new(Proposal { base, members, joiner, claims })
         });
-        if decided.members == claim.members
+        if decided.is_of(claim)
             && let Some(slot) = decided.claims.get_mut(claim.claimant.index())
         {
             *slot = Some(claim.held);
         }
     }
 
-    fn propose(&mut self, members: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
+    fn propose(
+        &mut self,
+        members: PeerSet,
+        joiner: Option<(PeerId, u8)>,
+        held: impl Fn(PeerId) -> Frame,
+    ) -> Verdict {
         let members = members.minus(self.going);
         self.frozen = self.frozen.or(self.view.members.minus(members));
         let voters = self.view.members.minus(self.going);
-        if !members.contains(self.local) || !View::initial(voters).has_quorum(members) {
+        let settled = voters.minus(self.unsettled);
+        // Until all are known to be in the view in force, some may go on in the one before, without whoever came back.
+        let has_quorum = |voters: &PeerSet| View::initial(*voters).has_quorum(members);
+        if !members.contains(self.local) || ![voters, settled].iter().all(has_quorum) {
             reach(Branch::NoQuorum);
             return Verdict::NoQuorum;
         }
         if self.proposal.is_some() {
             reach(Branch::Narrowed);
         }
+        self.claim_for(self.view.number, (members, joiner), held);
+        Verdict::Proposed(members)
+    }
+
+    /// Claims a view anew.
+    fn claim_for(
+        &mut self,
+        base: u8,
+        (members, joiner): (PeerSet, Option<(PeerId, u8)>),
+        held: impl Fn(PeerId) -> Frame,
+    ) {
         // A new proposal is claimed anew: what earlier claims taught is held by now, or its claimant is gone.
         let mut claims = [None; PEERS_MAX];
         if let Some(own) = claims.get_mut(self.local.index()) {
@@ -285,21 +435,36 @@ impl Membership {
             }
             *own = Some(held_by_slot);
         }
-        self.proposal = Some(Box::new(Proposal { base: self.view.number, members, claims }));
-        Verdict::Proposed(members)
+        self.proposal = Some(Box::new(Proposal { base, members, joiner, claims }));
     }
 }
 
 impl Proposal {
     fn claim(&self, claimant: PeerId, is_committed: bool) -> Option<Claim> {
         let held = (*self.claims.get(claimant.index())?)?;
-        Some(Claim { claimant, base: self.base, members: self.members, is_committed, held })
+        let Self { base, members, joiner, .. } = *self;
+        Some(Claim { claimant, base, members, joiner, is_committed, held })
     }
 
     /// Where the inputs of a departing peer are cut: at the longest claim.
     fn cut(&self, peer: PeerId) -> Frame {
         let claims = self.claims.iter().flatten();
         claims.filter_map(|held| held.get(peer.index())).copied().max().unwrap_or_default()
+    }
+
+    /// Who comes back, and the first frame of its new life: none that any member could have confirmed before it claimed,
+    /// or files until it commits.
+    fn joined(&self) -> Option<(PeerId, Frame)> {
+        let (joiner, _) = self.joiner?;
+        let promises = PeerId::all(PEERS_MAX).zip(&self.claims).filter_map(|(peer, held)| {
+            held.as_ref()?.get(peer.index()).copied().filter(|_| peer != joiner)
+        });
+        Some((joiner, promises.max().unwrap_or_default()))
+    }
+
+    /// Whether the claim is one of this view.
+    fn is_of(&self, claim: &Claim) -> bool {
+        (self.members, self.joiner) == (claim.members, claim.joiner)
     }
 
     fn is_claimed_by_all(&self) -> bool {
@@ -309,119 +474,4 @@ impl Proposal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn peer(slot: u8) -> PeerId {
-        PeerId::new(slot).unwrap()
-    }
-
-    fn held(frame: u32) -> impl Fn(PeerId) -> Frame {
-        move |_| Frame::new(frame)
-    }
-
-    fn claim(of: &Membership, by: u8) -> Claim {
-        of.claims_for(0).find(|claim| claim.claimant == peer(by)).unwrap()
-    }
-
-    #[test]
-    fn survivors_agree_on_the_longest_claim() {
-        let all = PeerSet::first(4);
-        let [mut a, mut b, mut c] = [0, 1, 2].map(|slot| Membership::new(peer(slot), all));
-        let rest = all.without(peer(3));
-        assert_eq!(a.suspect(PeerSet::EMPTY.or(all.minus(rest)), held(5)), Verdict::Proposed(rest));
-        assert_eq!(b.handle_claim(&claim(&a, 0), held(7)), Verdict::Proposed(rest));
-        assert_eq!(c.handle_claim(&claim(&b, 0), held(6)), Verdict::Proposed(rest));
-        assert!(b.is_frozen(peer(3)) && !b.is_frozen(peer(0)));
-        assert_eq!(a.handle_claim(&claim(&b, 1), held(5)), Verdict::Unchanged);
-        assert_eq!(a.commit(held(7)), None, "the third has not claimed");
-        a.handle_claim(&claim(&c, 2), held(5));
-        assert_eq!(a.claimed(peer(3)), Frame::new(7));
-        assert_eq!(a.commit(held(6)), None, "inputs up to the cut are missing");
-        let cuts = a.commit(held(7)).unwrap();
-        assert_eq!(cuts[3], Some(Frame::new(7)));
-        assert_eq!(a.view(), View { number: 1, members: rest });
-        assert_eq!(a.claims_for(0).count(), 3, "repeated to members that lag");
-        assert_eq!(a.claims_for(1).count(), 0);
-    }
-
-    #[test]
-    fn a_member_that_went_on_to_a_smaller_view_follows_the_one_that_was_committed() {
-        let all = PeerSet::first(5);
-        let [mut a, mut b, mut c, mut d] =
-            [0, 1, 2, 3].map(|slot| Membership::new(peer(slot), all));
-        let only = |slot: u8| -> PeerSet { [peer(slot)].into_iter().collect() };
-        a.suspect(only(4), held(5));
-        for other in [&mut b, &mut c, &mut d] {
-            other.handle_claim(&claim(&a, 0), held(7));
-        }
-        for by in [&b, &c, &d].map(|of| claim(of, of.local.slot())) {
-            for to in [&mut b, &mut c, &mut d] {
-                to.handle_claim(&by, held(7));
-            }
-        }
-        // It heard none of these claims, and suspects another one: the others are past that.
-        assert!(matches!(a.suspect(only(1), held(5)), Verdict::Proposed(_)));
-        assert_eq!(c.commit(held(7)).unwrap()[4], Some(Frame::new(7)));
-        assert_eq!(c.handle_claim(&claim(&a, 0), held(7)), Verdict::Unchanged);
-        for passed_on in c.claims_for(0) {
-            assert_eq!(a.handle_claim(&passed_on, held(5)), Verdict::Unchanged);
-        }
-        assert_eq!(a.claimed(peer(4)), Frame::new(7));
-        assert_eq!(a.commit(held(5)), None, "inputs up to the cut are missing");
-        assert_eq!(a.commit(held(7)).unwrap()[4], Some(Frame::new(7)));
-        assert_eq!(a.view(), c.view());
-        assert_eq!(a.frozen_members(), only(1));
-    }
-
-    #[test]
-    fn half_without_the_anchor_stands_still() {
-        let all = PeerSet::first(2);
-        let mut anchor = Membership::new(peer(0), all);
-        let mut other = Membership::new(peer(1), all);
-        let only = |slot: u8| PeerSet::EMPTY.or([peer(slot)].into_iter().collect());
-        assert_eq!(other.suspect(only(0), held(1)), Verdict::NoQuorum);
-        assert_eq!(anchor.suspect(only(1), held(1)), Verdict::Proposed(only(0)));
-        let eviction = anchor.eviction_of(peer(1)).unwrap();
-        let mut late = Membership::new(peer(1), all);
-        assert_eq!(late.handle_claim(&eviction, held(1)), Verdict::Evicted);
-    }
-
-    #[test]
-    fn a_member_that_was_left_out_long_ago_hears_of_it() {
-        let mut late = Membership::new(peer(3), PeerSet::first(4));
-        let claim = |base, members| Claim {
-            claimant: peer(0),
-            base,
-            members: PeerSet::first(members),
-            is_committed: false,
-            held: [Frame::ZERO; PEERS_MAX],
-        };
-        assert_eq!(late.handle_claim(&claim(1, 4), held(0)), Verdict::Unchanged);
-        assert_eq!(late.handle_claim(&claim(1, 2), held(0)), Verdict::Evicted);
-    }
-
-    #[test]
-    fn a_claim_of_another_view_changes_nothing() {
-        let mut a = Membership::new(peer(0), PeerSet::first(3));
-        let members = PeerSet::first(2);
-        let held_by_slot = [Frame::ZERO; PEERS_MAX];
-        let claim =
-            Claim { claimant: peer(1), base: 3, members, is_committed: false, held: held_by_slot };
-        assert_eq!(a.handle_claim(&claim, held(0)), Verdict::Unchanged);
-        assert!(a.departing().is_empty());
-    }
-
-    #[test]
-    fn a_further_failure_starts_a_smaller_view() {
-        let all = PeerSet::first(5);
-        let mut a = Membership::new(peer(0), all);
-        a.suspect([peer(4)].into_iter().collect(), held(3));
-        assert_eq!(
-            a.suspect([peer(3)].into_iter().collect(), held(4)),
-            Verdict::Proposed(PeerSet::first(3))
-        );
-        assert_eq!(claim(&a, 0).held[4], Frame::new(4));
-        assert_eq!(a.departing().len(), 2);
-    }
-}
+mod tests;

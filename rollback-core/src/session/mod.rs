@@ -1,6 +1,9 @@
 //! The public machine: one episode, as one peer plays it. Four doors in, two out.
 
+mod actors;
+mod admission;
 pub(crate) mod coverage;
+mod departure;
 mod episode;
 mod error;
 mod event;
@@ -12,6 +15,8 @@ mod local_inputs;
 pub(crate) mod membership;
 mod output;
 mod pause;
+mod rejoin;
+mod searching;
 mod status;
 #[cfg(feature = "testing")]
 mod tampering;
@@ -26,6 +31,7 @@ pub use self::error::{AdvanceError, SessionError};
 pub use self::event::Event;
 pub use self::local_inputs::InputError;
 pub use self::output::{Advance, End, EndCause, Output, StableFrame, Stall};
+pub use self::rejoin::BackfillError;
 #[cfg(feature = "testing")]
 pub use self::tampering::Sabotage;
 use crate::frame_pacer::FramePacer;
@@ -33,7 +39,7 @@ use crate::journal::{Entry, Journal, Witness, digest_of_advance, digest_of_outpu
 use crate::rollback::Rollback;
 use crate::wire::{self, Hello};
 use crate::{
-    Actor, Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, PeerId,
+    Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, PeerId,
     PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket, Timestamp,
 };
 
@@ -255,23 +261,6 @@ impl<G: Game> Session<G> {
         self.episode.local_inputs.wants(self.episode.rollback.current(), player)
     }
 
-    /// Has a local player be driven by another, a person or a policy, from its next input on. Who drives it is an item in the
-    /// recording, at the frame of that input, and the flag [`InputFlags::POLICY`] says it of each input that a policy gives.
-    /// Every player begins with a person.
-    ///
-    /// # Errors
-    /// When the player is hosted elsewhere.
-    pub fn set_actor(&mut self, player: PlayerHandle, actor: Actor) -> Result<(), InputError> {
-        self.note(&Entry::Actor { player, actor });
-        self.episode.local_inputs.set_actor(player, actor)
-    }
-
-    /// Who drives a player, as its host last said.
-    #[must_use]
-    pub fn actor(&self, player: PlayerHandle) -> Option<Actor> {
-        self.episode.links.queue.actor(player)
-    }
-
     /// Proposes that the episode ends for all, for a reason that the application numbers. It ends at the next frame
     /// that is filed. Answers whether there was room for the proposal.
     pub fn propose_end(&mut self, code: u16) -> bool {
@@ -340,7 +329,8 @@ impl<G: Game> Session<G> {
         }
         // Also while waiting, and after the end: a lost datagram costs one frame, not a timeout.
         self.make_due(now);
-        if is_resimulating {
+        let has_stepped = matches!(advance, Ok(Advance::Stepped { .. } | Advance::Held { .. }));
+        if is_resimulating || has_stepped && self.episode.is_behind() {
             // The driver looks at the network between two parts of a rollback, and does not wait.
             self.pacer.hurry(now);
         } else if !matches!(advance, Err(AdvanceError::MissingInput { .. })) {

@@ -82,6 +82,10 @@ pub enum Stall {
         /// Who has not resumed yet.
         by: crate::PeerSet,
     },
+    /// This peer comes back into its slot, and has stepped all that it was given of what was recorded.
+    CatchingUp,
+    /// These peers are being let in again; that takes longer than usual.
+    Admitting(crate::PeerSet),
     /// All frames are played; the members agree on the end.
     Closing,
     /// The members' states differ; the first bad frame is being searched for.

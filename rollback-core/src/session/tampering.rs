@@ -52,7 +52,8 @@ impl<G: Game> Session<G> {
                 let base = membership.view().number;
                 let claims: Vec<Claim> = membership.claims_for(base).collect();
                 for claim in claims {
-                    membership.handle_claim(&Claim { held, ..claim }, |peer| queue.end(peer));
+                    let claim = Claim { held, ..claim };
+                    membership.handle_claim(&claim, None, |peer| queue.end(peer));
                 }
             }
         }

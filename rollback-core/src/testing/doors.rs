@@ -86,7 +86,7 @@ impl Member {
 
     /// Takes a claim of another member. Answers whether this member stops because of it.
     pub fn handle_claim(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> bool {
-        is_end(self.0.handle_claim(&claim.0, held))
+        is_end(self.0.handle_claim(&claim.0, None, held))
     }
 
     /// Takes a member's word that it goes.

@@ -65,6 +65,10 @@ pub struct Faults {
     pub agreed_pause_max_ms: u32,
     /// How many times a peer's players are driven by another: a policy for a person, or back.
     pub actor_swaps: u32,
+    /// Of a thousand peers that crash or leave, how many come back into their slot.
+    pub returns_per_mille: u32,
+    /// How much later: 200 ms up to this.
+    pub return_max_ms: u32,
 }
 
 impl Faults {
@@ -109,6 +113,8 @@ impl Faults {
             agreed_pause_max_ms: 1_500,
             actor_swaps: up_to(200, &[1, 4]),
             mutes: up_to(300, &[1, 3]),
+            returns_per_mille: up_to(700, &[500, 1_000]),
+            return_max_ms: 5_000,
         }
     }
 
@@ -120,6 +126,19 @@ impl Faults {
             mute_max_ms: self.mute_max_ms.min(limit_ms),
             pause_max_ms: self.pause_max_ms.min(limit_ms),
             ..self
+        }
+    }
+
+    /// Has some of those that go come back.
+    fn plan_returns(&self, random: &mut Random, plan: &mut Vec<Planned>) {
+        for index in 0..plan.len() {
+            let Some(gone) = plan.get(index).copied() else { break };
+            let (Fault::Crash(peer) | Fault::Leave(peer)) = gone.fault else { continue };
+            if random.chance(self.returns_per_mille) {
+                let later = random.between(200, self.return_max_ms.max(200));
+                let fault = Fault::Return(peer);
+                plan.push(Planned { at: gone.at.plus_millis(later.into()), fault });
+            }
         }
     }
 
@@ -168,6 +187,7 @@ impl Faults {
             };
             plan.push(Planned { at: at(random, 0), fault });
         }
+        self.plan_returns(random, &mut plan);
         for _ in 0..self.agreed_pauses {
             let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
             let Some(peer) = drawn else { break };
@@ -247,6 +267,8 @@ pub enum Fault {
     },
     /// A policy takes over from a person for the peer's players, or a person from a policy.
     SwapActor(PeerId),
+    /// The peer, which is gone, comes back into its slot in a new life, from another address; the others expect it.
+    Return(PeerId),
     /// The peer resumes the episode that it paused.
     Resume(PeerId),
     /// The peer proposes to end the episode.
@@ -269,6 +291,7 @@ impl Fault {
             Self::Crash(_)
             | Self::Leave(_)
             | Self::Resume(_)
+            | Self::Return(_)
             | Self::SwapActor(_)
             | Self::SetDelay { .. }
             | Self::ProposeDelay { .. }
@@ -348,6 +371,10 @@ fault_counts! {
     agreed_pauses: "pauses agreed",
     /// Times that a peer's players were driven by another from then on.
     actor_swaps: "swaps of person and policy",
+    /// Peers that began a new life in their slot.
+    returns: "peers that came back",
+    /// Peers that the others let in again.
+    let_in: "peers that were let in again",
     /// Peers whose clock runs fast or slow by more than one part in a thousand.
     skewed_clocks: "skewed clocks",
 }
@@ -372,7 +399,9 @@ mod tests {
             let plan = faults.plan(&mut Random::new(seed, 0), 4, 6_000);
             for planned in plan {
                 let end = planned.at.plus_millis(planned.fault.lasts_ms().into());
-                assert!(end <= TrueTime::from_millis(6_000), "{planned:?}");
+                // One that comes back may do so whenever it likes.
+                let is_return = matches!(planned.fault, Fault::Return(_));
+                assert!(is_return || end <= TrueTime::from_millis(6_000), "{planned:?}");
             }
         }
     }

@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct Judgement<'a, G: Game> {
     pub(crate) setting: &'a Setting,
     pub(crate) nodes: &'a [Node<G>],
+    /// Former lives of peers that came back.
+    pub(crate) former: &'a [Node<G>],
     /// Who left in order.
     pub(crate) left: PeerSet,
     pub(crate) now: TrueTime,
@@ -148,8 +150,9 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     /// A peer that was there departed only if it, or all who could have heard it, were silent for long.
     fn check_departures(&self) -> Result<(), Broken> {
         let limit = self.setting.config.departure_timeout() * 9 / 10;
-        let others_are_gone = self.nodes.iter().any(|node| self.is_gone(node));
-        for node in self.nodes.iter().filter(|node| !self.is_gone(node)) {
+        let others_are_gone =
+            !self.former.is_empty() || self.nodes.iter().any(|node| self.is_gone(node));
+        for node in self.nodes.iter().filter(|n| !self.is_gone(n) && n.feed.is_none()) {
             let is_cut_off = node.end().is_some_and(|end| end.cause == EndCause::Partitioned);
             let says_departed = |event: &Event| matches!(event, Event::ViewChanged { departed, .. } if *departed == node.peer);
             let departed = self.nodes.iter().any(|other| other.events.iter().any(says_departed));
@@ -178,7 +181,8 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     fn check_pace(&self) -> Result<(), Broken> {
         let period = self.setting.config.frame_duration();
         let least = period * (PACE_FRAMES * PACE_PERCENT / 100 - PACE_SLACK_FRAMES);
-        for node in self.nodes {
+        // One that comes back steps what the others have behind them as fast as it can.
+        for node in self.nodes.iter().filter(|node| node.feed.is_none()) {
             let later = node.stepped_at.iter().skip(PACE_FRAMES as usize);
             for (index, (from, to)) in node.stepped_at.iter().zip(later).enumerate() {
                 if to.since(*from) < least {
@@ -194,7 +198,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
 
     fn check_logs(&self) -> Result<(), Broken> {
         let Some(longest) = self.longest() else { return Ok(()) };
-        for node in self.nodes {
+        for node in self.nodes.iter().chain(self.former) {
             let mut pairs = self.rows(node).iter().zip(self.rows(longest));
             if let Some((ours, theirs)) = pairs.find(|(ours, theirs)| ours != theirs) {
                 let detail = format!("{ours:?}, but {theirs:?} at {}", longest.peer);
@@ -211,7 +215,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         let mut idle_since: [Option<Frame>; PEERS_MAX] = [None; PEERS_MAX];
         // Before the first input nothing is done; in the gap of a delay that became longer, what was done last.
         let nothing = (config.idle_input().to_vec(), InputFlags::NONE);
-        let mut last = alloc::vec![nothing; config.players()];
+        let mut last = alloc::vec![nothing.clone(); config.players()];
         let mut actors = [false; PLAYERS_MAX];
         for row in rows {
             let inputs = row.inputs.chunks_exact(config.input_width());
@@ -221,11 +225,19 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                 let Some(host) = self.setting.roster.host(player) else { continue };
                 let Some(node) = self.nodes.iter().find(|node| node.peer == host) else { continue };
                 let Some(idle) = idle_since.get_mut(host.index()) else { continue };
+                let is_back =
+                    |(by, item): &(PeerId, Item)| *by == host && matches!(item, Item::Join { .. });
+                if row.items.iter().any(is_back) {
+                    *idle = None;
+                }
                 let flags = InputFlags::from_bits(*bits);
                 if flags.contains(InputFlags::IDLE_FILLED) {
                     idle.get_or_insert(row.frame);
                 }
                 let Some(given) = last.get_mut(player.index()) else { continue };
+                if row.items.iter().any(is_back) {
+                    given.clone_from(&nothing);
+                }
                 if let Some(new) = node.given.get(&(player, row.frame)) {
                     given.clone_from(new);
                 }
@@ -234,6 +246,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                     None => input == given.0 && flags == given.1,
                 };
                 let Some(by_policy) = actors.get_mut(player.index()) else { continue };
+                *by_policy &= !row.items.iter().any(is_back);
                 let is_swapped = flags.contains(InputFlags::POLICY) != *by_policy;
                 *by_policy ^= is_swapped && idle.is_none();
                 let actor = if *by_policy { Actor::Policy } else { Actor::Person };
@@ -282,13 +295,14 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
 
     /// The longest time between two peers' first step of the same frame, once the clocks have settled.
     fn spread_max(&self) -> Duration {
-        let begun = self.nodes.iter().filter_map(|node| node.stepped_at.first()).max();
+        let whole = self.nodes.iter().filter(|node| node.feed.is_none());
+        let begun = whole.clone().filter_map(|node| node.stepped_at.first()).max();
         let Some(settled) = begun.map(|begun| begun.plus_millis(SETTLED_MS)) else {
             return Duration::ZERO;
         };
-        let frames = self.nodes.iter().map(|node| node.stepped_at.len()).min().unwrap_or(0);
+        let frames = whole.clone().map(|node| node.stepped_at.len()).min().unwrap_or(0);
         let spread = |frame: usize| {
-            let stepped = self.nodes.iter().filter_map(|node| node.stepped_at.get(frame)).copied();
+            let stepped = whole.clone().filter_map(|node| node.stepped_at.get(frame)).copied();
             let first = stepped.clone().min().filter(|first| *first >= settled)?;
             stepped.max().map(|last| last.since(first))
         };

@@ -47,6 +47,7 @@ mod reduction;
 mod reference;
 mod report;
 mod requests;
+mod returns;
 mod simulation;
 mod stable_log;
 mod world;

@@ -155,6 +155,15 @@ impl Network {
         }
     }
 
+    /// Lets what `from` sends pass again, after its crash.
+    pub(crate) fn restore(&mut self, from: PeerId) {
+        for to in PeerId::all(PEERS_MAX) {
+            if let Some(way) = self.ways.get_mut(way_of(from, to)) {
+                way.ends_at = None;
+            }
+        }
+    }
+
     /// How long the datagram takes; `None` when it is lost.
     fn fate(&mut self, now: TrueTime, from: PeerId, to: PeerId) -> Option<u64> {
         let crosses = |partition: &Partition| {

@@ -14,6 +14,7 @@ use super::observed::Observed;
 use super::oracle::{Oracle, Violation};
 use super::pauses::PauseLog;
 use super::random::Random;
+use super::returns::Feed;
 use super::simulation::{InputSource, Noise};
 use super::stable_log::StableLog;
 use crate::session::Sabotage;
@@ -38,6 +39,8 @@ pub(crate) struct Node<G: Game> {
     /// When the episode was over for it.
     pub(crate) ended_at: Option<TrueTime>,
     pub(crate) pauses: PauseLog,
+    /// What it is given of what was recorded, as one that comes back.
+    pub(crate) feed: Option<Feed>,
     /// The longest time between two datagrams heard of each peer.
     gaps: [Duration; PEERS_MAX],
     pub(crate) session: Session<Observed<G>>,
@@ -116,6 +119,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             stepped_at: Vec::new(),
             ended_at: None,
             pauses: PauseLog::default(),
+            feed: None,
             gaps: [Duration::ZERO; PEERS_MAX],
             last_stall: None,
             noise: Noise::default(),

@@ -10,7 +10,7 @@ use super::node::Node;
 use super::oracle::{Oracle, Violation};
 use super::stable_log::StableRow;
 use super::world::Broken;
-use crate::{Frame, Game, InputFlags, Item, Stall};
+use crate::{Event, Frame, Game, InputFlags, Item, Stall};
 
 /// What one peer had to do with pauses.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +46,8 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             .filter(|(_, _, item)| *item == Item::Pause)
             .map(|(frame, by, _)| (frame.plus(window), by))
             .collect();
-        for node in self.nodes {
+        // One that comes back may be given frames beyond a pause before it hears that the pause is over.
+        for node in self.nodes.iter().filter(|node| node.feed.is_none()) {
             let is_agreed =
                 |at: &Frame| needed.contains(at) || pauses.iter().any(|(stop, _)| stop == at);
             // What a peer that was cut off heard last may not have been recorded by anybody.
@@ -58,7 +59,8 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                 return Err((Some(node.peer), Violation::at(Oracle::Pauses, *at, detail)));
             }
         }
-        for pauser in self.nodes.iter().filter(|node| !self.is_gone(node)) {
+        let lasting = self.nodes.iter().filter(|node| !self.is_gone(node) && node.feed.is_none());
+        for pauser in lasting {
             let stops = pauses.iter().filter(|(_, by)| *by == pauser.peer).map(|(stop, _)| *stop);
             for (stop, (_, resumed)) in stops.zip(&pauser.pauses.own) {
                 let Some(resumed) = resumed.filter(|_| !needed.iter().any(|at| *at > stop)) else {
@@ -80,13 +82,19 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     fn needed(&self, rows: &[StableRow]) -> Vec<Frame> {
         let is_idle = |bits: &u8| InputFlags::from_bits(*bits).contains(InputFlags::IDLE_FILLED);
         let mut count = 0;
-        let mut needed = Vec::new();
+        // One that came back and gave no input before it was gone again has no first idle frame.
+        let cut = |event: &Event| match event {
+            Event::ViewChanged { cut, .. } => Some(cut.next()),
+            _ => None,
+        };
+        let events = self.nodes.iter().flat_map(|node| &node.events);
+        let mut needed: Vec<Frame> = events.filter_map(cut).collect();
         for row in rows {
             let idle = row.flags.iter().filter(|bits| is_idle(bits)).count();
             if idle > count {
                 needed.push(row.frame.next());
-                count = idle;
             }
+            count = idle;
         }
         needed
     }

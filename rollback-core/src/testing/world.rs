@@ -46,19 +46,21 @@ pub(crate) struct Setting {
 
 /// A simulation that runs.
 pub(crate) struct World<'a, G: Game> {
-    setting: Setting,
+    pub(super) setting: Setting,
     /// What strikes at a moment, by its place in all that was planned.
     plan: BTreeMap<usize, Planned>,
     make: &'a dyn Fn(PeerId) -> G,
     /// Peers that have not begun.
     awaited: VecDeque<(TrueTime, PeerId)>,
-    nodes: Vec<Node<G>>,
-    network: Network,
+    pub(super) nodes: Vec<Node<G>>,
+    pub(super) network: Network,
     schedule: VecDeque<Planned>,
     source: InputSource,
-    random: Random,
-    left: PeerSet,
-    now: TrueTime,
+    pub(super) random: Random,
+    /// Former lives of peers that came back.
+    pub(super) former: Vec<Node<G>>,
+    pub(super) left: PeerSet,
+    pub(super) now: TrueTime,
     stage: Stage,
 }
 
@@ -117,6 +119,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             schedule: planned.into(),
             source,
             random,
+            former: Vec::new(),
             left: PeerSet::EMPTY,
             now: TrueTime::ZERO,
             stage: Stage::Faulty { heals_at },
@@ -139,6 +142,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let judgement = Judgement {
             setting: &self.setting,
             nodes: &self.nodes,
+            former: &self.former,
             left: self.left,
             now: self.now,
         };
@@ -223,6 +227,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 .map_err(|violation| (Some(peer), violation))?;
         }
         let is_faulty = matches!(self.stage, Stage::Faulty { .. });
+        self.feed()?;
         for node in &mut self.nodes {
             if node.wakes_at().is_none_or(|at| at > self.now) {
                 continue;
@@ -243,20 +248,22 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
     fn begin(&mut self) {
         while self.awaited.front().is_some_and(|(at, _)| *at <= self.now) {
             let Some((_, peer)) = self.awaited.pop_front() else { return };
-            let Some(node) = self.node(peer) else { continue };
+            let Some(node) = self.node(peer, 0) else { continue };
             self.nodes.push(node);
             self.nodes.sort_by_key(|node| node.peer);
         }
     }
 
-    fn node(&mut self, peer: PeerId) -> Option<Node<G>> {
+    /// A peer at the beginning of a life in its slot.
+    pub(super) fn node(&mut self, peer: PeerId, incarnation: u8) -> Option<Node<G>> {
         let Setting { seed, config, roster, faults, .. } = &self.setting;
         let mut random = Random::new(*seed, STREAM_NODES + u64::from(peer.slot()));
         let skew = i64::from(random.between(0, faults.clock_skew_max_ppm.saturating_mul(2)));
         let skew = i32::try_from(skew - i64::from(faults.clock_skew_max_ppm)).unwrap_or_default();
         let said = self.setting.skews.iter().find(|(skewed, _)| *skewed == peer);
         let skew = said.map_or(skew, |(_, ppm)| *ppm);
-        self.network.counts.skewed_clocks += u64::from(skew.abs() > 1000);
+        let is_skewed = skew.abs() > 1000 && incarnation == 0;
+        self.network.counts.skewed_clocks += u64::from(is_skewed);
         let offset_ms = random.between(0, faults.clock_offset_max_ms);
         let clock = PeerClock::new(u64::from(offset_ms) * 1000, skew);
         let style = match random.chance(500) {
@@ -270,10 +277,14 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             seed: *seed,
             roster: roster.clone(),
             local: peer,
-            incarnation: 0,
+            incarnation,
         };
         let now = clock.read(self.now);
-        let new = if self.setting.keeps_journals { Session::with_journal } else { Session::new };
+        let new = match incarnation {
+            0 if self.setting.keeps_journals => Session::with_journal,
+            0 => Session::new,
+            _ => Session::rejoin,
+        };
         let session = new(config, &ticket, Facts::default(), &game, now).ok()?;
         let session = match random.below(4) {
             0 => session.with_predictor(Box::new(Idle)),
@@ -309,11 +320,16 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 | Fault::Pause { peer, .. }
                 | Fault::AgreedPause { peer, .. }
                 | Fault::Resume(peer)
+                | Fault::Return(peer)
                 | Fault::SwapActor(peer)
                 | Fault::SetDelay { peer, .. }
                 | Fault::ProposeDelay { peer, .. }
                 | Fault::ProposeEnd { peer, .. } => peer,
             };
+            if let Fault::Return(peer) = planned.fault {
+                self.bring_back(peer);
+                continue;
+            }
             let node = self.nodes.iter_mut().find(|node| node.peer == struck);
             let Some(node) = node.filter(|node| !node.is_closed() && node.end().is_none()) else {
                 continue;
@@ -357,7 +373,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 Fault::ProposeEnd { code, .. } => {
                     node.session.propose_end(code);
                 }
-                Fault::Partition { .. } | Fault::Mute { .. } => {}
+                Fault::Partition { .. } | Fault::Mute { .. } | Fault::Return(_) => {}
             }
         }
     }
@@ -384,6 +400,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 }
                 let first = survivors.iter().find(|node| node.end().is_none());
                 let first = first.map(|node| node.peer);
+                self.give_up_outside();
                 self.stage = Stage::Ending { deadline: self.settled_by(self.now) };
                 let node = self.nodes.iter_mut().find(|node| Some(node.peer) == first);
                 if let Some(node) = node {
@@ -398,6 +415,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
     fn survivors(&self) -> Vec<&Node<G>> {
         let is_survivor = |node: &&Node<G>| {
             !node.is_crashed()
+                && !node.is_outside()
                 && !self.left.contains(node.peer)
                 && node.error.is_none()
                 && node.end().is_none_or(|end| end.cause.is_agreed())

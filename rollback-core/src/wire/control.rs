@@ -13,6 +13,10 @@ pub(crate) enum Control {
     Goodbye(Goodbye),
     /// The receiver's goodbye was heard.
     GoodbyeHeard,
+    /// The sender wants its slot again, and holds all inputs before this frame.
+    Ready {
+        frame: Frame,
+    },
     /// The hashes of consecutive states, from the one after `agreed` on.
     DesyncHashes {
         agreed: Frame,
@@ -36,6 +40,8 @@ pub(crate) struct Claim {
     pub(crate) base: u8,
     /// The members that would be left.
     pub(crate) members: PeerSet,
+    /// Who of them comes back, in which life of its slot.
+    pub(crate) joiner: Option<(PeerId, u8)>,
     /// Whether the sender has seen all of them claim, and is in that view.
     pub(crate) is_committed: bool,
     /// For each slot the first frame that the claimant does not hold.
@@ -55,8 +61,16 @@ impl Control {
     pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
         match self {
             Self::Claim(claim) => {
-                let kind = if claim.is_committed { 7 } else { 1 };
+                let kind = match (claim.joiner, claim.is_committed) {
+                    (None, false) => 1,
+                    (None, true) => 7,
+                    (Some(_), false) => 9,
+                    (Some(_), true) => 10,
+                };
                 bytes.put(&[kind, claim.claimant.slot(), claim.base, claim.members.bits()]);
+                if let Some((joiner, incarnation)) = claim.joiner {
+                    bytes.put(&[joiner.slot(), incarnation]);
+                }
                 for held in claim.held {
                     bytes.put_u32(held.index());
                 }
@@ -70,6 +84,10 @@ impl Control {
                 bytes.put_u32(frame.index());
             }
             Self::GoodbyeHeard => bytes.put_u8(4),
+            Self::Ready { frame } => {
+                bytes.put_u8(8);
+                bytes.put_u32(frame.index());
+            }
             Self::DesyncHashes { agreed, hashes } => {
                 bytes.put_u8(5);
                 bytes.put_u32(agreed.index());
@@ -88,7 +106,7 @@ impl Control {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = ByteReader::new(bytes);
         let message = match reader.u8()? {
-            kind @ (1 | 7) => Self::Claim(claim(&mut reader, kind == 7)?),
+            kind @ (1 | 7 | 9 | 10) => Self::Claim(claim(&mut reader, kind)?),
             2 => Self::Goodbye(Goodbye::Left { confirmed: Frame::new(reader.u32()?) }),
             3 => Self::Goodbye(Goodbye::GameFailed { frame: Frame::new(reader.u32()?) }),
             4 => Self::GoodbyeHeard,
@@ -102,6 +120,7 @@ impl Control {
                 start: reader.u16()?,
                 digests: digests(&mut reader)?,
             },
+            8 => Self::Ready { frame: Frame::new(reader.u32()?) },
             got => return Err(WireError::Range { field: "control message", got: got.into() }),
         };
         match reader.remaining() {
@@ -111,17 +130,26 @@ impl Control {
     }
 }
 
-fn claim(reader: &mut ByteReader<'_>, is_committed: bool) -> Result<Claim, WireError> {
+fn claim(reader: &mut ByteReader<'_>, kind: u8) -> Result<Claim, WireError> {
+    let peer =
+        |field, slot: u8| PeerId::new(slot).ok_or(WireError::Range { field, got: slot.into() });
     let [claimant, base, members] = reader.array()?;
-    let claimant = PeerId::new(claimant)
-        .ok_or(WireError::Range { field: "claimant", got: claimant.into() })?;
+    let claimant = peer("claimant", claimant)?;
+    let joiner = match kind {
+        9 | 10 => {
+            let [joiner, incarnation] = reader.array()?;
+            Some((peer("joiner", joiner)?, incarnation))
+        }
+        _ => None,
+    };
+    let is_committed = matches!(kind, 7 | 10);
     let mut held = [Frame::ZERO; crate::PEERS_MAX];
     for peer in PeerId::all(crate::PEERS_MAX) {
         if let Some(slot) = held.get_mut(peer.index()) {
             *slot = Frame::new(reader.u32()?);
         }
     }
-    Ok(Claim { claimant, base, members: PeerSet::from_bits(members), is_committed, held })
+    Ok(Claim { claimant, base, members: PeerSet::from_bits(members), joiner, is_committed, held })
 }
 
 fn put_digests(bytes: &mut Vec<u8>, digests: &[u32]) {
@@ -153,19 +181,30 @@ mod tests {
                 claimant: PeerId::new(2).unwrap(),
                 base: 1,
                 members: PeerSet::first(3),
+                joiner: None,
                 is_committed: false,
+                held,
+            }),
+            Control::Claim(Claim {
+                claimant: PeerId::new(2).unwrap(),
+                base: 4,
+                members: PeerSet::first(3),
+                joiner: Some((PeerId::new(1).unwrap(), 7)),
+                is_committed: true,
                 held,
             }),
             Control::Claim(Claim {
                 claimant: PeerId::new(0).unwrap(),
                 base: 0,
                 members: PeerSet::first(1),
+                joiner: None,
                 is_committed: true,
                 held,
             }),
             Control::Goodbye(Goodbye::Left { confirmed: Frame::new(9) }),
             Control::Goodbye(Goodbye::GameFailed { frame: Frame::new(100) }),
             Control::GoodbyeHeard,
+            Control::Ready { frame: Frame::new(77) },
             Control::DesyncHashes { agreed: Frame::new(20), hashes: alloc::vec![1, 2] },
             Control::DesyncLeaves {
                 frame: Frame::new(21),

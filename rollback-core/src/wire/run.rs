@@ -166,7 +166,7 @@ fn write_player(
     (value, flags): (&[u8], Option<InputFlags>),
 ) {
     let Some(player) = queue.players_of(owner).get(index).copied() else { return };
-    let base = base.filter(|_| frame > Frame::ZERO);
+    let base = base.filter(|_| frame > queue.start(owner));
     queue.repeat(player, base, frame);
     if !value.is_empty() {
         let before = queue.given_flags(player, frame);
@@ -267,7 +267,7 @@ fn frames_that_fit(
     for frame in first.until(end).take(usize::from(RUN_FRAMES_MAX)) {
         bits += players.len();
         for player in players {
-            let before = before(frame, count.into(), base);
+            let before = before((frame, queue.start(owner)), count.into(), base);
             let (input, flags) = queue.changes(*player, before, frame);
             size += input.map_or(0, <[u8]>::len);
             if flags.is_some() {
@@ -296,9 +296,9 @@ fn changed_frames(
     (first, end): (Frame, Frame),
     base: Base,
 ) -> impl Iterator<Item = (Frame, Option<Frame>)> {
-    let mut next = first;
+    let (mut next, start) = (first, queue.start(owner));
     core::iter::from_fn(move || {
-        let base = before(next, next.since(first), base);
+        let base = before((next, start), next.since(first), base);
         let frame = match base {
             Some(_) => queue.next_change(owner, next, end)?,
             None => Some(next).filter(|next| *next < end)?,
@@ -308,9 +308,9 @@ fn changed_frames(
     })
 }
 
-/// The frame that `frame` is compared with; `None` for idle.
-fn before(frame: Frame, offset: u32, base: Base) -> Option<Frame> {
-    let has_base = frame > Frame::ZERO && (offset > 0 || base == Base::Previous);
+/// The frame that `frame` is compared with; `None` for idle, as at the `start` of its owner's life.
+fn before((frame, start): (Frame, Frame), offset: u32, base: Base) -> Option<Frame> {
+    let has_base = frame > start && (offset > 0 || base == Base::Previous);
     has_base.then(|| frame.minus(1))
 }
 

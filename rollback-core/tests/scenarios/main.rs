@@ -19,6 +19,7 @@ mod ends;
 mod outages;
 mod pauses;
 mod peers_bugs;
+mod returns;
 mod spectators;
 
 use rollback_core::testing::{Report, Simulation};

@@ -1,0 +1,251 @@
+//! Lets a peer that was given up into its slot again: by a view change with one more member. Steps no game.
+//!
+//! The one that comes back has caught up with what is stable by itself, and says how far. Each member then claims the view
+//! with it, and promises with its claim to file no input from a certain frame on before that view is committed, so that none
+//! is confirmed either. When all have claimed, the latest of these frames is the first one of the new life: it is confirmed by
+//! nobody, and stepped by nobody. The frames before it stay idle, for whoever was gone.
+
+use super::links::Links;
+use super::membership::Verdict;
+use crate::peer::{Link, Returning, mismatches};
+use crate::session::Event;
+use crate::wire::{Claim, LinkKeys};
+use crate::{Frame, PEERS_MAX, PeerId, PeerSet, SessionConfig, Timestamp};
+
+impl Links {
+    /// Expects a peer back in its slot, in a later life than the last. One that is a member still is given up: that life is
+    /// over. Answers whether that is new.
+    pub(crate) fn readmit(&mut self, peer: PeerId, incarnation: u8) -> bool {
+        let Some(link) = self.links.iter_mut().find(|link| link.peer == peer) else { return false };
+        let last = link.handshake.remote.as_ref().map_or(0, |hello| hello.incarnation);
+        let last = link.returning.map_or(last, |returning| returning.incarnation.max(last));
+        if incarnation <= last {
+            return false;
+        }
+        link.returning = Some(Returning {
+            incarnation,
+            is_open: false,
+            fits: None,
+            position: None,
+            proposed_at: None,
+        });
+        self.has_returning = true;
+        if self.others().contains(peer) {
+            self.membership.handle_going(peer);
+            self.suspect([peer].into_iter().collect());
+        }
+        true
+    }
+
+    /// Whether the peer is no member and is listened to, as one that wants its slot again.
+    pub(super) fn is_returning(&self, peer: PeerId) -> bool {
+        self.has_returning
+            && self.link(peer).and_then(|link| link.returning).is_some_and(|it| it.is_open)
+    }
+
+    /// Whether somebody is expected back, or came back with the view in force and may be unknown to others.
+    pub(crate) fn is_letting_in(&self) -> bool {
+        self.has_returning || self.membership.is_unsettled()
+    }
+
+    /// Goes on with letting those in who are expected.
+    pub(crate) fn let_in(&mut self, now: Timestamp, config: &SessionConfig) {
+        if self.membership.is_unsettled() && self.are_in_view() {
+            self.membership.settle();
+        }
+        for index in 0..self.links.len() {
+            self.open(index, now, config);
+        }
+        let members = self.membership.view().members;
+        let joiner = self.admissible();
+        if let Some(joiner) = joiner.filter(|_| members.lowest() == Some(self.local)) {
+            let promise = self.promise();
+            let (queue, local) = (&self.queue, self.local);
+            let held = |peer| if peer == local { promise } else { queue.end(peer) };
+            let verdict = self.membership.let_in(joiner, held);
+            self.note_claimed(verdict, promise);
+            self.note_verdict(verdict);
+        }
+        self.give_up_late(now);
+    }
+
+    /// Begins to listen to a peer in its new life, once the former one is over here; and sees whether it fits.
+    fn open(&mut self, index: usize, now: Timestamp, config: &SessionConfig) {
+        let members = self.membership.view().members;
+        let Some(link) = self.links.get_mut(index) else { return };
+        let Some(mut returning) = link.returning else { return };
+        let is_gone = !members.contains(link.peer) && self.queue.closed(link.peer).is_some();
+        if !returning.is_open && is_gone {
+            returning.is_open = true;
+            let sender = (link.peer, returning.incarnation);
+            let keys_in = LinkKeys::new(&self.ticket, self.config_digest, sender, self.local);
+            let counters = link.counters;
+            *link = Link::new(link.peer, link.keys_out, keys_in, now);
+            link.counters = counters;
+            // Nothing is sent to it but what lets it in.
+            link.has_said_goodbye = true;
+            link.seen_view = self.membership.view().number;
+        }
+        if let (None, Some(theirs)) = (returning.fits, &link.handshake.remote)
+            && returning.is_open
+        {
+            returning.fits = Some(mismatches(&self.hello, theirs, config).is_none());
+        }
+        link.returning = Some(returning);
+    }
+
+    /// One that can be let in now, in which life of its slot.
+    fn admissible(&self) -> Option<(PeerId, u8)> {
+        self.links.iter().find_map(|link| {
+            let returning = link.returning?;
+            self.admissible_as(Some((link.peer, returning.incarnation)))
+        })
+    }
+
+    /// The same one, when it can be let in now: it fits, and all that it lacks is still here.
+    fn admissible_as(&self, joiner: Option<(PeerId, u8)>) -> Option<(PeerId, u8)> {
+        let (peer, incarnation) = joiner.filter(|_| self.has_returning)?;
+        let returning = self.link(peer)?.returning.filter(|it| it.incarnation == incarnation)?;
+        // Where others' streams ended or began anew must be in what they were given: nobody would tell them of it.
+        let known = self.ticket.roster.peers().iter().map(|peer| {
+            let start = Some(self.queue.start(peer)).filter(|start| *start > Frame::ZERO);
+            self.queue.closed(peer).max(start).map_or(Frame::ZERO, Frame::next)
+        });
+        let least = known.max().unwrap_or_default().max(self.queue.floor());
+        let fits = returning.is_open && returning.fits == Some(true);
+        let has_all = returning.position.is_some_and(|position| position >= least);
+        (fits && has_all).then_some((peer, incarnation))
+    }
+
+    /// The first frame that this peer does not file before the view is committed: the same for every claim of a view.
+    fn promise(&self) -> Frame {
+        if self.queue.limit() < Frame::MAX {
+            return self.queue.limit().next();
+        }
+        // The frame that is current has its input, or is to get it.
+        let least = self.own_end().next();
+        self.own_end().plus(self.lead).min(self.queue.last_room().next()).max(least)
+    }
+
+    /// Takes a claim of a view with one more member, or at this peer, which is that member.
+    pub(super) fn handle_claim_to_let_in(&mut self, claim: &Claim) -> Verdict {
+        let promise = self.promise();
+        let admissible = self.admissible_as(claim.joiner);
+        let (queue, local) = (&self.queue, self.local);
+        let is_joining = self.membership.is_joining();
+        let held = |peer| if peer == local && !is_joining { promise } else { queue.end(peer) };
+        let verdict = self.membership.handle_claim(claim, admissible, held);
+        self.note_claimed(verdict, promise);
+        verdict
+    }
+
+    /// Keeps the promise of a claim.
+    fn note_claimed(&mut self, verdict: Verdict, promise: Frame) {
+        if matches!(verdict, Verdict::Proposed(_)) && !self.membership.added().is_empty() {
+            self.queue.set_limit(Some(promise.minus(1)));
+        }
+    }
+
+    /// One whose return is not agreed in time is not let in: a member may not hear it.
+    fn give_up_late(&mut self, now: Timestamp) {
+        let (added, timeout) = (self.membership.added(), self.departure_micros);
+        let mut late = PeerSet::EMPTY;
+        for link in self.links.iter_mut().filter(|link| added.contains(link.peer)) {
+            if let Some(returning) = &mut link.returning {
+                let since = *returning.proposed_at.get_or_insert(now);
+                if now.micros_since(since) >= timeout {
+                    late.insert(link.peer);
+                }
+            }
+        }
+        if !late.is_empty() {
+            self.suspect(late);
+        }
+    }
+
+    /// A view was committed: with `departures`, or one more member, or neither when that came to nothing.
+    pub(super) fn note_committed(&mut self, departures: bool) {
+        self.queue.set_limit(None);
+        let Some((joined, from)) = self.membership.take_joined() else {
+            self.note_not_let_in(departures);
+            return;
+        };
+        let claimed = self.membership.claimed_by(joined).unwrap_or([Frame::ZERO; PEERS_MAX]);
+        let view = self.membership.view();
+        self.queue.reopen(joined, from);
+        let of = |peer: PeerId| claimed.get(peer.index()).copied().unwrap_or_default();
+        let confirmed = view.members.without(joined).iter().map(of).min().unwrap_or_default();
+        let base = view.number.wrapping_sub(1);
+        for link in &mut self.links {
+            if joined == self.local {
+                link.acked = from;
+                link.seen_view = base;
+            } else if link.peer == joined {
+                link.returning = None;
+                link.acked = of(self.local);
+                link.confirmed = confirmed;
+                link.lacks_up_to = Some(self.stable);
+                link.seen_view = base;
+                link.has_said_goodbye = false;
+                link.heard_directly_at = link.heard_at;
+            }
+        }
+        if joined == self.local {
+            self.begins_at = Some(from);
+            self.caught_up_to = None;
+        }
+        self.note_returning();
+        self.have_left.remove(joined);
+        self.reports.forget(joined);
+        self.events.push(Event::Joined { view, peer: joined, from });
+    }
+
+    /// A view was committed without those that were to be let in: they are tried again if that was because of others, and
+    /// else may try again in a later life.
+    fn note_not_let_in(&mut self, departures: bool) {
+        for link in &mut self.links {
+            let Some(returning) = link.returning.as_mut().filter(|it| it.proposed_at.is_some())
+            else {
+                continue;
+            };
+            returning.proposed_at = None;
+            if !departures {
+                let incarnation = returning.incarnation;
+                link.returning = None;
+                if let Some(remote) = &mut link.handshake.remote {
+                    remote.incarnation = incarnation;
+                }
+            }
+        }
+        self.note_returning();
+    }
+
+    fn note_returning(&mut self) {
+        let is_one = |link: &Link| link.returning.is_some() || link.lacks_up_to.is_some();
+        self.has_returning = self.links.iter().any(is_one);
+    }
+
+    /// Up to where what is kept may be let go: what one that comes back may lack is kept for a while, and what it does lack,
+    /// once it is a member, until it has that.
+    pub(crate) fn floor_for(&mut self, floor: Frame) -> Frame {
+        if !self.has_returning {
+            return floor;
+        }
+        let added = self.membership.added();
+        let members = self.membership.view().members;
+        let mut least = floor;
+        for link in &mut self.links {
+            let is_member = members.contains(link.peer);
+            link.lacks_up_to = link.lacks_up_to.filter(|end| is_member && link.confirmed < *end);
+            if link.lacks_up_to.is_some() {
+                least = least.min(link.confirmed);
+            } else if let Some(returning) = link.returning {
+                let position = returning.position.filter(|_| added.contains(link.peer));
+                let margin = floor.minus(self.queue.capacity() / 4);
+                least = least.min(position.map_or(margin, |position| position.min(margin)));
+            }
+        }
+        self.note_returning();
+        least
+    }
+}

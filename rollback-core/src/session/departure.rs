@@ -1,0 +1,147 @@
+//! Who goes: what silence, claims and goodbyes mean for the members. Steps no game.
+
+use super::links::{Links, Refused};
+use super::membership::Verdict;
+use crate::session::Event;
+use crate::wire::{Claim, Goodbye, WireError};
+use crate::{Frame, PeerId, PeerSet, Timestamp};
+
+impl Links {
+    pub(super) fn handle_claim(&mut self, claim: &Claim) -> Result<(), Refused> {
+        let queue = &self.queue;
+        // A member is at most a history ahead of what all have confirmed, and so are its inputs ahead of it: a claim
+        // of more could never be met, and stable would stand still for ever.
+        let limit = queue.floor().plus(2 * queue.capacity());
+        if let Some(held) = claim.held.iter().find(|held| **held > limit) {
+            let got = held.index();
+            return Err(Refused::Malformed(WireError::Range { field: "held", got }));
+        }
+        let verdict = match claim.joiner {
+            Some(_) => self.handle_claim_to_let_in(claim),
+            None => self.membership.handle_claim(claim, None, |peer| queue.end(peer)),
+        };
+        self.note_verdict(verdict);
+        Ok(())
+    }
+
+    pub(super) fn handle_goodbye(&mut self, index: usize, goodbye: Goodbye) {
+        let own_end = self.own_end();
+        let Some(link) = self.links.get_mut(index) else { return };
+        link.owes_goodbye_heard = true;
+        link.has_said_goodbye = true;
+        match goodbye {
+            Goodbye::Left { confirmed } => {
+                link.handle_confirmed(confirmed, own_end);
+                self.have_left.insert(link.peer);
+                self.retire_leavers();
+            }
+            Goodbye::GameFailed { frame } => {
+                let peer = link.peer;
+                if self.membership.view().members.contains(peer) {
+                    self.events.push(Event::PeerGameFailed { peer, frame });
+                    self.membership.handle_going(peer);
+                    self.suspect([peer].into_iter().collect());
+                }
+            }
+        }
+    }
+
+    /// Those that said that they have left are members no more. They have heard that everything before their end is
+    /// confirmed here; the word that it is their end comes with the frame after that, perhaps later than they said it.
+    pub(crate) fn retire_leavers(&mut self) {
+        if self.have_left.is_empty() {
+            return;
+        }
+        for peer in self.have_left.and(self.others()).iter() {
+            let confirmed = self.queue.confirmed_end();
+            if self.queue.closed(peer).is_some_and(|end| confirmed >= end) {
+                let queue = &self.queue;
+                let verdict = self.membership.handle_left(peer, |peer| queue.end(peer));
+                self.events.push(Event::Left { peer });
+                self.note_verdict(verdict);
+            }
+        }
+    }
+
+    /// Proposes to go on without `suspects`.
+    pub(crate) fn suspect(&mut self, suspects: PeerSet) {
+        let queue = &self.queue;
+        let verdict = self.membership.suspect(suspects, |peer| queue.end(peer));
+        self.note_verdict(verdict);
+    }
+
+    pub(super) fn note_verdict(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Unchanged => {}
+            Verdict::Proposed(_) => {
+                let peers = self.membership.departing();
+                if !peers.is_empty() {
+                    self.events.push(Event::DepartureProposed { peers });
+                }
+            }
+            Verdict::NoQuorum | Verdict::Evicted => self.verdict = Some(verdict),
+        }
+    }
+
+    /// Commits a proposed departure when it can be. Answers the last cut.
+    pub(crate) fn commit_departure(&mut self) -> Option<(PeerId, Frame)> {
+        let queue = &self.queue;
+        let cuts = self.membership.commit(|peer| queue.end(peer))?;
+        self.note_committed(cuts.iter().any(Option::is_some));
+        let view = self.membership.view();
+        let mut first: Option<(PeerId, Frame)> = None;
+        for (departed, cut) in PeerId::all(cuts.len()).zip(cuts) {
+            let Some(cut) = cut else { continue };
+            self.queue.close(departed, cut);
+            self.events.push(Event::ViewChanged { view, departed, cut });
+            if first.is_none_or(|(_, least)| cut < least) {
+                first = Some((departed, cut));
+            }
+        }
+        // What a frozen member sends is dropped for good, so the new view has to go on without it.
+        self.suspect(self.membership.frozen_members());
+        first
+    }
+
+    /// Whether all other members are known to be in the view in force.
+    pub(crate) fn are_in_view(&self) -> bool {
+        let (others, view) = (self.others(), self.membership.view());
+        let mut links = self.links.iter().filter(|link| others.contains(link.peer));
+        links.all(|link| link.seen_view == view.number)
+    }
+
+    /// Tells the others that the simulation failed here.
+    pub(crate) fn fail(&mut self, frame: Frame) {
+        self.goodbye = Some(Goodbye::GameFailed { frame });
+        self.membership.handle_going(self.local);
+    }
+
+    /// Tells the others that this one has left.
+    pub(crate) fn leave(&mut self, confirmed: Frame) {
+        self.goodbye = Some(Goodbye::Left { confirmed });
+        let queue = &self.queue;
+        self.membership.handle_left(self.local, |peer| queue.end(peer));
+    }
+
+    /// Members that were silent for too long, as long as it matters.
+    pub(crate) fn note_silence(&mut self, now: Timestamp) {
+        let others = self.others_not_done().minus(self.membership.departing());
+        let mut suspects = PeerSet::EMPTY;
+        for link in self.links.iter_mut().filter(|link| others.contains(link.peer)) {
+            let silent = now.micros_since(link.heard_at);
+            if silent >= self.departure_micros {
+                suspects.insert(link.peer);
+            } else if silent >= INTERRUPTED_AFTER_MICROS && !link.is_interrupted {
+                link.is_interrupted = true;
+                let silent = now.since(link.heard_at);
+                self.events.push(Event::Interrupted { peer: link.peer, silent });
+            }
+        }
+        if !suspects.is_empty() {
+            self.suspect(suspects);
+        }
+    }
+}
+
+/// When the application is told that a peer is silent.
+const INTERRUPTED_AFTER_MICROS: u64 = 500_000;

@@ -1,0 +1,75 @@
+use super::*;
+use crate::wire::Claim;
+use crate::{PEERS_MAX, Roster, StateHash};
+
+/// The links of peer 0 to two others, and the keys of what peer 1 sends to it.
+fn three_peers() -> (Links, PeerId, LinkKeys) {
+    let [local, sender] = [0, 1].map(|slot| PeerId::new(slot).unwrap());
+    let config = SessionConfig::builder().players(3).build().unwrap();
+    let roster = Roster::one_player_each(3).unwrap();
+    let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local, incarnation: 0 };
+    let hello = Hello {
+        version: wire::WIRE_VERSION,
+        heard: false,
+        incarnation: 0,
+        seed: 1,
+        start: StateHash::default(),
+        roster: Vec::new(),
+        config: Vec::new(),
+        facts: crate::Facts::default(),
+    };
+    let links = Links::new(&config, &ticket, hello, Timestamp::ZERO);
+    (links, sender, LinkKeys::new(&ticket, config.digest(), (sender, 0), local))
+}
+
+#[test]
+fn hints_for_the_players_of_another_are_refused_and_counted() {
+    let (mut links, sender, keys) = three_peers();
+    for (owner, counted) in [(1, (2, 0)), (2, (2, 1)), (0, (2, 2)), (7, (2, 3))] {
+        let mut bytes = Vec::new();
+        wire::start(Kind::Inputs, &mut bytes);
+        let head = InputsHead { confirmed: Some(Frame::ZERO), ..InputsHead::default() };
+        head.encode(links.long, &mut bytes);
+        // Hints for frames 3 and 5, of a peer with one player; there is no peer 7, and so no player of it.
+        let inputs: &[u8] = if owner == 7 { &[] } else { &[8, 9] };
+        bytes.extend_from_slice(&[0x80 | owner, 3, 0, 0, 0, 3, 0b101]);
+        if owner == 7 {
+            bytes.pop();
+        }
+        bytes.extend_from_slice(inputs);
+        wire::mark_extra(&mut bytes);
+        wire::seal(&keys, Link::bound(0, &head), &mut bytes);
+        links.handle_datagram(Timestamp::ZERO, sender, &bytes);
+        let counters = links.link(sender).unwrap().counters;
+        assert_eq!((counters.hints, counters.hints_refused), counted, "{owner}");
+        assert_eq!((counters.malformed, counters.tags_wrong), (0, 0));
+    }
+    let hint =
+        |slot, frame| links.queue.hint(crate::PlayerHandle::new(slot).unwrap(), Frame::new(frame));
+    assert_eq!((hint(1, 3), hint(1, 4), hint(1, 5)), (Some(&[8][..]), None, Some(&[9][..])));
+    assert_eq!((hint(0, 3), hint(2, 3)), (None, None));
+}
+
+#[test]
+fn a_claim_of_more_than_a_history_is_malformed() {
+    let (mut links, claimant, keys) = three_peers();
+    let limit = 2 * links.queue.capacity();
+    for (held, malformed) in [(limit + 1, 1), (limit, 1)] {
+        let claim = Claim {
+            claimant,
+            base: 0,
+            members: PeerSet::first(2),
+            held: [Frame::new(held); PEERS_MAX],
+            joiner: None,
+            is_committed: false,
+        };
+        let mut bytes = Vec::new();
+        wire::start(Kind::Control, &mut bytes);
+        Control::Claim(claim).encode(&mut bytes);
+        wire::seal(&keys, wire::Bound::default(), &mut bytes);
+        assert!(links.membership.departing().is_empty());
+        links.handle_datagram(Timestamp::ZERO, claimant, &bytes);
+        assert_eq!(links.link(claimant).unwrap().counters.malformed, malformed);
+    }
+    assert_eq!(links.membership.departing().len(), 1);
+}

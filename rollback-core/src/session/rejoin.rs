@@ -1,0 +1,166 @@
+//! The door for a peer that comes back into its slot: it is given what was recorded so far, steps it, and is let in.
+
+use thiserror::Error;
+
+use super::episode::{Episode, Phase};
+use super::membership::Membership;
+use super::{Advance, AdvanceError, EndCause, Event, Session, SessionError, StableFrame, Stall};
+use crate::journal::{Entry, Witness};
+use crate::{Facts, Frame, Game, PeerId, SessionConfig, StateHash, Ticket, Timestamp};
+
+impl<G: Game> Session<G> {
+    /// A session for a peer that was given up, or has left, and wants its slot again, in a new life: the ticket's
+    /// `incarnation` is a later one than that of its last. The slot is known by that number, from wherever it comes.
+    ///
+    /// Hand it what was recorded so far with [`backfill`](Self::backfill) and drive it as any session; it steps these frames as
+    /// fast as it is called, hands them out as stable, and is let in by the members who expect it, with
+    /// [`readmit`](Self::readmit). Its inputs count from the frame that [`Event::Joined`] says.
+    ///
+    /// Such a session keeps no journal yet.
+    ///
+    /// # Errors
+    /// As those of [`new`](Self::new).
+    pub fn rejoin(
+        config: &SessionConfig,
+        ticket: &Ticket,
+        facts: Facts,
+        game: &G,
+        now: Timestamp,
+    ) -> Result<Self, SessionError<G::Error>> {
+        let mut session = Self::new(config, ticket, facts, game, now)?;
+        let episode = &mut session.episode;
+        episode.phase = Phase::CatchingUp;
+        episode.local_inputs.wait();
+        episode.ledger.recorded_up_to = Frame::MAX;
+        episode.links.membership = Membership::joining(ticket.local, ticket.incarnation);
+        episode.links.caught_up_to = Some(Frame::ZERO);
+        Ok(session)
+    }
+
+    /// Takes the next frame that a member handed out as stable, whether or not its output is there. Answers whether there was
+    /// room; else it is to be given again after the next call to advance. A frame that is known already is passed over, as
+    /// are all once this peer is let in.
+    ///
+    /// # Errors
+    /// When a frame is left out, or has not the shape of this match; the session is then as before.
+    pub fn backfill(&mut self, row: &StableFrame<'_>) -> Result<bool, BackfillError> {
+        self.episode.backfill(row)
+    }
+
+    /// Expects `peer` back in its slot in this life, as the application knows it by whatever names people: every member must
+    /// be told so. Until then, or unless this is said, a peer that is gone stays so, and its players idle. A peer that is a
+    /// member still is given up first. Answers whether the life is a later one than all before.
+    pub fn readmit(&mut self, peer: PeerId, incarnation: u8) -> bool {
+        self.note(&Entry::Readmit { peer, incarnation });
+        self.episode.links.readmit(peer, incarnation)
+    }
+}
+
+impl<G: Game> Episode<G> {
+    fn backfill(&mut self, row: &StableFrame<'_>) -> Result<bool, BackfillError> {
+        let Some(end) = self.links.caught_up_to else { return Ok(true) };
+        let queue = &mut self.links.queue;
+        let (players, width) = (self.config.players(), self.config.input_width());
+        if row.frame > end {
+            return Err(BackfillError::Gap { expected: end, got: row.frame });
+        }
+        if row.frame < end {
+            return Ok(true);
+        }
+        if row.flags.len() != players || row.inputs.len() != players * width {
+            let (expected, got) = (players * width, row.inputs.len());
+            return Err(BackfillError::Shape { frame: row.frame, expected, got });
+        }
+        if !queue.take_row(row) {
+            return Ok(false);
+        }
+        self.recorded.extend(row.state_hash.map(|hash| (row.frame, hash)));
+        self.links.caught_up_to = Some(end.next());
+        Ok(true)
+    }
+
+    /// Steps what was recorded, until the members have let this peer in.
+    pub(super) fn catch_up(
+        &mut self,
+        now: Timestamp,
+        game: &mut Witness<'_, G>,
+    ) -> Result<Advance, AdvanceError<G::Error>> {
+        if let Some(misfit) = self.misfit(now) {
+            return Err(misfit);
+        }
+        let given = self.links.caught_up_to.unwrap_or_default();
+        self.update_members(now);
+        if let Some(from) = self.links.begins_at {
+            self.phase = Phase::Playing;
+            self.links.has_started = true;
+            self.ledger.recorded_up_to = given;
+            for link in &mut self.links.links {
+                link.handle_heard(now);
+            }
+            let incarnation = self.links.hello.incarnation;
+            self.local_inputs.begin_at(&self.links.queue, from, incarnation);
+            self.links.events.push(Event::Started);
+            // The next call has an input for each player, which was refused so far.
+            return Ok(Advance::Stalled(Stall::CatchingUp));
+        }
+        let advance = self.step_or_stall(now, game).map_err(AdvanceError::Game);
+        if let Some(frame) = self.differs_at {
+            self.finish(now, frame, EndCause::Incompatible, None);
+            return Err(AdvanceError::OtherState { frame });
+        }
+        advance
+    }
+
+    /// Compares the state of a frame with what was recorded of it.
+    pub(super) fn compare_recorded(&mut self, frame: Frame, hash: StateHash) {
+        while let Some((at, recorded)) =
+            self.recorded.front().copied().filter(|(at, _)| *at <= frame)
+        {
+            self.recorded.pop_front();
+            if at == frame && recorded != hash {
+                self.differs_at.get_or_insert(frame);
+            }
+        }
+    }
+
+    /// Whether this peer's last report is of a frame before its new life: the others have agreed on those, and may not keep what
+    /// they said of them. What it says next covers all before.
+    pub(super) fn is_catching_up(&self) -> bool {
+        self.links.begins_at.is_some_and(|from| self.links.reports.last().frame < from)
+    }
+
+    /// Whether frames are to be stepped that the others have behind them.
+    pub(super) fn is_behind(&self) -> bool {
+        let current = self.rollback.current();
+        match (self.links.caught_up_to, self.links.begins_at) {
+            (Some(end), _) => current < end,
+            (None, Some(from)) => current < from.min(self.links.queue.confirmed_end()),
+            (None, None) => false,
+        }
+    }
+}
+
+/// Why a recorded frame is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum BackfillError {
+    /// A frame was left out.
+    #[error("expected frame {expected}, got frame {got}")]
+    Gap {
+        /// The next frame.
+        expected: Frame,
+        /// The frame given.
+        got: Frame,
+    },
+    /// It is of another match.
+    #[error(
+        "frame {frame} has {got} bytes of inputs, expected {expected}, or another number of flags"
+    )]
+    Shape {
+        /// The frame.
+        frame: Frame,
+        /// How many bytes of inputs a frame has.
+        expected: usize,
+        /// How many it had.
+        got: usize,
+    },
+}

@@ -1,0 +1,136 @@
+//! Peers that come back into their slot: their former life is put aside, and they are given what the others recorded.
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use super::clock::TrueTime;
+use super::node::Node;
+use super::oracle::{Oracle, Violation};
+use super::stable_log::StableRow;
+use super::world::{Broken, World};
+use crate::{Event, Game, PeerId, StableFrame};
+
+/// What a peer is given of what the others recorded, as by a bulk channel: in order, late, and not all at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Feed {
+    /// Which life of its slot it lives.
+    incarnation: u8,
+    latency_micros: u64,
+    /// How many frames the longest recording had, and when.
+    seen: VecDeque<(TrueTime, usize)>,
+    given: usize,
+}
+
+impl<G: Game<Error: Debug>> Node<G> {
+    /// Whether it has come back and was not let in.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.feed.is_some() && !self.events.iter().any(|event| matches!(event, Event::Started))
+    }
+}
+
+impl<G: Game<Error: Debug>> World<'_, G> {
+    /// Lets a peer that is gone begin a new life, if there is anybody left to come back to.
+    pub(super) fn bring_back(&mut self, peer: PeerId) {
+        let is_playing = |node: &Node<G>| {
+            node.peer != peer && !node.is_closed() && node.end().is_none() && !node.is_outside()
+        };
+        let last = self.nodes.iter().position(|node| node.peer == peer);
+        let Some(index) = last.filter(|_| self.nodes.iter().any(is_playing)) else { return };
+        if !self.nodes.get(index).is_some_and(Node::is_closed) {
+            return;
+        }
+        let former = self.nodes.swap_remove(index);
+        let incarnation = former.feed.as_ref().map_or(0, |feed| feed.incarnation) + 1;
+        self.network.restore(peer);
+        let Some(mut node) = self.node(peer, incarnation) else { return };
+        let latency_micros = u64::from(self.random.between(0, FEED_LATENCY_MAX_MS)) * 1000;
+        node.feed = Some(Feed { incarnation, latency_micros, seen: VecDeque::new(), given: 0 });
+        node.given.clone_from(&former.given);
+        self.former.push(former);
+        self.left.remove(peer);
+        for other in self.nodes.iter_mut().filter(|other| !other.is_closed()) {
+            other.session.readmit(peer, incarnation);
+        }
+        self.nodes.push(node);
+        self.nodes.sort_by_key(|node| node.peer);
+        self.network.counts.returns += 1;
+    }
+
+    /// Gives those that come back what was recorded.
+    pub(super) fn feed(&mut self) -> Result<(), Broken> {
+        for index in 0..self.nodes.len() {
+            let is_fed = self.nodes.get(index).is_some_and(|node| {
+                let wakes = node.wakes_at().is_some_and(|at| at <= self.now);
+                wakes && node.is_outside()
+            });
+            if !is_fed {
+                continue;
+            }
+            let logs = self.nodes.iter().chain(&self.former).map(|node| node.log.rows());
+            let longest = logs.max_by_key(|rows| rows.len()).unwrap_or_default();
+            let Some(feed) = self.nodes.get(index).and_then(|node| node.feed.as_ref()) else {
+                continue;
+            };
+            let rows: Vec<StableRow> =
+                longest.iter().skip(feed.given).take(ROWS_AT_ONCE).cloned().collect();
+            let (now, length) = (self.now, longest.len());
+            if let Some(node) = self.nodes.get_mut(index) {
+                let peer = node.peer;
+                give(node, now, length, &rows).map_err(|violation| (Some(peer), violation))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The episode is about to end: those that were not let in go.
+    pub(super) fn give_up_outside(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.feed.is_some()) {
+            match node.is_outside() {
+                true => node.crash(),
+                false => self.network.counts.let_in += 1,
+            }
+        }
+    }
+}
+
+/// Gives a peer the next rows that have come to it by now.
+fn give<G: Game<Error: Debug>>(
+    node: &mut Node<G>,
+    now: TrueTime,
+    length: usize,
+    rows: &[StableRow],
+) -> Result<(), Violation> {
+    let Some(feed) = &mut node.feed else { return Ok(()) };
+    feed.seen.push_back((now, length));
+    let has_come = |at: TrueTime| at.plus_micros(feed.latency_micros) <= now;
+    let come = feed.seen.iter().take_while(|(at, _)| has_come(*at)).last().map_or(0, |(_, n)| *n);
+    while feed.seen.get(1).is_some_and(|(at, _)| has_come(*at)) {
+        feed.seen.pop_front();
+    }
+    for row in rows.iter().take(come.saturating_sub(feed.given)) {
+        let frame = StableFrame {
+            frame: row.frame,
+            inputs: &row.inputs,
+            flags: &row.flags,
+            items: &row.items,
+            output: &[],
+            state_hash: row.state_hash,
+        };
+        match node.session.backfill(&frame) {
+            Ok(true) => feed.given += 1,
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                return Err(Violation::at(Oracle::Errors, row.frame, format!("{error}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How late what was recorded comes.
+const FEED_LATENCY_MAX_MS: u32 = 150;
+
+/// How many rows are given before a call.
+const ROWS_AT_ONCE: usize = 8;
