@@ -118,13 +118,19 @@ impl SessionConfig {
     /// How many frames of inputs are kept: a power of two.
     ///
     /// Inputs are kept from the last agreed report until now: two members may be a window apart each way, their
-    /// inputs a delay ahead, and a report may take some intervals to be agreed.
+    /// inputs a delay ahead, and a report may take some intervals to be agreed. Another member may know so many intervals
+    /// later that it was.
     #[must_use]
     pub fn history_frames(&self) -> usize {
         let window = usize::from(self.prediction_window);
         let delay = self.input_delay_max() as usize;
-        let reports = REPORTS_PENDING_MAX * usize::from(self.report_interval);
-        (2 * window + 2 * delay + reports + 16).next_power_of_two()
+        let reports = self.reports_pending_frames();
+        (2 * window + 2 * delay + 2 * reports + 16).next_power_of_two()
+    }
+
+    /// How many frames the reports may span that wait for agreement.
+    pub(crate) fn reports_pending_frames(&self) -> usize {
+        REPORTS_PENDING_MAX * usize::from(self.report_interval)
     }
 
     /// A digest of every field that must be equal on all members.

@@ -49,6 +49,8 @@ pub(crate) struct InputQueue {
     items: Vec<(PeerId, ItemAt)>,
     pauses: Pauses,
     floor: Frame,
+    /// How far the floor of another member may be behind.
+    reports_pending: usize,
     simulated: Frame,
     first_incorrect: Option<Frame>,
     /// The first frame of which some player's input is neither held nor filled in.
@@ -87,6 +89,7 @@ impl InputQueue {
             items: Vec::new(),
             pauses: Pauses::default(),
             floor: Frame::ZERO,
+            reports_pending: config.reports_pending_frames(),
             simulated: Frame::ZERO,
             first_incorrect: None,
             confirmed_end: Frame::ZERO,
@@ -200,9 +203,11 @@ impl InputQueue {
         }
     }
 
-    /// The last frame for which there is room.
+    /// The last frame for which inputs are filed here: one for which every member has room. So what a member holds of
+    /// one that departs can be held by all, although their floors stand still until the departure is agreed.
     pub(crate) fn last_room(&self) -> Frame {
-        self.floor.plus(self.capacity() - 2).min(self.limit)
+        let room = self.capacity - 2 - self.reports_pending;
+        self.floor.plus(u32::try_from(room).unwrap_or(u32::MAX)).min(self.limit)
     }
 
     pub(crate) fn floor(&self) -> Frame {

@@ -286,7 +286,7 @@ impl<G: Game> Episode<G> {
             return Some(Stall::WaitingForInput(missing.collect()));
         }
         // The ring takes no frame beyond its history, and a report that nobody agrees with keeps its snapshot.
-        let history = current.next() >= queue.floor().plus(queue.capacity() - 1);
+        let history = current >= queue.last_room();
         if history && queue.floor() < self.ledger.agreed {
             return Some(Stall::WaitingForDriver);
         }

@@ -103,3 +103,11 @@ fn a_peer_that_is_cut_off_while_it_steps_handed_out_frames_again_ends_behind_the
     // It had gone back for the state of a report, in several parts, and named the frame that it stood at.
     passes(storm(6282).reduced("kept=2+3+4+6+7"), 6282);
 }
+
+#[test]
+fn what_one_member_holds_of_a_departed_one_fits_into_the_history_of_all() {
+    // Delays had grown beyond those that the history was sized for; two members had no room up to the cut, for ever.
+    let reduced = "peers=4,frames=450,kept=5+11+15,no-delay,no-late-start,no-offset,no-second-players,no-slow-frames";
+    passes(storm(1630).reduced(reduced), 1630);
+    passes(storm(1630), 1630);
+}
