@@ -50,6 +50,10 @@ impl<G: Game> Session<G> {
     /// Expects `peer` back in its slot in this life, as the application knows it by whatever names people: every member must
     /// be told so. Until then, or unless this is said, a peer that is gone stays so, and its players idle. A peer that is a
     /// member still is given up first. Answers whether the life is a later one than all before.
+    ///
+    /// Its former life must have ended with this peer as a member: one that had gone on without this peer, as its side of a
+    /// broken network may, has recorded another course of the episode, and its new life is told so by the first state that
+    /// differs.
     pub fn readmit(&mut self, peer: PeerId, incarnation: u8) -> bool {
         self.note(&Entry::Readmit { peer, incarnation });
         self.episode.links.readmit(peer, incarnation)

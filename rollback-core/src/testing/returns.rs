@@ -10,7 +10,7 @@ use super::node::Node;
 use super::oracle::{Oracle, Violation};
 use super::stable_log::StableRow;
 use super::world::{Broken, World};
-use crate::{Event, Game, PeerId, StableFrame};
+use crate::{Event, Game, PeerId, PeerSet, StableFrame};
 
 /// What a peer is given of what the others recorded, as by a bulk channel: in order, late, and not all at once.
 #[derive(Clone, Debug)]
@@ -39,6 +39,13 @@ impl<G: Game<Error: Debug>> World<'_, G> {
         let last = self.nodes.iter().position(|node| node.peer == peer);
         let Some(index) = last.filter(|_| self.nodes.iter().any(is_playing)) else { return };
         if !self.nodes.get(index).is_some_and(Node::is_closed) {
+            return;
+        }
+        // One whose former life went on without those who play now has another past than they.
+        let players: PeerSet =
+            self.nodes.iter().filter(|n| is_playing(n)).map(|n| n.peer).collect();
+        let shared = self.nodes.get(index).map(|former| former.session.view().members);
+        if !shared.is_some_and(|members| players.is_subset_of(members)) {
             return;
         }
         let former = self.nodes.swap_remove(index);
