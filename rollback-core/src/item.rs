@@ -30,10 +30,10 @@ pub enum Item {
         /// The input delay, at most [`DELAY_MAX`].
         frames: u8,
     },
-    /// The proposer pauses the episode: no member steps a frame more than the prediction window later until
-    /// the proposer resumes it or is gone.
+    /// The proposer pauses the episode: no member steps the frame that comes the prediction window later, nor any
+    /// after it, until it hears that the proposer resumes or is gone.
     Pause,
-    /// The proposer's pause is over.
+    /// The proposer's pause is over. One frame may end a pause and begin the next, in this order.
     Resume,
     /// From this frame on another drives a player of the proposer.
     Actor {

@@ -7,7 +7,7 @@ use super::Session;
 use crate::bytes::ByteReader;
 use crate::peer::Link;
 use crate::wire::{self, Bound, Claim, InputsHead, Kind};
-use crate::{Game, PEERS_MAX, PeerId, StateHash};
+use crate::{Frame, Game, Item, PEERS_MAX, PeerId, StateHash};
 
 /// A part of the engine that is to be broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +45,7 @@ impl<G: Game> Session<G> {
             Sabotage::Cut => {
                 let queue = &links.queue;
                 let membership = &mut links.membership;
-                let mut held = [crate::Frame::ZERO; PEERS_MAX];
+                let mut held = [Frame::ZERO; PEERS_MAX];
                 for (slot, peer) in held.iter_mut().zip(PeerId::all(PEERS_MAX)) {
                     *slot = queue.end(peer);
                 }
@@ -62,6 +62,22 @@ impl<G: Game> Session<G> {
     /// Whether this peer's own pause is in no frame yet, so that nobody would hear of it if it ended now.
     pub(crate) fn has_waiting_pause(&self) -> bool {
         self.episode.local_inputs.waiting_pause().is_some()
+    }
+
+    /// Where this peer's own stream ends.
+    pub(crate) fn own_end(&self) -> Frame {
+        self.episode.links.own_end()
+    }
+
+    /// The items of this peer's own stream in this life, from a frame on that was not agreed yet.
+    pub(crate) fn own_items(&self, from: Frame) -> impl Iterator<Item = (Frame, Item)> + '_ {
+        let links = &self.episode.links;
+        // What it is given of a former life is not filed here.
+        let begins_at = links.begins_at.unwrap_or_default();
+        let from = from.max(links.caught_up_to.map_or(begins_at, |_| Frame::MAX));
+        let items = move |frame| links.queue.items_of(links.local, frame);
+        from.until(self.own_end())
+            .flat_map(move |frame| items(frame).map(move |item| (frame, item)))
     }
 
     /// Gives a datagram the tag that `from` would have given it, so that only its content can be wrong.

@@ -39,6 +39,7 @@ mod faults;
 mod judgement;
 mod network;
 mod node;
+mod noise;
 mod observed;
 mod oracle;
 mod pauses;

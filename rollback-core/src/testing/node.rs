@@ -59,13 +59,13 @@ pub(crate) struct Node<G: Game> {
     style: DriverStyle,
     inbox: VecDeque<(Option<Timestamp>, PeerId, Vec<u8>)>,
     heard_at: [TrueTime; PEERS_MAX],
-    last_datagrams: [Vec<u8>; PEERS_MAX],
+    pub(super) last_datagrams: [Vec<u8>; PEERS_MAX],
     busy_until: TrueTime,
     ladder: [Frame; 3],
     pub(super) players: Vec<Player>,
     pub(super) actor: Actor,
     random: Random,
-    noise_random: Random,
+    pub(super) noise_random: Random,
     hint_random: Random,
     window: u32,
     report_interval: u32,
@@ -297,21 +297,6 @@ impl<G: Game<Error: Debug>> Node<G> {
         }
     }
 
-    /// Hands the session datagrams that nobody sent: half of them random, half a real one that was changed.
-    fn make_noise(&mut self, local: Timestamp) {
-        for _ in 0..self.noise.per_frame {
-            let peers: [Option<PeerId>; PEERS_MAX] =
-                core::array::from_fn(|slot| u8::try_from(slot).ok().and_then(PeerId::new));
-            let Some(from) = self.noise_random.one_of(&peers).flatten() else { continue };
-            let last = self.last_datagrams.get(from.index()).cloned().unwrap_or_default();
-            let mut bytes = noise_datagram(&mut self.noise_random, last);
-            if self.noise.is_sealed {
-                self.session.reseal(from, &mut bytes);
-            }
-            self.session.handle_datagram(local, from, &bytes);
-        }
-    }
-
     fn give_inputs(&mut self, source: &mut InputSource) -> Result<(), Violation> {
         for local in &mut self.players {
             source.next_input(local.player, &mut self.random, &mut local.input);
@@ -384,6 +369,7 @@ impl<G: Game<Error: Debug>> Node<G> {
 
     /// Does what the session says, as far as it says anything.
     fn drain(&mut self, now: TrueTime, network: &mut Network) -> Result<(), Violation> {
+        self.note_filed(now);
         let local = self.clock.read(now);
         let (mut inputs, mut outputs) = ([0_u32; PEERS_MAX], 0);
         while let Some(output) = self.session.poll_output(local) {
@@ -407,6 +393,7 @@ impl<G: Game<Error: Debug>> Node<G> {
                             close_gap(&mut self.gaps, &self.heard_at, now, peer);
                         }
                     }
+                    self.pauses.note_event(now, self.peer, &event);
                     self.events.push(event);
                 }
                 Output::Stable(frame) => {
@@ -465,33 +452,8 @@ fn close_gap(
     }
 }
 
-/// A datagram that no session sealed.
-fn noise_datagram(noise: &mut Random, last: Vec<u8>) -> Vec<u8> {
-    let mut bytes = last;
-    let length = u32::try_from(bytes.len()).unwrap_or_default();
-    if length == 0 || noise.chance(500) {
-        bytes.resize(noise.below(NOISE_BYTES_MAX) as usize, 0);
-        noise.fill(&mut bytes);
-        return bytes;
-    }
-    match noise.below(3) {
-        0 => bytes.truncate(noise.below(length) as usize),
-        1 => bytes.extend_from_slice(&[0; 3]),
-        _ => {
-            let bits = u8::try_from(noise.between(1, 255)).unwrap_or(1);
-            if let Some(byte) = bytes.get_mut(noise.below(length) as usize) {
-                *byte ^= bits;
-            }
-        }
-    }
-    bytes
-}
-
 /// What a socket holds of a process that stands still; beyond it datagrams are lost.
 const INBOX_MAX: usize = 1024;
-
-/// Longer than any datagram.
-const NOISE_BYTES_MAX: u32 = 1_300;
 
 /// More than the rows of the longest history and a datagram of each kind for each remote.
 const OUTPUTS_MAX: usize = 2_048;

@@ -1,6 +1,6 @@
 //! Pauses by agreement: all stand still at the same frame, whoever paused is recorded, and nobody is held by one who is gone.
 
-use rollback_core::testing::{Fault, Faults, Report};
+use rollback_core::testing::{Fault, Faults, Report, Simulation};
 use rollback_core::{EndCause, Event, Item, PeerId};
 
 use crate::{cause, frames, good_network, peer, peers, plays};
@@ -102,6 +102,71 @@ fn a_paused_episode_can_be_ended() {
     let report = plays(good_network(3).at_ms(2_000, pause(0, 60_000)).at_ms(3_000, end));
     assert_eq!([0, 1, 2].map(|slot| cause(&report, slot)), [Some(EndCause::Named(9)); 3]);
     assert!(frames(&report, 0) < 150, "{}", frames(&report, 0));
+}
+
+#[test]
+fn one_that_resumes_and_pauses_again_in_one_frame_holds_all_on() {
+    // The computer stands still while somebody resumes and pauses again, so that one frame carries both.
+    let report = plays(
+        good_network(2)
+            .at_ms(2_000, pause(1, 500))
+            .at_ms(2_300, Fault::Pause { peer: peer(1), millis: 700 })
+            .at_ms(2_700, pause(1, 1_000)),
+    );
+    let items = recorded(&report, 0);
+    let [
+        (_, _, Item::Pause),
+        (end, _, Item::Resume),
+        (again, _, Item::Pause),
+        (_, _, Item::Resume),
+    ] = items[..]
+    else {
+        panic!("{items:?}")
+    };
+    assert_eq!(end, again);
+    for slot in 0..2 {
+        assert_eq!(stood_at(&report, slot), [items[0].0 + 8, again + 8]);
+    }
+}
+
+/// A network that breaks for longer than a member is waited for.
+fn breaks(simulation: Simulation, side: &[u8], at: u64, millis: u32) -> Simulation {
+    simulation
+        .config(|builder| builder.departure_timeout(core::time::Duration::from_secs(1)))
+        .at_ms(at, Fault::Partition { side: peers(side), millis })
+}
+
+#[test]
+fn one_that_pauses_alone_and_crashes_stood_still_for_nobody() {
+    let report = plays(
+        breaks(good_network(2), &[1], 2_500, 1_250)
+            .at_ms(2_501, pause(1, 1_000))
+            .at_ms(3_000, Fault::Crash(peer(1))),
+    );
+    assert_eq!(stood_at(&report, 1).len(), 1);
+    assert_eq!((recorded(&report, 0), stood_at(&report, 0)), (vec![], vec![]));
+}
+
+#[test]
+fn a_pause_is_over_for_those_who_agree_that_whoever_paused_departs() {
+    let report = plays(breaks(good_network(3), &[2], 2_500, 3_000).at_ms(2_000, pause(2, 60_000)));
+    let causes = [0, 1, 2].map(|slot| cause(&report, slot));
+    let going_on = Some(EndCause::Named(7));
+    assert_eq!(causes, [going_on, going_on, Some(EndCause::Partitioned)]);
+    let stands = [0, 1, 2].map(|slot| stood_at(&report, slot));
+    assert_eq!(stands[0].len(), 1);
+    assert!(stands.iter().all(|at| *at == stands[0]), "the one cut off never went on: {stands:?}");
+}
+
+#[test]
+fn one_that_leaves_while_it_is_cut_off_plays_up_to_that_in_a_pause() {
+    let report = plays(
+        breaks(good_network(4), &[3], 2_100, 4_000)
+            .at_ms(2_000, pause(2, 1_500))
+            .at_ms(2_900, Fault::Leave(peer(3))),
+    );
+    let left = stood_at(&report, 3);
+    assert_eq!((left.len(), stood_at(&report, 2)), (2, vec![left[0]]), "{left:?}");
 }
 
 #[test]

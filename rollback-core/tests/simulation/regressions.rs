@@ -111,3 +111,16 @@ fn what_one_member_holds_of_a_departed_one_fits_into_the_history_of_all() {
     passes(storm(1630).reduced(reduced), 1630);
     passes(storm(1630), 1630);
 }
+
+#[test]
+fn one_that_resumes_and_pauses_again_in_one_frame_pauses() {
+    passes(simulation(3031), 3031);
+}
+
+#[test]
+fn what_is_promised_of_pauses_holds_for_members_that_are_cut_off() {
+    // The promise was at fault: it asked the recordings of others about pauses, leaves and cuts that these never heard of.
+    for seed in [1069, 1373, 2744, 3308] {
+        passes(storm(seed), seed);
+    }
+}
