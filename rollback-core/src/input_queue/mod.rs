@@ -1,6 +1,7 @@
 //! Knows every player's inputs of the frames still in play: what was given, and what was used in its place.
 
 mod guess;
+mod hints;
 mod rejoin;
 mod rows;
 mod stream;
@@ -16,7 +17,7 @@ use self::stream::Stream;
 use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
 use crate::pauses::Pauses;
-use crate::prediction::{HINT_FRAMES_MAX, Hints};
+use crate::prediction::Hints;
 use crate::{Actor, Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster, SessionConfig};
 
 /// Rings of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
@@ -314,42 +315,6 @@ impl InputQueue {
                 _ => self.note_of_player(peer, frame, *item),
             }
         }
-    }
-
-    /// Takes what a player of `peer` said that it will do, when it is for one of the next frames that are not held.
-    pub(crate) fn take_hint(
-        &mut self,
-        peer: PeerId,
-        player: PlayerHandle,
-        frame: Frame,
-        input: &[u8],
-    ) -> bool {
-        let end = self.end(peer);
-        let is_ahead = frame >= end && frame.since(end) < HINT_FRAMES_MAX;
-        let is_taken = is_ahead && self.accepts(peer, frame);
-        if is_taken {
-            self.hints_mut().set(player, frame, input);
-        }
-        is_taken
-    }
-
-    /// Whether hints of `peer` that begin at `first` are not older than those taken before.
-    pub(crate) fn are_newest_hints(&mut self, peer: PeerId, first: Frame) -> bool {
-        self.hints_mut().is_newest(peer, first)
-    }
-
-    /// What a player said that it will do.
-    pub(crate) fn hint(&self, player: PlayerHandle, frame: Frame) -> Option<&[u8]> {
-        self.hints.as_ref()?.get(player, frame)
-    }
-
-    pub(crate) fn has_hints(&self) -> bool {
-        self.hints.is_some()
-    }
-
-    fn hints_mut(&mut self) -> &mut Hints {
-        let (players, width) = (self.players, self.width);
-        self.hints.get_or_insert_with(|| Hints::new(players, width))
     }
 
     pub(crate) fn guess_counters(&self) -> GuessCounters {

@@ -7,7 +7,7 @@ use super::ledger::Ledger;
 use super::links::{DIGEST_REPEATS, Links};
 use super::local_inputs::LocalInputs;
 use super::membership::Verdict;
-use super::{Advance, AdvanceError, End, EndCause, Event, StableFrame, Stall};
+use super::{Advance, AdvanceError, End, EndCause, Event, Stall};
 use crate::journal::Witness;
 use crate::peer::mismatches;
 use crate::rollback::{Resimulated, Rollback};
@@ -313,7 +313,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// Where the episode ends, as far as confirmed inputs tell.
-    fn end_frame(&self) -> Option<End> {
+    pub(super) fn end_frame(&self) -> Option<End> {
         let Some(ended) = self.rollback.ended_at() else { return self.ledger.end(None) };
         let simulated = self.rollback.simulated_end(&self.links.queue);
         let confirmed = self.links.queue.confirmed_end();
@@ -451,41 +451,6 @@ impl<G: Game> Episode<G> {
             self.finish(now, self.row_limit(), EndCause::GameFailed, by);
         }
         self.end().map_or(Advance::Stalled(Stall::Closing), Advance::Ended)
-    }
-
-    /// The first frame that cannot be handed out yet.
-    fn row_limit(&self) -> Frame {
-        let simulated = self.rollback.simulated_end(&self.links.queue);
-        let limit = self.ledger.stable.min(simulated).min(self.links.reports.next_frame());
-        // A frame whose items were not looked at may be one at which the episode ends.
-        let limit = limit.min(self.ledger.chained);
-        let end = self.end().or_else(|| self.end_frame());
-        let limit = end.map_or(limit, |end| limit.min(end.frame));
-        // What was handed out stays so while frames are stepped again because the state of a report was not saved.
-        limit.max(self.ledger.next_row)
-    }
-
-    pub(super) fn has_row(&self) -> bool {
-        self.ledger.next_row < self.ledger.rows_end
-    }
-
-    pub(super) fn next_row(&mut self) -> StableFrame<'_> {
-        let frame = self.ledger.next_row;
-        self.ledger.next_row = frame.next();
-        let state_hash = self.ledger.take_hash(frame);
-        self.ledger.row_items.clear();
-        if self.links.queue.has_items() {
-            self.ledger.row_items.extend(self.links.queue.items_at(frame));
-        }
-        let row = self.links.queue.confirmed_row(frame);
-        StableFrame {
-            frame,
-            inputs: row.inputs,
-            flags: row.flags,
-            items: &self.ledger.row_items,
-            output: self.rollback.output(frame),
-            state_hash,
-        }
     }
 
     /// How far ahead of the other members this peer is, in thousandths of a frame.

@@ -16,6 +16,7 @@ pub(crate) mod membership;
 mod output;
 mod pause;
 mod rejoin;
+mod rows;
 mod searching;
 mod status;
 #[cfg(feature = "testing")]
