@@ -22,6 +22,8 @@ pub(crate) struct Reports {
     theirs: Vec<[Option<(u32, Digest)>; HEARD_MAX]>,
     /// The number of the last report in which each peer is known to agree.
     agreed: [u32; PEERS_MAX],
+    /// The first frame of each peer's present life.
+    starts: [Frame; PEERS_MAX],
     /// Whether there are reports that were not compared yet.
     has_news: bool,
 }
@@ -64,6 +66,7 @@ impl Reports {
             },
             theirs: vec![[None; HEARD_MAX]; peers],
             agreed: [0; PEERS_MAX],
+            starts: [Frame::ZERO; PEERS_MAX],
             has_news: false,
         }
     }
@@ -101,10 +104,15 @@ impl Reports {
         report
     }
 
-    /// Forgets what was heard from a peer in a former life.
-    pub(crate) fn forget(&mut self, peer: PeerId) {
-        if let Some(theirs) = self.theirs.get_mut(peer.index()) {
+    /// Forgets what was heard from a peer in a former life. In the new one it tells nothing of frames before `from`: it has
+    /// compared their states with those that were recorded.
+    pub(crate) fn begin_life(&mut self, peer: PeerId, from: Frame) {
+        if let (Some(theirs), Some(start)) =
+            (self.theirs.get_mut(peer.index()), self.starts.get_mut(peer.index()))
+        {
             *theirs = [None; HEARD_MAX];
+            *start = from;
+            self.has_news = true;
         }
     }
 
@@ -131,8 +139,13 @@ impl Reports {
         for peer in members.iter() {
             let Some(theirs) = self.theirs.get(peer.index()) else { continue };
             let Some(agreed) = self.agreed.get_mut(peer.index()) else { continue };
+            let start = self.starts.get(peer.index()).copied().unwrap_or_default();
             for own in &self.own {
                 if own.number <= *agreed {
+                    continue;
+                }
+                if own.frame < start {
+                    *agreed = own.number;
                     continue;
                 }
                 let heard = theirs.get(own.number as usize % HEARD_MAX).copied().flatten();

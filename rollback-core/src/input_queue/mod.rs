@@ -204,11 +204,16 @@ impl InputQueue {
         }
     }
 
-    /// The last frame for which inputs are filed here: one for which every member has room. So what a member holds of
-    /// one that departs can be held by all, although their floors stand still until the departure is agreed.
+    /// The last frame for which every member has room. No input is filed here for a later one, so that what a member holds
+    /// of one that departs can be held by all, although their floors stand still until the departure is agreed.
     pub(crate) fn last_room(&self) -> Frame {
         let room = self.capacity - 2 - self.reports_pending;
-        self.floor.plus(u32::try_from(room).unwrap_or(u32::MAX)).min(self.limit)
+        self.floor.plus(u32::try_from(room).unwrap_or(u32::MAX))
+    }
+
+    /// The last frame for which inputs are filed here now.
+    pub(crate) fn last_filed(&self) -> Frame {
+        self.last_room().min(self.limit)
     }
 
     pub(crate) fn floor(&self) -> Frame {

@@ -196,7 +196,7 @@ impl Links {
         }
         self.note_returning();
         self.have_left.remove(joined);
-        self.reports.forget(joined);
+        self.reports.begin_life(joined, from);
         self.events.push(Event::Joined { view, peer: joined, from });
     }
 

@@ -74,7 +74,7 @@ impl LocalInputs {
             return Ok(None);
         }
         // A history that is full takes no frame beyond it; the delay comes into force as it empties.
-        let target = target.min(queue.last_room());
+        let target = target.min(queue.last_filed());
         if target < local.end {
             return Ok(None);
         }
@@ -156,7 +156,7 @@ impl LocalInputs {
     pub(crate) fn file_waiting_items(&mut self, queue: &mut InputQueue) {
         let frame = queue.end(self.local);
         let is_said_in_it = self.items.iter().any(|(at, _)| at.is_none_or(|at| at == frame));
-        if !is_said_in_it || self.is_closed || frame > queue.last_room() {
+        if !is_said_in_it || self.is_closed || frame > queue.last_filed() {
             return;
         }
         let last = (frame > queue.start(self.local)).then(|| frame.minus(1));
