@@ -123,7 +123,9 @@ fn what_is_promised_of_pauses_holds_for_members_that_are_cut_off() {
     for seed in [1069, 1373, 2744, 3308] {
         passes(storm(seed), seed);
     }
+}
 
+#[test]
 fn reports_of_frames_before_a_return_do_not_wait_for_the_one_that_came_back() {
     // It had checked them against what was recorded, told nobody, and another member had no room for the next report.
     passes(simulation(470).reduced("kept=0+2+4+9+10,no-loss,no-offset"), 470);
