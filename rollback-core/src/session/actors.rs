@@ -6,8 +6,8 @@ use crate::{Actor, Game, PlayerHandle};
 
 impl<G: Game> Session<G> {
     /// Has a local player be driven by another, a person or a policy, from its next input on. Who drives it is an item in the
-    /// recording, at the frame of that input, and the flag [`InputFlags::POLICY`](crate::InputFlags::POLICY) says it of each input that a policy gives.
-    /// Every player begins with a person.
+    /// recording, at the frame of that input, and the flag [`InputFlags::POLICY`](crate::InputFlags::POLICY) says it of
+    /// each input that a policy gives. Every player begins with a person.
     ///
     /// # Errors
     /// When the player is hosted elsewhere.
