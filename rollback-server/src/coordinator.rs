@@ -195,10 +195,11 @@ impl Coordinator {
             self.refuse(now, client, ErrorCode::SettingsDiffer, explanation, effects);
             return;
         }
-        let Some(seat) = group.seat_mut(place.slot) else { return };
-        let replaced = seat.client();
-        seat.resume(client, join);
-        let member = seat.member(place.slot);
+        let Some((replaced, member)) = group.take_back(place.slot, client, join) else {
+            let explanation = "this member has come back too often";
+            self.refuse(now, client, ErrorCode::UnknownToken, explanation, effects);
+            return;
+        };
         self.counters.returns += 1;
         if let Some(replaced) = replaced {
             self.unseat(replaced);

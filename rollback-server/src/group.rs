@@ -25,6 +25,8 @@ pub(crate) struct Seat {
     pub(crate) token: Token,
     pub(crate) presence: Presence,
     pub(crate) joined_at: Duration,
+    /// How many processes of this member came after the one with which the group was complete.
+    life: u8,
     join: Join,
 }
 
@@ -77,6 +79,24 @@ impl Group {
         self.seats.get_mut(usize::from(slot))?.replace(seat)
     }
 
+    /// The member of a slot returns, perhaps as a new process. Answers the connection that it had, and the member as it is
+    /// now; `None` when there is no number left for one life more.
+    pub(crate) fn take_back(
+        &mut self,
+        slot: u8,
+        client: ClientId,
+        join: Join,
+    ) -> Option<(Option<ClientId>, Member)> {
+        let is_complete = self.is_complete;
+        let seat = self.seat_mut(slot)?;
+        let is_new = is_complete && join.incarnation != seat.join.incarnation;
+        seat.life = seat.life.checked_add(is_new.into())?;
+        let replaced = seat.client();
+        seat.presence = Presence::Here(client);
+        seat.join = join;
+        Some((replaced, seat.member(slot)))
+    }
+
     /// Frees a slot.
     pub(crate) fn vacate(&mut self, slot: u8) -> Option<Seat> {
         self.seats.get_mut(usize::from(slot))?.take()
@@ -122,13 +142,7 @@ impl Group {
 impl Seat {
     /// A member that is here.
     pub(crate) const fn taken(now: Duration, client: ClientId, join: Join, token: Token) -> Self {
-        Self { token, presence: Presence::Here(client), joined_at: now, join }
-    }
-
-    /// The member returns, perhaps as a new process.
-    pub(crate) fn resume(&mut self, client: ClientId, join: Join) {
-        self.presence = Presence::Here(client);
-        self.join = join;
+        Self { token, presence: Presence::Here(client), joined_at: now, life: 0, join }
     }
 
     /// The member's connection, if it has one.
@@ -146,6 +160,7 @@ impl Seat {
             name: self.join.name.clone(),
             incarnation: self.join.incarnation,
             settings: self.join.settings.clone(),
+            life: self.life,
             connected: self.client().is_some(),
         }
     }

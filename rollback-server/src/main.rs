@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use rollback_server::{GroupSize, Rooms, ServerConfig, run};
@@ -28,6 +29,10 @@ struct Arguments {
     /// their order.
     #[arg(long, value_name = "N", default_values_t = [2])]
     players: Vec<u8>,
+
+    /// How many seconds the slot of a member that is away is kept for it during a match.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    slot_hold: u64,
 }
 
 #[tokio::main]
@@ -67,7 +72,9 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             std::future::pending::<()>().await;
         }
     };
-    Ok(run(listener, ServerConfig::new(rooms), interrupted).await?)
+    let playing_slot_hold = Duration::from_secs(arguments.slot_hold);
+    let config = ServerConfig { playing_slot_hold, ..ServerConfig::new(rooms) };
+    Ok(run(listener, config, interrupted).await?)
 }
 
 fn rooms(names: &[RoomName], players: &[u8]) -> Result<Rooms, Box<dyn std::error::Error>> {

@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn join_with(&mut self, client: u64, join: Join) -> Vec<Effect> {
-        self.drawn += 1;
+        self.drawn = self.drawn.wrapping_add(1);
         let entropy = Entropy {
             token: Token::from_bytes([self.drawn; 16]),
             session_id: 1000 + u64::from(self.drawn),
@@ -203,6 +203,42 @@ fn a_member_returns_to_its_slot_with_its_token() {
         [ServerMessage::MemberBack { member }] if member.slot == 0 && member.incarnation == 2
     ));
     assert_eq!(sent_to(&bench.signal(2, 0), 3).len(), 1);
+}
+
+#[test]
+fn each_new_process_of_a_match_is_one_life_more() {
+    let mut bench = Bench::new(2);
+    let (_, token) = joined(&bench.enter(1, "a"), 1);
+    let life_of = |effects: &[Effect]| {
+        sent_to(effects, 2).into_iter().find_map(|message| match message {
+            ServerMessage::MemberBack { member } => Some(member.life),
+            _ => None,
+        })
+    };
+    // Before the group is complete nobody has played yet.
+    bench.disconnect(1);
+    bench.connect(3, "a");
+    bench.join_with(3, Join { incarnation: 7, ..returning("a", token) });
+    bench.enter(2, "a");
+    // One that lost its connection is the same process; all others are new.
+    let mut client = 3;
+    for (incarnation, life) in [(7, 0), (8, 1), (8, 1), (9, 2)] {
+        bench.disconnect(client);
+        client += 1;
+        bench.connect(client, "a");
+        let back = Join { incarnation, ..returning("a", token) };
+        assert_eq!(life_of(&bench.join_with(client, back)), Some(life));
+    }
+    for number in 3..=256 {
+        client += 1;
+        bench.connect(client, "a");
+        let back = Join { incarnation: 100 + number, ..returning("a", token) };
+        let effects = bench.join_with(client, back);
+        match number {
+            256 => assert_eq!(refusal(&effects, client), Some(ErrorCode::UnknownToken)),
+            _ => assert_eq!(life_of(&effects), u8::try_from(number).ok()),
+        }
+    }
 }
 
 #[test]

@@ -190,6 +190,10 @@ pub struct Member {
     /// The settings it joined with.
     #[serde(default)]
     pub settings: Text<SETTINGS_BYTES_MAX>,
+    /// Which life of its slot it lives: 0, and one more for each new process that came back with its
+    /// token after the group was complete. All members are told the same.
+    #[serde(default)]
+    pub life: u8,
     /// Whether it is connected to the server now.
     pub connected: bool,
 }
@@ -380,6 +384,7 @@ mod tests {
             name: Some("\"".repeat(64).parse().unwrap()),
             incarnation: u64::MAX,
             settings: longest_text(),
+            life: u8::MAX,
             connected: false,
         };
         let members = (0..MEMBERS_MAX).map(member).collect();
