@@ -6,7 +6,7 @@
 //! nobody, and stepped by nobody. The frames before it stay idle, for whoever was gone.
 
 use super::links::Links;
-use super::membership::Verdict;
+use super::membership::{Membership, Verdict};
 use crate::peer::{Link, Returning, mismatches};
 use crate::session::Event;
 use crate::wire::{Claim, LinkKeys};
@@ -210,14 +210,24 @@ impl Links {
             };
             returning.proposed_at = None;
             if !departures {
-                let incarnation = returning.incarnation;
-                link.returning = None;
-                if let Some(remote) = &mut link.handshake.remote {
-                    remote.incarnation = incarnation;
-                }
+                end_life(link, &mut self.membership);
             }
         }
         self.note_returning();
+    }
+
+    /// A claim that came from `index` itself: one that has committed the view in which it was let in, which was given up
+    /// here, plays in a view that nobody else is in. Its life is over, and it is told so.
+    pub(super) fn note_passed_by(&mut self, index: usize, claim: &Claim) {
+        let number = self.membership.view().number;
+        let Some(link) = self.links.get_mut(index) else { return };
+        let is_open = link.returning.is_some_and(|returning| returning.is_open);
+        let is_behind = number.wrapping_sub(claim.base.wrapping_add(1)) < 128;
+        if is_open && claim.is_committed && claim.members.contains(link.peer) && is_behind {
+            link.owes_eviction = true;
+            end_life(link, &mut self.membership);
+            self.note_returning();
+        }
     }
 
     fn note_returning(&mut self) {
@@ -248,4 +258,13 @@ impl Links {
         self.note_returning();
         least
     }
+}
+
+/// One that was to be let in, and was not: it may try again in a later life.
+fn end_life(link: &mut Link, membership: &mut Membership) {
+    let Some(returning) = link.returning.take() else { return };
+    if let Some(remote) = &mut link.handshake.remote {
+        remote.incarnation = returning.incarnation;
+    }
+    membership.freeze(link.peer);
 }

@@ -343,7 +343,10 @@ impl Links {
         link.handle_heard(now);
         let from = link.peer;
         match message {
-            Control::Claim(claim) => self.handle_claim(&claim)?,
+            Control::Claim(claim) => {
+                self.note_passed_by(index, &claim);
+                self.handle_claim(&claim)?;
+            }
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::Ready { frame } => link.handle_ready(frame),

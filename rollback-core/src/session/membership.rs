@@ -370,7 +370,14 @@ impl Membership {
         let mut proposals = self.committed.iter().chain(&self.proposal);
         let proposal = proposals.find(|proposal| !proposal.members.contains(peer))?;
         reach(Branch::EvictionTold);
-        proposal.claim(self.local, false)
+        // Of the view in force: one that came back since the last was proposed knows by this that its new life is meant.
+        let claim = proposal.claim(self.local, false)?;
+        Some(Claim { base: self.view.number, joiner: None, ..claim })
+    }
+
+    /// Takes nothing more of a peer that is no member, in this life of its.
+    pub(crate) fn freeze(&mut self, peer: PeerId) {
+        self.frozen.insert(peer);
     }
 
     /// Whoever goes has no say in who stays: others count on that when they do not count on it.

@@ -159,7 +159,11 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             if !departed && (!is_cut_off || others_are_gone) {
                 continue;
             }
+            // A former life may have been the one that heard nothing.
             let others = self.nodes.iter().filter(|other| other.peer != node.peer);
+            let former = self.former.iter().filter(|other| other.peer != node.peer);
+            let heard_before =
+                former.flat_map(|other| [other.closed_gap(node.peer), node.closed_gap(other.peer)]);
             let heard = others.flat_map(|other| match self.is_gone(other) {
                 true => [other.closed_gap(node.peer), node.closed_gap(other.peer)],
                 false => {
@@ -168,7 +172,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                     [other.gap(until, node.peer), node.gap(until, other.peer)]
                 }
             });
-            let silent = heard.max().unwrap_or(Duration::ZERO);
+            let silent = heard.chain(heard_before).max().unwrap_or(Duration::ZERO);
             if silent < limit {
                 let detail = format!("it departed; the longest silence was {silent:?}");
                 return Err((Some(node.peer), Violation::new(Oracle::Departures, detail)));

@@ -131,3 +131,20 @@ fn reports_of_frames_before_a_return_do_not_wait_for_the_one_that_came_back() {
     passes(simulation(470).reduced("kept=0+2+4+9+10,no-loss,no-offset"), 470);
     passes(simulation(470), 470);
 }
+
+#[test]
+fn one_that_was_let_in_by_a_view_that_was_given_up_is_told_so() {
+    // The only one that goes on had given up the view that it had committed, and sent it claims of the view before.
+    passes(
+        storm(978).reduced("peers=3,kept=1+2+3+4,no-bursts,no-damage,no-delay,no-late-start"),
+        978,
+    );
+    passes(storm(978), 978);
+}
+
+#[test]
+fn one_that_a_former_life_heard_nothing_of_may_depart() {
+    // The promise was at fault: it did not ask the former life, which had proposed the departure, for the silence.
+    passes(storm(2577).reduced("kept=5+8+10+17,no-damage,no-delay,no-jitter,no-loss"), 2577);
+    passes(storm(2577), 2577);
+}

@@ -75,6 +75,26 @@ fn half_without_the_anchor_stands_still() {
 }
 
 #[test]
+fn one_that_alone_committed_its_return_hears_that_it_was_given_up() {
+    let back = Some((peer(2), 1));
+    let mut anchor = Membership::new(peer(0), PeerSet::first(2));
+    let mut other = Membership::new(peer(1), PeerSet::first(2));
+    let mut joiner = Membership::joining(peer(2), 1);
+    anchor.let_in((peer(2), 1), held(5));
+    other.handle_claim(&claim(&anchor, 0), back, held(5));
+    for claim in [claim(&anchor, 0), claim(&other, 1)] {
+        joiner.handle_claim(&claim, None, held(5));
+    }
+    assert!(joiner.commit(held(5)).is_some());
+    anchor.suspect([peer(1)].into_iter().collect(), held(5));
+    let of_the_view_before = claim(&anchor, 0);
+    assert!(anchor.commit(held(5)).is_some());
+    assert_eq!(joiner.handle_claim(&of_the_view_before, None, held(5)), Verdict::Unchanged);
+    let eviction = anchor.eviction_of(peer(2)).unwrap();
+    assert_eq!(joiner.handle_claim(&eviction, None, held(5)), Verdict::Evicted);
+}
+
+#[test]
 fn a_member_that_was_left_out_long_ago_hears_of_it() {
     let mut late = Membership::new(peer(3), PeerSet::first(4));
     let claim = |base, members| Claim {
