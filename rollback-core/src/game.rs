@@ -180,6 +180,7 @@ pub struct Step<'a, I> {
     flags: &'a [u8],
     statuses: &'a [InputStatus],
     is_resimulation: bool,
+    is_ahead: bool,
     input: PhantomData<fn() -> I>,
 }
 
@@ -188,7 +189,22 @@ impl<'a, I: Input> Step<'a, I> {
     #[must_use]
     pub fn new(frame: Frame, width: usize, row: StepRow<'a>, is_resimulation: bool) -> Self {
         let StepRow { inputs, flags, statuses } = row;
-        Self { frame, width, row: inputs, flags, statuses, is_resimulation, input: PhantomData }
+        let is_ahead = false;
+        Self {
+            frame,
+            width,
+            row: inputs,
+            flags,
+            statuses,
+            is_resimulation,
+            is_ahead,
+            input: PhantomData,
+        }
+    }
+
+    /// The same as one that is only shown.
+    pub(crate) fn ahead(self) -> Self {
+        Self { is_ahead: true, ..self }
     }
 
     /// The frame that is stepped.
@@ -245,10 +261,17 @@ impl<'a, I: Input> Step<'a, I> {
         self.is_resimulation
     }
 
+    /// Whether this frame is stepped only to be shown, and will be stepped again
+    /// ([`Session::with_run_ahead`](crate::Session::with_run_ahead)).
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.is_ahead
+    }
+
     /// Whether no input is a guess, so that this frame will not be stepped again.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        !self.statuses.contains(&InputStatus::Predicted)
+        !self.is_ahead && !self.statuses.contains(&InputStatus::Predicted)
     }
 }
 
@@ -259,6 +282,7 @@ impl<I> fmt::Debug for Step<'_, I> {
             .field("row", &self.row)
             .field("statuses", &self.statuses)
             .field("is_resimulation", &self.is_resimulation)
+            .field("is_ahead", &self.is_ahead)
             .finish_non_exhaustive()
     }
 }

@@ -59,7 +59,7 @@ pub use prediction::{
     HINT_FRAMES_MAX, Idle, Markov, PerPlayer, PredictionTrial, Predictor, RepeatLast, TrialResult,
 };
 pub use replay::{Deviation, Replay, ReplayError, Verdict, Wrong};
-pub use rollback::{DEPTHS, GameError, RollbackCounters};
+pub use rollback::{DEPTHS, GameError, RUN_AHEAD_MAX, RollbackCounters};
 pub use roster::{
     PEERS_MAX, PLAYERS_MAX, PeerId, PeerSet, PlayerHandle, Roster, RosterError, View,
 };

@@ -23,8 +23,17 @@ impl InputQueue {
         if frame < self.confirmed_end {
             return self.confirmed_row(frame);
         }
-        self.start_row(frame);
         self.guessed = self.guessed.max(frame.next());
+        self.gather_ahead(frame, predictor)
+    }
+
+    /// The same for a frame that is stepped only to be shown: what is guessed for it is not held against the guesses.
+    pub(crate) fn gather_ahead(
+        &mut self,
+        frame: Frame,
+        predictor: &mut dyn Predictor,
+    ) -> StepRow<'_> {
+        self.start_row(frame);
         self.used.copy_row(&self.given, frame);
         for slot in 0..self.players {
             self.guess_player(slot, frame, predictor);

@@ -43,6 +43,7 @@ pub(crate) enum Entry<'a> {
         digest: u32,
     },
     StepBudget(u32),
+    RunAhead(u32),
     InputDelay {
         player: PlayerHandle,
         frames: u32,
@@ -112,6 +113,10 @@ impl<'a> Entry<'a> {
             Self::Poll { now, digest } => {
                 moment(bytes, POLL, *now);
                 bytes.put_u32(*digest);
+            }
+            Self::RunAhead(frames) => {
+                bytes.put_u8(RUN_AHEAD);
+                bytes.put_u32(*frames);
             }
             Self::StepBudget(frames) => {
                 bytes.put_u8(STEP_BUDGET);
@@ -218,6 +223,7 @@ impl<'a> Entry<'a> {
             TIMEOUT => Self::Timeout { now },
             ADVANCE => Self::Advance { now },
             POLL => Self::Poll { now, digest: reader.u32()? },
+            RUN_AHEAD => Self::RunAhead(reader.u32()?),
             STEP_BUDGET => Self::StepBudget(reader.u32()?),
             INPUT_DELAY => Self::InputDelay { player: player(reader)?, frames: reader.u32()? },
             AUTOMATIC_INPUT_DELAY => {
@@ -411,6 +417,7 @@ const LEAVE: u8 = 13;
 const PAUSE: u8 = 14;
 const RESUME: u8 = 15;
 const READMIT: u8 = 16;
+const RUN_AHEAD: u8 = 17;
 const ADVANCED: u8 = 32;
 const SAVED: u8 = 33;
 const LOADED: u8 = 34;

@@ -1,11 +1,14 @@
 //! Steps the game: forwards, and back and forwards again when a guess was wrong. Does not know of peers.
 
 mod error;
+mod run_ahead;
 mod saving;
 
 use alloc::vec::Vec;
 
 pub use self::error::GameError;
+pub use self::run_ahead::RUN_AHEAD_MAX;
+use self::run_ahead::RunAhead;
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
 use crate::snapshot_ring::SnapshotRing;
@@ -29,6 +32,7 @@ pub(crate) struct Rollback<G: Game> {
     window: u32,
     step_budget: u32,
     interrupted: Option<Interrupted>,
+    run_ahead: RunAhead<G::Snapshot>,
     counters: RollbackCounters,
 }
 
@@ -103,6 +107,7 @@ impl<G: Game> Rollback<G> {
             window,
             step_budget: u32::MAX,
             interrupted: None,
+            run_ahead: RunAhead::default(),
             counters: RollbackCounters::default(),
         }
     }
@@ -282,7 +287,8 @@ impl<G: Game> Rollback<G> {
     ) -> Result<(), GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
         if self.halt.is_none() && self.save_when_due(game, self.current, confirmed)? {
-            self.step_frame(game, queue, predictor, self.current, false)?;
+            let was_shown = self.run_ahead.has_shown(self.current);
+            self.step_frame(game, queue, predictor, self.current, was_shown)?;
         }
         self.current = self.current.next();
         queue.set_simulated(self.current);

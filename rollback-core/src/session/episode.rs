@@ -88,7 +88,10 @@ impl<G: Game> Episode<G> {
         now: Timestamp,
         game: &mut Witness<'_, G>,
     ) -> Result<Advance, AdvanceError<G::Error>> {
-        let advance = self.advance_in_phase(now, game);
+        let advance = match self.rollback.come_back(game) {
+            Ok(()) => self.advance_in_phase(now, game),
+            Err(error) => Err(self.fail(now, error)),
+        };
         self.ledger.rows_end = self.row_limit();
         advance
     }
@@ -199,11 +202,20 @@ impl<G: Game> Episode<G> {
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
         }
-        self.step_or_stall(now, game).map_err(|error| {
-            self.links.fail(error.frame());
-            self.phase = Phase::Failing { since: now };
-            AdvanceError::Game(error)
-        })
+        let advance = self.step_or_stall(now, game).map_err(|error| self.fail(now, error))?;
+        if self.phase == Phase::Playing {
+            let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());
+            let shown = self.rollback.run_ahead(game, queue, predictor);
+            shown.map_err(|error| self.fail(now, error))?;
+        }
+        Ok(advance)
+    }
+
+    /// The game failed here with nothing to excuse it: the others are told.
+    fn fail(&mut self, now: Timestamp, error: GameError<G::Error>) -> AdvanceError<G::Error> {
+        self.links.fail(error.frame());
+        self.phase = Phase::Failing { since: now };
+        AdvanceError::Game(error)
     }
 
     /// Takes the input delay that a member proposed for all, and follows the measured lateness where that is asked for.

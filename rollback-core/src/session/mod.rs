@@ -17,6 +17,7 @@ mod output;
 mod pause;
 mod rejoin;
 mod rows;
+mod run_ahead;
 mod searching;
 mod status;
 #[cfg(feature = "testing")]

@@ -20,6 +20,8 @@ pub enum Sabotage {
     StateHash,
     /// Nobody stands still in a pause.
     Pause,
+    /// The game is not taken back from where it was shown.
+    RunAhead,
     /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
     Cut,
 }
@@ -41,6 +43,7 @@ impl<G: Game> Session<G> {
                     *hash = StateHash::default();
                 }
             }
+            Sabotage::RunAhead => self.episode.rollback.forget_ahead(),
             Sabotage::Pause => links.queue.put_pauses_off(),
             Sabotage::Cut => {
                 let queue = &links.queue;

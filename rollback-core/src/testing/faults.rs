@@ -377,6 +377,8 @@ fault_counts! {
     let_in: "peers that were let in again",
     /// Peers whose clock runs fast or slow by more than one part in a thousand.
     skewed_clocks: "skewed clocks",
+    /// Peers whose games are shown ahead of the frame that is played.
+    shown_ahead: "games shown ahead",
 }
 
 /// Longer input delays than this are not drawn: nobody would play with them.

@@ -50,6 +50,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) noise: Noise,
     /// How many frames a call may step again, where that is limited.
     pub(crate) step_budget: Option<u32>,
+    /// How many frames ahead its game is shown.
+    pub(crate) run_ahead: u32,
     /// Its players say what they will probably do.
     pub(crate) gives_hints: bool,
     /// What its session wrote down, where it keeps a journal.
@@ -124,6 +126,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             last_stall: None,
             noise: Noise::default(),
             step_budget: None,
+            run_ahead: 0,
             gives_hints: false,
             journal: Vec::new(),
             sabotage: None,
@@ -240,6 +243,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         // A rollback with the way from the saved state before it, the frame itself, and at the end of the episode
         // the way from the last report.
         let steps_max = u64::from(self.window) * 2 + 2 + u64::from(self.report_interval);
+        let steps_max = steps_max + u64::from(self.run_ahead);
         if steps > steps_max && self.session.end().is_none() && !self.is_searching(&advance) {
             let detail =
                 format!("{steps} steps in one call, expected at most {steps_max}: {advance:?}");
@@ -349,12 +353,12 @@ impl<G: Game<Error: Debug>> Node<G> {
                     return Err(Violation::at(Oracle::Stepping, frame, detail));
                 }
                 self.stepped_at.push(now);
-                Ok(())
+                self.check_shown()
             }
             Ok(Advance::Stalled(stall)) => {
                 self.last_stall = Some(stall);
                 self.pauses.note_stall(stall, self.session.current_frame());
-                Ok(())
+                self.check_shown()
             }
             Ok(Advance::Ended(_)) => Ok(()),
             Err(AdvanceError::Game(error)) if self.game.failed.is_some() => {
@@ -365,6 +369,17 @@ impl<G: Game<Error: Debug>> Node<G> {
             }
             Err(error) => Err(Violation::new(Oracle::Errors, format!("{error:?}"))),
         }
+    }
+
+    /// The game must be as far ahead as the session says.
+    fn check_shown(&self) -> Result<(), Violation> {
+        let ahead = self.session.frames_ahead();
+        let shown = self.session.current_frame().plus(ahead);
+        if ahead > self.run_ahead || ahead > 0 && self.game.at() != Some(shown) {
+            let detail = format!("{ahead} frames ahead, but the game is at {:?}", self.game.at());
+            return Err(Violation::at(Oracle::Stepping, shown, detail));
+        }
+        Ok(())
     }
 
     /// Does what the session says, as far as it says anything.

@@ -49,6 +49,11 @@ impl<G: Game> Observed<G> {
         self.states.get(frame.index() as usize).copied().flatten()
     }
 
+    /// The frame whose state the game holds.
+    pub(crate) fn at(&self) -> Option<Frame> {
+        self.at
+    }
+
     /// What the engine did to the game that it must not do, once.
     pub(crate) fn take_violation(&mut self) -> Option<Violation> {
         self.violation.take()

@@ -20,8 +20,8 @@ use super::report::Report;
 use super::simulation::{InputSource, Noise};
 use crate::session::Sabotage;
 use crate::{
-    Facts, Frame, Game, Idle, PeerId, PeerSet, PlayerHandle, Predictor, Roster, Session,
-    SessionConfig, Ticket,
+    Facts, Frame, Game, Idle, PeerId, PeerSet, PlayerHandle, Predictor, RUN_AHEAD_MAX, Roster,
+    Session, SessionConfig, Ticket,
 };
 
 /// What is simulated.
@@ -296,11 +296,17 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             Some(frames) => session.with_step_budget(frames),
             None => session,
         };
+        // Drawn apart, so that what a seed meant before this was thought of it means still.
+        let mut apart = Random::new(*seed, STREAM_RUN_AHEAD + u64::from(peer.slot()));
+        let run_ahead = if apart.chance(250) { apart.between(1, RUN_AHEAD_MAX) } else { 0 };
+        let session = session.with_run_ahead(run_ahead);
+        self.network.counts.shown_ahead += u64::from(run_ahead > 0);
         let players = roster.players_of(peer).collect();
         let parts = NodeParts { peer, clock, style, players, seed: *seed, starts: self.now };
         let mut node = Node::new(parts, config, session, game);
         node.noise = self.setting.noise;
         node.step_budget = step_budget;
+        node.run_ahead = run_ahead;
         node.gives_hints = self.setting.gives_hints;
         node.sabotage = self.setting.sabotage;
         node.session.set_automatic_input_delay(self.setting.automatic_delay);
@@ -480,3 +486,4 @@ const STREAM_WORLD: u64 = 4;
 const STREAM_NETWORK: u64 = 5;
 const STREAM_GUESSES: u64 = 6;
 const STREAM_NODES: u64 = 100;
+const STREAM_RUN_AHEAD: u64 = 200;

@@ -20,6 +20,7 @@ mod outages;
 mod pauses;
 mod peers_bugs;
 mod returns;
+mod run_ahead;
 mod spectators;
 
 use rollback_core::testing::{Report, Simulation};

@@ -54,6 +54,12 @@ fn a_misprediction_that_is_not_noticed_is_found() {
 }
 
 #[test]
+fn a_game_that_is_not_taken_back_from_what_was_shown_is_found() {
+    let oracles = oracles_that_notice(Sabotage::RunAhead, on_a_bad_network);
+    assert!(oracles.contains(&Oracle::Stepping), "{oracles:?}");
+}
+
+#[test]
 fn an_engine_that_does_not_send_again_is_found() {
     let oracles = oracles_that_notice(Sabotage::Acknowledgement, on_a_bad_network);
     assert_eq!(oracles.len(), SEEDS, "{oracles:?}");
