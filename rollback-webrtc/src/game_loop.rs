@@ -91,6 +91,13 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         self
     }
 
+    /// Shows the game so many frames ahead of the one that is played ([`Session::with_run_ahead`]).
+    #[must_use]
+    pub fn with_run_ahead(mut self, frames: u32) -> Self {
+        self.session = self.session.with_run_ahead(frames);
+        self
+    }
+
     /// Changes how long the others may take to begin. Without effect once play has begun.
     pub fn set_start_timeout(&mut self, timeout: Duration) {
         self.setup.start_timeout = timeout;
