@@ -62,19 +62,18 @@ impl StreamWriter {
         fits
     }
 
+    /// How many frames there are.
+    pub(crate) fn frames(&self) -> Frame {
+        self.next
+    }
+
     /// Appends the end, behind all its frames. Answers whether they are there.
     pub(crate) fn finish(&mut self, end: End) -> bool {
         if self.next < end.frame {
             return false;
         }
         if !core::mem::replace(&mut self.is_ended, true) {
-            self.put_entry(END, |bytes, _| {
-                let (kind, code) = end.cause.code();
-                bytes.put_u32(end.frame.index());
-                bytes.put_u8(kind);
-                bytes.put_u16(code);
-                bytes.put_u8(end.by.map_or(u8::MAX, PeerId::slot));
-            });
+            self.put_entry(END, |bytes, _| put_end(bytes, end));
         }
         true
     }
@@ -142,6 +141,23 @@ pub(crate) fn with_row<T>(
     Ok(visit(&row))
 }
 
+/// Writes an end.
+pub(crate) fn put_end(bytes: &mut Vec<u8>, end: End) {
+    let (kind, code) = end.cause.code();
+    bytes.put_u32(end.frame.index());
+    bytes.put_u8(kind);
+    bytes.put_u16(code);
+    bytes.put_u8(end.by.map_or(u8::MAX, PeerId::slot));
+}
+
+/// Reads an end.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn take_end(bytes: &[u8]) -> Result<End, RecordingError> {
+    end(Cursor::new(bytes, 0))
+}
+
 fn end(mut body: Cursor<'_>) -> Result<End, RecordingError> {
     let offset = body.offset();
     let (frame, kind, code, by) = (body.u32()?, body.u8()?, body.u16()?, body.u8()?);
@@ -156,6 +172,9 @@ pub(crate) const BYTES_MAX: usize = 256 << 20;
 
 /// The longest entry: the header with all the facts that it may hold.
 const ENTRY_BYTES_MAX: usize = 2 << 20;
+
+/// How long an end is.
+pub(crate) const END_BYTES: usize = 8;
 
 /// The length of the body, and the kind.
 const HEAD_BYTES: usize = 5;

@@ -3,8 +3,11 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::wire::{Held, Key, PIECE_BYTES, Piece, WINDOW_PIECES};
+use super::marks::Marks;
+use super::wire::{Ask, Held, Key, PIECE_BYTES, Piece, Told, WINDOW_PIECES};
 use crate::Timestamp;
+use crate::recording::stream::BYTES_MAX;
+use crate::session::End;
 
 /// A spectator, as the driver numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,9 +35,22 @@ pub(super) struct Audience {
     key: Key,
     limits: FeedLimits,
     watchers: Vec<Watcher>,
+    /// Who asked what there is, and of how many entries they want the mark.
+    asked: Vec<(WatcherId, u32)>,
     /// Whose turn it is.
     turn: usize,
     pub(super) refused: u64,
+}
+
+/// What there is to be watched.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    /// Whole entries.
+    pub(super) stream: &'a [u8],
+    /// One for each of them.
+    pub(super) marks: &'a Marks,
+    /// Nothing more comes, since it ended so for whoever shows it.
+    pub(super) over: Option<End>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +76,7 @@ struct UnderWay {
 
 impl Audience {
     pub(super) fn new(key: Key, limits: FeedLimits) -> Self {
-        Self { key, limits, watchers: Vec::new(), turn: 0, refused: 0 }
+        Self { key, limits, watchers: Vec::new(), asked: Vec::new(), turn: 0, refused: 0 }
     }
 
     /// How many watch.
@@ -68,16 +84,20 @@ impl Audience {
         self.watchers.len()
     }
 
-    /// Takes what a spectator says it holds of a stream of `length` bytes. What is wrong is counted and dropped.
-    pub(super) fn handle_datagram(
-        &mut self,
-        now: Timestamp,
-        from: WatcherId,
-        bytes: &[u8],
-        length: usize,
-    ) {
+    /// How many lack something of a stream of `length` bytes.
+    pub(super) fn lagging(&self, length: usize) -> usize {
+        let lags = |watcher: &&Watcher| usize::try_from(watcher.held.end).is_ok_and(|e| e < length);
+        self.watchers.iter().filter(lags).count()
+    }
+
+    /// Takes what a spectator says it holds of the stream, or asks. What is wrong is counted and dropped.
+    pub(super) fn handle_datagram(&mut self, now: Timestamp, from: WatcherId, bytes: &[u8]) {
+        if let Some(ask) = Ask::decode(self.key, bytes) {
+            return self.handle_ask(from, ask);
+        }
         let held = Held::decode(self.key, bytes);
-        let held = held.filter(|held| usize::try_from(held.end).is_ok_and(|end| end <= length));
+        // It may hold more than there is here, of another host.
+        let held = held.filter(|held| usize::try_from(held.end).is_ok_and(|end| end <= BYTES_MAX));
         let Some(held) = held else {
             self.refused += 1;
             return;
@@ -92,18 +112,39 @@ impl Audience {
         }
     }
 
+    fn handle_ask(&mut self, from: WatcherId, ask: Ask) {
+        if !ask.is_fed {
+            self.watchers.retain(|watcher| watcher.id != from);
+        }
+        let has_room = self.asked.len() < self.limits.spectators.saturating_mul(ASKING_PER_WATCHER);
+        match self.asked.iter_mut().find(|(id, _)| *id == from) {
+            Some((_, at)) => *at = ask.at,
+            None if has_room => self.asked.push((from, ask.at)),
+            None => self.refused += 1,
+        }
+    }
+
     /// Writes the next datagram that is due, and answers who is to get it.
     pub(super) fn poll_datagram(
         &mut self,
         now: Timestamp,
-        stream: &[u8],
+        shown: Shown<'_>,
         bytes: &mut Vec<u8>,
     ) -> Option<WatcherId> {
+        if let Some((id, asked)) = self.asked.pop() {
+            let entries = shown.marks.count();
+            let (at, length) = (asked.min(entries), shown.stream.len());
+            let length = u32::try_from(length).unwrap_or(u32::MAX);
+            let mark = shown.marks.at(at).unwrap_or_default();
+            Told { entries, length, at, mark, over: shown.over }.encode(self.key, bytes);
+            return Some(id);
+        }
         self.watchers.retain(|watcher| now.since(watcher.heard_at) < GONE_AFTER);
         for _ in 0..self.watchers.len() {
             self.turn = (self.turn + 1) % self.watchers.len();
             let watcher = self.watchers.get_mut(self.turn)?;
-            if let Some(piece) = watcher.next_piece(now, stream, self.limits.bytes_per_second) {
+            if let Some(piece) = watcher.next_piece(now, shown.stream, self.limits.bytes_per_second)
+            {
                 piece.encode(self.key, bytes);
                 return Some(watcher.id);
             }
@@ -209,6 +250,9 @@ fn is_beyond(held: Held, piece: u32) -> bool {
 
 /// Who says nothing for so long watches no more.
 const GONE_AFTER: Duration = Duration::from_secs(10);
+
+/// Those who are fed elsewhere ask, too: so many for each that may be fed here are answered between two calls.
+const ASKING_PER_WATCHER: usize = 4;
 
 /// Taken until the first acknowledgement.
 const ROUND_TRIP_AT_FIRST: Duration = Duration::from_millis(200);

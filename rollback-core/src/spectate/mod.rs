@@ -1,5 +1,6 @@
 //! Watching an episode while it is played: frames that are stable, and nothing else. A feed serves any number of
-//! spectators, who may join at any time, and each of whom may serve others in turn. No socket, clock or thread.
+//! spectators, who may join at any time, each of whom may be fed by several hosts and may serve others in turn. No socket,
+//! clock or thread.
 //!
 //! A member gives its feed the frames and the end that its session hands out, and carries datagrams between the feed
 //! and the spectators:
@@ -24,10 +25,14 @@
 //! #     roster: Roster::one_player_each(2)?, participants: vec!["p-01".into(), "p-02".into()],
 //! #     must_match: vec![], may_differ: vec![vec![], vec![]], start_hash,
 //! # };
-//! use rollback_core::spectate::{Feed, FeedLimits, Spectator, SpectatorOptions, Watched, WatcherId};
+//! use rollback_core::spectate::{
+//!     Feed, FeedLimits, HostId, Spectator, SpectatorOptions, Watched, WatcherId,
+//! };
 //!
-//! let mut feed = Feed::new(&header, FeedLimits::default())?;
+//! # let local = PeerId::new(0).ok_or("no peer")?;
+//! let mut feed = Feed::new(&header, local, FeedLimits::default())?;
 //! let mut spectator = Spectator::new(header.session, header.episode, SpectatorOptions::default());
+//! spectator.add_host(HostId(1));       // and further ones: when one is gone, the next is asked
 //! let mut game = Duel::default();      // reset with the header's seed, once the header has come
 //! let (mut watched, mut bytes) = (0, Vec::new());
 //! for tick in 0..100 {
@@ -36,11 +41,11 @@
 //!     feed.push(&StableFrame {
 //!         frame, inputs: &[1, 0], flags: &[0, 0], items: &[], output: &[], state_hash: None,
 //!     });
-//!     while spectator.poll_datagram(now, &mut bytes) {
+//!     while let Some(_host) = spectator.poll_datagram(now, &mut bytes) {
 //!         feed.handle_datagram(now, WatcherId(1), &bytes);
 //!     }
 //!     while let Some(_to) = feed.poll_datagram(now, &mut bytes) {
-//!         spectator.handle_datagram(now, &bytes);
+//!         spectator.handle_datagram(now, HostId(1), &bytes);
 //!     }
 //!     if let Watched::Stepped { frames } = spectator.advance(&mut game)? {
 //!         watched += frames;
@@ -52,11 +57,14 @@
 
 mod audience;
 mod feed;
+mod hosts;
+mod marks;
 mod spectator;
 mod wire;
 
 pub use audience::{FeedLimits, WatcherId};
 pub use feed::Feed;
+pub use hosts::{Contradiction, HostId};
 pub use spectator::{SpectateError, Spectator, SpectatorOptions, Watched};
 
 /// Gives a datagram the tag that one of this episode has, whatever it holds.

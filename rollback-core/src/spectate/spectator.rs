@@ -6,8 +6,10 @@ use core::time::Duration;
 
 use thiserror::Error;
 
-use super::audience::{Audience, FeedLimits, WatcherId};
-use super::wire::{Held, Key, PIECE_BYTES, Piece, WINDOW_PIECES};
+use super::audience::{Audience, FeedLimits, Shown, WatcherId};
+use super::hosts::{Contradiction, Holding, HostId, Hosts};
+use super::marks::Marks;
+use super::wire::{Held, Key, PIECE_BYTES, Piece, Told, WINDOW_PIECES};
 use crate::recording::stream::{self, BYTES_MAX, Entry};
 use crate::recording::{RecordingError, RecordingHeader};
 use crate::replay::step_row;
@@ -39,6 +41,7 @@ impl Default for SpectatorOptions {
 pub struct Spectator {
     key: Key,
     options: SpectatorOptions,
+    hosts: Hosts,
     /// The stream as far as it has come without a gap.
     stream: Vec<u8>,
     /// Pieces beyond the gap, by number.
@@ -49,10 +52,9 @@ pub struct Spectator {
     header: Option<RecordingHeader>,
     /// Where the first entry is that was not looked at, how many frames came before, and the end if that was one.
     scanned: usize,
+    marks: Marks,
     frames: Frame,
     end: Option<End>,
-    /// What was sent is no episode.
-    broken: Option<RecordingError>,
     /// Where the next frame to step begins.
     at: usize,
     next: Frame,
@@ -79,18 +81,19 @@ pub enum Watched {
         /// How many.
         frames: u32,
     },
-    /// All frames were stepped, and the episode has ended.
+    /// All frames were stepped, and the episode has ended: for its members, or at least for all hosts that can be asked.
     Ended(End),
 }
 
 impl Spectator {
-    /// One who watches an episode from its start.
+    /// One who watches an episode from its start, once it is given hosts.
     #[must_use]
     pub fn new(session: u64, episode: u32, options: SpectatorOptions) -> Self {
         let key = Key::new(session, episode);
         Self {
             key,
             options,
+            hosts: Hosts::default(),
             stream: Vec::new(),
             ahead: BTreeMap::new(),
             number: 0,
@@ -98,9 +101,9 @@ impl Spectator {
             is_news: false,
             header: None,
             scanned: 0,
+            marks: Marks::default(),
             frames: Frame::ZERO,
             end: None,
-            broken: None,
             at: 0,
             next: Frame::ZERO,
             has_ended: false,
@@ -109,6 +112,36 @@ impl Spectator {
             refused: 0,
             scratch: Scratch::default(),
         }
+    }
+
+    /// Takes a host to be fed by: a member's feed, or one who watches and passes on. The first one is asked first; when it
+    /// falls silent, goes, or comes slower than another, another is asked, and nothing is lost or comes twice. Answers
+    /// `false` for one that is known and for more than 16.
+    pub fn add_host(&mut self, host: HostId) -> bool {
+        self.hosts.add(host)
+    }
+
+    /// A host is gone.
+    pub fn remove_host(&mut self, host: HostId) {
+        self.hosts.remove(host);
+    }
+
+    /// By whom it is fed.
+    #[must_use]
+    pub fn fed_by(&self) -> Option<HostId> {
+        self.hosts.fed_by()
+    }
+
+    /// How often another host was asked than before.
+    #[must_use]
+    pub fn host_changes(&self) -> u64 {
+        self.hosts.changes
+    }
+
+    /// The hosts that said something else than what came before, in the order in which that was found.
+    #[must_use]
+    pub fn contradictions(&self) -> &[Contradiction] {
+        &self.hosts.contradictions
     }
 
     /// What was agreed on before the first frame, with the seed to reset the game with; `None` until it has come.
@@ -129,14 +162,28 @@ impl Spectator {
         self.next
     }
 
-    /// Takes a datagram of the feed. What is wrong is counted and dropped.
-    pub fn handle_datagram(&mut self, _now: Timestamp, bytes: &[u8]) {
-        let Some(piece) = Piece::decode(self.key, bytes) else {
-            self.refused += 1;
-            return;
-        };
+    /// Takes a datagram of a host. What is wrong, or comes from nobody who is asked, is counted and dropped.
+    pub fn handle_datagram(&mut self, now: Timestamp, from: HostId, bytes: &[u8]) {
+        let piece = Piece::decode(self.key, bytes);
+        let told = Told::decode(self.key, bytes);
+        let is_known = (piece.is_some() || told.is_some()) && self.hosts.note_heard(now, from);
+        match (piece, told) {
+            (Some(piece), _) if is_known && self.hosts.is_feeding(from) => {
+                self.handle_piece(from, piece);
+            }
+            // What a former host had under way is not needed any more.
+            (Some(_), _) if is_known => {}
+            (None, Some(told)) if is_known => {
+                let holding = Holding { marks: &self.marks, length: length_of(&self.stream) };
+                self.hosts.handle_told(from, told, holding);
+            }
+            _ => self.refused += 1,
+        }
+    }
+
+    fn handle_piece(&mut self, from: HostId, piece: Piece<'_>) {
         let (end, offset) = (self.stream.len(), piece.offset as usize);
-        if self.end.is_some() || self.broken.is_some() || offset + piece.bytes.len() > BYTES_MAX {
+        if self.end.is_some() || offset + piece.bytes.len() > BYTES_MAX {
             // Nothing follows an end, and no stream is longer.
             self.refused += 1;
         } else if offset <= end {
@@ -144,7 +191,9 @@ impl Spectator {
             self.is_news |= !new.is_empty();
             self.stream.extend_from_slice(new);
             self.close_gap();
-            self.broken = self.scan().err();
+            if let Err(error) = self.scan() {
+                self.hosts.note_broken(from, error);
+            }
         } else if let Some(number) = self.number_beyond(offset) {
             let known = self.ahead.entry(number).or_default();
             if known.len() < piece.bytes.len() {
@@ -155,11 +204,24 @@ impl Spectator {
         }
     }
 
-    /// Writes the next datagram to the feed when one is due: to be called until it answers `false`.
-    pub fn poll_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> bool {
+    /// Writes the next datagram that is due and answers which host is to get it: to be called until it answers `None`,
+    /// after every frame and every datagram.
+    pub fn poll_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<HostId> {
+        let holding = Holding { marks: &self.marks, length: length_of(&self.stream) };
+        if self.hosts.review(now, holding) {
+            // The rest of an entry is taken from the same host as its beginning.
+            self.stream.truncate(self.scanned);
+            self.ahead.clear();
+            self.asked_at = None;
+        }
+        if let Some((host, ask)) = self.hosts.next_ask(now, &self.marks) {
+            ask.encode(self.key, bytes);
+            return Some(host);
+        }
+        let host = self.hosts.fed_by().filter(|host| self.hosts.is_feeding(*host))?;
         let wait = if self.is_news { ANSWER_AFTER } else { ASK_AGAIN_AFTER };
         if self.asked_at.is_some_and(|at| now.since(at) < wait) {
-            return false;
+            return None;
         }
         let first = self.stream.len() / PIECE_LENGTH;
         let is_whole =
@@ -167,21 +229,28 @@ impl Spectator {
         let beyond = (0..WINDOW_PIECES as usize)
             .filter(|bit| is_whole(first + 1 + bit))
             .fold(0, |mask, bit| mask | 1 << bit);
-        let end = u32::try_from(self.stream.len()).unwrap_or(u32::MAX);
-        Held { number: self.number, end, beyond }.encode(self.key, bytes);
+        Held { number: self.number, end: length_of(&self.stream), beyond }.encode(self.key, bytes);
         self.number = self.number.saturating_add(1);
         (self.asked_at, self.is_news) = (Some(now), false);
-        true
+        Some(host)
     }
 
     /// Takes a datagram of one who watches through this one.
     pub fn handle_watcher(&mut self, now: Timestamp, from: WatcherId, bytes: &[u8]) {
-        self.audience.handle_datagram(now, from, bytes, self.stream.len());
+        self.audience.handle_datagram(now, from, bytes);
     }
 
     /// Writes the next datagram that is due to one who watches through this one.
     pub fn poll_watcher(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<WatcherId> {
-        self.audience.poll_datagram(now, &self.stream, bytes)
+        let stream = self.stream.get(..self.scanned).unwrap_or_default();
+        let over = self.end.is_none().then(|| self.hosts.over(&self.marks)).flatten();
+        self.audience.poll_datagram(now, Shown { stream, marks: &self.marks, over }, bytes)
+    }
+
+    /// How many of those who watch through this one lack something that has come.
+    #[must_use]
+    pub fn lagging_watchers(&self) -> usize {
+        self.audience.lagging(self.scanned)
     }
 
     /// How many datagrams were dropped: damaged, or of another episode.
@@ -194,11 +263,11 @@ impl Spectator {
     /// header's seed before the first frame.
     ///
     /// # Errors
-    /// When the game fails, when its state is not the one that the members agreed on, or when what the feed sent is
-    /// no episode.
+    /// When the game fails, when its state is not the one that the members agreed on, or when what every host that can be
+    /// asked sent is no episode.
     pub fn advance<G: Game>(&mut self, game: &mut G) -> Result<Watched, SpectateError<G::Error>> {
-        if let Some(error) = &self.broken {
-            return Err(SpectateError::Stream(*error));
+        if let Some(error) = self.hosts.broken() {
+            return Err(SpectateError::Stream(error));
         }
         let Some(header) = &self.header else { return Ok(Watched::Waiting) };
         let (expected, got) = (header.config.input_width(), G::Input::WIDTH);
@@ -210,21 +279,22 @@ impl Spectator {
             check_state(game, Frame::ZERO, header.start_hash)?;
             self.is_start_checked = true;
         }
-        let steps = self.steps_due();
+        let end = self.end.or_else(|| self.hosts.over(&self.marks));
+        let steps = self.steps_due(end);
         for _ in 0..steps {
             self.step(game)?;
         }
-        Ok(match self.end {
+        Ok(match end {
             Some(end) if self.next >= end.frame => Watched::Ended(end),
             _ if steps > 0 => Watched::Stepped { frames: steps },
             _ => Watched::Waiting,
         })
     }
 
-    fn steps_due(&self) -> u32 {
-        let last = self.end.map_or(self.frames, |end| end.frame.min(self.frames));
+    fn steps_due(&self, end: Option<End>) -> u32 {
+        let last = end.map_or(self.frames, |end| end.frame.min(self.frames));
         let behind = last.since(self.next);
-        let delay = if self.end.is_some() { 0 } else { self.options.delay_frames };
+        let delay = if end.is_some() { 0 } else { self.options.delay_frames };
         match behind.saturating_sub(delay) {
             late @ 0..=CATCH_UP_FROM => late.min(1),
             late => late.min(self.options.catch_up_frames.max(1)),
@@ -268,6 +338,7 @@ impl Spectator {
                 Entry::Row(_) => self.frames = self.frames.next(),
                 Entry::End(end) => self.end = Some(end),
             }
+            self.marks.push(self.stream.get(self.scanned..next).unwrap_or_default());
             self.scanned = next;
         }
         Ok(())
@@ -320,6 +391,11 @@ pub enum SpectateError<E> {
     /// What was sent is no episode.
     #[error(transparent)]
     Stream(#[from] RecordingError),
+}
+
+/// A stream is never longer than 256 MiB.
+fn length_of(stream: &[u8]) -> u32 {
+    u32::try_from(stream.len()).unwrap_or(u32::MAX)
 }
 
 fn check_state<G: Game>(

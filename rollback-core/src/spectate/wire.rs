@@ -1,9 +1,11 @@
-//! The two datagrams of watching: what a spectator holds, and a piece of the stream.
+//! The datagrams of watching: what a spectator holds and a piece of the stream; a question to a host and its answer.
 
 use alloc::vec::Vec;
 
 use crate::bytes::{ByteReader, PutBytes};
 use crate::hash::keyed_hash;
+use crate::recording::stream::{self, END_BYTES};
+use crate::session::End;
 
 /// Keeps datagrams of another episode out, and damaged ones.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,79 @@ pub(super) struct Held {
 pub(super) struct Piece<'a> {
     pub(super) offset: u32,
     pub(super) bytes: &'a [u8],
+}
+
+/// A spectator asks a host what it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ask {
+    /// How many entries the mark is to be of.
+    pub(super) at: u32,
+    /// The host is to send pieces; otherwise it need not any more.
+    pub(super) is_fed: bool,
+}
+
+/// A host says what it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Told {
+    /// How many entries and bytes.
+    pub(super) entries: u32,
+    pub(super) length: u32,
+    /// What stands for the first `at` entries: as many as were asked for, or all.
+    pub(super) at: u32,
+    pub(super) mark: u64,
+    /// Nothing more comes from here, since the episode ended so for this host; it may have gone on for others.
+    pub(super) over: Option<End>,
+}
+
+impl Ask {
+    pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        bytes.put_u32(0);
+        bytes.put_u8(ASK);
+        bytes.put_u8(self.is_fed.into());
+        bytes.put_u32(self.at);
+        key.seal(bytes);
+    }
+
+    pub(super) fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
+        let mut reader = key.open(bytes)?;
+        if reader.u8().ok()? != ASK {
+            return None;
+        }
+        let (is_fed, at) = (reader.u8().ok()?, reader.u32().ok()?);
+        (is_fed < 2 && reader.remaining() == 0).then_some(Self { at, is_fed: is_fed == 1 })
+    }
+}
+
+impl Told {
+    pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        bytes.put_u32(0);
+        bytes.put_u8(TOLD);
+        bytes.put_u32(self.entries);
+        bytes.put_u32(self.length);
+        bytes.put_u32(self.at);
+        bytes.put_u64(self.mark);
+        if let Some(end) = self.over {
+            stream::put_end(bytes, end);
+        }
+        key.seal(bytes);
+    }
+
+    pub(super) fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
+        let mut reader = key.open(bytes)?;
+        if reader.u8().ok()? != TOLD {
+            return None;
+        }
+        let (entries, length) = (reader.u32().ok()?, reader.u32().ok()?);
+        let (at, mark) = (reader.u32().ok()?, reader.u64().ok()?);
+        let over = match reader.rest() {
+            [] => None,
+            end if end.len() == END_BYTES => Some(stream::take_end(end).ok()?),
+            _ => return None,
+        };
+        (at <= entries).then_some(Self { entries, length, at, mark, over })
+    }
 }
 
 impl Held {
@@ -105,6 +180,8 @@ pub(super) const WINDOW_PIECES: u32 = 32;
 const TAG_BYTES: usize = 4;
 const HELD: u8 = 1;
 const PIECE: u8 = 2;
+const ASK: u8 = 3;
+const TOLD: u8 = 4;
 
 /// Keeps these keys apart from those between members.
 const SALT: u64 = 0x7370_6563_7461_7465;
@@ -112,6 +189,8 @@ const SALT: u64 = 0x7370_6563_7461_7465;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::EndCause;
+    use crate::{Frame, PeerId};
 
     #[test]
     fn datagrams_are_read_as_they_were_written_and_by_nobody_else() {
@@ -125,6 +204,18 @@ mod tests {
         let piece = Piece { offset: 9, bytes: &[1, 2, 3] };
         piece.encode(key, &mut bytes);
         assert_eq!(Piece::decode(key, &bytes), Some(piece));
+        let ask = Ask { at: 300, is_fed: true };
+        let end = End { frame: Frame::new(9), cause: EndCause::Named(3), by: PeerId::new(1) };
+        for over in [None, Some(end)] {
+            let told = Told { entries: 5, length: 900, at: 4, mark: 17, over };
+            told.encode(key, &mut bytes);
+            assert_eq!(Told::decode(key, &bytes), Some(told));
+            assert_eq!(Ask::decode(key, &bytes), None);
+            ask.encode(key, &mut bytes);
+            assert_eq!(Ask::decode(key, &bytes), Some(ask));
+            assert_eq!(Told::decode(key, &bytes), None);
+        }
+        piece.encode(key, &mut bytes);
         for index in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[index] ^= 1;

@@ -22,6 +22,7 @@ mod peers_bugs;
 mod returns;
 mod run_ahead;
 mod spectators;
+mod watching;
 
 use rollback_core::testing::{Report, Simulation};
 use rollback_core::{EndCause, PeerId, PeerSet};
