@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed, xxh3_128};
 use zerocopy::IntoBytes;
 
 /// The hash of one state: the 128-bit XXH3 of what the game wrote into a [`StateHasher`].
@@ -165,6 +165,12 @@ impl Chain {
 #[must_use]
 pub(crate) fn keyed_hash(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
+}
+
+/// The 128-bit XXH3 of bytes.
+#[must_use]
+pub(crate) fn hash_of_bytes(bytes: &[u8]) -> u128 {
+    xxh3_128(bytes)
 }
 
 /// Keeps an all-zero chain from being XXH3's own default seed.

@@ -23,6 +23,7 @@ mod input;
 mod input_queue;
 mod item;
 pub mod journal;
+mod paged;
 mod pauses;
 mod peer;
 mod prediction;
@@ -54,6 +55,7 @@ pub use hash::{Chain, StateHash, StateHasher};
 pub use input::{Actor, INPUT_WIDTH_MAX, Input, InputFlags, InputStatus};
 pub use input_queue::{GuessCounters, InputHistory};
 pub use item::{Item, ItemAt, ItemError};
+pub use paged::{OutOfBytes, PAGE_BYTES, PagedBytes};
 pub use peer::{LinkCounters, Mismatch, Mismatches};
 pub use prediction::{
     HINT_FRAMES_MAX, Idle, Markov, PerPlayer, PredictionTrial, Predictor, RepeatLast, TrialResult,

@@ -1,0 +1,357 @@
+//! Bytes in pages that copies share until one of them is written: saving, hashing and comparing cost what has changed.
+
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use thiserror::Error;
+use zerocopy::transmute;
+
+use crate::hash::hash_of_bytes;
+use crate::{LEAVES_MAX, Leaves, Same, StateHasher};
+
+/// A state that is a run of bytes, such as the memory of an emulated machine, as the live state and as its snapshots.
+///
+/// A copy shares all pages. A page is copied when it is written for the first time after that, and hashed again only then.
+/// So a frame that writes three pages of a thousand costs three pages, and a desync names the bytes:
+///
+/// ```
+/// # use core::convert::Infallible;
+/// # use rollback_core::{Game, Leaves, Outcome, PagedBytes, Same, StateHasher, Step};
+/// struct Machine { memory: PagedBytes }
+///
+/// impl Game for Machine {
+///     type Input = u8;
+///     type Snapshot = PagedBytes;
+///     type Error = Infallible;
+///     fn save(&self, slot: &mut PagedBytes) -> Result<(), Infallible> {
+///         slot.clone_from(&self.memory);
+///         Ok(())
+///     }
+///     fn load(&mut self, slot: &PagedBytes) -> Result<(), Infallible> {
+///         self.memory.clone_from(slot);
+///         Ok(())
+///     }
+///     fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Infallible> {
+///         self.memory.write(0x2000, step.row()).expect("an address within the memory");
+///         Ok(Outcome::Running)
+///     }
+///     fn hash(&self, slot: &PagedBytes, hasher: &mut StateHasher) -> Result<(), Infallible> {
+///         slot.hash_into(hasher);
+///         Ok(())
+///     }
+///     fn leaves(&self, slot: &PagedBytes, leaves: &mut Leaves) -> Result<(), Infallible> {
+///         slot.leaves_into(leaves);
+///         Ok(())
+///     }
+///     fn same(&self, one: &PagedBytes, other: &PagedBytes) -> Same { one.same(other) }
+/// }
+/// # let mut game = Machine { memory: PagedBytes::new(1 << 20) };
+/// # let mut slot = PagedBytes::default();
+/// # game.save(&mut slot)?;
+/// # game.memory.write(0x2000, &[7])?;
+/// # assert_eq!(game.same(&slot, &game.memory), Same::No);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Default)]
+pub struct PagedBytes {
+    pages: Vec<Arc<Page>>,
+    len: usize,
+}
+
+/// So many bytes, and their hash once it was asked for. The last page of a state is filled up with zeros.
+struct Page {
+    bytes: [u8; PAGE_BYTES],
+    /// The halves of the hash; where one is 0 it is not known.
+    hash: [AtomicU64; 2],
+}
+
+/// Bytes were asked for that lie beyond the end.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("expected bytes within 0..{len}, got {range:?}")]
+pub struct OutOfBytes {
+    /// What was asked for.
+    pub range: Range<usize>,
+    /// How many bytes there are.
+    pub len: usize,
+}
+
+impl PagedBytes {
+    /// So many zeros, which take the room of one page until they are written.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        let zeros = Arc::new(Page::new([0; PAGE_BYTES]));
+        Self { pages: vec![zeros; len.div_ceil(PAGE_BYTES)], len }
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reads the bytes from `start` on into `bytes`.
+    ///
+    /// # Errors
+    /// When they reach beyond the end; nothing is read then.
+    pub fn read(&self, start: usize, bytes: &mut [u8]) -> Result<(), OutOfBytes> {
+        self.check(start, bytes.len())?;
+        let (mut at, mut rest) = (start, bytes);
+        while let Some(page) = self.pages.get(at / PAGE_BYTES).filter(|_| !rest.is_empty()) {
+            let from = page.bytes.get(at % PAGE_BYTES..).unwrap_or_default();
+            let count = from.len().min(rest.len());
+            let (now, later) = rest.split_at_mut(count);
+            now.copy_from_slice(from.get(..count).unwrap_or_default());
+            (at, rest) = (at + count, later);
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` from `start` on. A page that would not change is not touched.
+    ///
+    /// # Errors
+    /// When they reach beyond the end; nothing is written then.
+    pub fn write(&mut self, start: usize, bytes: &[u8]) -> Result<(), OutOfBytes> {
+        self.check(start, bytes.len())?;
+        let (mut at, mut rest) = (start, bytes);
+        while let Some(page) = self.pages.get_mut(at / PAGE_BYTES).filter(|_| !rest.is_empty()) {
+            let range = at % PAGE_BYTES..PAGE_BYTES.min(at % PAGE_BYTES + rest.len());
+            let (now, later) = rest.split_at_checked(range.len()).unwrap_or_default();
+            if page.bytes.get(range.clone()) != Some(now)
+                && let Some(to) = page_mut(page).get_mut(range)
+            {
+                to.copy_from_slice(now);
+            }
+            (at, rest) = (at + now.len(), later);
+        }
+        Ok(())
+    }
+
+    /// Takes `bytes` for all that is here, whatever their number: for a game that keeps its live state elsewhere. Pages that are
+    /// equal stay as they are, with their hashes.
+    pub fn assign(&mut self, bytes: &[u8]) {
+        if bytes.len() != self.len {
+            *self = Self::new(bytes.len());
+        }
+        // As long as the state, so it fits.
+        _ = self.write(0, bytes);
+    }
+
+    /// The bytes in order, page by page.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.pages.iter().enumerate().map(|(index, page)| {
+            let end = PAGE_BYTES.min(self.len - index * PAGE_BYTES);
+            page.bytes.get(..end).unwrap_or_default()
+        })
+    }
+
+    /// Gives `hasher` the hashes of all pages, of which only those that changed are calculated.
+    pub fn hash_into(&self, hasher: &mut StateHasher) {
+        hasher.write_u64(self.len as u64);
+        for page in &self.pages {
+            hasher.write(&page.hash().to_le_bytes());
+        }
+    }
+
+    /// Adds a leaf for each page, or for as many pages together as there have to be; it is named for its bytes.
+    pub fn leaves_into(&self, leaves: &mut Leaves) {
+        let room = LEAVES_MAX - leaves.len().min(LEAVES_MAX - 1);
+        let together = self.pages.len().div_ceil(room).max(1);
+        for (index, pages) in self.pages.chunks(together).enumerate() {
+            let start = index * together * PAGE_BYTES;
+            let end = self.len.min(start + together * PAGE_BYTES);
+            let hashes = pages.iter().map(|page| page.hash());
+            let digest = hashes.fold(0, |digest: u128, hash| digest.rotate_left(1) ^ hash);
+            let [a, b, c, d, ..] = digest.to_le_bytes();
+            leaves.push(&format!("bytes {start}..{end}"), u32::from_le_bytes([a, b, c, d]));
+        }
+    }
+
+    /// Whether all bytes are the same. Pages that are shared need not be looked at.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> Same {
+        let pages = self.pages.iter().zip(&other.pages);
+        let mut pages =
+            pages.map(|(one, other)| Arc::ptr_eq(one, other) || one.bytes == other.bytes);
+        match self.len == other.len && pages.all(|same| same) {
+            true => Same::Yes,
+            false => Same::No,
+        }
+    }
+
+    fn check(&self, start: usize, count: usize) -> Result<(), OutOfBytes> {
+        let range = start..start.saturating_add(count);
+        match range.end <= self.len {
+            true => Ok(()),
+            false => Err(OutOfBytes { range, len: self.len }),
+        }
+    }
+}
+
+impl Clone for PagedBytes {
+    fn clone(&self) -> Self {
+        Self { pages: self.pages.clone(), len: self.len }
+    }
+
+    /// Takes over the pages that are not shared already.
+    fn clone_from(&mut self, source: &Self) {
+        self.len = source.len;
+        self.pages.truncate(source.pages.len());
+        let shared = self.pages.len();
+        for (page, source) in self.pages.iter_mut().zip(&source.pages) {
+            if !Arc::ptr_eq(page, source) {
+                *page = Arc::clone(source);
+            }
+        }
+        self.pages.extend(source.pages.iter().skip(shared).cloned());
+    }
+}
+
+impl fmt::Debug for PagedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PagedBytes").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Page {
+    fn new(bytes: [u8; PAGE_BYTES]) -> Self {
+        Self { bytes, hash: [AtomicU64::new(0), AtomicU64::new(0)] }
+    }
+
+    /// Whoever asks at the same time calculates the same, so the halves need not be written at once.
+    fn hash(&self) -> u128 {
+        let known = self.hash.each_ref().map(|half| half.load(Ordering::Relaxed));
+        if !known.contains(&0) {
+            return transmute!(known);
+        }
+        let hash = hash_of_bytes(&self.bytes);
+        let halves: [u64; 2] = transmute!(hash);
+        for (half, known) in self.hash.iter().zip(halves) {
+            half.store(known, Ordering::Relaxed);
+        }
+        hash
+    }
+}
+
+impl Clone for Page {
+    fn clone(&self) -> Self {
+        Self::new(self.bytes)
+    }
+}
+
+/// The bytes of a page that no other state has, to be written.
+fn page_mut(page: &mut Arc<Page>) -> &mut [u8; PAGE_BYTES] {
+    let page = Arc::make_mut(page);
+    for half in &mut page.hash {
+        *half.get_mut() = 0;
+    }
+    &mut page.bytes
+}
+
+/// The bytes of a page.
+pub const PAGE_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const LEN: usize = 3 * PAGE_BYTES + 100;
+
+    fn hash(bytes: &PagedBytes) -> crate::StateHash {
+        let mut hasher = StateHasher::new();
+        bytes.hash_into(&mut hasher);
+        hasher.finish()
+    }
+
+    fn names_of_differences(one: &PagedBytes, other: &PagedBytes) -> Vec<alloc::string::String> {
+        let (mut ones, mut others) = (Leaves::default(), Leaves::default());
+        one.leaves_into(&mut ones);
+        other.leaves_into(&mut others);
+        let pairs = ones.digests().zip(others.digests()).enumerate();
+        let differing = pairs.filter(|(_, (one, other))| one != other);
+        differing.filter_map(|(index, _)| ones.name(index).map(ToString::to_string)).collect()
+    }
+
+    #[test]
+    fn what_is_written_across_pages_is_read_again_and_copies_keep_what_they_had() {
+        let mut live = PagedBytes::new(LEN);
+        let before = live.clone();
+        let written: Vec<u8> = (1..=250).cycle().take(PAGE_BYTES + 10).collect();
+        live.write(PAGE_BYTES - 5, &written).unwrap();
+
+        let mut read = vec![0; written.len()];
+        live.read(PAGE_BYTES - 5, &mut read).unwrap();
+        assert_eq!(read, written);
+        before.read(PAGE_BYTES - 5, &mut read).unwrap();
+        assert!(read.iter().all(|byte| *byte == 0));
+        assert_eq!(live.chunks().map(<[u8]>::len).sum::<usize>(), LEN);
+    }
+
+    #[test]
+    fn only_written_pages_are_copied() {
+        let mut live = PagedBytes::new(LEN);
+        let saved = live.clone();
+        live.write(PAGE_BYTES, &[0, 0]).unwrap();
+        live.write(2 * PAGE_BYTES, &[0, 1]).unwrap();
+        let pages = live.pages.iter().zip(&saved.pages);
+        let shared: Vec<_> = pages.map(|(live, saved)| Arc::ptr_eq(live, saved)).collect();
+        assert_eq!(shared, [true, true, false, true]);
+    }
+
+    #[test]
+    fn a_hash_depends_on_the_bytes_alone() {
+        let mut live = PagedBytes::new(LEN);
+        let zeros = hash(&live);
+        live.write(LEN - 1, &[9]).unwrap();
+        let nine = hash(&live);
+        assert_ne!(nine, zeros);
+        let mut other = PagedBytes::default();
+        let mut bytes = vec![0; LEN];
+        bytes[LEN - 1] = 9;
+        other.assign(&bytes);
+        assert_eq!((hash(&other), other.same(&live)), (nine, Same::Yes));
+        live.write(LEN - 1, &[0]).unwrap();
+        assert_eq!((hash(&live), other.same(&live)), (zeros, Same::No));
+        assert_ne!(hash(&PagedBytes::new(LEN)), hash(&PagedBytes::new(LEN + 1)));
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_bytes() {
+        let one = PagedBytes::new(LEN);
+        let mut other = one.clone();
+        other.write(PAGE_BYTES + 7, &[1]).unwrap();
+        other.write(LEN - 1, &[1]).unwrap();
+        assert_eq!(names_of_differences(&one, &other), ["bytes 4096..8192", "bytes 12288..12388"]);
+    }
+
+    #[test]
+    fn a_state_of_more_pages_than_leaves_is_named_by_several_pages() {
+        let one = PagedBytes::new((LEAVES_MAX + 1) * PAGE_BYTES);
+        let mut other = one.clone();
+        other.write(LEAVES_MAX * PAGE_BYTES, &[1]).unwrap();
+        assert_eq!(names_of_differences(&one, &other), ["bytes 16777216..16781312"]);
+    }
+
+    #[test]
+    fn what_lies_beyond_the_end_is_refused() {
+        let mut live = PagedBytes::new(10);
+        let refused = OutOfBytes { range: 8..11, len: 10 };
+        assert_eq!(live.write(8, &[1, 2, 3]), Err(refused.clone()));
+        assert_eq!(live.read(8, &mut [0; 3]), Err(refused));
+        assert!(live.read(usize::MAX, &mut [0]).is_err());
+        assert_eq!(live.chunks().next(), Some([0; 10].as_slice()));
+        assert!(PagedBytes::default().write(0, &[]).is_ok());
+    }
+}
