@@ -4,8 +4,10 @@ use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::config::REPORTS_PENDING_MAX;
+use crate::narrowing::{PageFinding, PageMessage, Pages};
 use crate::wire::{Digest, LEAVES_PER_MESSAGE};
 use crate::{Chain, Frame, Leaves, PEERS_MAX, PeerId, PeerSet, StateHash};
 
@@ -197,12 +199,16 @@ pub enum DesyncFinding {
     NoAnswer,
     /// Stepping the frames again gave equal states: the divergence is not reproducible on replay.
     NotReproducible,
-    /// The first state that differs is that of `frame`, and in it the leaf `path`, where the game names leaves.
+    /// The first state that differs is that of `frame`, and in it the leaf `path`, where the game names leaves,
+    /// or the first differing bytes.
     First {
         /// The first frame whose state differs; the step before it is the one that went apart.
         frame: Frame,
         /// The first differing leaf.
         path: Option<String>,
+        /// The first bytes of the state that differ, where the game names no leaves and writes its states as bytes: exact,
+        /// up to 256 of them, unless the other peer was lost meanwhile.
+        bytes: Option<Range<usize>>,
     },
 }
 
@@ -219,6 +225,8 @@ pub(crate) struct Search {
     agreed_by_others: Frame,
     theirs: Option<(Frame, Vec<u32>)>,
     pub(crate) leaves: Option<(Frame, Leaves)>,
+    /// The same state as bytes, where it can be had.
+    pub(crate) pages: Option<Pages>,
     their_leaves: Option<TheirLeaves>,
     turn: usize,
 }
@@ -249,6 +257,7 @@ impl Search {
             agreed_by_others: Frame::ZERO,
             theirs: None,
             leaves: None,
+            pages: None,
             their_leaves: None,
             turn: 0,
         }
@@ -271,6 +280,14 @@ impl Search {
             for (slot, digest) in slots.zip(digests) {
                 *slot = Some(*digest);
             }
+        }
+    }
+
+    pub(crate) fn handle_pages(&mut self, message: &PageMessage) {
+        if let (Some(pages), Some((frame, _))) = (&mut self.pages, &self.leaves)
+            && *frame == message.frame
+        {
+            pages.handle(message);
         }
     }
 
@@ -314,6 +331,24 @@ impl Search {
         })
     }
 
+    /// A part of what the state is as bytes, where it has no leaves.
+    pub(crate) fn page_message(&self) -> Option<PageMessage> {
+        let ((frame, _), pages) = (self.leaves.as_ref()?, self.pages_to_compare()?);
+        Some(pages.message(*frame, self.turn))
+    }
+
+    /// The first state that differs as it came here, where it can be had as bytes.
+    pub(crate) fn replayed(&self) -> Option<(Frame, &[u8])> {
+        let (frame, _) = self.leaves.as_ref()?;
+        Some((*frame, self.pages.as_ref()?.bytes()?))
+    }
+
+    /// Of a state with leaves those tell more than its bytes; one leaf is the output of the step.
+    fn pages_to_compare(&self) -> Option<&Pages> {
+        let (_, leaves) = self.leaves.as_ref()?;
+        self.pages.as_ref().filter(|_| leaves.len() <= 1)
+    }
+
     /// Goes on to the next part of the leaves.
     pub(crate) fn next_turn(&mut self) {
         self.turn = self.turn.wrapping_add(1);
@@ -322,7 +357,10 @@ impl Search {
     /// What is known when no more is waited for.
     pub(crate) fn late_finding(&self) -> DesyncFinding {
         match self.first_bad() {
-            Some(Some(frame)) => DesyncFinding::First { frame, path: None },
+            Some(Some(frame)) => {
+                let bytes = self.pages_to_compare().and_then(Pages::narrowest);
+                DesyncFinding::First { frame, path: None, bytes }
+            }
             Some(None) => DesyncFinding::NotReproducible,
             None => DesyncFinding::NoAnswer,
         }
@@ -336,12 +374,19 @@ impl Search {
         if theirs.digests.iter().any(Option::is_none) {
             return None;
         }
+        match self.pages_to_compare().map_or(PageFinding::Nothing, Pages::finding) {
+            PageFinding::Open => return None,
+            PageFinding::Differ(bytes) => {
+                return Some(DesyncFinding::First { frame, path: None, bytes: Some(bytes) });
+            }
+            PageFinding::Nothing => {}
+        }
         let mut pairs = ours.digests().zip(theirs.digests.iter().flatten());
         let differing = pairs.position(|(ours, theirs)| ours != *theirs);
         // A state with more leaves than the other's parts from it where the shorter one ends.
         let index = differing.unwrap_or(ours.len().min(theirs.total));
         let path = ours.name(index).map(ToString::to_string);
-        Some(DesyncFinding::First { frame, path })
+        Some(DesyncFinding::First { frame, path, bytes: None })
     }
 }
 
@@ -417,6 +462,9 @@ mod tests {
         search.leaves = Some((Frame::new(13), leaves));
         search.handle_leaves(Frame::new(13), 2, 0, &[1, 3]);
         let path = Some("b".to_string());
-        assert_eq!(search.finding(), Some(DesyncFinding::First { frame: Frame::new(13), path }));
+        assert_eq!(
+            search.finding(),
+            Some(DesyncFinding::First { frame: Frame::new(13), path, bytes: None })
+        );
     }
 }

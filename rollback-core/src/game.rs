@@ -86,6 +86,18 @@ pub trait Game {
         Ok(())
     }
 
+    /// Appends a saved state as bytes, which depend on the state alone: equal states give equal bytes on every computer.
+    /// A desync report narrows a state without leaves down to the first bytes that differ, and a
+    /// [`DesyncDump`](crate::DesyncDump) keeps them. At most [`STATE_BYTES_MAX`](crate::STATE_BYTES_MAX) bytes. Answers whether
+    /// the game can write its states; one that cannot appends nothing.
+    ///
+    /// # Errors
+    /// When this state cannot be written; it is then as one that never can.
+    fn export(&self, slot: &Self::Snapshot, bytes: &mut Vec<u8>) -> Result<bool, Self::Error> {
+        let _ = (slot, bytes);
+        Ok(false)
+    }
+
     /// What a save and a step cost here. Where saving is the dearer one, states are saved less often and a rollback
     /// steps more frames.
     fn costs(&self) -> Costs {

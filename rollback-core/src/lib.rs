@@ -14,6 +14,7 @@ mod bytes;
 mod clock_sync;
 mod config;
 mod desync;
+mod dump;
 mod finality;
 mod frame;
 mod frame_pacer;
@@ -23,6 +24,7 @@ mod input;
 mod input_queue;
 mod item;
 pub mod journal;
+mod narrowing;
 mod paged;
 mod pauses;
 mod peer;
@@ -48,6 +50,7 @@ pub use config::{
     SessionConfigBuilder, WINDOW_MAX,
 };
 pub use desync::{Desync, DesyncFinding};
+pub use dump::{DesyncDump, DumpDifference, DumpError, DumpedRow, DumpedState};
 pub use finality::{Agreed, Confirmed, Stable};
 pub use frame::Frame;
 pub use game::{Costs, Game, LEAVES_MAX, Leaves, Outcome, Same, Step, StepRow};
@@ -55,6 +58,7 @@ pub use hash::{Chain, StateHash, StateHasher};
 pub use input::{Actor, INPUT_WIDTH_MAX, Input, InputFlags, InputStatus};
 pub use input_queue::{GuessCounters, InputHistory};
 pub use item::{Item, ItemAt, ItemError};
+pub use narrowing::STATE_BYTES_MAX;
 pub use paged::{OutOfBytes, PAGE_BYTES, PagedBytes};
 pub use peer::{LinkCounters, Mismatch, Mismatches};
 pub use prediction::{

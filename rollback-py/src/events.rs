@@ -84,12 +84,16 @@ fn desync_fields(dict: &Bound<'_, PyDict>, desync: &Desync) -> PyResult<()> {
     dict.set_item("agreed", desync.agreed.index())?;
     dict.set_item("reported", desync.reported.index())?;
     dict.set_item("inputs_are_equal", desync.inputs_are_equal)?;
-    let (finding, frame, path) = match &desync.finding {
-        DesyncFinding::NoAnswer => ("no answer", None, None),
-        DesyncFinding::NotReproducible => ("not reproducible on replay", None, None),
-        DesyncFinding::First { frame, path } => ("first", Some(frame.index()), path.clone()),
+    let (finding, frame, path, bytes) = match &desync.finding {
+        DesyncFinding::NoAnswer => ("no answer", None, None, None),
+        DesyncFinding::NotReproducible => ("not reproducible on replay", None, None, None),
+        DesyncFinding::First { frame, path, bytes } => {
+            let bytes = bytes.as_ref().map(|bytes| (bytes.start, bytes.end));
+            ("first", Some(frame.index()), path.clone(), bytes)
+        }
     };
     dict.set_item("finding", finding)?;
     dict.set_item("frame", frame)?;
-    dict.set_item("path", path)
+    dict.set_item("path", path)?;
+    dict.set_item("bytes", bytes)
 }

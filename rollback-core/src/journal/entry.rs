@@ -83,6 +83,7 @@ pub(crate) enum Entry<'a> {
     },
     Leaves(bool),
     Guess(&'a [u8]),
+    Exported(Option<&'a [u8]>),
 }
 
 impl<'a> Entry<'a> {
@@ -184,6 +185,10 @@ impl<'a> Entry<'a> {
                 };
                 bytes.put(&[SAME, code]);
             }
+            Self::Exported(state) => {
+                bytes.put(&[EXPORTED, u8::from(state.is_some())]);
+                put_bytes(bytes, state.unwrap_or_default());
+            }
             Self::Leaf { name, digest } => {
                 bytes.put_u8(LEAF);
                 put_bytes(bytes, name);
@@ -283,6 +288,11 @@ impl<'a> Entry<'a> {
             LEAF => Self::Leaf { name: bytes(reader)?, digest: reader.u32()? },
             LEAVES => Self::Leaves(reader.u8()? != 0),
             GUESS => Self::Guess(bytes(reader)?),
+            EXPORTED => {
+                let is_written = reader.u8()? != 0;
+                let state = bytes(reader)?;
+                Self::Exported(is_written.then_some(state))
+            }
             _ => return Err(JournalError::Malformed),
         })
     }
@@ -429,3 +439,4 @@ const SAME: u8 = 39;
 const LEAF: u8 = 40;
 const LEAVES: u8 = 41;
 const GUESS: u8 = 42;
+const EXPORTED: u8 = 43;

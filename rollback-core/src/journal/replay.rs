@@ -307,6 +307,16 @@ impl<I: Input> Game for Answered<'_, I> {
         }
     }
 
+    fn export(&self, (): &(), bytes: &mut Vec<u8>) -> Result<bool, Failed> {
+        let state = self.answer(|answer| match answer {
+            Entry::Exported(state) => Some(state),
+            _ => None,
+        });
+        let state = state.ok_or(Failed)?;
+        bytes.extend_from_slice(state.unwrap_or_default());
+        Ok(state.is_some())
+    }
+
     fn costs(&self) -> Costs {
         self.take_costs();
         self.costs.get()

@@ -81,6 +81,15 @@ impl<G: Game> Witness<'_, G> {
         walked
     }
 
+    /// A saved state as bytes, where the game can write it.
+    pub(crate) fn export(&mut self, slot: &G::Snapshot) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let is_written = self.game.export(slot, &mut bytes).unwrap_or(false);
+        let bytes = is_written.then_some(bytes);
+        self.note(|| Entry::Exported(bytes.as_deref()));
+        bytes
+    }
+
     /// The predictor, watched as well.
     pub(crate) fn watching<'a>(&'a mut self, predictor: &'a mut dyn Predictor) -> Watched<'a> {
         Watched { predictor, journal: self.journal.as_deref_mut() }

@@ -335,16 +335,19 @@ impl<G: Game> Rollback<G> {
     }
 
     /// Steps again from the last agreed state up to, and without, `end`, and gives `visit` the hash of every state
-    /// on the way and of what the step to it gave. The game is left at `end`; the answer has its leaves.
+    /// on the way and of what the step to it gave. The game is left at `end`; the answer is its state.
     pub(crate) fn replay(
         &mut self,
         game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         end: Frame,
         mut visit: impl FnMut(StateHash, Chain),
-    ) -> Result<Leaves, GameError<G::Error>> {
-        let Some(report) = self.snapshots.reports().first() else { return Ok(Leaves::default()) };
-        let (from, mut slot) = (report.frame, G::Snapshot::default());
+    ) -> Result<Replayed<G::Snapshot>, GameError<G::Error>> {
+        let mut slot = G::Snapshot::default();
+        let Some(report) = self.snapshots.reports().first() else {
+            return Ok(Replayed { slot, output: Chain::default() });
+        };
+        let from = report.frame;
         game.load(&report.snapshot).map_err(|source| GameError::Load { frame: from, source })?;
         let (mut output, mut output_digest) = (Vec::new(), Chain::default());
         for frame in from.until(end) {
@@ -356,13 +359,17 @@ impl<G: Game> Rollback<G> {
             game.save(&mut slot).map_err(|source| GameError::Save { frame: next, source })?;
             visit(hash_of(game, &slot, &mut self.hasher, next)?, output_digest);
         }
-        let mut leaves = Leaves::default();
-        // A state that cannot be walked still has its frame named.
-        if game.leaves(&slot, &mut leaves).is_err() {
-            leaves = Leaves::default();
-        }
-        leaves.push(OUTPUT_LEAF, output_digest.short());
-        Ok(leaves)
+        Ok(Replayed { slot, output: output_digest })
+    }
+
+    /// The state of a report that is kept, as bytes.
+    pub(crate) fn export_reported(
+        &self,
+        game: &mut Witness<'_, G>,
+        frame: Frame,
+    ) -> Option<Vec<u8>> {
+        let report = self.snapshots.reports().iter().find(|report| report.frame == frame)?;
+        game.export(&report.snapshot)
     }
 
     fn first_wrong(&self, queue: &InputQueue) -> Option<Frame> {
@@ -426,6 +433,34 @@ impl<G: Game> Rollback<G> {
 
     fn output_slot(&self, frame: Frame) -> usize {
         frame.index() as usize & (self.history - 1)
+    }
+}
+
+/// A state that was stepped to again.
+pub(crate) struct Replayed<S> {
+    slot: S,
+    /// What the step to it gave.
+    output: Chain,
+}
+
+impl<S> Replayed<S> {
+    /// The leaves of the state, and of what the step to it gave.
+    pub(crate) fn leaves<G: Game<Snapshot = S>>(&self, game: &mut Witness<'_, G>) -> Leaves {
+        let mut leaves = Leaves::default();
+        // A state that cannot be walked still has its frame named.
+        if game.leaves(&self.slot, &mut leaves).is_err() {
+            leaves = Leaves::default();
+        }
+        leaves.push(OUTPUT_LEAF, self.output.short());
+        leaves
+    }
+
+    /// The state as bytes, where the game can write it.
+    pub(crate) fn export<G: Game<Snapshot = S>>(
+        &self,
+        game: &mut Witness<'_, G>,
+    ) -> Option<Vec<u8>> {
+        game.export(&self.slot)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::peer::mismatches;
 use crate::rollback::{Resimulated, Rollback};
 use crate::wire::Hello;
 use crate::{
-    Chain, Frame, Game, GameError, Input, PeerId, PeerSet, Predictor, RepeatLast, SessionConfig,
-    StateHash, Ticket, Timestamp,
+    Chain, DesyncDump, Frame, Game, GameError, Input, PeerId, PeerSet, Predictor, RepeatLast,
+    SessionConfig, StateHash, Ticket, Timestamp,
 };
 
 /// The game's place in time, the other peers, and the books, put together.
@@ -31,6 +31,8 @@ pub(super) struct Episode<G: Game> {
     pub(super) recorded: VecDeque<(Frame, StateHash)>,
     /// A state that it stepped to was another one.
     pub(super) differs_at: Option<Frame>,
+    /// This side of a desync, until it is asked for.
+    pub(super) dump: Option<DesyncDump>,
 }
 
 /// Where an episode stands.
@@ -75,6 +77,7 @@ impl<G: Game> Episode<G> {
             phase: Phase::Handshaking,
             recorded: VecDeque::new(),
             differs_at: None,
+            dump: None,
             frames: 0,
             config: config.clone(),
             rollback,

@@ -360,6 +360,11 @@ impl Links {
                     search.handle_leaves(frame, total, start, &digests);
                 }
             }
+            Control::DesyncPages(pages) => {
+                if let Some(search) = self.search.as_mut().filter(|s| s.disagreement.peer == from) {
+                    search.handle_pages(&pages);
+                }
+            }
         }
         Ok(())
     }

@@ -3,10 +3,13 @@
 use alloc::vec::Vec;
 
 use super::episode::{Episode, Phase};
-use super::{Advance, EndCause, Event, Stall};
+use super::{Advance, EndCause, Event, Session, Stall};
 use crate::desync::{Desync, Disagreement, Search};
 use crate::journal::Witness;
-use crate::{Game, GameError, StateHash, Timestamp};
+use crate::narrowing::Pages;
+use crate::{
+    DesyncDump, DumpedRow, DumpedState, Game, GameError, STATE_BYTES_MAX, StateHash, Timestamp,
+};
 
 impl<G: Game> Episode<G> {
     pub(super) fn start_search(
@@ -37,9 +40,11 @@ impl<G: Game> Episode<G> {
         let Some(search) = &mut self.links.search else { return Advance::Stalled(Stall::Closing) };
         if let (Some(Some(frame)), None) = (search.first_bad(), &search.leaves) {
             let queue = &mut self.links.queue;
-            let leaves = self.rollback.replay(game, queue, frame, |_, _| {});
             // A game that cannot be replayed a second time still has its frame named.
+            let replayed = self.rollback.replay(game, queue, frame, |_, _| {}).ok();
+            let leaves = replayed.as_ref().map(|replayed| replayed.leaves(game));
             search.leaves = Some((frame, leaves.unwrap_or_default()));
+            search.pages = Some(Pages::new(replayed.and_then(|replayed| replayed.export(game))));
         }
         let is_late = now.since(since) >= self.config.departure_timeout();
         let others = self.links.membership.view().members.without(self.links.local);
@@ -49,12 +54,51 @@ impl<G: Game> Episode<G> {
         let agreed = search.agreed();
         let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
         let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
+        self.dump = Some(self.dump_of(game, &desync));
         self.links.events.push(Event::Desync(desync));
         self.ledger.agreed = agreed;
         // Whoever agrees with a state has confirmed all frames before it.
         self.ledger.stable = self.ledger.stable.max(agreed);
         self.finish(now, agreed, EndCause::Desync, None);
         self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended)
+    }
+
+    /// This side of a desync: the states at hand, and all rows that are kept.
+    fn dump_of(&mut self, game: &mut Witness<'_, G>, desync: &Desync) -> DesyncDump {
+        let mut states = Vec::new();
+        let replayed = self.links.search.as_ref().and_then(Search::replayed);
+        states.extend(replayed.map(|(frame, bytes)| DumpedState {
+            frame,
+            is_replayed: true,
+            bytes: bytes.to_vec(),
+        }));
+        let frame = desync.reported;
+        let reported = self.rollback.export_reported(game, frame);
+        let reported = reported.filter(|bytes| bytes.len() <= STATE_BYTES_MAX);
+        states.extend(reported.map(|bytes| DumpedState { frame, is_replayed: false, bytes }));
+        let queue = &mut self.links.queue;
+        let frames = queue.floor().until(frame.min(queue.confirmed_end()));
+        let row = |frame| {
+            let row = queue.confirmed_row(frame);
+            DumpedRow { frame, inputs: row.inputs.to_vec(), flags: row.flags.to_vec() }
+        };
+        let rows = frames.map(row).collect();
+        DesyncDump {
+            session: self.links.ticket.session,
+            episode: self.links.ticket.episode,
+            peer: self.links.local,
+            agreed: desync.agreed,
+            states,
+            players: u8::try_from(self.config.players()).unwrap_or(u8::MAX),
+            rows,
+        }
+    }
+}
+
+impl<G: Game> Session<G> {
+    /// This side of the desync that was told last, once: to be written beside the recording and looked at later.
+    pub fn take_desync_dump(&mut self) -> Option<DesyncDump> {
+        self.episode.dump.take()
     }
 }
 

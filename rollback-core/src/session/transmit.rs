@@ -199,4 +199,5 @@ pub(crate) fn search_messages(
     if let Some(LeafMessage { frame, total, start, digests }) = search.leaf_message() {
         control.push_back((peer, Control::DesyncLeaves { frame, total, start, digests }));
     }
+    control.extend(search.page_message().map(|pages| (peer, Control::DesyncPages(pages))));
 }

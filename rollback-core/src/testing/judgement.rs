@@ -66,6 +66,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             failed_guesses: node.game.failed_guesses,
             refused: node.refused(),
             stood_at: node.pauses.stood_at().to_vec(),
+            dump: node.dump.clone(),
             journal: node.journal.clone(),
         };
         Report {

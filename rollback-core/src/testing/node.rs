@@ -20,8 +20,8 @@ use super::stable_log::StableLog;
 use crate::session::Sabotage;
 use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
 use crate::{
-    Actor, Advance, AdvanceError, End, Event, Frame, Game, HINT_FRAMES_MAX, InputFlags, Output,
-    PEERS_MAX, PeerId, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
+    Actor, Advance, AdvanceError, DesyncDump, End, Event, Frame, Game, HINT_FRAMES_MAX, InputFlags,
+    Output, PEERS_MAX, PeerId, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
 };
 
 /// A peer.
@@ -54,6 +54,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) run_ahead: u32,
     /// Its players say what they will probably do.
     pub(crate) gives_hints: bool,
+    /// Its side of a desync.
+    pub(crate) dump: Option<DesyncDump>,
     /// What its session wrote down, where it keeps a journal.
     pub(crate) journal: Vec<u8>,
     /// The part that is broken.
@@ -128,6 +130,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             step_budget: None,
             run_ahead: 0,
             gives_hints: false,
+            dump: None,
             journal: Vec::new(),
             sabotage: None,
             inbox: VecDeque::new(),
@@ -424,6 +427,7 @@ impl<G: Game<Error: Debug>> Node<G> {
                 return Err(Violation::new(Oracle::Bounds, detail));
             }
         }
+        self.dump = self.session.take_desync_dump().or(self.dump.take());
         self.journal.append(&mut self.session.take_journal());
         Ok(())
     }

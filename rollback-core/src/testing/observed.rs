@@ -150,6 +150,10 @@ impl<G: Game> Game for Observed<G> {
         self.game.leaves(&slot.state, leaves)
     }
 
+    fn export(&self, slot: &Self::Snapshot, bytes: &mut Vec<u8>) -> Result<bool, G::Error> {
+        self.game.export(&slot.state, bytes)
+    }
+
     fn costs(&self) -> Costs {
         self.game.costs()
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::faults::FaultCounts;
 use super::stable_log::StableLog;
-use crate::{DEPTHS, End, Event, Frame, PeerId, SessionCounters};
+use crate::{DEPTHS, DesyncDump, End, Event, Frame, PeerId, SessionCounters};
 
 /// A simulation that went well.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub struct PeerReport {
     pub refused: u64,
     /// The frames at which it stood still in pauses that were agreed.
     pub stood_at: Vec<Frame>,
+    /// Its side of a desync.
+    pub dump: Option<DesyncDump>,
     /// Its session's journal, where it kept one.
     pub journal: Vec<u8>,
 }

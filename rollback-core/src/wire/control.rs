@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::WireError;
 use crate::bytes::{ByteReader, PutBytes};
+use crate::narrowing::{PAGES_PER_LEVEL, PageMessage};
 use crate::{Frame, PeerId, PeerSet};
 
 /// One message of a control datagram. All are repeated until their purpose is seen to be met.
@@ -29,6 +30,8 @@ pub(crate) enum Control {
         start: u16,
         digests: Vec<u32>,
     },
+    /// The digests of a part of a state that is bytes.
+    DesyncPages(PageMessage),
 }
 
 /// A proposal to go on without some members, and how much of their inputs the claimant holds. Members pass on what
@@ -100,6 +103,14 @@ impl Control {
                 bytes.put_u16(*start);
                 put_digests(bytes, digests);
             }
+            Self::DesyncPages(PageMessage { frame, length, level, start, digests }) => {
+                bytes.put_u8(11);
+                bytes.put_u32(frame.index());
+                bytes.put_u32(length.unwrap_or(u32::MAX));
+                bytes.put_u8(*level);
+                bytes.put_u32(*start);
+                put_digests(bytes, digests);
+            }
         }
     }
 
@@ -121,6 +132,7 @@ impl Control {
                 digests: digests(&mut reader)?,
             },
             8 => Self::Ready { frame: Frame::new(reader.u32()?) },
+            11 => Self::DesyncPages(pages(&mut reader)?),
             got => return Err(WireError::Range { field: "control message", got: got.into() }),
         };
         match reader.remaining() {
@@ -150,6 +162,17 @@ fn claim(reader: &mut ByteReader<'_>, kind: u8) -> Result<Claim, WireError> {
         }
     }
     Ok(Claim { claimant, base, members: PeerSet::from_bits(members), joiner, is_committed, held })
+}
+
+fn pages(reader: &mut ByteReader<'_>) -> Result<PageMessage, WireError> {
+    let (frame, length, level) = (Frame::new(reader.u32()?), reader.u32()?, reader.u8()?);
+    let (start, digests) = (reader.u32()?, digests(reader)?);
+    if digests.len() > PAGES_PER_LEVEL {
+        let got = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+        return Err(WireError::Range { field: "pages", got });
+    }
+    let length = Some(length).filter(|length| *length != u32::MAX);
+    Ok(PageMessage { frame, length, level, start, digests })
 }
 
 fn put_digests(bytes: &mut Vec<u8>, digests: &[u32]) {
@@ -212,6 +235,20 @@ mod tests {
                 start: 256,
                 digests: alloc::vec![7; LEAVES_PER_MESSAGE],
             },
+            Control::DesyncPages(PageMessage {
+                frame: Frame::new(21),
+                length: Some(1 << 24),
+                level: 2,
+                start: 65_536,
+                digests: alloc::vec![7; PAGES_PER_LEVEL],
+            }),
+            Control::DesyncPages(PageMessage {
+                frame: Frame::new(21),
+                length: None,
+                level: 0,
+                start: 0,
+                digests: Vec::new(),
+            }),
         ];
         for message in messages {
             let mut bytes = Vec::new();

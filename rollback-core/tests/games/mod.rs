@@ -30,6 +30,8 @@ pub(crate) struct Rules {
     pub(crate) diverges_at: Option<u32>,
     /// In this frame the reward that is given, and nothing of the state, is off by one.
     pub(crate) misreports_at: Option<u32>,
+    /// Its states have no leaves.
+    pub(crate) has_no_leaves: bool,
 }
 
 /// A saved state.
@@ -141,7 +143,16 @@ impl Game for Arena {
         Ok(())
     }
 
+    fn export(&self, slot: &State, bytes: &mut Vec<u8>) -> Result<bool, Jammed> {
+        bytes.extend(slot.heat.to_le_bytes());
+        bytes.extend(slot.x.iter().flat_map(|x| x.to_le_bytes()));
+        Ok(true)
+    }
+
     fn leaves(&self, slot: &State, leaves: &mut Leaves) -> Result<(), Jammed> {
+        if self.rules.has_no_leaves {
+            return Ok(());
+        }
         for (player, x) in slot.x.iter().enumerate() {
             leaves.push(&format!("players[{player}].x"), x.cast_unsigned());
         }

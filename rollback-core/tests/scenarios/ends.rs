@@ -191,6 +191,9 @@ fn assert_found(diverges: Rules, frame: Frame, path: &str) {
         let desync = desync.unwrap();
         assert!(desync.inputs_are_equal);
         assert_eq!(desync.agreed, Frame::new(100));
-        assert_eq!(desync.finding, DesyncFinding::First { frame, path: Some(path.to_string()) });
+        assert_eq!(
+            desync.finding,
+            DesyncFinding::First { frame, path: Some(path.to_string()), bytes: None }
+        );
     }
 }

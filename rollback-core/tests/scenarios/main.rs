@@ -14,6 +14,7 @@ mod actors;
 mod clocks;
 mod delays;
 mod departures;
+mod desyncs;
 mod drivers;
 mod ends;
 mod outages;

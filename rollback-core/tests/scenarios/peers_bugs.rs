@@ -196,7 +196,8 @@ fn a_desync_is_found_and_named_whatever_the_interval_of_reports() {
                 _ => None,
             });
             let path = Some(String::from("players[0].x"));
-            let first = DesyncFinding::First { frame: Frame::new(diverges_at + 1), path };
+            let first =
+                DesyncFinding::First { frame: Frame::new(diverges_at + 1), path, bytes: None };
             assert_eq!(found, Some(first), "every {interval} frames");
         }
     }
