@@ -22,6 +22,8 @@ pub enum Sabotage {
     Pause,
     /// The game is not taken back from where it was shown.
     RunAhead,
+    /// Whoever watches stays with the host that it asked first.
+    HostChange,
     /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
     Cut,
 }
@@ -45,6 +47,7 @@ impl<G: Game> Session<G> {
             }
             Sabotage::RunAhead => self.episode.rollback.forget_ahead(),
             Sabotage::Pause => links.queue.put_pauses_off(),
+            Sabotage::HostChange => {}
             Sabotage::Cut => {
                 let queue = &links.queue;
                 let membership = &mut links.membership;

@@ -17,6 +17,8 @@ pub struct Feed {
     local: PeerId,
     stream: StreamWriter,
     marks: Marks,
+    /// The end that is part of the stream, and the one that is not.
+    end: Option<End>,
     over: Option<End>,
     audience: Audience,
 }
@@ -35,7 +37,14 @@ impl Feed {
         let stream = StreamWriter::new(header)?;
         let mut marks = Marks::default();
         marks.push(stream.bytes());
-        Ok(Self { local, stream, marks, over: None, audience: Audience::new(key, limits) })
+        Ok(Self {
+            local,
+            stream,
+            marks,
+            end: None,
+            over: None,
+            audience: Audience::new(key, limits),
+        })
     }
 
     /// Takes the next stable frame. Answers `false` for a frame that is not the next one, after the end, and when the
@@ -50,7 +59,9 @@ impl Feed {
     pub fn finish(&mut self, end: End) -> bool {
         let is_left = end.cause == EndCause::Left && end.by == Some(self.local);
         if end.cause.is_agreed() && !is_left {
-            return self.append(|stream| stream.finish(end));
+            let is_written = self.append(|stream| stream.finish(end));
+            self.end = self.end.or(is_written.then_some(end));
+            return is_written;
         }
         let has_frames = self.stream.frames() >= end.frame;
         self.over = self.over.or(has_frames.then_some(end));
@@ -86,6 +97,12 @@ impl Feed {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.audience.refused
+    }
+
+    /// The end in the stream.
+    #[cfg(feature = "testing")]
+    pub(crate) fn agreed_end(&self) -> Option<End> {
+        self.end
     }
 
     fn append(&mut self, write: impl FnOnce(&mut StreamWriter) -> bool) -> bool {

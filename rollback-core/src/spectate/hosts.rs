@@ -33,8 +33,8 @@ pub(super) struct Hosts {
     was_fed_by: Option<HostId>,
     is_checked: bool,
     changed_at: Timestamp,
-    /// When it was last looked at how many bytes are missing of the longest stream, and how many they were when that was late.
-    reviewed: Option<(Timestamp, Option<u32>)>,
+    /// When it was last looked at how many bytes are held, and how many more the longest stream has.
+    reviewed: Option<(Timestamp, u32, u32)>,
     pub(super) changes: u64,
     pub(super) contradictions: Vec<Contradiction>,
 }
@@ -155,14 +155,16 @@ impl Hosts {
         let behind = behind.saturating_sub(holding.length);
         let frames = longest.map(|host| host.entries).max().unwrap_or_default();
         let frames = frames.saturating_sub(entries);
-        let late_by = (frames >= LATE_ENTRIES).then_some(behind);
-        let (reviewed_at, was_late_by) = *self.reviewed.get_or_insert((now, late_by));
+        let (reviewed_at, held, was_behind) =
+            *self.reviewed.get_or_insert((now, holding.length, behind));
         let is_due = now.since(reviewed_at) >= REVIEW_EVERY;
         if is_due {
-            self.reviewed = Some((now, late_by));
+            self.reviewed = Some((now, holding.length, behind));
         }
-        // Whoever catches up is late as well, but less and less so.
-        let is_slow = is_due && late_by.zip(was_late_by).is_some_and(|(late, was)| late >= was);
+        // Whoever catches up is behind as well, but less and less so. A little behind is nobody's fault, unless nothing comes.
+        let is_nearer = was_behind == 0 || behind < was_behind;
+        let is_late = frames >= LATE_ENTRIES || behind > 0 && holding.length == held;
+        let is_slow = is_due && is_late && !is_nearer;
         let fed_by = self.fed_by.and_then(|id| self.hosts.iter().find(|host| host.id == id));
         let fed_by = fed_by.filter(|host| host.is_usable());
         let others = || self.hosts.iter().filter(|host| Some(host.id) != self.fed_by);
@@ -174,9 +176,9 @@ impl Hosts {
             (None, best) => best,
             (Some(fed_by), Some(best)) => {
                 let is_spent = !fed_by.has_more(entries) && best.has_more(entries);
-                let is_late = is_slow && best.entries > entries;
+                let is_left = is_slow && best.entries > entries;
                 let is_silent = !fed_by.is_heard(now) && now.since(self.changed_at) >= SILENT_AFTER;
-                let is_better = is_spent || is_late || is_silent;
+                let is_better = is_spent || is_left || is_silent;
                 Some(best).filter(|best| is_better && best.is_heard(now))
             }
             (Some(_), None) => None,
@@ -187,7 +189,7 @@ impl Hosts {
         (self.fed_by, self.changed_at) = (Some(chosen), now);
         // Nothing is held that it could contradict.
         self.is_checked = entries == 0;
-        self.reviewed = Some((now, late_by));
+        self.reviewed = Some((now, holding.length, behind));
         true
     }
 
@@ -206,6 +208,11 @@ impl Hosts {
         let doubtful = host.differs_at.map(|differs| u32::midpoint(host.agrees_to, differs));
         let at = doubtful.unwrap_or(marks.count());
         Some((host.id, Ask { at, is_fed: fed_by == Some(host.id) }))
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn stay_with_first(&mut self) {
+        self.hosts.truncate(1);
     }
 
     /// Names what hosts say otherwise, once for each.

@@ -181,6 +181,18 @@ impl Spectator {
         }
     }
 
+    /// The entries that have come whole, and how many pieces are kept beyond them.
+    #[cfg(feature = "testing")]
+    pub(crate) fn seen(&self) -> (&[u8], usize) {
+        (self.stream.get(..self.scanned).unwrap_or_default(), self.ahead.len())
+    }
+
+    /// Breaks the change of hosts.
+    #[cfg(feature = "testing")]
+    pub(crate) fn stay_with_first_host(&mut self) {
+        self.hosts.stay_with_first();
+    }
+
     fn handle_piece(&mut self, from: HostId, piece: Piece<'_>) {
         let (end, offset) = (self.stream.len(), piece.offset as usize);
         if self.end.is_some() || offset + piece.bytes.len() > BYTES_MAX {

@@ -69,6 +69,8 @@ pub struct Faults {
     pub returns_per_mille: u32,
     /// How much later: 200 ms up to this.
     pub return_max_ms: u32,
+    /// How many watch, from any moment on: through members and through each other, over paths like those of the peers.
+    pub spectators: u32,
 }
 
 impl Faults {
@@ -115,6 +117,7 @@ impl Faults {
             mutes: up_to(300, &[1, 3]),
             returns_per_mille: up_to(700, &[500, 1_000]),
             return_max_ms: 5_000,
+            spectators: up_to(300, &[1, 2, 3]),
         }
     }
 
@@ -375,6 +378,16 @@ fault_counts! {
     returns: "peers that came back",
     /// Peers that the others let in again.
     let_in: "peers that were let in again",
+    /// Spectators that saw something.
+    spectators: "spectators",
+    /// Spectators that joined when a second had been played.
+    late_spectators: "spectators that joined late",
+    /// Spectators that were fed by another for a while.
+    relays: "spectators fed by another",
+    /// Times that a spectator was fed by another host than before.
+    host_changes: "changes of a spectator's host",
+    /// Datagrams between spectators and their hosts that were lost.
+    watching_lost: "datagrams of watching lost",
     /// Peers whose clock runs fast or slow by more than one part in a thousand.
     skewed_clocks: "skewed clocks",
     /// Peers whose games are shown ahead of the frame that is played.

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::clock::TrueTime;
 use super::faults::FaultCounts;
+use super::gallery::Gallery;
 use super::node::Node;
 use super::oracle::{Oracle, Violation};
 use super::reference::Reference;
@@ -25,6 +26,7 @@ pub(crate) struct Judgement<'a, G: Game> {
     pub(crate) nodes: &'a [Node<G>],
     /// Former lives of peers that came back.
     pub(crate) former: &'a [Node<G>],
+    pub(crate) gallery: &'a Gallery<G>,
     /// Who left in order.
     pub(crate) left: PeerSet,
     pub(crate) now: TrueTime,
@@ -43,11 +45,13 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         broken.extend(self.check_pauses().err());
         let Some(longest) = self.longest() else { return broken };
         broken.extend(self.check_inputs(self.rows(longest)).err().map(|v| (None, v)));
+        broken.extend(self.check_watching().err().map(|violation| (None, violation)));
         broken.extend(self.check_reference(self.rows(longest), reference).err());
         broken
     }
 
-    pub(crate) fn report(&self, faults: FaultCounts) -> Report {
+    pub(crate) fn report(&self, mut faults: FaultCounts) -> Report {
+        self.gallery.count(&mut faults);
         let mut rollback_depths = [0; DEPTHS];
         for node in self.nodes {
             let depths = node.session.counters().rollback.depths;
@@ -284,6 +288,11 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         if let Some(frame) = reference.failed_at {
             let detail = "the reference could not step it".to_string();
             return Err((None, Violation::at(Oracle::GameFailure, frame, detail)));
+        }
+        for watcher in &self.gallery.watchers {
+            let shown = watcher.spectator.current_frame().index() as usize;
+            let rows = rows.get(..shown).unwrap_or(rows);
+            reference.check(rows, &watcher.game).map_err(|violation| (None, violation))?;
         }
         for node in self.nodes {
             reference

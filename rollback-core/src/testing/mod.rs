@@ -36,6 +36,7 @@ mod clock;
 #[doc(hidden)]
 pub mod doors;
 mod faults;
+mod gallery;
 mod judgement;
 mod network;
 mod node;
@@ -51,6 +52,9 @@ mod requests;
 mod returns;
 mod simulation;
 mod stable_log;
+mod watcher;
+mod watching;
+mod wild;
 mod world;
 
 pub use faults::{Fault, FaultCounts, Faults};

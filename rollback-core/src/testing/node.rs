@@ -162,6 +162,16 @@ impl<G: Game<Error: Debug>> Node<G> {
         self.is_crashed || self.session.is_finished()
     }
 
+    /// Whether its driver stands still.
+    pub(crate) fn is_busy(&self, now: TrueTime) -> bool {
+        now < self.busy_until
+    }
+
+    /// Which life of its slot it lives.
+    pub(crate) fn incarnation(&self) -> u8 {
+        self.feed.as_ref().map_or(0, |feed| feed.incarnation)
+    }
+
     pub(crate) fn is_crashed(&self) -> bool {
         self.is_crashed
     }

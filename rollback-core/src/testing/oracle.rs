@@ -42,11 +42,13 @@ pub enum Oracle {
     Pace,
     /// In a pause all stand still at the agreed frame, until whoever paused resumes or is gone.
     Pauses,
+    /// Those who watch step the stable log of their hosts, whole, in order and no sooner, up to its end.
+    Watching,
 }
 
 impl Oracle {
     /// Every promise.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::StableLogs,
         Self::Reference,
         Self::Inputs,
@@ -62,6 +64,7 @@ impl Oracle {
         Self::Departures,
         Self::Pace,
         Self::Pauses,
+        Self::Watching,
     ];
 
     /// The promise in words.
@@ -83,6 +86,7 @@ impl Oracle {
             Self::Departures => "only peers that were silent depart",
             Self::Pace => "frames pass at the tick rate",
             Self::Pauses => "in a pause all stand still at the agreed frame",
+            Self::Watching => "those who watch see the stable log, whole and in order",
         }
     }
 }

@@ -166,7 +166,7 @@ impl Reduction {
 type End = fn(&mut Faults);
 
 /// What happens by chance, and how it is ended.
-const CHANCES: [(&str, End); 10] = [
+const CHANCES: [(&str, End); 11] = [
     ("delay", |faults| (faults.delay_min_ms, faults.delay_max_ms) = (0, 0)),
     ("jitter", |faults| faults.jitter_max_ms = 0),
     ("loss", |faults| faults.loss_max_per_mille = 0),
@@ -177,6 +177,7 @@ const CHANCES: [(&str, End); 10] = [
     ("offset", |faults| faults.clock_offset_max_ms = 0),
     ("late-start", |faults| faults.start_spread_max_ms = 0),
     ("slow-frames", |faults| faults.slow_frame_per_mille = 0),
+    ("spectators", |faults| faults.spectators = 0),
 ];
 
 /// One player a peer: what is left without second ones.

@@ -16,7 +16,7 @@ use crate::{Event, Game, PeerId, PeerSet, StableFrame};
 #[derive(Clone, Debug)]
 pub(crate) struct Feed {
     /// Which life of its slot it lives.
-    incarnation: u8,
+    pub(super) incarnation: u8,
     latency_micros: u64,
     /// How many frames the longest recording had, and when.
     seen: VecDeque<(TrueTime, usize)>,

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::clock::{PeerClock, TrueTime};
 use super::faults::{Fault, Faults, Planned};
+use super::gallery::Gallery;
 use super::judgement::Judgement;
 use super::network::Network;
 use super::node::{DriverStyle, Node, NodeParts};
@@ -18,10 +19,11 @@ use super::oracle::{Failure, Oracle, Violation};
 use super::random::Random;
 use super::report::Report;
 use super::simulation::{InputSource, Noise};
+use super::wild::Wild;
 use crate::session::Sabotage;
 use crate::{
-    Facts, Frame, Game, Idle, PeerId, PeerSet, PlayerHandle, Predictor, RUN_AHEAD_MAX, Roster,
-    Session, SessionConfig, Ticket,
+    Facts, Frame, Game, Idle, PeerId, PeerSet, PlayerHandle, RUN_AHEAD_MAX, Roster, Session,
+    SessionConfig, Ticket,
 };
 
 /// What is simulated.
@@ -59,6 +61,7 @@ pub(crate) struct World<'a, G: Game> {
     pub(super) random: Random,
     /// Former lives of peers that came back.
     pub(super) former: Vec<Node<G>>,
+    pub(super) gallery: Gallery<G>,
     pub(super) left: PeerSet,
     pub(super) now: TrueTime,
     stage: Stage,
@@ -120,6 +123,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             source,
             random,
             former: Vec::new(),
+            gallery: Gallery::empty(),
             left: PeerSet::EMPTY,
             now: TrueTime::ZERO,
             stage: Stage::Faulty { heals_at },
@@ -127,7 +131,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
     }
 
     /// Runs to the end, and judges.
-    pub(crate) fn run(mut self, reference: impl FnOnce() -> G) -> Result<Report, Box<Failure>> {
+    pub(crate) fn run(mut self, reference: impl Fn() -> G) -> Result<Report, Box<Failure>> {
+        self.gallery = Gallery::drawn(&self.setting, &reference);
         while let Some(next) = self.next_event() {
             self.now = self.now.max(next);
             if let Some(overdue) = self.overdue() {
@@ -143,6 +148,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             setting: &self.setting,
             nodes: &self.nodes,
             former: &self.former,
+            gallery: &self.gallery,
             left: self.left,
             now: self.now,
         };
@@ -184,7 +190,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let wakes = self.nodes.iter().filter_map(Node::wakes_at).min();
         let begins = self.awaited.front().map(|(at, _)| *at);
         // Without a peer that is there or comes, nothing that is under way matters.
-        let lives = wakes.into_iter().chain(begins).min()?;
+        let shows = self.gallery.wakes_at(self.now);
+        let lives = wakes.into_iter().chain(begins).chain(shows).min()?;
         let heals = match self.stage {
             Stage::Faulty { heals_at } => Some(heals_at),
             Stage::Healed { .. } | Stage::Ending { .. } => None,
@@ -207,7 +214,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             let (end, view, last) = (node.end(), session.view().members, node.last_stall);
             format!("{}: frame {current}, stable {stable}, {end:?}, {view:?}, {last:?}", node.peer)
         };
-        (self.now > deadline).then(|| {
+        (self.now > deadline && !self.are_members_done()).then(|| {
             let open = self.nodes.iter().filter(|node| !node.is_closed()).map(told);
             let open: Vec<_> = open.collect();
             Violation::new(Oracle::Liveness, format!("waited for {what}; {}", open.join("; ")))
@@ -228,6 +235,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         }
         let is_faulty = matches!(self.stage, Stage::Faulty { .. });
         self.feed()?;
+        self.show()?;
         for node in &mut self.nodes {
             if node.wakes_at().is_none_or(|at| at > self.now) {
                 continue;
@@ -389,6 +397,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         match self.stage {
             Stage::Faulty { heals_at } if self.now >= heals_at => {
                 self.network.heal();
+                self.gallery.heal();
                 let survivors = self.survivors();
                 let stable = survivors.iter().map(|node| node.session.stable().end());
                 let reached = stable.clone().max().unwrap_or_default();
@@ -415,6 +424,11 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             }
             Stage::Faulty { .. } | Stage::Ending { .. } => {}
         }
+    }
+
+    /// Whether no peer is there any more, or is to come.
+    pub(super) fn are_members_done(&self) -> bool {
+        self.awaited.is_empty() && self.nodes.iter().all(Node::is_closed)
     }
 
     /// The peers that should go on.
@@ -454,21 +468,6 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
 
 /// A broken promise, and the peer that broke it when it was one.
 pub(crate) type Broken = (Option<PeerId>, Violation);
-
-/// Guesses anything, so that almost every guess is wrong.
-struct Wild(Random);
-
-impl Predictor for Wild {
-    fn predict(
-        &mut self,
-        _: PlayerHandle,
-        _: Frame,
-        _: &crate::InputHistory<'_>,
-        guess: &mut [u8],
-    ) {
-        self.0.fill(guess);
-    }
-}
 
 /// How many more frames must become stable after healing.
 const PROGRESS_FRAMES: u32 = 60;

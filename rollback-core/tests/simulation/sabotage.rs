@@ -81,6 +81,21 @@ fn a_pause_that_is_not_kept_is_found() {
 }
 
 #[test]
+fn one_who_watches_and_never_asks_another_host_is_found() {
+    let watched = |seed| {
+        let faults = Faults { delay_max_ms: 60, spectators: 3, ..Faults::none() };
+        let crash = Fault::Crash(peer(u8::from(seed % 2 == 0)));
+        on_a_bad_network(seed).peers(2).faults(faults).at_ms(2_500, crash)
+    };
+    // Not every seed has somebody who watches through one that is gone, and could ask another.
+    let more = (0..4).map(|more| 6 * more);
+    let notice = |more| oracles_that_notice(Sabotage::HostChange, move |seed| watched(seed + more));
+    let oracles: Vec<Oracle> = more.flat_map(notice).collect();
+    assert!(oracles.len() >= 3, "{oracles:?}");
+    assert!(oracles.iter().all(|oracle| *oracle == Oracle::Watching), "{oracles:?}");
+}
+
+#[test]
 fn a_cut_that_each_takes_for_itself_is_found() {
     // Where the two hear each other in time, they pass the inputs on before they claim, and no cut matters.
     let oracles = oracles_that_notice(Sabotage::Cut, with_a_crash);
