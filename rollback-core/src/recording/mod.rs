@@ -38,6 +38,7 @@ mod reader;
 mod row;
 mod section;
 pub(crate) mod stream;
+mod stream_reader;
 mod writer;
 
 pub use compare::{Comparison, Difference, compare};
@@ -47,4 +48,6 @@ pub use header::{FACTS_MAX, HeaderError, RecordingHeader, TEXT_BYTES_MAX};
 pub use reader::{EndRecord, RecordingReader};
 pub use row::{ITEMS_PER_FRAME_MAX, OUTPUT_BYTES_MAX};
 pub use section::{BLOCK_FRAMES, FORMAT_VERSION, MAGIC};
+pub use stream::StreamWriter;
+pub use stream_reader::StreamReader;
 pub use writer::{PENDING_FRAMES_MAX, RecordingWriter, WriterError};

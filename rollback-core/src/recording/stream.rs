@@ -10,9 +10,10 @@ use crate::recording::{HeaderError, RecordingError, RecordingHeader};
 use crate::session::{End, EndCause, StableFrame};
 use crate::{Frame, PeerId};
 
-/// Writes the stream.
+/// Writes the stable log as bytes that only grow: what was agreed on before the first frame, the frames without their
+/// outputs, the end. It is equal on all members, byte for byte.
 #[derive(Clone, Debug)]
-pub(crate) struct StreamWriter {
+pub struct StreamWriter {
     bytes: Vec<u8>,
     rows: RowEncoder,
     next: Frame,
@@ -31,7 +32,11 @@ pub(crate) enum Entry<'a> {
 }
 
 impl StreamWriter {
-    pub(crate) fn new(header: &RecordingHeader) -> Result<Self, HeaderError> {
+    /// The stream of the episode that `header` describes.
+    ///
+    /// # Errors
+    /// When the header's fields do not fit each other or are too long.
+    pub fn new(header: &RecordingHeader) -> Result<Self, HeaderError> {
         let mut writer = Self {
             bytes: Vec::new(),
             rows: RowEncoder::new(&header.config),
@@ -44,12 +49,13 @@ impl StreamWriter {
     }
 
     /// All that was written so far.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Appends the next frame. Answers whether it is the next one, and there is room.
-    pub(crate) fn push(&mut self, frame: &StableFrame<'_>) -> bool {
+    pub fn push(&mut self, frame: &StableFrame<'_>) -> bool {
         let has_room = self.bytes.len() < BYTES_MAX - ENTRY_BYTES_MAX;
         let fits = frame.frame == self.next && !self.is_ended && has_room;
         if fits {
@@ -68,7 +74,7 @@ impl StreamWriter {
     }
 
     /// Appends the end, behind all its frames. Answers whether they are there.
-    pub(crate) fn finish(&mut self, end: End) -> bool {
+    pub fn finish(&mut self, end: End) -> bool {
         if self.next < end.frame {
             return false;
         }

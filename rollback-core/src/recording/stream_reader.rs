@@ -1,0 +1,196 @@
+//! Reads the stable log as it comes, for one that comes back and is given what was recorded so far.
+
+use alloc::vec::Vec;
+
+use crate::Frame;
+use crate::recording::stream::{self, BYTES_MAX, Entry, entry_at};
+use crate::recording::{RecordingError, RecordingHeader};
+use crate::session::StableFrame;
+
+/// Takes a stream that a [`StreamWriter`](crate::recording::StreamWriter) makes, in pieces of any length, and gives its
+/// frames one by one. What was read is let go.
+#[derive(Debug, Default)]
+pub struct StreamReader {
+    /// What was not read; behind the header, the first byte stands for all that was.
+    bytes: Vec<u8>,
+    at: usize,
+    received: usize,
+    header: Option<RecordingHeader>,
+    next: Frame,
+}
+
+impl StreamReader {
+    /// How many bytes of the stream have come.
+    #[must_use]
+    pub fn received(&self) -> usize {
+        self.received
+    }
+
+    /// How many bytes wait to be read.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// The next frame to be read.
+    #[must_use]
+    pub fn next_frame(&self) -> Frame {
+        self.next
+    }
+
+    /// Appends what has come. Answers `false`, and takes nothing, when the stream would become longer than one is.
+    pub fn extend(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.received + bytes.len() <= BYTES_MAX;
+        if fits {
+            self.received += bytes.len();
+            self.bytes.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    /// What was agreed on before the first frame, once it has come.
+    ///
+    /// # Errors
+    /// When the stream does not begin with it.
+    pub fn header(&mut self) -> Result<Option<&RecordingHeader>, RecordingError> {
+        if self.header.is_none() {
+            match entry_at(&self.bytes, 0)? {
+                Some((Entry::Header(body), next)) => {
+                    self.header = Some(stream::header(body)?);
+                    self.at = next;
+                }
+                // The first entry is a header or an error.
+                Some(_) | None => {}
+            }
+        }
+        Ok(self.header.as_ref())
+    }
+
+    /// Shows the next frame to `take`, and goes past it if that answers true. Answers `None` when it has not come whole,
+    /// else what `take` did.
+    ///
+    /// # Errors
+    /// When what has come is no stream.
+    pub fn next_row(
+        &mut self,
+        take: impl FnOnce(&StableFrame<'_>) -> bool,
+    ) -> Result<Option<bool>, RecordingError> {
+        if self.header()?.is_none() {
+            return Ok(None);
+        }
+        let Some(header) = &self.header else { return Ok(None) };
+        let Some((Entry::Row(body), next)) = entry_at(&self.bytes, self.at)? else {
+            return Ok(None);
+        };
+        let is_taken = stream::with_row(header, self.next, body, take)?;
+        if is_taken {
+            self.next = self.next.next();
+            self.at = next;
+            if self.at > READ_BYTES_MAX {
+                self.bytes.drain(1..self.at);
+                self.at = 1;
+            }
+        }
+        Ok(Some(is_taken))
+    }
+}
+
+/// So many bytes that were read are kept before they are let go together.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::recording::StreamWriter;
+    use crate::{PeerId, Roster, SessionConfig, StateHash};
+
+    fn header() -> RecordingHeader {
+        RecordingHeader {
+            session: 1,
+            episode: 2,
+            seed: 5,
+            config: SessionConfig::builder().build().unwrap(),
+            roster: Roster::one_player_each(2).unwrap(),
+            participants: vec!["a".into(), "b".into()],
+            must_match: vec![],
+            may_differ: vec![vec![], vec![]],
+            start_hash: StateHash::from_u128(3),
+        }
+    }
+
+    fn stream(frames: u32) -> Vec<u8> {
+        let mut writer = StreamWriter::new(&header()).unwrap();
+        for index in 0..frames {
+            let frame = Frame::new(index);
+            let [a, b, ..] = (index / 3).to_le_bytes();
+            let row = StableFrame {
+                frame,
+                inputs: &[a, b],
+                flags: &[0, 1],
+                items: &[(PeerId::new(1).unwrap(), crate::Item::Pause)],
+                output: b"not in the stream",
+                state_hash: frame.is_multiple_of(10).then(|| StateHash::from_u128(index.into())),
+            };
+            assert!(writer.push(&row));
+        }
+        writer.bytes().to_vec()
+    }
+
+    #[test]
+    fn a_stream_in_pieces_of_any_length_gives_each_frame_once_and_keeps_little() {
+        let stream = stream(10_000);
+        for length in [1, 7, 16 * 1024, stream.len()] {
+            let mut reader = StreamReader::default();
+            let (mut frames, mut kept) = (0, 0);
+            for piece in stream.chunks(length) {
+                assert!(reader.extend(piece));
+                kept = kept.max(reader.bytes.len());
+                while let Some(is_taken) = reader
+                    .next_row(|row| {
+                        assert_eq!((row.frame.index(), row.output.len()), (frames, 0));
+                        assert_eq!(row.inputs[0], (frames / 3).to_le_bytes()[0]);
+                        assert_eq!(row.state_hash.is_some(), frames % 10 == 0);
+                        true
+                    })
+                    .unwrap()
+                {
+                    assert!(is_taken);
+                    frames += 1;
+                }
+            }
+            assert_eq!((frames, reader.received(), reader.waiting()), (10_000, stream.len(), 0));
+            assert!(length == stream.len() || kept < READ_BYTES_MAX + 17 * 1024, "{kept}");
+            assert_eq!(reader.header().unwrap(), Some(&header()));
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_not_taken_is_shown_again() {
+        let mut reader = StreamReader::default();
+        reader.extend(&stream(2));
+        for (is_taken, index) in [(false, 0), (false, 0), (true, 0), (false, 1), (true, 1)] {
+            let shown = reader.next_row(|row| {
+                assert_eq!(row.frame.index(), index);
+                is_taken
+            });
+            assert_eq!(shown, Ok(Some(is_taken)));
+        }
+        assert_eq!(reader.next_row(|_| true), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_stream_is_an_error() {
+        let mut reader = StreamReader::default();
+        assert!(reader.extend(&[0, 0, 0, 0, 9]));
+        assert!(reader.header().is_err() && reader.next_row(|_| true).is_err());
+        let mut bytes = stream(0);
+        bytes.extend([1, 0, 0, 0, 1, 0xff]);
+        let mut reader = StreamReader::default();
+        assert!(reader.extend(&bytes));
+        assert!(reader.header().is_ok_and(|header| header.is_some()));
+        assert!(reader.next_row(|_| true).is_err());
+        assert!(!StreamReader { received: BYTES_MAX, ..StreamReader::default() }.extend(&[0]));
+    }
+}
