@@ -195,10 +195,9 @@ impl Coordinator {
             self.refuse(now, client, ErrorCode::SettingsDiffer, explanation, effects);
             return;
         }
-        let Some((replaced, member)) = group.take_back(place.slot, client, join) else {
-            let explanation = "this member has come back too often";
-            self.refuse(now, client, ErrorCode::UnknownToken, explanation, effects);
-            return;
+        let (replaced, member) = match group.take_back(place.slot, client, join) {
+            Ok(taken) => taken,
+            Err((code, why)) => return self.refuse(now, client, code, why, effects),
         };
         self.counters.returns += 1;
         if let Some(replaced) = replaced {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollback_signaling::{Join, Member, RoomName, SETTINGS_BYTES_MAX, Text, Token};
+use rollback_signaling::{ErrorCode, Join, Member, RoomName, SETTINGS_BYTES_MAX, Text, Token};
 
 use crate::command::{ClientId, Entropy};
 use crate::config::GroupSize;
@@ -25,8 +25,8 @@ pub(crate) struct Seat {
     pub(crate) token: Token,
     pub(crate) presence: Presence,
     pub(crate) joined_at: Duration,
-    /// How many processes of this member came after the one with which the group was complete.
-    life: u8,
+    /// The processes of this member, since the group was complete, that were before the present one.
+    former: Vec<u64>,
     join: Join,
 }
 
@@ -80,21 +80,33 @@ impl Group {
     }
 
     /// The member of a slot returns, perhaps as a new process. Answers the connection that it had, and the member as it is
-    /// now; `None` when there is no number left for one life more.
+    /// now.
+    ///
+    /// # Errors
+    /// When another process has taken the slot since, or when there is no number left for one life more.
     pub(crate) fn take_back(
         &mut self,
         slot: u8,
         client: ClientId,
         join: Join,
-    ) -> Option<(Option<ClientId>, Member)> {
+    ) -> Result<(Option<ClientId>, Member), (ErrorCode, &'static str)> {
         let is_complete = self.is_complete;
-        let seat = self.seat_mut(slot)?;
-        let is_new = is_complete && join.incarnation != seat.join.incarnation;
-        seat.life = seat.life.checked_add(is_new.into())?;
+        let left = (ErrorCode::UnknownToken, "this member has left");
+        let seat = self.seat_mut(slot).ok_or(left)?;
+        // One that lost its connection before it heard that would take the slot back, and be taken it again.
+        if seat.former.contains(&join.incarnation) {
+            return Err((ErrorCode::Replaced, "another process has this member's slot now"));
+        }
+        if is_complete && join.incarnation != seat.join.incarnation {
+            if seat.former.len() >= LIVES_MAX {
+                return Err((ErrorCode::UnknownToken, "this member has come back too often"));
+            }
+            seat.former.push(seat.join.incarnation);
+        }
         let replaced = seat.client();
         seat.presence = Presence::Here(client);
         seat.join = join;
-        Some((replaced, seat.member(slot)))
+        Ok((replaced, seat.member(slot)))
     }
 
     /// Frees a slot.
@@ -141,8 +153,8 @@ impl Group {
 
 impl Seat {
     /// A member that is here.
-    pub(crate) const fn taken(now: Duration, client: ClientId, join: Join, token: Token) -> Self {
-        Self { token, presence: Presence::Here(client), joined_at: now, life: 0, join }
+    pub(crate) fn taken(now: Duration, client: ClientId, join: Join, token: Token) -> Self {
+        Self { token, presence: Presence::Here(client), joined_at: now, former: Vec::new(), join }
     }
 
     /// The member's connection, if it has one.
@@ -160,8 +172,12 @@ impl Seat {
             name: self.join.name.clone(),
             incarnation: self.join.incarnation,
             settings: self.join.settings.clone(),
-            life: self.life,
+            // Nobody takes a seat more often than this counts.
+            life: u8::try_from(self.former.len()).unwrap_or(u8::MAX),
             connected: self.client().is_some(),
         }
     }
 }
+
+/// How often a member may come back: the engine counts its lives in a byte.
+const LIVES_MAX: usize = u8::MAX as usize;

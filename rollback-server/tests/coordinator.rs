@@ -229,6 +229,13 @@ fn each_new_process_of_a_match_is_one_life_more() {
         let back = Join { incarnation, ..returning("a", token) };
         assert_eq!(life_of(&bench.join_with(client, back)), Some(life));
     }
+    // One that did not hear that it was replaced does not replace the one that did it.
+    for incarnation in [7, 8] {
+        client += 1;
+        bench.connect(client, "a");
+        let effects = bench.join_with(client, Join { incarnation, ..returning("a", token) });
+        assert_eq!(refusal(&effects, client), Some(ErrorCode::Replaced));
+    }
     for number in 3..=256 {
         client += 1;
         bench.connect(client, "a");
