@@ -72,6 +72,7 @@ impl PyEpisode {
             participants: names,
             completed_episodes,
             start_timeout: START_TIMEOUT,
+            rejoins: false,
         };
         let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
         let episode = GameLoop::new(transport, setup, &game)
@@ -471,7 +472,9 @@ fn loop_error(error: LoopError<PyErr>) -> PyErr {
         LoopError::Advance(AdvanceError::MissingInput { .. } | AdvanceError::OtherState { .. }) => {
             RollbackError::new_err(message)
         }
-        LoopError::NotStarted { .. } => JoinError::new_err(message),
+        LoopError::NotStarted { .. } | LoopError::Return(_) | LoopError::Replaced => {
+            JoinError::new_err(message)
+        }
         LoopError::Record(_) => RecordingError::new_err(message),
     }
 }

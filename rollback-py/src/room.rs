@@ -211,6 +211,7 @@ pub(crate) fn transport_event_dict(
         TransportEvent::SignalingLost => dict.set_item("event", "signaling_lost")?,
         TransportEvent::SignalingRegained => dict.set_item("event", "signaling_regained")?,
         TransportEvent::SignalingEnded => dict.set_item("event", "signaling_ended")?,
+        TransportEvent::Replaced => dict.set_item("event", "replaced")?,
     }
     Ok(dict)
 }

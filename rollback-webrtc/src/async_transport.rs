@@ -84,6 +84,22 @@ impl DatagramTransport for AsyncTransport {
     fn wait(&mut self, timeout: Duration) -> bool {
         self.0.wait(timeout)
     }
+
+    fn try_send_notice(&mut self, to: PeerId, notice: &[u8]) -> bool {
+        self.0.background().mailbox.try_send_notice(to, notice)
+    }
+
+    fn try_receive_notice(&mut self) -> Option<(PeerId, Bytes)> {
+        self.0.background().mailbox.try_receive_notice()
+    }
+
+    fn has_left(&self, peer: PeerId) -> bool {
+        self.0.background().mailbox.stats(peer).has_left
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.0.background().mailbox.is_replaced()
+    }
 }
 
 impl AsyncDatagramTransport for AsyncTransport {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct Background {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) lobby: Arc<Lobby>,
     close: CancellationToken,
+    /// Whether the server is told nothing when this ends.
+    stays: Arc<AtomicBool>,
     end: Arc<End>,
     thread: Option<JoinHandle<()>>,
 }
@@ -72,16 +75,18 @@ impl Background {
         let close = CancellationToken::new();
         let (to_server, outgoing) = mpsc::channel(SIGNALING_MESSAGES);
         let (incoming, from_server) = mpsc::channel(SIGNALING_MESSAGES);
-        let client = SignalingClient::new(link, join, seed, incoming, outgoing);
+        let stays = Arc::new(AtomicBool::new(false));
+        let client =
+            SignalingClient::new(link, join, seed, (incoming, outgoing), Arc::clone(&stays));
         let mesh = Mesh::new(setup, to_server).run(client, from_server, close.clone());
-        Self::spawn(mesh, mailbox, lobby, close)
+        Self::spawn(mesh, mailbox, lobby, (close, stays))
     }
 
     fn spawn(
         mesh: impl Future<Output = ()> + Send + 'static,
         mailbox: Arc<Mailbox>,
         lobby: Arc<Lobby>,
-        close: CancellationToken,
+        (close, stays): (CancellationToken, Arc<AtomicBool>),
     ) -> Result<Self, JoinError> {
         let end = Arc::new(End::default());
         // Dropped with the thread's closure, so that a panic there wakes everyone too.
@@ -105,7 +110,7 @@ impl Background {
                 }
             })
             .map_err(JoinError::Thread)?;
-        Ok(Self { mailbox, lobby, close, end, thread: Some(thread) })
+        Ok(Self { mailbox, lobby, close, stays, end, thread: Some(thread) })
     }
 
     /// Closes all connections and waits until that is done, at most for `timeout`; says whether it
@@ -120,7 +125,13 @@ impl Background {
         is_ended
     }
 
-    /// The same without blocking.
+    /// The same without telling the server that this member leaves.
+    pub(crate) fn abandon(&mut self, timeout: Duration) -> bool {
+        self.stays.store(true, Ordering::Release);
+        self.close(timeout)
+    }
+
+    /// [`close`](Self::close) without blocking.
     pub(crate) async fn close_async(&mut self) {
         self.close.cancel();
         self.end.wait_async().await;

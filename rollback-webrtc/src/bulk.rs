@@ -11,6 +11,9 @@
 //! | hello | `1`, incarnation u64, next number expected u64, number taken up to u64 |
 //! | data | `2`, number u64, message |
 //! | taken | `3`, number taken up to u64 |
+//!
+//! A channel carries two such lanes: the application's messages, and the *notices* of the game loops, whose first byte has
+//! `16` added. Neither waits for the other to be taken. What a former process of a peer was told in notices, a new one is not.
 
 use std::collections::VecDeque;
 
@@ -25,11 +28,21 @@ pub const BULK_WINDOW: usize = 64;
 /// Both directions of bulk messages with one peer.
 #[derive(Debug)]
 pub(crate) struct BulkLink {
+    lane: Lane,
     incarnation: u64,
     peer_incarnation: Option<u64>,
     outgoing: Outgoing,
     incoming: Incoming,
     channel: Channel,
+}
+
+/// Whose messages they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// The application's.
+    Bulk,
+    /// The game loop's own.
+    Notices,
 }
 
 /// A frame that no honest peer sends.
@@ -68,8 +81,9 @@ struct Channel {
 
 impl BulkLink {
     /// Nothing sent, nothing received. `incarnation` is a random number of this process.
-    pub(crate) fn new(incarnation: u64) -> Self {
+    pub(crate) fn new(lane: Lane, incarnation: u64) -> Self {
         Self {
+            lane,
             incarnation,
             peer_incarnation: None,
             outgoing: Outgoing::default(),
@@ -131,20 +145,21 @@ impl BulkLink {
         }
         if self.incoming.told < self.incoming.taken {
             self.incoming.told = self.incoming.taken;
-            return Some(numbered(TAKEN, self.incoming.taken, &[]));
+            return Some(self.numbered(TAKEN, self.incoming.taken, &[]));
         }
         let number = self.outgoing.next;
         let index = usize::try_from(number.checked_sub(self.outgoing.taken)?).ok()?;
         let message = self.outgoing.kept.get(index)?;
+        let message = message.clone();
         self.outgoing.next += 1;
-        Some(numbered(DATA, number, message))
+        Some(self.numbered(DATA, number, &message))
     }
 
     /// Takes a frame from the peer.
     pub(crate) fn handle_frame(&mut self, frame: &Bytes) -> Result<(), BulkViolation> {
         let (kind, body) = frame.split_first().ok_or(BulkViolation)?;
         let (number, rest) = split_u64(body)?;
-        match (*kind, self.channel.hello_received) {
+        match (kind ^ self.lane.mark(), self.channel.hello_received) {
             (HELLO, false) => self.handle_hello(number, rest),
             (DATA, true) => self.handle_data(number, frame.slice_ref(rest)),
             (TAKEN, true) if rest.is_empty() => self.handle_taken(number),
@@ -153,7 +168,7 @@ impl BulkLink {
     }
 
     fn hello(&self) -> BytesMut {
-        let mut frame = numbered(HELLO, self.incarnation, &[]);
+        let mut frame = self.numbered(HELLO, self.incarnation, &[]);
         frame.put_u64_le(self.incoming.next);
         frame.put_u64_le(self.incoming.taken);
         frame
@@ -170,7 +185,10 @@ impl BulkLink {
         } else {
             // Another process: it numbers from zero, and knows nothing of what the former one got
             // or sent.
-            self.peer_incarnation = Some(incarnation);
+            let former = self.peer_incarnation.replace(incarnation);
+            if self.lane == Lane::Notices && former.is_some() {
+                self.outgoing.kept.clear();
+            }
             self.incoming = Incoming::default();
             self.outgoing.taken = 0;
             self.outgoing.next = 0;
@@ -187,6 +205,10 @@ impl BulkLink {
         }
         self.outgoing.next = next;
         Ok(())
+    }
+
+    fn numbered(&self, kind: u8, number: u64, body: &[u8]) -> BytesMut {
+        numbered(kind | self.lane.mark(), number, body)
     }
 
     fn handle_data(&mut self, number: u64, message: Bytes) -> Result<(), BulkViolation> {
@@ -216,6 +238,23 @@ impl BulkLink {
     }
 }
 
+impl Lane {
+    /// The lane of a frame.
+    pub(crate) fn of(frame: &Bytes) -> Self {
+        match frame.first() {
+            Some(kind) if kind & NOTICES != 0 => Self::Notices,
+            _ => Self::Bulk,
+        }
+    }
+
+    const fn mark(self) -> u8 {
+        match self {
+            Self::Bulk => 0,
+            Self::Notices => NOTICES,
+        }
+    }
+}
+
 fn numbered(kind: u8, number: u64, body: &[u8]) -> BytesMut {
     let mut frame = BytesMut::with_capacity(HEADER_BYTES + body.len());
     frame.put_u8(kind);
@@ -232,6 +271,8 @@ fn split_u64(bytes: &[u8]) -> Result<(u64, &[u8]), BulkViolation> {
 const HELLO: u8 = 1;
 const DATA: u8 = 2;
 const TAKEN: u8 = 3;
+/// Added to these in the lane of notices.
+const NOTICES: u8 = 16;
 
 const HEADER_BYTES: usize = 9;
 
@@ -246,7 +287,7 @@ mod tests {
 
     impl Pair {
         fn new() -> Self {
-            let mut pair = Self { ends: [BulkLink::new(10), BulkLink::new(20)] };
+            let mut pair = Self { ends: [10, 20].map(bulk) };
             pair.reconnect();
             pair
         }
@@ -275,6 +316,10 @@ mod tests {
         fn take_all(&mut self, end: usize) -> Vec<u8> {
             std::iter::from_fn(|| self.ends[end].pop()).map(|message| message[0]).collect()
         }
+    }
+
+    fn bulk(incarnation: u64) -> BulkLink {
+        BulkLink::new(Lane::Bulk, incarnation)
     }
 
     fn frame_of(end: &mut BulkLink) -> Bytes {
@@ -336,7 +381,7 @@ mod tests {
         assert_eq!(pair.ends[1].pop().unwrap()[0], 0);
         pair.pass(usize::MAX);
 
-        pair.ends[1] = BulkLink::new(21);
+        pair.ends[1] = bulk(21);
         assert!(pair.ends[1].push(&[200]));
         pair.reconnect();
         pair.pass(usize::MAX);
@@ -345,9 +390,34 @@ mod tests {
     }
 
     #[test]
+    fn what_a_former_process_was_told_in_notices_a_new_one_is_not() {
+        let notices = |incarnation| BulkLink::new(Lane::Notices, incarnation);
+        let mut pair = Pair { ends: [10, 20].map(notices) };
+        // What is said before the first connection arrives.
+        assert!(pair.ends[0].push(&[1]));
+        pair.reconnect();
+        pair.pass(usize::MAX);
+        assert!(pair.ends[0].push(&[2]));
+        pair.pass(usize::MAX);
+        assert_eq!(pair.take_all(1), [1, 2]);
+        assert!(pair.ends[0].push(&[3]));
+        pair.ends[1] = notices(21);
+        pair.reconnect();
+        pair.pass(usize::MAX);
+        assert!(pair.ends[0].push(&[4]));
+        pair.pass(usize::MAX);
+        assert_eq!(pair.take_all(1), [4]);
+        let frame = numbered(HELLO | NOTICES, 5, &[0; 16]).freeze();
+        assert_eq!((Lane::of(&frame), Lane::of(&Bytes::new())), (Lane::Notices, Lane::Bulk));
+        pair.ends[0] = bulk(10);
+        pair.reconnect();
+        assert_eq!(pair.ends[0].handle_frame(&frame), Err(BulkViolation), "of another lane");
+    }
+
+    #[test]
     fn dishonest_frames_are_refused_and_change_nothing() {
         let mut pair = Pair::new();
-        let mut other = BulkLink::new(30);
+        let mut other = bulk(30);
         other.channel_opened();
         let hello = frame_of(&mut other);
         let victim = &mut pair.ends[0];

@@ -1,5 +1,6 @@
 //! What a transport is told at its start.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::link_conditions::LinkConditions;
 
 /// How to join a room and connect to its members. The default contacts nothing but the server of the
 /// link and the members of the room.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct TransportConfig {
     /// What other members may call this one; 1 to 64 bytes.
     pub name: Option<String>,
@@ -29,6 +30,16 @@ pub struct TransportConfig {
     pub link_conditions: LinkConditions,
     /// How long to try to reach the server for the first time.
     pub connect_timeout: Duration,
+}
+
+impl fmt::Debug for TransportConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, settings, token, ice_policy, bind, link_conditions, .. } = self;
+        let mut config = formatter.debug_struct("TransportConfig");
+        config.field("name", name).field("settings", settings);
+        config.field("comes_back", &token.is_some()).field("ice_policy", ice_policy);
+        config.field("bind", bind).field("link_conditions", link_conditions).finish_non_exhaustive()
+    }
 }
 
 impl Default for TransportConfig {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rollback_core::{PeerId, Timestamp};
 
 use crate::error::SendError;
@@ -28,6 +29,28 @@ pub trait DatagramTransport {
     /// Waits until there is a datagram to take, or something else happened that the caller may want
     /// to look at; at most for `timeout`, after which it returns `false`.
     fn wait(&mut self, timeout: Duration) -> bool;
+
+    /// Queues a notice of this game loop to another's, at most [`BULK_MESSAGE_BYTES_MAX`](crate::BULK_MESSAGE_BYTES_MAX)
+    /// bytes: it arrives once and in order as long as both processes live, whatever else is sent. Answers whether there
+    /// was room. Without such a way nobody can come back into a match.
+    fn try_send_notice(&mut self, _to: PeerId, _notice: &[u8]) -> bool {
+        false
+    }
+
+    /// Takes the next notice of some peer.
+    fn try_receive_notice(&mut self) -> Option<(PeerId, Bytes)> {
+        None
+    }
+
+    /// Whether this peer left the match for good.
+    fn has_left(&self, _peer: PeerId) -> bool {
+        false
+    }
+
+    /// Whether another process has this member's slot now.
+    fn is_replaced(&self) -> bool {
+        false
+    }
 }
 
 /// A transport on which async programs can wait, on whatever runtime they have.

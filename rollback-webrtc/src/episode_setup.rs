@@ -6,6 +6,7 @@ use std::time::Duration;
 use rollback_core::{End, Facts, PeerId, Roster, RosterError, SessionConfig, Ticket};
 
 use crate::lobby::Room;
+use crate::returning::Standing;
 
 /// What an episode is started with.
 #[derive(Clone, Debug)]
@@ -23,8 +24,11 @@ pub struct EpisodeSetup {
     /// How many episodes of the match were completed before this one; for the recording.
     pub completed_episodes: u32,
     /// How long the other members may take to begin, from the first call to advance;
-    /// [`START_TIMEOUT`] by default.
+    /// [`START_TIMEOUT`] by default. For one that comes back: how long none of them may be heard.
     pub start_timeout: Duration,
+    /// Whether the others play the episode already and this member comes back into it: it is given what was recorded so
+    /// far, and let in.
+    pub rejoins: bool,
 }
 
 /// Who hosts which player.
@@ -69,7 +73,7 @@ impl EpisodeSetup {
             seed: room.seed,
             roster: Roster::new(&hosts)?,
             local: room.local,
-            incarnation: 0,
+            incarnation: room.life,
         };
         Ok(Self {
             config,
@@ -80,7 +84,20 @@ impl EpisodeSetup {
             participants: names.map(Option::unwrap_or_default).collect(),
             completed_episodes: 0,
             start_timeout: START_TIMEOUT,
+            rejoins: false,
         })
+    }
+
+    /// The same for the episode that the others are in, for a process that came back into the match.
+    #[must_use]
+    pub fn for_standing(&self, match_seed: u64, standing: Standing) -> Self {
+        Self {
+            ticket: self.ticket.for_episode(match_seed, standing.episode),
+            completed_episodes: standing.completed_episodes,
+            rejoins: standing.has_begun,
+            recording: None,
+            ..self.clone()
+        }
     }
 
     /// The same for a later episode of the match, to be recorded elsewhere.
@@ -91,6 +108,7 @@ impl EpisodeSetup {
             ticket: self.ticket.for_episode(match_seed, episode),
             completed_episodes: self.completed_episodes + completed,
             recording: None,
+            rejoins: false,
             ..self.clone()
         }
     }
@@ -175,6 +193,7 @@ mod tests {
             session_id: 1,
             seed: 2,
             token: String::new(),
+            life: 0,
         }
     }
 

@@ -12,6 +12,7 @@ use rollback_core::{
 use crate::datagram_transport::{AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport};
 use crate::episode_setup::EpisodeSetup;
 use crate::recording_file::{RecordError, RecordingFile};
+use crate::returning::{ReturnError, Returns};
 
 /// One episode on a transport, for an ordinary synchronous loop.
 ///
@@ -52,6 +53,11 @@ pub struct GameLoop<G: Game, T> {
     transport: T,
     setup: EpisodeSetup,
     recording: Option<RecordingFile>,
+    returns: Returns,
+    /// The peers whose players were idle in the last stable frame because nobody gave them inputs.
+    absent: PeerSet,
+    /// Whether what the members agreed on before the first frame is known and written.
+    has_header: bool,
     events: VecDeque<Event>,
     buffer: [u8; DATAGRAM_BYTES_MAX],
     /// When the first call to advance was.
@@ -61,7 +67,9 @@ pub struct GameLoop<G: Game, T> {
 }
 
 impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
-    /// Starts an episode for `game`, which must just have been reset with the ticket's seed.
+    /// Starts an episode for `game`, which must just have been reset with the ticket's seed; or comes back into it, if the
+    /// setup says so. One that comes back is advanced like any other: it steps what was recorded as fast as it is called
+    /// until it [is let in](Self::is_catching_up).
     ///
     /// # Errors
     /// When configuration, ticket and game do not fit each other.
@@ -72,11 +80,15 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     ) -> Result<Self, SessionError<G::Error>> {
         let now = transport.now();
         let facts = setup.facts.clone();
+        let start = if setup.rejoins { Session::rejoin } else { Session::new };
         Ok(Self {
-            session: Session::new(&setup.config, &setup.ticket, facts, game, now)?,
+            session: start(&setup.config, &setup.ticket, facts, game, now)?,
+            returns: Returns::new(&setup),
+            absent: PeerSet::EMPTY,
             transport,
             setup,
             recording: None,
+            has_header: false,
             events: VecDeque::new(),
             buffer: [0; DATAGRAM_BYTES_MAX],
             advanced_at: None,
@@ -154,10 +166,17 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     pub fn advance_frame(&mut self, game: &mut G) -> Result<Advance, LoopError<G::Error>> {
         self.receive();
         let now = self.transport.now();
+        if self.transport.is_replaced() {
+            return Err(LoopError::Replaced);
+        }
         let began = *self.advanced_at.get_or_insert(now);
         let advance = self.session.advance_frame(now, game);
         self.handle_outputs(now)?;
-        match advance? {
+        let Self { returns, setup, session, transport, .. } = self;
+        let returned = returns.proceed(now, setup, session, transport);
+        let advance = advance?;
+        returned?;
+        match advance {
             Advance::Stalled(Stall::Handshaking(peers))
                 if !peers.is_empty() && now.since(began) >= self.setup.start_timeout =>
             {
@@ -207,6 +226,16 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         &mut self.session
     }
 
+    /// Whether this member has come back and is not let in yet.
+    pub fn is_catching_up(&self) -> bool {
+        self.returns.is_catching_up()
+    }
+
+    /// The members that nobody sat at in the last stable frame: all members know the same of the last frame.
+    pub fn absent(&self) -> PeerSet {
+        self.absent
+    }
+
     /// Proposes that the episode ends for all, for a reason that the application numbers.
     pub fn propose_end(&mut self, code: u16) -> bool {
         self.session.propose_end(code)
@@ -228,7 +257,11 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         let since = *self.lingering_since.get_or_insert(now);
         match self.advance_frame(game) {
             Err(LoopError::Record(error)) => Err(LoopError::Record(error)),
-            Err(LoopError::NotStarted { .. }) => Ok(true),
+            Err(LoopError::NotStarted { .. } | LoopError::Return(_) | LoopError::Replaced) => {
+                Ok(true)
+            }
+            // Nobody counts on one that is not let in.
+            Ok(_) if self.is_catching_up() => Ok(true),
             Ok(Advance::Stalled(Stall::Handshaking(_))) => {
                 Ok(now.since(since) >= self.setup.config.linger())
             }
@@ -266,6 +299,8 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
             let bytes = self.buffer.get(..received.len).unwrap_or_default();
             self.session.handle_datagram(received.arrived_at, received.peer, bytes);
         }
+        let now = self.transport.now();
+        self.returns.hear(now, &mut self.session, &mut self.transport);
     }
 
     fn handle_outputs(&mut self, now: Timestamp) -> Result<(), LoopError<G::Error>> {
@@ -277,12 +312,20 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
                     let _ = self.transport.try_send(to, bytes);
                 }
                 Output::Event(event) => {
+                    self.returns.note(&event, &mut self.transport);
                     if self.events.len() == EVENTS_MAX {
                         self.events.pop_front();
                     }
                     self.events.push_back(event);
                 }
                 Output::Stable(frame) => {
+                    self.returns.push(&frame);
+                    let players = PlayerHandle::all(frame.flags.len()).zip(frame.flags);
+                    let is_absent =
+                        |flags: u8| InputFlags::from_bits(flags).contains(InputFlags::IDLE_FILLED);
+                    let absent = players.filter(|(_, flags)| is_absent(**flags));
+                    let roster = &self.setup.ticket.roster;
+                    self.absent = absent.filter_map(|(player, _)| roster.host(player)).collect();
                     if let Some(recording) = &mut self.recording {
                         recording.push(&frame)?;
                     }
@@ -301,15 +344,31 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
 
     /// The header says what all members said of themselves, so the file begins when play does.
     fn begin_recording(&mut self) -> Result<(), RecordError> {
-        let Some(path) = &self.setup.recording else { return Ok(()) };
-        if self.recording.is_some() || self.session.current_frame() == Frame::ZERO {
+        if self.has_header {
             return Ok(());
+        }
+        let Some(header) = self.header() else { return Ok(()) };
+        self.has_header = true;
+        self.returns.begin(&header);
+        if let Some(path) = &self.setup.recording {
+            self.recording = Some(RecordingFile::create(path, &header)?);
+        }
+        Ok(())
+    }
+
+    /// What the members agreed on before the first frame; one that came back is told.
+    fn header(&mut self) -> Option<RecordingHeader> {
+        if self.setup.rejoins {
+            return self.returns.header();
+        }
+        if self.session.current_frame() == Frame::ZERO {
+            return None;
         }
         let ticket = &self.setup.ticket;
         let peers = PeerId::all(ticket.roster.peer_count());
         let facts = peers.map(|peer| self.session.facts_of(peer).cloned().unwrap_or_default());
         let may_differ = facts.map(|facts| facts.may_differ).collect();
-        let header = RecordingHeader {
+        Some(RecordingHeader {
             session: ticket.session,
             episode: ticket.episode,
             seed: ticket.seed,
@@ -319,9 +378,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
             must_match: self.setup.facts.must_match.clone(),
             may_differ,
             start_hash: self.session.start_hash(),
-        };
-        self.recording = Some(RecordingFile::create(path, &header)?);
-        Ok(())
+        })
     }
 }
 
@@ -388,6 +445,12 @@ pub enum LoopError<E> {
         /// The time that they had.
         within: Duration,
     },
+    /// This member came back and cannot be let in.
+    #[error(transparent)]
+    Return(#[from] ReturnError),
+    /// Another process has come back with this member's token.
+    #[error("another process has this member's slot now")]
+    Replaced,
     /// The episode could not be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -48,6 +48,7 @@ mod pair;
 mod peer_connection;
 mod random;
 mod recording_file;
+mod returning;
 mod signaling_client;
 mod stats;
 mod tls;
@@ -67,6 +68,7 @@ pub use link_conditions::LinkConditions;
 pub use lobby::{JoinProgress, Room, RoomMember};
 pub use loopback::LoopbackTransport;
 pub use recording_file::RecordError;
+pub use returning::{Inquiry, ReturnError, Standing};
 pub use stats::{PeerStats, TransportEvent};
 pub use transport::{Joining, Transport};
 

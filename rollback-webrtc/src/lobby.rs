@@ -1,5 +1,6 @@
 //! Where a thread or task waits for the room to be complete.
 
+use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use crate::clock::Clock;
 use crate::error::JoinError;
 
 /// A complete room as this member sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Room {
     /// This member.
     pub local: PeerId,
-    /// All members in the order of their slots, this one included.
+    /// All members in the order of their slots, this one included, and those that have left since.
     pub members: Vec<RoomMember>,
     /// A random number, the same for all members of this group and for no other.
     pub session_id: u64,
@@ -23,6 +24,18 @@ pub struct Room {
     /// The secret with which a new process of this member returns to its slot, as
     /// [`TransportConfig::token`](crate::TransportConfig::token).
     pub token: String,
+    /// Which life of its slot this process lives: 0, or another one when it came back with its token, into a match that
+    /// the others may be playing.
+    pub life: u8,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, members, session_id, seed, token: _, life } = self;
+        let mut room = formatter.debug_struct("Room");
+        room.field("local", local).field("members", members).field("session_id", session_id);
+        room.field("seed", seed).field("life", life).finish_non_exhaustive()
+    }
 }
 
 /// A member of a complete room.

@@ -1,6 +1,8 @@
 //! Where the game's thread and the background thread meet: bounded queues of datagrams, bulk
 //! messages and events, and the counters. No side ever waits for the other longer than a short lock.
 
+mod state;
+
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +12,8 @@ use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::MEMBERS_MAX;
 use tokio::sync::Notify;
 
-use crate::bulk::{BULK_MESSAGE_BYTES_MAX, BulkLink};
+use self::state::{Peer, State};
+use crate::bulk::{BULK_MESSAGE_BYTES_MAX, Lane};
 use crate::clock::Clock;
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
 use crate::error::SendError;
@@ -38,27 +41,6 @@ struct Wakes {
     bulk: Notify,
 }
 
-#[derive(Debug)]
-struct State {
-    peers: Vec<Peer>,
-    events: VecDeque<TransportEvent>,
-    events_dropped: u64,
-    /// Whether an event or a bulk message came since somebody last waited.
-    has_news: bool,
-    /// When the first of the waiting tasks gives up.
-    alarm: Option<Timestamp>,
-    is_closed: bool,
-}
-
-#[derive(Debug)]
-struct Peer {
-    outgoing: VecDeque<BytesMut>,
-    incoming: VecDeque<(Timestamp, Bytes)>,
-    conditions: Option<ConditionedLink>,
-    bulk: BulkLink,
-    stats: PeerStats,
-}
-
 impl Mailbox {
     /// Empty queues for every peer that there may be. `incarnation` is a random number of this
     /// process.
@@ -70,6 +52,7 @@ impl Mailbox {
             events_dropped: 0,
             has_news: false,
             alarm: None,
+            is_replaced: false,
             is_closed: false,
         };
         Self {
@@ -159,6 +142,31 @@ impl Mailbox {
         // The sender has to learn that its window opens.
         self.wake(taken.0, |wakes| &wakes.bulk);
         Some(taken)
+    }
+
+    /// Queues a notice; `false` when it is too long or the window is full.
+    pub(crate) fn try_send_notice(&self, to: PeerId, notice: &[u8]) -> bool {
+        let is_queued = notice.len() <= BULK_MESSAGE_BYTES_MAX
+            && self.lock().peer(to).is_some_and(|peer| peer.notices.push(notice));
+        if is_queued {
+            self.wake(to, |wakes| &wakes.bulk);
+        }
+        is_queued
+    }
+
+    pub(crate) fn try_receive_notice(&self) -> Option<(PeerId, Bytes)> {
+        let taken = {
+            let mut state = self.lock();
+            let slot = (0..).zip(&state.peers).find(|(_, peer)| peer.notices.has_message())?.0;
+            let from = PeerId::new(slot)?;
+            (from, state.peer(from)?.notices.pop()?)
+        };
+        self.wake(taken.0, |wakes| &wakes.bulk);
+        Some(taken)
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.lock().is_replaced
     }
 
     pub(crate) fn poll_event(&self) -> Option<TransportEvent> {
@@ -269,7 +277,11 @@ impl Mailbox {
         let Some(peer) = state.peer(from).filter(|peer| peer.bulk.is_current(channel)) else {
             return;
         };
-        let is_valid = peer.bulk.handle_frame(frame).is_ok();
+        let lane = match Lane::of(frame) {
+            Lane::Bulk => &mut peer.bulk,
+            Lane::Notices => &mut peer.notices,
+        };
+        let is_valid = lane.handle_frame(frame).is_ok();
         peer.stats.violations += u64::from(!is_valid);
         state.has_news = true;
         drop(state);
@@ -308,10 +320,10 @@ impl Mailbox {
         loop {
             {
                 let mut state = self.lock();
-                let bulk = state.peer(to).map(|peer| &mut peer.bulk);
-                match (bulk, channel) {
-                    (Some(bulk), Some(channel)) if bulk.is_current(channel) => {
-                        if let Some(frame) = bulk.poll_frame() {
+                match (state.peer(to), channel) {
+                    (Some(peer), Some(channel)) if peer.bulk.is_current(channel) => {
+                        let frame = peer.bulk.poll_frame();
+                        if let Some(frame) = frame.or_else(|| peer.notices.poll_frame()) {
                             return frame;
                         }
                     }
@@ -358,6 +370,7 @@ impl Mailbox {
     pub(crate) fn disconnected(&self, peer: PeerId) {
         if let Some(peer) = self.lock().peer(peer) {
             peer.bulk.channel_closed();
+            peer.notices.channel_closed();
             peer.stats.is_connected = false;
             peer.stats.path = None;
             peer.stats.round_trip = None;
@@ -366,7 +379,15 @@ impl Mailbox {
 
     /// A bulk channel to a peer is open; it gets this number.
     pub(crate) fn bulk_opened(&self, peer: PeerId) -> Option<u64> {
-        self.lock().peer(peer).map(|peer| peer.bulk.channel_opened())
+        self.lock().peer(peer).map(|peer| {
+            peer.notices.channel_opened();
+            peer.bulk.channel_opened()
+        })
+    }
+
+    /// Another process took this member's slot.
+    pub(crate) fn replaced(&self) {
+        self.lock().is_replaced = true;
     }
 
     /// Ends all waiting, now and later.
@@ -411,55 +432,6 @@ impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No operation leaves the state half changed, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn peer(&mut self, peer: PeerId) -> Option<&mut Peer> {
-        self.peers.get_mut(peer.index())
-    }
-
-    fn admit_due(&mut self, now: Timestamp) {
-        for peer in &mut self.peers {
-            while let Some((due, datagram)) =
-                peer.conditions.as_mut().and_then(|link| link.take_due(now))
-            {
-                peer.admit(due, datagram);
-            }
-        }
-    }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        let links = self.peers.iter().filter_map(|peer| peer.conditions.as_ref());
-        links.filter_map(ConditionedLink::next_due).min()
-    }
-
-    fn next_wake(&self) -> Option<Timestamp> {
-        self.next_due().into_iter().chain(self.alarm).min()
-    }
-
-    fn has_datagram(&self) -> bool {
-        self.peers.iter().any(|peer| !peer.incoming.is_empty())
-    }
-}
-
-impl Peer {
-    fn new(incarnation: u64) -> Self {
-        Self {
-            outgoing: VecDeque::new(),
-            incoming: VecDeque::new(),
-            conditions: None,
-            bulk: BulkLink::new(incarnation),
-            stats: PeerStats::default(),
-        }
-    }
-
-    fn admit(&mut self, arrived_at: Timestamp, datagram: Bytes) {
-        if self.incoming.len() >= INCOMING_DATAGRAMS {
-            self.incoming.pop_front();
-            self.stats.datagrams_not_taken += 1;
-        }
-        self.incoming.push_back((arrived_at, datagram));
     }
 }
 

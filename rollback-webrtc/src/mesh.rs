@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollback_core::{PeerId, Timestamp};
-use rollback_signaling::{AttemptId, ClientMessage, MEMBERS_MAX, Member, ServerMessage, Token};
+use rollback_signaling::{
+    AttemptId, ClientMessage, ErrorCode, MEMBERS_MAX, Member, ServerMessage, Token,
+};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
@@ -166,6 +168,10 @@ impl Mesh {
         if let Stage::Playing { has_signaling, .. } = &mut self.stage {
             *has_signaling = false;
             tracing::info!(%error, "the server will not have this member back");
+            if let JoinError::Refused { code: ErrorCode::Replaced, .. } = error {
+                self.setup.mailbox.replaced();
+                self.setup.mailbox.report(TransportEvent::Replaced);
+            }
             self.setup.mailbox.report(TransportEvent::SignalingEnded);
             self.peers.values_mut().for_each(|peer| peer.pair.handle_signaling(false));
         } else {
@@ -261,6 +267,10 @@ impl Mesh {
                 pair.handle_peer_away();
             }
             self.peers.insert(peer, Neighbour { pair, remote: None });
+        }
+        let has_left = |peer: &PeerId| *peer != joined.local && !self.peers.contains_key(peer);
+        for peer in (0..joined.expected).filter_map(PeerId::new).filter(has_left) {
+            self.setup.mailbox.update(peer, |stats| stats.has_left = true);
         }
         self.setup.mailbox.set_conditions(&self.conditions, joined.local);
         self.stage = Stage::Playing { session_id, has_signaling: true };
@@ -372,6 +382,7 @@ impl Mesh {
                 self.setup.mailbox.report(TransportEvent::PeerDisconnected { peer });
             }
             Action::Report(PairReport::Left) => {
+                self.setup.mailbox.update(peer, |stats| stats.has_left = true);
                 self.setup.mailbox.report(TransportEvent::PeerLeft { peer });
             }
         }
@@ -427,15 +438,21 @@ fn room(joined: Joined, session_id: u64, seed: u64, members: &[Member]) -> Optio
     let is_valid = slots.clone().is_sorted_by(|left, right| left < right)
         && slots.clone().all(|slot| slot < joined.expected)
         && slots.clone().any(|slot| slot == joined.local.slot());
-    let member = |member: &Member| {
+    let life = members.iter().find(|member| member.slot == joined.local.slot())?.life;
+    // Whoever comes back is not told of those that have left for good.
+    let member = |slot| {
+        let member = members.iter().find(|member| member.slot == slot);
+        let name = member.and_then(|member| member.name.as_ref());
+        let settings = member.map(|member| member.settings.as_str());
         Some(RoomMember {
-            peer: PeerId::new(member.slot)?,
-            name: member.name.as_ref().map(|name| name.as_str().to_owned()),
-            settings: member.settings.as_str().to_owned(),
+            peer: PeerId::new(slot)?,
+            name: name.map(|name| name.as_str().to_owned()),
+            settings: settings.unwrap_or_default().to_owned(),
         })
     };
-    let members = members.iter().map(member).collect::<Option<_>>().filter(|_| is_valid)?;
-    Some(Room { local: joined.local, members, session_id, seed, token: joined.token.into() })
+    let members = (0..joined.expected).map(member).collect::<Option<_>>().filter(|_| is_valid)?;
+    let token = joined.token.into();
+    Some(Room { local: joined.local, members, session_id, seed, token, life })
 }
 
 async fn sleep(duration: Option<Duration>) {

@@ -1,6 +1,8 @@
 //! The connection to the signaling server: joins, returns with the token after each loss, and passes
 //! messages both ways. It does not know what the messages are for.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -42,6 +44,8 @@ pub(crate) struct SignalingClient {
     backoff: Backoff,
     incoming: mpsc::Sender<SignalingEvent>,
     outgoing: mpsc::Receiver<ClientMessage>,
+    /// Whether it keeps its slot when it ends.
+    stays: Arc<AtomicBool>,
 }
 
 /// How a connection ended.
@@ -63,11 +67,11 @@ impl SignalingClient {
         link: RoomLink,
         join: Join,
         seed: u64,
-        incoming: mpsc::Sender<SignalingEvent>,
-        outgoing: mpsc::Receiver<ClientMessage>,
+        (incoming, outgoing): (mpsc::Sender<SignalingEvent>, mpsc::Receiver<ClientMessage>),
+        stays: Arc<AtomicBool>,
     ) -> Self {
         let backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, seed);
-        Self { link, join, may_join_anew: false, backoff, incoming, outgoing }
+        Self { link, join, may_join_anew: false, backoff, incoming, outgoing, stays }
     }
 
     /// Connects, and connects again after each loss, until `close`, after which the server is told
@@ -122,7 +126,7 @@ impl SignalingClient {
             Ok(()) => self.serve(&mut socket, close).await,
             Err(end) => end,
         };
-        if matches!(end, End::Closed) {
+        if matches!(end, End::Closed) && !self.stays.load(Ordering::Acquire) {
             // The server frees the slot at once instead of waiting for a return.
             let _ = self.send(&mut socket, &ClientMessage::Leave {}).await;
         }

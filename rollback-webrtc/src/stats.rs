@@ -32,6 +32,8 @@ pub struct PeerStats {
     pub datagrams_lost_by_conditions: u64,
     /// Datagrams that arrived and were dropped, because the game did not take the older ones.
     pub datagrams_not_taken: u64,
+    /// Whether the peer left the room for good.
+    pub has_left: bool,
     /// Bulk messages accepted for sending.
     pub bulk_sent: u64,
     /// Bulk messages that the game took.
@@ -75,4 +77,6 @@ pub enum TransportEvent {
     /// The server will not have this member back, so lost connections stay lost. Connected peers
     /// stay connected.
     SignalingEnded,
+    /// Another process came back with this member's token and has its slot now: this one is out of the match.
+    Replaced,
 }

@@ -128,6 +128,13 @@ impl Transport {
         self.background.close(CLOSE_TIMEOUT)
     }
 
+    /// Closes all connections without leaving the room: the server keeps the slot for a while, and a new process takes
+    /// it with the room's token. To the others it is as if this process had been killed. Waits as
+    /// [`close`](Self::close) does.
+    pub fn abandon(mut self) -> bool {
+        self.background.abandon(CLOSE_TIMEOUT)
+    }
+
     pub(crate) const fn background(&self) -> &Background {
         &self.background
     }
@@ -152,6 +159,22 @@ impl DatagramTransport for Transport {
 
     fn wait(&mut self, timeout: Duration) -> bool {
         Self::wait(self, timeout)
+    }
+
+    fn try_send_notice(&mut self, to: PeerId, notice: &[u8]) -> bool {
+        self.background.mailbox.try_send_notice(to, notice)
+    }
+
+    fn try_receive_notice(&mut self) -> Option<(PeerId, Bytes)> {
+        self.background.mailbox.try_receive_notice()
+    }
+
+    fn has_left(&self, peer: PeerId) -> bool {
+        self.background.mailbox.stats(peer).has_left
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.background.mailbox.is_replaced()
     }
 }
 

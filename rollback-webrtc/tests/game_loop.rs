@@ -86,6 +86,7 @@ fn setup(hosts: &[u8], local: PeerId) -> EpisodeSetup {
         recording: None,
         completed_episodes: 0,
         start_timeout: START_TIMEOUT,
+        rejoins: false,
     }
 }
 

@@ -53,15 +53,12 @@ impl StreamReader {
     /// # Errors
     /// When the stream does not begin with it.
     pub fn header(&mut self) -> Result<Option<&RecordingHeader>, RecordingError> {
-        if self.header.is_none() {
-            match entry_at(&self.bytes, 0)? {
-                Some((Entry::Header(body), next)) => {
-                    self.header = Some(stream::header(body)?);
-                    self.at = next;
-                }
-                // The first entry is a header or an error.
-                Some(_) | None => {}
-            }
+        // The first entry is a header or an error.
+        if self.header.is_none()
+            && let Some((Entry::Header(body), next)) = entry_at(&self.bytes, 0)?
+        {
+            self.header = Some(stream::header(body)?);
+            self.at = next;
         }
         Ok(self.header.as_ref())
     }

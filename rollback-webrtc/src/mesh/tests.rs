@@ -53,7 +53,7 @@ impl Client {
         let (_, from_mesh) = mpsc::channel(16);
         let link = setup.link.parse().unwrap();
         Self {
-            signaling: SignalingClient::new(link, join, 1, incoming, from_mesh),
+            signaling: SignalingClient::new(link, join, 1, (incoming, from_mesh), Arc::default()),
             heard,
             mesh: Mesh::new(setup, to_server),
             _to_server: outgoing,

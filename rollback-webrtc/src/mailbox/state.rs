@@ -1,0 +1,85 @@
+//! What a mailbox holds behind its lock: for each peer what waits in each direction, and what happened.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use rollback_core::{PeerId, Timestamp};
+
+use super::INCOMING_DATAGRAMS;
+use crate::bulk::{BulkLink, Lane};
+use crate::link_conditions::ConditionedLink;
+use crate::stats::{PeerStats, TransportEvent};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) peers: Vec<Peer>,
+    pub(super) events: VecDeque<TransportEvent>,
+    pub(super) events_dropped: u64,
+    /// Whether an event or a bulk message came since somebody last waited.
+    pub(super) has_news: bool,
+    /// When the first of the waiting tasks gives up.
+    pub(super) alarm: Option<Timestamp>,
+    /// Whether another process took this member's slot.
+    pub(super) is_replaced: bool,
+    pub(super) is_closed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) outgoing: VecDeque<BytesMut>,
+    pub(super) incoming: VecDeque<(Timestamp, Bytes)>,
+    pub(super) conditions: Option<ConditionedLink>,
+    pub(super) bulk: BulkLink,
+    pub(super) notices: BulkLink,
+    pub(super) stats: PeerStats,
+}
+
+impl State {
+    pub(super) fn peer(&mut self, peer: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(peer.index())
+    }
+
+    pub(super) fn admit_due(&mut self, now: Timestamp) {
+        for peer in &mut self.peers {
+            while let Some((due, datagram)) =
+                peer.conditions.as_mut().and_then(|link| link.take_due(now))
+            {
+                peer.admit(due, datagram);
+            }
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let links = self.peers.iter().filter_map(|peer| peer.conditions.as_ref());
+        links.filter_map(ConditionedLink::next_due).min()
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+        self.next_due().into_iter().chain(self.alarm).min()
+    }
+
+    pub(super) fn has_datagram(&self) -> bool {
+        self.peers.iter().any(|peer| !peer.incoming.is_empty())
+    }
+}
+
+impl Peer {
+    pub(super) fn new(incarnation: u64) -> Self {
+        Self {
+            outgoing: VecDeque::new(),
+            incoming: VecDeque::new(),
+            conditions: None,
+            bulk: BulkLink::new(Lane::Bulk, incarnation),
+            notices: BulkLink::new(Lane::Notices, incarnation),
+            stats: PeerStats::default(),
+        }
+    }
+
+    pub(super) fn admit(&mut self, arrived_at: Timestamp, datagram: Bytes) {
+        if self.incoming.len() >= INCOMING_DATAGRAMS {
+            self.incoming.pop_front();
+            self.stats.datagrams_not_taken += 1;
+        }
+        self.incoming.push_back((arrived_at, datagram));
+    }
+}

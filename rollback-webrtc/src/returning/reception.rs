@@ -1,0 +1,261 @@
+//! What a member keeps for those that come back, and how fast it gives it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rollback_core::recording::{RecordingHeader, StreamWriter};
+use rollback_core::{PeerId, StableFrame, Timestamp};
+
+use super::notice::{Notice, PIECE_HEAD_BYTES, Refusal};
+use crate::bulk::BULK_MESSAGE_BYTES_MAX;
+use crate::datagram_transport::DatagramTransport;
+
+/// The stable log of an episode, and who is given it.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    episode: u32,
+    /// Whether one that is lost may come back, so that the log is kept.
+    is_open: bool,
+    log: Option<StreamWriter>,
+    /// A frame had no room in the log.
+    is_full: bool,
+    frames: u32,
+    served: BTreeMap<PeerId, Served>,
+    allowance: Allowance,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    offset: usize,
+    said_at: Option<Timestamp>,
+}
+
+/// How many bytes may be given now.
+#[derive(Debug, Default)]
+struct Allowance {
+    bytes: u64,
+    filled_at: Option<Timestamp>,
+}
+
+impl Reception {
+    pub(crate) fn new(episode: u32, is_open: bool) -> Self {
+        Self {
+            episode,
+            is_open,
+            log: None,
+            is_full: false,
+            frames: 0,
+            served: BTreeMap::new(),
+            allowance: Allowance::default(),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Begins the log. A header that cannot be written is reported by the recording, where there is one.
+    pub(crate) fn begin(&mut self, header: &RecordingHeader) {
+        if self.is_open && self.log.is_none() {
+            self.log = StreamWriter::new(header).ok();
+        }
+    }
+
+    pub(crate) fn push(&mut self, row: &StableFrame<'_>) {
+        if let Some(log) = &mut self.log {
+            self.is_full |= !log.push(row);
+            self.frames += u32::from(!self.is_full);
+        }
+    }
+
+    /// Gives a peer the log from a byte on.
+    pub(crate) fn serve(&mut self, peer: PeerId, offset: u32) {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        self.served.insert(peer, Served { offset, said_at: None });
+    }
+
+    pub(crate) fn stop(&mut self, peer: PeerId) {
+        self.served.remove(&peer);
+    }
+
+    /// Sends what is due, as far as the rate allows.
+    pub(crate) fn give<T: DatagramTransport>(&mut self, now: Timestamp, transport: &mut T) {
+        if self.served.is_empty() {
+            return;
+        }
+        let Some(log) = &self.log else { return };
+        self.allowance.fill(now);
+        let episode = self.episode;
+        for (peer, served) in &mut self.served {
+            loop {
+                let rest = log.bytes().get(served.offset..).unwrap_or_default();
+                let length = rest.len().min(PIECE_BYTES_MAX);
+                let is_news_due = served.said_at.is_none_or(|at| now.since(at) >= SAY_EVERY);
+                if length == 0 && !is_news_due || !self.allowance.has(length) {
+                    break;
+                }
+                let offset = u32::try_from(served.offset).unwrap_or(u32::MAX);
+                let bytes = rest.get(..length).unwrap_or_default();
+                let piece = Notice::Piece { episode, offset, frames: self.frames, bytes };
+                if !transport.try_send_notice(*peer, &piece.encode()) {
+                    break;
+                }
+                served.offset += length;
+                served.said_at = Some(now);
+                self.allowance.spend(length);
+            }
+        }
+        if self.is_full {
+            let refused = Notice::Refused { episode, reason: Refusal::TooLong }.encode();
+            for peer in std::mem::take(&mut self.served).keys() {
+                transport.try_send_notice(*peer, &refused);
+            }
+        }
+    }
+}
+
+impl Allowance {
+    fn fill(&mut self, now: Timestamp) {
+        let passed = now.since(*self.filled_at.get_or_insert(now)).as_micros();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX).min(1_000_000);
+        self.bytes = (self.bytes + passed * BYTES_PER_SECOND / 1_000_000).min(BURST_BYTES);
+        self.filled_at = Some(now);
+    }
+
+    fn has(&self, bytes: usize) -> bool {
+        bytes as u64 <= self.bytes
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes as u64);
+    }
+}
+
+/// How fast the log is given, to all together: four megabits a second leave the inputs of play their place on a home's
+/// uplink, and an hour of a small game passes in some seconds.
+const BYTES_PER_SECOND: u64 = 512 << 10;
+
+/// What may go at once.
+const BURST_BYTES: u64 = 64 << 10;
+
+const PIECE_BYTES_MAX: usize = BULK_MESSAGE_BYTES_MAX - PIECE_HEAD_BYTES;
+
+/// How often one that has all is told so: it knows then that it is heard.
+const SAY_EVERY: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
+    use crate::error::SendError;
+    use rollback_core::{Frame, Roster, SessionConfig, StateHash};
+
+    /// Keeps what is sent, and has room for a while.
+    struct Sink {
+        room: usize,
+        sent: Vec<u8>,
+        pieces: usize,
+    }
+
+    impl DatagramTransport for Sink {
+        fn now(&self) -> Timestamp {
+            Timestamp::ZERO
+        }
+
+        fn try_send(&mut self, _: PeerId, _: &[u8]) -> Result<SendOutcome, SendError> {
+            Ok(SendOutcome::NotConnected)
+        }
+
+        fn try_receive(&mut self, _: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
+            None
+        }
+
+        fn wait(&mut self, _: Duration) -> bool {
+            false
+        }
+
+        fn try_send_notice(&mut self, _: PeerId, notice: &[u8]) -> bool {
+            let Some(Notice::Piece { offset, bytes, .. }) = Notice::decode(notice) else {
+                return true;
+            };
+            if self.room == 0 {
+                return false;
+            }
+            self.room -= 1;
+            self.pieces += 1;
+            assert_eq!(offset as usize, self.sent.len());
+            self.sent.extend_from_slice(bytes);
+            true
+        }
+    }
+
+    fn header() -> RecordingHeader {
+        RecordingHeader {
+            session: 1,
+            episode: 0,
+            seed: 5,
+            config: SessionConfig::builder().input_width(100).build().unwrap(),
+            roster: Roster::one_player_each(2).unwrap(),
+            participants: vec!["a".into(), "b".into()],
+            must_match: vec![],
+            may_differ: vec![vec![], vec![]],
+            start_hash: StateHash::from_u128(3),
+        }
+    }
+
+    fn reception(frames: u32) -> Reception {
+        let mut reception = Reception::new(0, true);
+        reception.begin(&header());
+        for index in 0..frames {
+            let inputs = [index.to_le_bytes()[0] | 1; 200];
+            reception.push(&StableFrame {
+                frame: Frame::new(index),
+                inputs: &inputs,
+                flags: &[0, 0],
+                items: &[],
+                output: &[],
+                state_hash: None,
+            });
+        }
+        reception
+    }
+
+    #[test]
+    fn the_log_is_given_at_a_rate_and_as_the_receiver_takes_it() {
+        let mut reception = reception(10_000);
+        let whole = reception.log.as_ref().unwrap().bytes().to_vec();
+        let peer = PeerId::new(1).unwrap();
+        let mut sink = Sink { room: usize::MAX, sent: Vec::new(), pieces: 0 };
+        reception.serve(peer, 0);
+        let mut seconds = 0;
+        while sink.sent.len() < whole.len() {
+            reception.give(Timestamp::from_millis(seconds * 100), &mut sink);
+            let most = BURST_BYTES + seconds * BYTES_PER_SECOND / 10;
+            assert!(sink.sent.len() as u64 <= most, "{} after {seconds}", sink.sent.len());
+            seconds += 1;
+            assert!(seconds < 100);
+        }
+        assert!(sink.sent == whole);
+        // One that has all hears of that now and then, and one whose window is full is not given more.
+        let pieces = sink.pieces;
+        for millis in 0..1000 {
+            reception.give(Timestamp::from_millis(seconds * 100 + millis), &mut sink);
+        }
+        assert!((3..=4).contains(&(sink.pieces - pieces)), "{}", sink.pieces - pieces);
+        let mut full = Sink { room: 1, sent: Vec::new(), pieces: 0 };
+        reception.serve(peer, 0);
+        reception.give(Timestamp::from_millis(60_000), &mut full);
+        assert_eq!(full.sent.len(), PIECE_BYTES_MAX);
+        reception.stop(peer);
+        full.room = 1;
+        reception.give(Timestamp::from_millis(61_000), &mut full);
+        assert_eq!(full.pieces, 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nobody_may_come_back() {
+        let mut reception = Reception::new(0, false);
+        reception.begin(&header());
+        assert!(reception.log.is_none());
+    }
+}
