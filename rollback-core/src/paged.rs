@@ -1,6 +1,5 @@
 //! Bytes in pages that copies share until one of them is written: saving, hashing and comparing cost what has changed.
 
-use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,7 +11,7 @@ use thiserror::Error;
 use zerocopy::transmute;
 
 use crate::hash::hash_of_bytes;
-use crate::{LEAVES_MAX, Leaves, Same, StateHasher};
+use crate::{Same, StateHasher};
 
 /// A state that is a run of bytes, such as the memory of an emulated machine, as the live state and as its snapshots.
 ///
@@ -21,7 +20,7 @@ use crate::{LEAVES_MAX, Leaves, Same, StateHasher};
 ///
 /// ```
 /// # use core::convert::Infallible;
-/// # use rollback_core::{Game, Leaves, Outcome, PagedBytes, Same, StateHasher, Step};
+/// # use rollback_core::{Game, Outcome, PagedBytes, Same, StateHasher, Step};
 /// struct Machine { memory: PagedBytes }
 ///
 /// impl Game for Machine {
@@ -44,9 +43,9 @@ use crate::{LEAVES_MAX, Leaves, Same, StateHasher};
 ///         slot.hash_into(hasher);
 ///         Ok(())
 ///     }
-///     fn leaves(&self, slot: &PagedBytes, leaves: &mut Leaves) -> Result<(), Infallible> {
-///         slot.leaves_into(leaves);
-///         Ok(())
+///     fn export(&self, slot: &PagedBytes, bytes: &mut Vec<u8>) -> Result<bool, Infallible> {
+///         slot.chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
+///         Ok(true)
 ///     }
 ///     fn same(&self, one: &PagedBytes, other: &PagedBytes) -> Same { one.same(other) }
 /// }
@@ -163,20 +162,6 @@ impl PagedBytes {
         }
     }
 
-    /// Adds a leaf for each page, or for as many pages together as there have to be; it is named for its bytes.
-    pub fn leaves_into(&self, leaves: &mut Leaves) {
-        let room = LEAVES_MAX - leaves.len().min(LEAVES_MAX - 1);
-        let together = self.pages.len().div_ceil(room).max(1);
-        for (index, pages) in self.pages.chunks(together).enumerate() {
-            let start = index * together * PAGE_BYTES;
-            let end = self.len.min(start + together * PAGE_BYTES);
-            let hashes = pages.iter().map(|page| page.hash());
-            let digest = hashes.fold(0, |digest: u128, hash| digest.rotate_left(1) ^ hash);
-            let [a, b, c, d, ..] = digest.to_le_bytes();
-            leaves.push(&format!("bytes {start}..{end}"), u32::from_le_bytes([a, b, c, d]));
-        }
-    }
-
     /// Whether all bytes are the same. Pages that are shared need not be looked at.
     #[must_use]
     pub fn same(&self, other: &Self) -> Same {
@@ -263,8 +248,6 @@ pub const PAGE_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
-
     use super::*;
 
     const LEN: usize = 3 * PAGE_BYTES + 100;
@@ -273,15 +256,6 @@ mod tests {
         let mut hasher = StateHasher::new();
         bytes.hash_into(&mut hasher);
         hasher.finish()
-    }
-
-    fn names_of_differences(one: &PagedBytes, other: &PagedBytes) -> Vec<alloc::string::String> {
-        let (mut ones, mut others) = (Leaves::default(), Leaves::default());
-        one.leaves_into(&mut ones);
-        other.leaves_into(&mut others);
-        let pairs = ones.digests().zip(others.digests()).enumerate();
-        let differing = pairs.filter(|(_, (one, other))| one != other);
-        differing.filter_map(|(index, _)| ones.name(index).map(ToString::to_string)).collect()
     }
 
     #[test]
@@ -325,23 +299,6 @@ mod tests {
         live.write(LEN - 1, &[0]).unwrap();
         assert_eq!((hash(&live), other.same(&live)), (zeros, Same::No));
         assert_ne!(hash(&PagedBytes::new(LEN)), hash(&PagedBytes::new(LEN + 1)));
-    }
-
-    #[test]
-    fn a_difference_is_named_by_its_bytes() {
-        let one = PagedBytes::new(LEN);
-        let mut other = one.clone();
-        other.write(PAGE_BYTES + 7, &[1]).unwrap();
-        other.write(LEN - 1, &[1]).unwrap();
-        assert_eq!(names_of_differences(&one, &other), ["bytes 4096..8192", "bytes 12288..12388"]);
-    }
-
-    #[test]
-    fn a_state_of_more_pages_than_leaves_is_named_by_several_pages() {
-        let one = PagedBytes::new((LEAVES_MAX + 1) * PAGE_BYTES);
-        let mut other = one.clone();
-        other.write(LEAVES_MAX * PAGE_BYTES, &[1]).unwrap();
-        assert_eq!(names_of_differences(&one, &other), ["bytes 16777216..16781312"]);
     }
 
     #[test]

@@ -8,11 +8,12 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use rollback_core::{
-    Advance, AdvanceError, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session,
+    Actor, Advance, AdvanceError, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session,
     SessionConfig, Stall, Ticket,
 };
 use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, START_TIMEOUT, Transport};
 
+use crate::config::{predictor, session_config};
 use crate::env_game::PyGame;
 use crate::errors::{
     Error, GameError, IncompatibleError, JoinError, RecordingError, RollbackError,
@@ -42,7 +43,7 @@ struct Playing {
 impl PyEpisode {
     /// Starts an episode of the room's match. `game` is an `EnvGame` that has been reset with `seed_of`'s seed.
     #[new]
-    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, on_output=None))]
+    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, on_output=None, predictor="repeat", run_ahead=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         room: &PyRoom,
@@ -55,8 +56,11 @@ impl PyEpisode {
         recording: Option<PathBuf>,
         completed_episodes: u32,
         on_output: Option<Py<PyAny>>,
+        predictor: &str,
+        run_ahead: u32,
     ) -> PyResult<Self> {
         let config = session_config(config)?;
+        let predictor = self::predictor(predictor, &config)?;
         let game = PyGame::new(game)?.witnessed(config.history_frames(), on_output);
         let ticket = room.of_room(|room| ticket(room, &hosts, episode))??;
         let names = room.of_room(|room| {
@@ -76,7 +80,9 @@ impl PyEpisode {
         };
         let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
         let episode = GameLoop::new(transport, setup, &game)
-            .map_err(|error| RollbackError::new_err(error.to_string()))?;
+            .map_err(|error| RollbackError::new_err(error.to_string()))?
+            .with_predictor(predictor)
+            .with_run_ahead(run_ahead);
         let playing = Mutex::new(Some(Box::new(Playing { game, episode })));
         Ok(Self {
             playing,
@@ -218,6 +224,25 @@ impl PyEpisode {
     /// Proposes one input delay for all players of all computers.
     fn propose_input_delay(&self, py: Python<'_>, frames: u8) -> PyResult<bool> {
         self.with(py, |playing| playing.episode.session_mut().propose_input_delay(frames))
+    }
+
+    /// Has a player that this computer hosts be driven by a policy from its next input on, or by a person.
+    fn set_actor(&self, py: Python<'_>, player: u8, is_policy: bool) -> PyResult<()> {
+        let handle = PlayerHandle::new(player).ok_or(Error::NoSuchPlayer { player })?;
+        let actor = if is_policy { Actor::Policy } else { Actor::Person };
+        let set =
+            self.with(py, |playing| playing.episode.session_mut().set_actor(handle, actor))?;
+        set.map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Whether a policy drives each player, as its host last said.
+    #[getter]
+    fn by_policy(&self, py: Python<'_>) -> PyResult<Vec<bool>> {
+        self.with(py, |playing| {
+            let session = playing.episode.session();
+            let players = PlayerHandle::all(self.hosts.len());
+            players.map(|player| session.actor(player) == Some(Actor::Policy)).collect()
+        })
     }
 
     /// Pauses the episode for all.
@@ -417,35 +442,6 @@ fn ticket(room: &rollback_webrtc::Room, hosts: &[u8], episode: u32) -> PyResult<
         incarnation: 0,
     };
     Ok(ticket.for_episode(room.seed, episode))
-}
-
-/// The configuration from the keyword arguments of Python, each checked by the engine.
-pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConfig> {
-    let number = |name: &str| -> PyResult<u64> {
-        let value = config.get_item(name)?.ok_or_else(|| Error::NoSetting { name: name.into() })?;
-        value.extract()
-    };
-    let byte = |name: &str| -> PyResult<u8> {
-        let got = number(name)?;
-        Ok(u8::try_from(got).map_err(|_| Error::SettingTooLarge { name: name.into(), got })?)
-    };
-    let idle =
-        config.get_item("idle_input")?.ok_or(Error::NoSetting { name: "idle_input".into() })?;
-    let idle: Vec<u8> = idle.extract()?;
-    let hz = number("fps")?;
-    let built = SessionConfig::builder()
-        .players(usize::try_from(number("players")?).unwrap_or(usize::MAX))
-        .input_width(idle.len())
-        .idle_input(&idle)
-        .tick_rate_hz(u16::try_from(hz).unwrap_or(u16::MAX))
-        .input_delay_frames(byte("input_delay")?)
-        .prediction_window_frames(byte("prediction_window")?)
-        .report_interval_frames(byte("report_interval")?)
-        .members_min(usize::try_from(number("members_min")?).unwrap_or(usize::MAX))
-        .departure_timeout(Duration::from_millis(number("departure_timeout_ms")?))
-        .linger(Duration::from_millis(number("linger_ms")?))
-        .build();
-    built.map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 fn loop_error(error: LoopError<PyErr>) -> PyErr {

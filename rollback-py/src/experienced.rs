@@ -47,15 +47,12 @@ impl Experienced {
         let slot = slot_of(frame, self.frames.len());
         let Some(shown) = self.frames.get_mut(slot) else { return };
         if !step.is_resimulation() {
-            shown.frame = (!step.is_final()).then_some(frame);
-            if step.is_final() {
-                return;
-            }
-            copy(&mut shown.row, step.row());
             let players = PlayerHandle::all(step.player_count());
             let guessed = players.filter(|player| step.status(*player) == InputStatus::Predicted);
             shown.guessed.clear();
             shown.guessed.extend(guessed.map(PlayerHandle::slot));
+            shown.frame = (!shown.guessed.is_empty()).then_some(frame);
+            copy(&mut shown.row, step.row());
         }
         if shown.frame == Some(frame) {
             copy(&mut shown.latest, step.row());

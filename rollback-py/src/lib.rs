@@ -2,6 +2,7 @@
 //! environments. It converts and computes; what to do with the results is decided in Python.
 
 mod canonical;
+mod config;
 mod env_game;
 mod episode;
 mod errors;

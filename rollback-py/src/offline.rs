@@ -13,8 +13,8 @@ use rollback_core::{
     SessionConfig, Ticket, Timestamp,
 };
 
+use crate::config::session_config;
 use crate::env_game::PyGame;
-use crate::episode::session_config;
 use crate::errors::Error;
 use crate::recordings::RecordingsError;
 

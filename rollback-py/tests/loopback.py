@@ -136,11 +136,14 @@ def play(
     peers: int = 2,
     episodes: int = 1,
     settings: rb.Settings | None = None,
+    player: Callable[[int], rb.Policy | rb.Person] = lambda slot: at_random(slot),
     on_frame: Callable[[rb.Episode, int], None] = lambda episode, slot: None,
+    **joining: Any,
 ) -> list[Played]:
     """Play, and return what each peer came to in each episode, in the order of their slots.
 
-    `on_frame` is called with each peer's episode and its slot.
+    `player` makes who plays an agent of a slot, `on_frame` is called with each peer's episode and
+    its slot, `joining` goes to `rb.join`.
     """
     server = native.Server("127.0.0.1:0", players=peers)
     settings = settings or rb.Settings(fps=60, linger_s=1.0)
@@ -151,15 +154,15 @@ def play(
         link = f"ws://{server.address}/room"
         data = folder / f"process{number}"
         with rb.join(
-            link, env=env, settings=settings, data=data, link_conditions=conditions
+            link, env=env, settings=settings, data=data, link_conditions=conditions, **joining
         ) as match:
             witnessed.slot = match.slot
             for episode in match.episodes(episodes):
                 played = Played(match.slot, episode, match.my_agents)
                 found.append(played)
-                policies = {agent: at_random(match.slot) for agent in match.my_agents}
+                players = {agent: player(match.slot) for agent in match.my_agents}
                 try:
-                    episode.run(policies, on_frame=lambda e: on_frame(e, match.slot))
+                    episode.run(players, on_frame=lambda e: on_frame(e, match.slot))
                 except rb.RollbackError as error:
                     played.error = error
                 played.log = witnessed.log

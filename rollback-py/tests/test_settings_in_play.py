@@ -1,13 +1,15 @@
-"""Input delays that change and pauses, while an environment is played."""
+"""What is set for a computer or changes in play: delays, pauses, who plays, guesses, run-ahead."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import loopback
 import pytest
 import rollback_py as rb
 from playable import Walkers
+from rollback_py.policies import BY_POLICY
 
 
 class Walk(Walkers):
@@ -101,3 +103,81 @@ def test_a_pause_holds_all_at_one_frame_until_it_is_ended(tmp_path: Path) -> Non
     assert stood[1].count(stood[0][-1]) > 10
     items = [name for frame in recording.frames() for _, name, _ in frame.items]
     assert (items.count("pause"), items.count("resume")) == (1, 1)
+
+
+class Somebody:
+    """A person without a window."""
+
+    def __init__(self, slot: int) -> None:
+        self._act = loopback.at_random(slot)
+        self.is_gone = False
+
+    def action(self) -> int:
+        assert not self.is_gone
+        return self._act(None)
+
+    def is_focused(self) -> bool:
+        return True
+
+    def show(self, picture: object, caption: str) -> None:
+        assert not self.is_gone
+
+    def close(self) -> None:
+        self.is_gone = True
+
+
+def test_a_policy_takes_over_from_a_person_and_gives_back(tmp_path: Path) -> None:
+    people: dict[int, list[Somebody]] = {0: [], 1: []}
+    seen: dict[int, list[dict[str, str]]] = {0: [], 1: []}
+
+    def person(slot: int) -> Somebody:
+        people[slot].append(Somebody(slot))
+        return people[slot][-1]
+
+    def on_frame(episode: rb.Episode, slot: int) -> None:
+        if not seen[slot] or seen[slot][-1] != episode.players:
+            seen[slot].append(episode.players)
+        if slot != 0:
+            return
+        if episode.frame >= 60 and len(seen[0]) == 1:
+            with pytest.raises(ValueError, match="expected one of"):
+                episode.hand_over("right", loopback.at_random(0))
+            episode.hand_over("left", loopback.at_random(0))
+        if episode.frame >= 120 and len(seen[0]) == 2:
+            episode.hand_over("left", person(0))
+
+    played = loopback.play(tmp_path, Walk, player=person, on_frame=on_frame)
+    recording = _equal_and_verified(played)
+    by_people = {"left": "person", "right": "person"}
+    for each in seen.values():
+        assert each == [by_people, {**by_people, "left": "policy"}, by_people]
+    assert all(somebody.is_gone for somebody in [*people[0], *people[1]])
+    assert len(people[0]) == 2
+    frames = list(recording.frames())
+    changes = [frame.frame for frame in frames for _, name, _ in frame.items if name == "actor"]
+    assert len(changes) == 2
+    by_policy = [frame.frame for frame in frames if frame.flags[0] & BY_POLICY]
+    assert by_policy == list(range(*changes))
+
+
+def test_a_game_that_is_shown_ahead_is_recorded_as_it_was_played(tmp_path: Path) -> None:
+    ahead: dict[int, list[int]] = {0: [], 1: []}
+
+    def on_frame(episode: rb.Episode, slot: int) -> None:
+        ahead[slot].append(episode._match.game.env.frame - episode.frame)
+
+    settings = rb.Settings(fps=60, input_delay=3, linger_s=1.0)
+    played = loopback.play(
+        tmp_path, Walk, settings=settings, on_frame=on_frame, run_ahead=3, predictor="learned"
+    )
+    _equal_and_verified(played)
+    for each in ahead.values():
+        assert each.count(3) > 150
+    summary = played[0].episode.summary()
+    assert 0 < summary.mispredicted_frames <= summary.predicted_frames
+
+
+@pytest.mark.parametrize("wrong", [{"predictor": "best"}, {"run_ahead": 9}, {"run_ahead": -1}])
+def test_what_a_computer_cannot_be_set_to_is_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        rb.join("ws://127.0.0.1:1/nowhere", env=Walk, **wrong)

@@ -150,11 +150,13 @@ class Episode:
         recording: str | os.PathLike[str] | None = None,
         completed_episodes: int = 0,
         on_output: Callable[[int], object] | None = None,
+        predictor: str = "repeat",
+        run_ahead: int = 0,
     ) -> Episode:
         """Start an episode for an `EnvGame` that was just reset with the seed of `seed_of`.
 
         `on_output` is told the frame of each output that is asked for, also of those that are
-        simulated again.
+        simulated again. `predictor` is "repeat", "idle" or "learned".
         """
 
     @staticmethod
@@ -201,6 +203,13 @@ class Episode:
 
     def linger(self) -> bool:
         """Tell the others of the end, once; True when nobody needs this computer any more."""
+
+    def set_actor(self, player: int, is_policy: bool) -> None:
+        """Have a local player be driven by a policy from its next input on, or by a person."""
+
+    @property
+    def by_policy(self) -> list[bool]:
+        """Whether a policy drives each player, as its host last said."""
 
     @property
     def input_delays(self) -> list[int]:

@@ -26,7 +26,7 @@ from rollback_py.command_output import (
 from rollback_py.endings import DesyncError
 from rollback_py.environment import Factory
 from rollback_py.episode import Episode
-from rollback_py.match import LinkConditions, Settings, join
+from rollback_py.match import PREDICTORS, LinkConditions, Settings, join
 from rollback_py.policies import Person, Policy, keyboard
 
 if TYPE_CHECKING:
@@ -122,6 +122,10 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--on-departure", choices=["end", "continue"], default="end")
     play.add_argument("--departure-timeout", type=float, default=5.0, metavar="SECONDS")
     play.add_argument("--start-timeout", type=float, default=60.0, metavar="SECONDS")
+    play.add_argument("--predictor", choices=PREDICTORS, default="repeat", help="of the others")
+    play.add_argument(
+        "--run-ahead", type=int, default=0, metavar="FRAMES", help="show so many frames ahead"
+    )
     play.add_argument("--no-lockstep", action="store_true", help="refuse what cannot be saved")
     play.add_argument("--observations", action="store_true", help="record observations, too")
     play.add_argument("--data", default="data", metavar="FOLDER", help="where recordings go")
@@ -162,6 +166,8 @@ def _play(parsed: argparse.Namespace) -> int:
         ice_servers=[_ice_server(text) for text in parsed.ice_server],
         relay_only=parsed.relay_only,
         link_conditions=conditions,
+        predictor=parsed.predictor,
+        run_ahead=parsed.run_ahead,
         on_progress=lambda members, expected: _say_waiting(parsed, members, expected),
     )
     with match:

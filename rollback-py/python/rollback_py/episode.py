@@ -55,6 +55,7 @@ class Episode:
         self._excluded = ExcludedInfos(match.game)
         on_output = self._excluded.note if self._excluded.keys else None
         self._native = match.start(number, self.recording, on_output)
+        self._seats: dict[int, Policy | Person] = {}
         self._side = SideFileWriter(self.recording)
         self._side.write("head", self._head())
 
@@ -82,15 +83,17 @@ class Episode:
         members have begun within `start_timeout_s`. The recording is complete up to the last
         stable frame in each of these cases.
         """
-        seats = self._seats(players)
+        self._seats = self._seats_of(players)
+        for player, who in self._seats.items():
+            self._native.set_actor(player, not isinstance(who, Person))
         try:
-            self._play(seats, start_timeout_s, on_frame)
+            self._play(start_timeout_s, on_frame)
         except BaseException as error:
             self._failure = error
             raise
         finally:
             self._finish()
-            for person in {id(p): p for _, p in seats if isinstance(p, Person)}.values():
+            for person in self._people().values():
                 person.close()
         for event in self.events:
             if event["event"] == "desync":
@@ -106,6 +109,29 @@ class Episode:
     def propose_end(self, code: int = 0) -> bool:
         """End the episode for all, with a number for the reason."""
         return self._native.propose_end(code)
+
+    @property
+    def players(self) -> dict[Any, str]:
+        """Who drives each agent, ``person`` or ``policy``, as its computer last said."""
+        names = ["policy" if by_policy else "person" for by_policy in self._native.by_policy]
+        return dict(zip(self._match.agents, names, strict=True))
+
+    def hand_over(self, agent: Any, player: Policy | Person) -> None:
+        """Have another play one of `my_agents` from its next action on, as `run` takes them.
+
+        Call it from `on_frame`. It is in the recording that a policy took over from a person, or a
+        person from a policy.
+        """
+        if agent not in self._match.my_agents:
+            raise ValueError(f"expected one of {self._match.my_agents}, got {agent!r}")
+        index = self._match.agents.index(agent)
+        if index not in self._seats:
+            raise ValueError("nobody plays yet: call it from on_frame")
+        before = self._seats[index]
+        self._seats[index] = player
+        self._native.set_actor(index, not isinstance(player, Person))
+        if isinstance(before, Person) and id(before) not in self._people():
+            before.close()
 
     @property
     def input_delays(self) -> dict[Any, int]:
@@ -179,24 +205,27 @@ class Episode:
         """Give the connections back; leaves first if the episode is not over."""
         self._finish()
 
-    def _seats(self, players: Mapping[Any, Policy | Person]) -> list[tuple[int, Policy | Person]]:
+    def _seats_of(self, players: Mapping[Any, Policy | Person]) -> dict[int, Policy | Person]:
         agents = self._match.agents
         mine = self._match.my_agents
         missing = [agent for agent in mine if agent not in players]
         foreign = [agent for agent in players if agent not in mine]
         if missing or foreign:
             raise ValueError(f"expected a player for each of {mine}, got {list(players)}")
-        return [(agents.index(agent), player) for agent, player in players.items()]
+        return {agents.index(agent): player for agent, player in players.items()}
+
+    def _people(self) -> dict[int, Person]:
+        """Return the people who play here, each once however many agents they play."""
+        return {id(who): who for who in self._seats.values() if isinstance(who, Person)}
 
     def _play(
         self,
-        seats: list[tuple[int, Policy | Person]],
         start_timeout_s: float,
         on_frame: Callable[[Episode], None] | None,
     ) -> None:
         self._native.set_start_timeout(start_timeout_s)
         while True:
-            for player, who in seats:
+            for player, who in self._seats.items():
                 if self._native.wants_input(player):
                     self._give_input(player, who)
             status, frame, frames_back, _ = self._native.advance()
@@ -206,7 +235,7 @@ class Episode:
             self._note_events()
             if status == "ended":
                 return
-            self._show(seats, status)
+            self._show(status)
             if on_frame is not None:
                 on_frame(self)
             while not self._native.wait(WAIT_S):
@@ -221,8 +250,8 @@ class Episode:
         encoded = game.idle_action(player) if action is None else game.encode_action(player, action)
         self._native.set_input(player, encoded, flags)
 
-    def _show(self, seats: list[tuple[int, Policy | Person]], status: str) -> None:
-        people = {id(who): who for _, who in seats if isinstance(who, Person)}
+    def _show(self, status: str) -> None:
+        people = self._people()
         if not people:
             return
         try:

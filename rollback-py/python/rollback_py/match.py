@@ -28,6 +28,10 @@ _MUST_MATCH_BYTES_MAX = 660
 _MAY_DIFFER_BYTES_MAX = 260
 
 
+PREDICTORS = ("repeat", "idle", "learned")
+RUN_AHEAD_MAX = 8
+
+
 @dataclass(frozen=True)
 class LinkConditions:
     """A bad network on top of the real one, for what this computer receives."""
@@ -77,6 +81,8 @@ def join(
     ice_servers: Sequence[tuple[str, str, str]] = (),
     relay_only: bool = False,
     link_conditions: LinkConditions | None = None,
+    predictor: str = "repeat",
+    run_ahead: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Match:
     """Join a room and wait until it is complete.
@@ -87,7 +93,14 @@ def join(
     go to the folder `data`. An environment whose state cannot be saved is played in lockstep,
     unless `lockstep_fallback` is False. `on_progress` is told how many members there are, and how
     many make the room complete.
+
+    Two settings are this computer's own, and change nothing that is recorded. `predictor` guesses
+    what the others do: ``"repeat"`` what they did last, ``"idle"`` nothing, ``"learned"`` what
+    they did most often after holding the same action for as long. `run_ahead` shows, and has
+    policies observe, the environment so many frames (0 to 8) ahead of the one that is played, so
+    that an input delay is not felt; each costs a step in every frame.
     """
+    _check_local(predictor, run_ahead)
     factory = Factory.from_spec(env) if isinstance(env, str) else env
     if not isinstance(factory, Factory):
         factory = Factory.from_callable(factory)
@@ -114,11 +127,26 @@ def join(
     try:
         _await_room(room, on_progress)
         return Match(
-            room, game, factory, settings, data=Path(data), hosts=hosts, observations=observations
+            room,
+            game,
+            factory,
+            settings,
+            data=Path(data),
+            hosts=hosts,
+            observations=observations,
+            predictor=predictor,
+            run_ahead=run_ahead,
         )
     except BaseException:
         room.close()
         raise
+
+
+def _check_local(predictor: str, run_ahead: int) -> None:
+    if predictor not in PREDICTORS:
+        raise ValueError(f"predictor: expected one of {PREDICTORS}, got {predictor!r}")
+    if not 0 <= run_ahead <= RUN_AHEAD_MAX:
+        raise ValueError(f"run_ahead: expected 0 to {RUN_AHEAD_MAX} frames, got {run_ahead}")
 
 
 def _await_room(room: native.Room, on_progress: Callable[[int, int], None] | None) -> None:
@@ -142,8 +170,13 @@ class Match:
         data: Path,
         hosts: Sequence[int] | None,
         observations: bool,
+        predictor: str,
+        run_ahead: int,
     ) -> None:
         self._room = room
+        self._predictor = predictor
+        # What is shown is taken back, so an environment that cannot be saved shows what is played.
+        self._run_ahead = run_ahead if game.can_rollback else 0
         self.game = game
         """The environment as the engine sees it."""
         self.settings = settings
@@ -258,6 +291,8 @@ class Match:
             recording=recording,
             completed_episodes=self._completed,
             on_output=on_output,
+            predictor=self._predictor,
+            run_ahead=self._run_ahead,
         )
 
     def recording_path(self, number: int) -> Path:

@@ -1,0 +1,51 @@
+//! What Python says of a session, as the engine takes it.
+
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use rollback_core::{Idle, Markov, Predictor, RepeatLast, SessionConfig};
+
+use crate::errors::Error;
+
+/// The configuration from the keyword arguments of Python, each checked by the engine.
+pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConfig> {
+    let number = |name: &str| -> PyResult<u64> {
+        let value = config.get_item(name)?.ok_or_else(|| Error::NoSetting { name: name.into() })?;
+        value.extract()
+    };
+    let byte = |name: &str| -> PyResult<u8> {
+        let got = number(name)?;
+        Ok(u8::try_from(got).map_err(|_| Error::SettingTooLarge { name: name.into(), got })?)
+    };
+    let idle =
+        config.get_item("idle_input")?.ok_or(Error::NoSetting { name: "idle_input".into() })?;
+    let idle: Vec<u8> = idle.extract()?;
+    let hz = number("fps")?;
+    let built = SessionConfig::builder()
+        .players(usize::try_from(number("players")?).unwrap_or(usize::MAX))
+        .input_width(idle.len())
+        .idle_input(&idle)
+        .tick_rate_hz(u16::try_from(hz).unwrap_or(u16::MAX))
+        .input_delay_frames(byte("input_delay")?)
+        .prediction_window_frames(byte("prediction_window")?)
+        .report_interval_frames(byte("report_interval")?)
+        .members_min(usize::try_from(number("members_min")?).unwrap_or(usize::MAX))
+        .departure_timeout(Duration::from_millis(number("departure_timeout_ms")?))
+        .linger(Duration::from_millis(number("linger_ms")?))
+        .build();
+    built.map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// What guesses the inputs of the other computers' players, by its name.
+pub(crate) fn predictor(name: &str, config: &SessionConfig) -> PyResult<Box<dyn Predictor + Send>> {
+    match name {
+        "repeat" => Ok(Box::new(RepeatLast)),
+        "idle" => Ok(Box::new(Idle)),
+        "learned" => Ok(Box::new(Markov::new(config))),
+        _ => Err(PyValueError::new_err(format!(
+            "predictor: expected 'repeat', 'idle' or 'learned', got {name:?}"
+        ))),
+    }
+}
