@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use rollback_core::{
     Actor, Advance, AdvanceError, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session,
-    SessionConfig, Stall, Ticket,
+    Stall, Ticket,
 };
 use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, START_TIMEOUT, Transport};
 
