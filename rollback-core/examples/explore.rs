@@ -47,12 +47,13 @@ const THREE: Setting = Setting::peaceful(3);
 const FOUR: Setting = Setting::peaceful(4);
 const ALL_BUT_LAST: PeerSet = PeerSet::from_bits(0b0111);
 
-const SETTINGS: [Setting; 5] = [
+const SETTINGS: [Setting; 6] = [
     Setting { failures: 1, false_suspicions: 1, known: PeerSet::from_bits(0b011), ..THREE },
     Setting { leaves: 1, crashes: 2, ..THREE },
     Setting { leaves: 1, false_suspicions: 1, ..THREE },
     Setting { crashes: 1, known: ALL_BUT_LAST, ..FOUR },
     Setting { leaves: 2, ..THREE },
+    Setting { kicks: 2, crashes: 1, known: PeerSet::from_bits(0b011), ..THREE },
 ];
 
 /// Each state takes about a hundred bytes.

@@ -47,7 +47,7 @@ mod wire;
 
 pub use config::{
     ConfigDecodeError, ConfigError, DELAY_MAX, REPORT_INTERVAL_MAX, SessionConfig,
-    SessionConfigBuilder, WINDOW_MAX,
+    SessionConfigBuilder, Silence, WINDOW_MAX,
 };
 pub use desync::{Desync, DesyncFinding};
 pub use dump::{DesyncDump, DumpDifference, DumpError, DumpedRow, DumpedState};
@@ -70,8 +70,9 @@ pub use roster::{
     PEERS_MAX, PLAYERS_MAX, PeerId, PeerSet, PlayerHandle, Roster, RosterError, View,
 };
 pub use session::{
-    Advance, AdvanceError, BackfillError, End, EndCause, Event, InputError, Output,
-    PEER_INPUT_BYTES_MAX, Session, SessionCounters, SessionError, StableFrame, Stall,
+    Advance, AdvanceError, BackfillError, DepartureCause, End, EndCause, Event, InputError,
+    KickError, Output, PEER_INPUT_BYTES_MAX, Session, SessionCounters, SessionError, StableFrame,
+    Stall,
 };
 pub use sync_test::{
     Diverged, Divergence, SYNC_TEST_DEPTH_MAX, SyncReport, SyncTest, SyncTestError,

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::{Desync, DesyncFinding, End, EndCause, Event, PeerId};
+use rollback_core::{DepartureCause, Desync, DesyncFinding, End, EndCause, Event, PeerId};
 
 /// The end of an episode as a dictionary.
 pub(crate) fn end_dict(py: Python<'_>, end: End) -> PyResult<Bound<'_, PyDict>> {
@@ -25,6 +25,7 @@ pub(crate) fn cause_name(cause: EndCause) -> String {
         EndCause::Partitioned => "partitioned".into(),
         EndCause::GameFailed => "game_failed".into(),
         EndCause::Incompatible => "incompatible".into(),
+        EndCause::Kicked => "kicked".into(),
     }
 }
 
@@ -47,11 +48,13 @@ pub(crate) fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<
             dict.set_item("peers", slots(*peers))?;
             "departure_proposed"
         }
-        Event::ViewChanged { view, departed, cut } => {
+        Event::ViewChanged { view, departed, cut, cause } => {
             dict.set_item("view", view.number)?;
             dict.set_item("members", slots(view.members))?;
             dict.set_item("peer", departed.slot())?;
             dict.set_item("cut", cut.index())?;
+            let is_kicked = *cause == DepartureCause::Kicked;
+            dict.set_item("cause", if is_kicked { "kicked" } else { "lost" })?;
             "view_changed"
         }
         Event::Joined { view, peer, from } => {

@@ -1,17 +1,19 @@
 //! What all members agree on before the first frame, parsed once and valid ever after.
 
 mod error;
+mod silence;
 
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::error::{ConfigDecodeError, ConfigError};
-use crate::PlayerHandle;
+pub use self::silence::Silence;
 use crate::bytes::{ByteReader, PutBytes};
 use crate::hash::keyed_hash;
 use crate::input::INPUT_WIDTH_MAX;
 use crate::roster::{PEERS_MAX, PLAYERS_MAX};
+use crate::{PeerSet, PlayerHandle};
 
 /// How a match is played. All members must have the same; the handshake names the first field that differs.
 ///
@@ -34,6 +36,8 @@ pub struct SessionConfig {
     members_min: u8,
     departure_timeout: Duration,
     linger: Duration,
+    silence: Silence,
+    late_peers: PeerSet,
 }
 
 impl SessionConfig {
@@ -109,6 +113,18 @@ impl SessionConfig {
         self.linger
     }
 
+    /// What becomes of a peer that is silent for as long as the departure timeout.
+    #[must_use]
+    pub fn silence(&self) -> Silence {
+        self.silence
+    }
+
+    /// Slots for whose peers nobody waits at the start.
+    #[must_use]
+    pub fn late_peers(&self) -> PeerSet {
+        self.late_peers
+    }
+
     /// The longest input delay of any player.
     #[must_use]
     pub fn input_delay_max(&self) -> u32 {
@@ -139,9 +155,10 @@ impl SessionConfig {
         keyed_hash(&self.encode(), 0)
     }
 
-    /// Every field in a fixed order, named, as the handshake sends and the recording keeps it.
+    /// Every field in a fixed order, named, as the handshake sends and the recording keeps it. Those after `linger_ms` are
+    /// empty where they say what holds unless it is said.
     #[must_use]
-    pub fn fields(&self) -> [(&'static str, Vec<u8>); 10] {
+    pub fn fields(&self) -> [(&'static str, Vec<u8>); 12] {
         let millis = |duration: Duration| {
             u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).to_le_bytes().to_vec()
         };
@@ -159,14 +176,19 @@ impl SessionConfig {
             ("members_min", vec![self.members_min]),
             ("departure_timeout_ms", millis(self.departure_timeout)),
             ("linger_ms", millis(self.linger)),
+            ("silence", unless_zero(self.silence.code())),
+            ("late_peers", unless_zero(self.late_peers.bits())),
         ]
     }
 
-    /// The fields as bytes, each behind its length.
+    /// The fields as bytes, each behind its length. Empty ones at the end are left out.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (_, field) in self.fields() {
+        let fields = self.fields();
+        let count =
+            fields.iter().rposition(|(_, field)| !field.is_empty()).map_or(0, |last| last + 1);
+        for (_, field) in fields.into_iter().take(count) {
             bytes.put_u16(u16::try_from(field.len()).unwrap_or(u16::MAX));
             bytes.put(&field);
         }
@@ -179,7 +201,12 @@ impl SessionConfig {
     /// When the bytes end too early or too late, or a field has another width or is out of range.
     pub fn decode(bytes: &[u8]) -> Result<Self, ConfigDecodeError> {
         let mut reader = ByteReader::new(bytes);
+        let mut fields = 0;
         let mut field = || -> Result<&[u8], ConfigDecodeError> {
+            fields += 1;
+            if fields > FIELDS_ALWAYS && reader.remaining() == 0 {
+                return Ok(&[]);
+            }
             let length = reader.u16()?;
             Ok(reader.take(length.into())?)
         };
@@ -195,6 +222,8 @@ impl SessionConfig {
             members_min: u8::from_le_bytes(exact("members_min", field()?)?).into(),
             departure_timeout: millis(exact("departure_timeout_ms", field()?)?),
             linger: millis(exact("linger_ms", field()?)?),
+            silence: Silence::from_code(or_zero("silence", field()?)?)?,
+            late_peers: PeerSet::from_bits(or_zero("late_peers", field()?)?),
         };
         let config = builder.build()?;
         // What the builder fills in (a delay or an idle input left out) is never left out here.
@@ -219,6 +248,8 @@ pub struct SessionConfigBuilder {
     members_min: usize,
     departure_timeout: Duration,
     linger: Duration,
+    silence: Silence,
+    late_peers: PeerSet,
 }
 
 impl Default for SessionConfigBuilder {
@@ -235,6 +266,8 @@ impl Default for SessionConfigBuilder {
             members_min: 1,
             departure_timeout: Duration::from_secs(5),
             linger: Duration::from_secs(3),
+            silence: Silence::Depart,
+            late_peers: PeerSet::EMPTY,
         }
     }
 }
@@ -319,6 +352,22 @@ impl SessionConfigBuilder {
         self
     }
 
+    /// What becomes of a peer that is silent for as long as the departure timeout; unless said, the others go on without it,
+    /// and it may come back.
+    #[must_use]
+    pub fn silence(mut self, silence: Silence) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// Slots for whose peers nobody waits at the start: their players are idle from frame 0 on, until such a peer comes, as
+    /// one comes [back](crate::Session::rejoin), in life 1 of its slot. None unless said.
+    #[must_use]
+    pub fn late_peers(mut self, peers: PeerSet) -> Self {
+        self.late_peers = peers;
+        self
+    }
+
     /// The configuration, when every field is in range.
     ///
     /// # Errors
@@ -358,12 +407,23 @@ impl SessionConfigBuilder {
             members_min: u8::try_from(self.members_min).unwrap_or(u8::MAX),
             departure_timeout: self.departure_timeout,
             linger: self.linger,
+            silence: self.silence,
+            late_peers: self.late_peers,
         })
     }
 }
 
 fn exact<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], ConfigDecodeError> {
     bytes.try_into().map_err(|_| ConfigDecodeError::Width { field, expected: N, got: bytes.len() })
+}
+
+/// A field that is empty where it says what holds unless it is said.
+fn or_zero(field: &'static str, bytes: &[u8]) -> Result<u8, ConfigDecodeError> {
+    if bytes.is_empty() { Ok(0) } else { Ok(u8::from_le_bytes(exact(field, bytes)?)) }
+}
+
+fn unless_zero(byte: u8) -> Vec<u8> {
+    if byte == 0 { Vec::new() } else { vec![byte] }
 }
 
 fn millis(bytes: [u8; 4]) -> Duration {
@@ -376,6 +436,9 @@ fn check(field: &'static str, got: usize, min: usize, max: usize) -> Result<(), 
     }
     Ok(())
 }
+
+/// How many fields are always written: those that recordings had before there were others.
+const FIELDS_ALWAYS: usize = 10;
 
 /// The longest prediction window.
 pub const WINDOW_MAX: usize = 128;
@@ -390,77 +453,4 @@ pub const REPORT_INTERVAL_MAX: usize = 60;
 pub(crate) const REPORTS_PENDING_MAX: usize = 4;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_field_is_checked_at_its_limit() {
-        let builder = SessionConfig::builder;
-        assert!(builder().prediction_window_frames(128).build().is_ok());
-        assert!(builder().prediction_window_frames(129).build().is_err());
-        assert!(builder().input_delay_frames(30).build().is_ok());
-        assert_eq!(
-            builder().input_delay_frames(31).build(),
-            Err(ConfigError::OutOfRange { field: "input_delay_frames", min: 0, max: 30, got: 31 })
-        );
-        assert!(builder().input_width(512).build().is_ok());
-        assert!(builder().input_width(513).build().is_err());
-        assert!(builder().players(64).build().is_ok());
-        assert!(builder().players(65).build().is_err());
-        assert!(builder().tick_rate_hz(0).build().is_err());
-        assert!(builder().report_interval_frames(61).build().is_err());
-        assert!(builder().members_min(9).build().is_err());
-        assert!(builder().departure_timeout(Duration::from_millis(99)).build().is_err());
-        assert!(builder().linger(Duration::from_secs(61)).build().is_err());
-    }
-
-    #[test]
-    fn a_delay_and_an_idle_input_must_fit_the_players() {
-        let player = PlayerHandle::new(2).unwrap();
-        assert_eq!(
-            SessionConfig::builder().input_delay_frames_of(player, 1).build(),
-            Err(ConfigError::NoSuchPlayer { player })
-        );
-        assert_eq!(
-            SessionConfig::builder().input_width(2).idle_input(&[1]).build(),
-            Err(ConfigError::IdleWidth { expected: 2, got: 1 })
-        );
-    }
-
-    #[test]
-    fn every_field_changes_the_digest() {
-        let base = SessionConfig::builder().build().unwrap();
-        let other = SessionConfig::builder().linger(Duration::from_secs(1)).build().unwrap();
-        assert_ne!(base.digest(), other.digest());
-    }
-
-    #[test]
-    fn a_configuration_is_read_as_it_was_written() {
-        let player = PlayerHandle::new(1).unwrap();
-        let builder = SessionConfig::builder().players(3).input_width(2).idle_input(&[1, 2]);
-        let config = builder.input_delay_frames_of(player, 4).members_min(2).build().unwrap();
-        let bytes = config.encode();
-        assert_eq!(SessionConfig::decode(&bytes), Ok(config));
-        for length in 0..bytes.len() {
-            let read = SessionConfig::decode(&bytes[..length]);
-            assert!(matches!(read, Err(ConfigDecodeError::End(_))), "length {length}");
-        }
-        let longer = [&bytes[..], &[0]].concat();
-        assert_eq!(SessionConfig::decode(&longer), Err(ConfigDecodeError::NotAsEncoded));
-    }
-
-    #[test]
-    fn a_configuration_that_could_not_be_built_is_not_read() {
-        let mut bytes = SessionConfig::builder().build().unwrap().encode();
-        bytes[2] = 65;
-        assert!(matches!(
-            SessionConfig::decode(&bytes),
-            Err(ConfigDecodeError::Config(ConfigError::OutOfRange { field: "players", .. }))
-        ));
-        bytes[0] = 2;
-        assert!(matches!(
-            SessionConfig::decode(&bytes),
-            Err(ConfigDecodeError::Width { field: "players", expected: 1, got: 2 })
-        ));
-    }
-}
+mod tests;

@@ -62,6 +62,12 @@ pub(crate) enum Entry<'a> {
         peer: PeerId,
         incarnation: u8,
     },
+    Kick {
+        peer: PeerId,
+    },
+    ReserveSlot {
+        peer: PeerId,
+    },
 
     /// The answer of a call to advance: what follows a call and its answers.
     Advanced {
@@ -143,6 +149,8 @@ impl<'a> Entry<'a> {
             Self::Pause => bytes.put_u8(PAUSE),
             Self::Resume => bytes.put_u8(RESUME),
             Self::Readmit { peer, incarnation } => bytes.put(&[READMIT, peer.slot(), *incarnation]),
+            Self::Kick { peer } => bytes.put(&[KICK, peer.slot()]),
+            Self::ReserveSlot { peer } => bytes.put(&[RESERVE_SLOT, peer.slot()]),
             Self::Advanced { digest } => {
                 bytes.put_u8(ADVANCED);
                 bytes.put_u32(*digest);
@@ -247,6 +255,8 @@ impl<'a> Entry<'a> {
             PAUSE => Self::Pause,
             RESUME => Self::Resume,
             READMIT => Self::Readmit { peer: peer(reader)?, incarnation: reader.u8()? },
+            KICK => Self::Kick { peer: peer(reader)? },
+            RESERVE_SLOT => Self::ReserveSlot { peer: peer(reader)? },
             ADVANCED => Self::Advanced { digest: reader.u32()? },
             answer => Self::decode_answer(answer, reader)?,
         })
@@ -428,6 +438,8 @@ const PAUSE: u8 = 14;
 const RESUME: u8 = 15;
 const READMIT: u8 = 16;
 const RUN_AHEAD: u8 = 17;
+const KICK: u8 = 18;
+const RESERVE_SLOT: u8 = 19;
 const ADVANCED: u8 = 32;
 const SAVED: u8 = 33;
 const LOADED: u8 = 34;

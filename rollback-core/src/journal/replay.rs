@@ -160,6 +160,9 @@ impl<'a, I: Input> JournalReplay<'a, I> {
             Entry::Pause => _ = session.pause(),
             Entry::Resume => _ = session.resume(),
             Entry::Readmit { peer, incarnation } => _ = session.readmit(peer, incarnation),
+            // What was refused is refused again.
+            Entry::Kick { peer } => _ = session.kick(peer),
+            Entry::ReserveSlot { peer } => _ = session.reserve_slot(peer),
             // An answer without its call.
             _ => return false,
         }
@@ -362,6 +365,8 @@ fn name_of(entry: &Entry<'_>) -> &'static str {
         Entry::Pause => "pause",
         Entry::Resume => "resume",
         Entry::Readmit { .. } => "readmit",
+        Entry::Kick { .. } => "kick",
+        Entry::ReserveSlot { .. } => "reserve_slot",
         _ => "an answer without its call",
     }
 }

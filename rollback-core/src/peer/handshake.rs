@@ -103,6 +103,7 @@ impl Differing {
 /// A field's bytes for people: a number where it is one, else a list.
 fn numbers(bytes: &[u8]) -> String {
     match *bytes {
+        [] => "nothing".into(),
         [one] => one.to_string(),
         [low, high] => u16::from_le_bytes([low, high]).to_string(),
         [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).to_string(),

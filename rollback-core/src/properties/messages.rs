@@ -26,12 +26,14 @@ fn digests() -> impl Strategy<Value = Vec<u32>> {
 fn claim() -> impl Strategy<Value = Claim> {
     let held = prop::collection::vec(frame(), PEERS_MAX);
     let joiner = prop::option::of((0..PEERS_MAX, any::<u8>()));
-    (0..PEERS_MAX, any::<u8>(), any::<u8>(), joiner, any::<bool>(), held).prop_map(
-        |(claimant, base, members, joiner, is_committed, held)| Claim {
+    let sets = (any::<u8>(), any::<u8>());
+    (0..PEERS_MAX, any::<u8>(), sets, joiner, any::<bool>(), held).prop_map(
+        |(claimant, base, (members, kicked), joiner, is_committed, held)| Claim {
             claimant: peer(claimant),
             base,
             members: PeerSet::from_bits(members),
             joiner: joiner.map(|(slot, incarnation)| (peer(slot), incarnation)),
+            kicked: PeerSet::from_bits(kicked),
             is_committed,
             held: held.try_into().unwrap(),
         },

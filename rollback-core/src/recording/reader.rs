@@ -377,8 +377,8 @@ mod tests {
             let hand = Hand::new().section(Kind::End, 0, 0, &body);
             (hand.last + HEAD_BYTES, Recording::decode(&hand.bytes))
         };
-        let (offset, read) = at(0, 8);
-        assert_eq!(read.unwrap_err(), RecordingError::Cause { offset, kind: 8, code: 0 });
+        let (offset, read) = at(0, 9);
+        assert_eq!(read.unwrap_err(), RecordingError::Cause { offset, kind: 9, code: 0 });
         let (offset, read) = at(1, 1);
         assert_eq!(read.unwrap_err(), RecordingError::Cause { offset, kind: 0, code: 1 });
         let (offset, read) = at(3, 2);

@@ -19,7 +19,7 @@ impl Links {
         let Some(link) = self.links.iter_mut().find(|link| link.peer == peer) else { return false };
         let last = link.handshake.remote.as_ref().map_or(0, |hello| hello.incarnation);
         let last = link.returning.map_or(last, |returning| returning.incarnation.max(last));
-        if incarnation <= last {
+        if incarnation <= last || self.closed_slots.contains(peer) {
             return false;
         }
         link.returning = Some(Returning {
@@ -198,6 +198,17 @@ impl Links {
         self.have_left.remove(joined);
         self.reports.begin_life(joined, from);
         self.events.push(Event::Joined { view, peer: joined, from });
+    }
+
+    /// Expects a peer back no more.
+    pub(super) fn give_up_returning(&mut self, peer: PeerId) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.peer == peer)
+            && link.returning.is_some()
+        {
+            end_life(link, &mut self.membership);
+            link.owes_eviction = true;
+            self.note_returning();
+        }
     }
 
     /// A view was committed without those that were to be let in: they are tried again if that was because of others, and

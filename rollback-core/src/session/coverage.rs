@@ -18,6 +18,7 @@ macro_rules! branches {
 
 branches! {
     Suspected: "suspicions that were proposed",
+    Kicked: "kicks that were proposed",
     Joined: "claims that were joined",
     Narrowed: "proposals that became smaller",
     Repeated: "claims that told nothing new, or how much is held",

@@ -2,9 +2,9 @@
 
 use super::links::{Links, Refused};
 use super::membership::Verdict;
-use crate::session::Event;
+use crate::session::{DepartureCause, Event, KickError};
 use crate::wire::{Claim, Goodbye, WireError};
-use crate::{Frame, PeerId, PeerSet, Timestamp};
+use crate::{Frame, PeerId, PeerSet, Silence, Timestamp};
 
 impl Links {
     pub(super) fn handle_claim(&mut self, claim: &Claim) -> Result<(), Refused> {
@@ -79,7 +79,7 @@ impl Links {
                     self.events.push(Event::DepartureProposed { peers });
                 }
             }
-            Verdict::NoQuorum | Verdict::Evicted => self.verdict = Some(verdict),
+            Verdict::NoQuorum | Verdict::Evicted | Verdict::Kicked => self.verdict = Some(verdict),
         }
     }
 
@@ -93,7 +93,13 @@ impl Links {
         for (departed, cut) in PeerId::all(cuts.len()).zip(cuts) {
             let Some(cut) = cut else { continue };
             self.queue.close(departed, cut);
-            self.events.push(Event::ViewChanged { view, departed, cut });
+            let is_kicked = self.membership.was_kicked(departed);
+            let cause = if is_kicked { DepartureCause::Kicked } else { DepartureCause::Lost };
+            self.events.push(Event::ViewChanged { view, departed, cut, cause });
+            let is_back = self.link(departed).is_some_and(|link| link.returning.is_some());
+            if is_kicked || self.silence == Silence::DepartForGood && !is_back {
+                self.closed_slots.insert(departed);
+            }
             if first.is_none_or(|(_, least)| cut < least) {
                 first = Some((departed, cut));
             }
@@ -127,9 +133,12 @@ impl Links {
     pub(crate) fn note_silence(&mut self, now: Timestamp) {
         let others = self.others_not_done().minus(self.membership.departing());
         let mut suspects = PeerSet::EMPTY;
+        // Where all wait for one that is silent, one that leaves does not.
+        let is_leaving = self.queue.closed(self.local).is_some();
+        let gives_up = self.silence != Silence::Wait || is_leaving;
         for link in self.links.iter_mut().filter(|link| others.contains(link.peer)) {
             let silent = now.micros_since(link.heard_at);
-            if silent >= self.departure_micros {
+            if silent >= self.departure_micros && gives_up {
                 suspects.insert(link.peer);
             } else if silent >= INTERRUPTED_AFTER_MICROS && !link.is_interrupted {
                 link.is_interrupted = true;
@@ -137,9 +146,31 @@ impl Links {
                 self.events.push(Event::Interrupted { peer: link.peer, silent });
             }
         }
-        if !suspects.is_empty() {
-            self.suspect(suspects);
+        if suspects.is_empty() {
+            return;
         }
+        match self.silence {
+            // Nobody goes for its silence; so this one goes alone.
+            Silence::Wait => self.verdict = Some(Verdict::NoQuorum),
+            Silence::Depart | Silence::DepartForGood => self.suspect(suspects),
+        }
+    }
+
+    /// Proposes to go on without `peer`, whose slot is closed then, or lets it in no more.
+    pub(crate) fn kick(&mut self, peer: PeerId) -> Result<(), KickError> {
+        let Some(link) = self.links.iter().find(|link| link.peer == peer) else {
+            return Err(KickError::NotAnother { peer });
+        };
+        let is_member = self.others().contains(peer);
+        if !is_member && link.returning.is_none() {
+            return Err(KickError::NotAMember { peer });
+        }
+        let queue = &self.queue;
+        let verdict = self.membership.kick(peer, |peer| queue.end(peer));
+        self.note_verdict(verdict.ok_or(KickError::NoQuorum { peer })?);
+        self.give_up_returning(peer);
+        self.closed_slots.insert(peer);
+        Ok(())
     }
 }
 

@@ -322,9 +322,12 @@ impl<G: Game> Episode<G> {
         }
         self.links.retire_leavers();
         self.ledger.stable = self.links.stable_end();
-        if let Some(Verdict::NoQuorum | Verdict::Evicted) = self.links.take_verdict() {
-            self.finish(now, self.row_limit(), EndCause::Partitioned, None);
-        }
+        let cause = match self.links.take_verdict() {
+            Some(Verdict::NoQuorum | Verdict::Evicted) => EndCause::Partitioned,
+            Some(Verdict::Kicked) => EndCause::Kicked,
+            Some(Verdict::Unchanged | Verdict::Proposed(_)) | None => return,
+        };
+        self.finish(now, self.row_limit(), cause, None);
     }
 
     /// Where the episode ends, as far as confirmed inputs tell.

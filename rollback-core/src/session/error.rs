@@ -30,6 +30,20 @@ pub enum SessionError<E> {
         /// The peer.
         peer: PeerId,
     },
+    /// Nobody waits for this peer at the start: it comes as one that comes back, in life 1 of its slot.
+    #[error("{peer} comes late: expected a ticket of incarnation 1 or more, for Session::rejoin")]
+    ComesLate {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// Fewer are awaited at the start than must be left.
+    #[error("{got} peers are awaited at the start, expected {expected} or more")]
+    TooFewAtStart {
+        /// The least number of members.
+        expected: usize,
+        /// How many of the roster do not come late.
+        got: usize,
+    },
     /// The inputs of a peer's players do not fit a datagram twice.
     #[error("the inputs of {peer} take {got} bytes a frame, expected at most {max}")]
     TooManyBytes {

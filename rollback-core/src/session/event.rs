@@ -36,6 +36,8 @@ pub enum Event {
         departed: PeerId,
         /// That frame.
         cut: Frame,
+        /// Why it departed: the same on all members.
+        cause: DepartureCause,
     },
     /// A peer is back in its slot.
     Joined {
@@ -60,6 +62,15 @@ pub enum Event {
     },
     /// The members' states differ.
     Desync(Desync),
+}
+
+/// Why the members go on without a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DepartureCause {
+    /// It was silent for too long, its simulation failed, or a new life of it began.
+    Lost,
+    /// A member sent it away.
+    Kicked,
 }
 
 /// Events that wait to be read; the oldest go first when they are not.

@@ -16,7 +16,7 @@ use crate::wire::{
     self, Base, Control, ExtraRun, Goodbye, Hello, HintRun, Inputs, InputsHead, Kind, LinkKeys,
     WireError,
 };
-use crate::{Frame, PeerId, PeerSet, SessionConfig, Ticket, Timestamp};
+use crate::{Frame, PeerId, PeerSet, SessionConfig, Silence, Ticket, Timestamp};
 
 /// The mesh as this peer sees it.
 pub(crate) struct Links {
@@ -45,6 +45,10 @@ pub(crate) struct Links {
     pub(crate) relay_after_micros: u64,
     /// A member is given up when it was silent for this long.
     pub(super) departure_micros: u64,
+    /// What becomes of one that was.
+    pub(super) silence: Silence,
+    /// Slots into which nobody comes back.
+    pub(super) closed_slots: PeerSet,
     pub(super) config_digest: u64,
     pub(super) ticket: Ticket,
     /// Whether somebody is to be let in again.
@@ -68,7 +72,13 @@ impl Links {
         hello: Hello,
         now: Timestamp,
     ) -> Self {
-        let queue = InputQueue::new(config, &ticket.roster);
+        let mut queue = InputQueue::new(config, &ticket.roster);
+        let late = config.late_peers().and(ticket.roster.peers());
+        let mut membership = Membership::new(ticket.local, ticket.roster.peers().minus(late));
+        for peer in late.iter() {
+            queue.close(peer, Frame::ZERO);
+            membership.freeze(peer);
+        }
         let digest = config.digest();
         let local = ticket.local;
         let keys = |from, to| LinkKeys::new(ticket, digest, from, to);
@@ -81,7 +91,7 @@ impl Links {
             long: queue.capacity() > SHORT_HISTORY_MAX,
             queue,
             links: ticket.roster.peers().without(local).iter().map(link).collect(),
-            membership: Membership::new(local, ticket.roster.peers()),
+            membership,
             reports: Reports::new(config.report_interval_frames(), ticket.roster.peer_count()),
             events: Events::default(),
             search: None,
@@ -94,6 +104,8 @@ impl Links {
             period_micros: micros(config.frame_duration()),
             relay_after_micros: micros(config.frame_duration()) * RELAY_AFTER_FRAMES,
             departure_micros: micros(config.departure_timeout()),
+            silence: config.silence(),
+            closed_slots: PeerSet::EMPTY,
             config_digest: digest,
             ticket: ticket.clone(),
             has_returning: false,

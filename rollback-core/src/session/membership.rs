@@ -7,8 +7,11 @@
 //! never both go on. No confirmed frame is ever retracted: what a member confirmed, it claimed, and the cut is the
 //! longest claim.
 
+mod proposal;
+
 use alloc::boxed::Box;
 
+use self::proposal::Proposal;
 use super::coverage::{Branch, reach};
 use crate::wire::Claim;
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, View};
@@ -27,6 +30,8 @@ pub(crate) struct Membership {
     decided: Option<Box<Proposal>>,
     /// Members that take no further part: what they send is dropped, in every later view.
     frozen: PeerSet,
+    /// Who was sent away by a member, in this life of its slot.
+    kicked: PeerSet,
     /// Members whose simulation failed, by their own word; they do not count for a quorum, nor claim anything more.
     going: PeerSet,
     /// Whether this one has left in order.
@@ -43,15 +48,6 @@ pub(crate) struct Membership {
     joined: Option<(PeerId, Frame)>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Proposal {
-    base: u8,
-    members: PeerSet,
-    /// Who of them comes back, in which life of its slot.
-    joiner: Option<(PeerId, u8)>,
-    claims: [Option<[Frame; PEERS_MAX]>; PEERS_MAX],
-}
-
 /// What came of a suspicion or a claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
@@ -63,6 +59,8 @@ pub(crate) enum Verdict {
     NoQuorum,
     /// The others go on without this peer.
     Evicted,
+    /// The others go on without this peer, since one of them sent it away.
+    Kicked,
 }
 
 impl Membership {
@@ -74,6 +72,7 @@ impl Membership {
             committed: None,
             decided: None,
             frozen: PeerSet::EMPTY,
+            kicked: PeerSet::EMPTY,
             going: PeerSet::EMPTY,
             has_left: false,
             is_joining: false,
@@ -143,6 +142,27 @@ impl Membership {
         self.propose(self.target().and(self.view.members).minus(suspects), None, held)
     }
 
+    /// Proposes to go on without `peer`, which is there: as of a suspicion, and all are told why. None when too few would
+    /// be left.
+    pub(crate) fn kick(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Option<Verdict> {
+        if !self.target().contains(peer) {
+            return Some(Verdict::Unchanged);
+        }
+        let members = self.target().and(self.view.members).without(peer).minus(self.going);
+        if self.is_joining || self.has_no_say() || !self.has_quorum(members) {
+            return None;
+        }
+        reach(Branch::Kicked);
+        self.kicked.insert(peer);
+        // Nobody is let in while somebody goes.
+        Some(self.propose(members, None, held))
+    }
+
+    /// Whether the peer went with the view in force since a member sent it away.
+    pub(crate) fn was_kicked(&self, peer: PeerId) -> bool {
+        self.committed.as_ref().is_some_and(|committed| committed.kicked.contains(peer))
+    }
+
     /// Takes a claim of another member.
     pub(crate) fn handle_claim(
         &mut self,
@@ -158,7 +178,8 @@ impl Membership {
         let is_of_this_life = self.since.is_none_or(|since| claim.base.wrapping_sub(since) < 128);
         if is_member && is_of_this_life && !claim.members.contains(self.local) {
             reach(Branch::Evicted);
-            return Verdict::Evicted;
+            let is_kicked = claim.kicked.contains(self.local);
+            return if is_kicked { Verdict::Kicked } else { Verdict::Evicted };
         }
         let joiner = claim.joiner.filter(|it| [admissible, self.letting_in].contains(&Some(*it)));
         let takes_part = is_member || joiner.is_some_and(|(peer, _)| peer == claim.claimant);
@@ -193,6 +214,7 @@ impl Membership {
                     true => Verdict::Unchanged,
                     false => {
                         reach(Branch::Joined);
+                        self.kicked = self.kicked.or(claim.kicked);
                         self.propose(members, None, held)
                     }
                 }
@@ -203,6 +225,7 @@ impl Membership {
             && let Some(slot) = proposal.claims.get_mut(claim.claimant.index())
         {
             *slot = Some(claim.held);
+            proposal.kicked = proposal.kicked.or(claim.kicked);
         } else {
             reach(Branch::OfAnotherProposal);
         }
@@ -321,10 +344,12 @@ impl Membership {
             }
         }
         self.letting_in = None;
+        self.kicked = self.kicked.or(proposal.kicked);
         self.joined = proposal.joined();
         if let Some((joined, _)) = self.joined {
             self.frozen.remove(joined);
             self.going.remove(joined);
+            self.kicked.remove(joined);
             self.unsettled = [joined].into_iter().collect();
         }
         if core::mem::take(&mut self.is_joining) {
@@ -372,7 +397,8 @@ impl Membership {
         reach(Branch::EvictionTold);
         // Of the view in force: one that came back since the last was proposed knows by this that its new life is meant.
         let claim = proposal.claim(self.local, false)?;
-        Some(Claim { base: self.view.number, joiner: None, ..claim })
+        let kicked = claim.kicked.or(self.kicked);
+        Some(Claim { base: self.view.number, joiner: None, kicked, ..claim })
     }
 
     /// Takes nothing more of a peer that is no member, in this life of its.
@@ -393,13 +419,14 @@ impl Membership {
     fn note_decided(&mut self, claim: &Claim) {
         let decided = self.decided.get_or_insert_with(|| {
             let claims = [None; PEERS_MAX];
-            let Claim { base, members, joiner, .. } = *claim;
-            Box::new(Proposal { base, members, joiner, claims })
+            let Claim { base, members, joiner, kicked, .. } = *claim;
+            Box::new(Proposal { base, members, joiner, kicked, claims })
         });
         if decided.is_of(claim)
             && let Some(slot) = decided.claims.get_mut(claim.claimant.index())
         {
             *slot = Some(claim.held);
+            decided.kicked = decided.kicked.or(claim.kicked);
         }
     }
 
@@ -411,11 +438,7 @@ impl Membership {
     ) -> Verdict {
         let members = members.minus(self.going);
         self.frozen = self.frozen.or(self.view.members.minus(members));
-        let voters = self.view.members.minus(self.going);
-        let settled = voters.minus(self.unsettled);
-        // Until all are known to be in the view in force, some may go on in the one before, without whoever came back.
-        let has_quorum = |voters: &PeerSet| View::initial(*voters).has_quorum(members);
-        if !members.contains(self.local) || ![voters, settled].iter().all(has_quorum) {
+        if !members.contains(self.local) || !self.has_quorum(members) {
             reach(Branch::NoQuorum);
             return Verdict::NoQuorum;
         }
@@ -424,6 +447,14 @@ impl Membership {
         }
         self.claim_for(self.view.number, (members, joiner), held);
         Verdict::Proposed(members)
+    }
+
+    /// Whether these may go on alone.
+    fn has_quorum(&self, members: PeerSet) -> bool {
+        let voters = self.view.members.minus(self.going);
+        let settled = voters.minus(self.unsettled);
+        // Until all are known to be in the view in force, some may go on in the one before, without whoever came back.
+        [voters, settled].iter().all(|voters| View::initial(*voters).has_quorum(members))
     }
 
     /// Claims a view anew.
@@ -442,41 +473,8 @@ impl Membership {
             }
             *own = Some(held_by_slot);
         }
-        self.proposal = Some(Box::new(Proposal { base, members, joiner, claims }));
-    }
-}
-
-impl Proposal {
-    fn claim(&self, claimant: PeerId, is_committed: bool) -> Option<Claim> {
-        let held = (*self.claims.get(claimant.index())?)?;
-        let Self { base, members, joiner, .. } = *self;
-        Some(Claim { claimant, base, members, joiner, is_committed, held })
-    }
-
-    /// Where the inputs of a departing peer are cut: at the longest claim.
-    fn cut(&self, peer: PeerId) -> Frame {
-        let claims = self.claims.iter().flatten();
-        claims.filter_map(|held| held.get(peer.index())).copied().max().unwrap_or_default()
-    }
-
-    /// Who comes back, and the first frame of its new life: none that any member could have confirmed before it claimed,
-    /// or files until it commits.
-    fn joined(&self) -> Option<(PeerId, Frame)> {
-        let (joiner, _) = self.joiner?;
-        let promises = PeerId::all(PEERS_MAX).zip(&self.claims).filter_map(|(peer, held)| {
-            held.as_ref()?.get(peer.index()).copied().filter(|_| peer != joiner)
-        });
-        Some((joiner, promises.max().unwrap_or_default()))
-    }
-
-    /// Whether the claim is one of this view.
-    fn is_of(&self, claim: &Claim) -> bool {
-        (self.members, self.joiner) == (claim.members, claim.joiner)
-    }
-
-    fn is_claimed_by_all(&self) -> bool {
-        let has_claimed = |peer: PeerId| self.claims.get(peer.index()).is_some_and(Option::is_some);
-        self.members.iter().all(has_claimed)
+        let kicked = self.kicked.and(self.view.members.minus(members));
+        self.proposal = Some(Box::new(Proposal { base, members, joiner, kicked, claims }));
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod hints;
 mod input_delay;
+mod kick;
 mod ledger;
 mod links;
 mod local_inputs;
@@ -30,7 +31,8 @@ use core::time::Duration;
 
 use self::episode::Episode;
 pub use self::error::{AdvanceError, SessionError};
-pub use self::event::Event;
+pub use self::event::{DepartureCause, Event};
+pub use self::kick::KickError;
 pub use self::local_inputs::InputError;
 pub use self::output::{Advance, End, EndCause, Output, StableFrame, Stall};
 pub use self::rejoin::BackfillError;
@@ -408,8 +410,16 @@ fn check_fit<G: Game>(
     if expected != 0 && expected != got {
         return Err(SessionError::InputWidth { expected, got });
     }
-    if !ticket.roster.peers().contains(ticket.local) {
+    let (peers, late) = (ticket.roster.peers(), config.late_peers());
+    if !peers.contains(ticket.local) {
         return Err(SessionError::NotInRoster { peer: ticket.local });
+    }
+    if late.contains(ticket.local) && ticket.incarnation == 0 {
+        return Err(SessionError::ComesLate { peer: ticket.local });
+    }
+    let (expected, got) = (config.members_min(), peers.minus(late).len());
+    if got < expected {
+        return Err(SessionError::TooFewAtStart { expected, got });
     }
     for peer in ticket.roster.peers().iter() {
         let got = ticket.roster.players_of(peer).count() * config.input_width();

@@ -122,13 +122,15 @@ pub enum EndCause {
     GameFailed,
     /// The members cannot play together; no frame was played.
     Incompatible,
+    /// A member sent this peer away. Not agreed: the others have gone on.
+    Kicked,
 }
 
 impl EndCause {
     /// Whether all members that were present record the same end.
     #[must_use]
     pub fn is_agreed(self) -> bool {
-        !matches!(self, Self::Partitioned | Self::GameFailed | Self::Incompatible)
+        !matches!(self, Self::Partitioned | Self::GameFailed | Self::Incompatible | Self::Kicked)
     }
 
     /// Whether the episode was played to an end that the game or the application meant.
@@ -149,6 +151,7 @@ impl EndCause {
             Self::Partitioned => (5, 0),
             Self::GameFailed => (6, 0),
             Self::Incompatible => (7, 0),
+            Self::Kicked => (8, 0),
         }
     }
 
@@ -164,6 +167,7 @@ impl EndCause {
             5 => Self::Partitioned,
             6 => Self::GameFailed,
             7 => Self::Incompatible,
+            8 => Self::Kicked,
             _ => return None,
         })
     }

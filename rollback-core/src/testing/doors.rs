@@ -27,6 +27,13 @@ impl Claim {
         self.0.members
     }
 
+    /// The same without why any of those goes that go.
+    #[must_use]
+    pub fn unexplained(mut self) -> Self {
+        self.0.kicked = PeerSet::EMPTY;
+        self
+    }
+
     /// The same with other frames held.
     #[must_use]
     pub fn holding(mut self, held: impl Fn(PeerId) -> Frame) -> Self {
@@ -84,6 +91,17 @@ impl Member {
         is_end(self.0.suspect(suspects, held))
     }
 
+    /// Sends a member away. Answers whether this one stops because of it; none when too few would be left.
+    pub fn kick(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Option<bool> {
+        self.0.kick(peer, held).map(is_end)
+    }
+
+    /// Whether the peer went with the view in force since a member sent it away.
+    #[must_use]
+    pub fn was_kicked(&self, peer: PeerId) -> bool {
+        self.0.was_kicked(peer)
+    }
+
     /// Takes a claim of another member. Answers whether this member stops because of it.
     pub fn handle_claim(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> bool {
         is_end(self.0.handle_claim(&claim.0, None, held))
@@ -127,5 +145,5 @@ pub fn reseal_watching(session: u64, episode: u32, bytes: &mut [u8]) {
 }
 
 fn is_end(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::NoQuorum | Verdict::Evicted)
+    matches!(verdict, Verdict::NoQuorum | Verdict::Evicted | Verdict::Kicked)
 }

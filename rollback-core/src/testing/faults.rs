@@ -71,6 +71,8 @@ pub struct Faults {
     pub return_max_ms: u32,
     /// How many watch, from any moment on: through members and through each other, over paths like those of the peers.
     pub spectators: u32,
+    /// How many times a peer is sent away by another.
+    pub kicks: u32,
 }
 
 impl Faults {
@@ -118,6 +120,7 @@ impl Faults {
             returns_per_mille: up_to(700, &[500, 1_000]),
             return_max_ms: 5_000,
             spectators: up_to(300, &[1, 2, 3]),
+            kicks: up_to(150, &[1, 1, 2]),
         }
     }
 
@@ -143,6 +146,38 @@ impl Faults {
                 plan.push(Planned { at: gone.at.plus_millis(later.into()), fault });
             }
         }
+    }
+
+    /// When those come that come late.
+    pub(crate) fn plan_late(&self, random: &mut Random, late: PeerSet, by_ms: u32) -> Vec<Planned> {
+        let earliest_ms = self.start_spread_max_ms.saturating_add(200);
+        let at = |peer| {
+            let millis = random.between(earliest_ms, by_ms.max(earliest_ms));
+            Planned { at: TrueTime::from_millis(millis.into()), fault: Fault::Return(peer) }
+        };
+        late.iter().map(at).collect()
+    }
+
+    /// Who sends whom away, and when; some of them come back. Drawn apart, so that the rest of a seed stays as it is.
+    pub(crate) fn plan_kicks(&self, random: &mut Random, peers: usize, by_ms: u32) -> Vec<Planned> {
+        let slots = u32::try_from(peers).unwrap_or_default();
+        let earliest_ms = self.start_spread_max_ms.saturating_add(EARLIEST_MS);
+        let mut plan = Vec::new();
+        for _ in 0..if peers > 1 { self.kicks } else { 0 } {
+            let by = random.below(slots);
+            let kicked = (by + random.between(1, slots - 1)) % slots;
+            let peer = |slot: u32| u8::try_from(slot).ok().and_then(PeerId::new);
+            let (Some(by), Some(peer)) = (peer(by), peer(kicked)) else { break };
+            let millis = random.between(earliest_ms, by_ms.max(earliest_ms));
+            let at = TrueTime::from_millis(millis.into());
+            plan.push(Planned { at, fault: Fault::Kick { by, peer } });
+            if random.chance(self.returns_per_mille) {
+                let later = random.between(2_000, self.return_max_ms.max(2_000));
+                let fault = Fault::Return(peer);
+                plan.push(Planned { at: at.plus_millis(later.into()), fault });
+            }
+        }
+        plan
     }
 
     /// What is drawn to happen at a moment: once all peers play, and over at `heal_at_ms`.
@@ -272,6 +307,13 @@ pub enum Fault {
     SwapActor(PeerId),
     /// The peer, which is gone, comes back into its slot in a new life, from another address; the others expect it.
     Return(PeerId),
+    /// A peer sends another away.
+    Kick {
+        /// Who does it.
+        by: PeerId,
+        /// Who is sent away.
+        peer: PeerId,
+    },
     /// The peer resumes the episode that it paused.
     Resume(PeerId),
     /// The peer proposes to end the episode.
@@ -295,6 +337,7 @@ impl Fault {
             | Self::Leave(_)
             | Self::Resume(_)
             | Self::Return(_)
+            | Self::Kick { .. }
             | Self::SwapActor(_)
             | Self::SetDelay { .. }
             | Self::ProposeDelay { .. }
@@ -388,6 +431,14 @@ fault_counts! {
     host_changes: "changes of a spectator's host",
     /// Datagrams between spectators and their hosts that were lost.
     watching_lost: "datagrams of watching lost",
+    /// Peers that another sent away, or no longer waited for.
+    kicks: "peers that were kicked",
+    /// Peers that came back into a slot that had been closed, once it was open again.
+    reopened: "closed slots that were opened again",
+    /// Peers that came back into a closed slot.
+    refused: "peers that found their slot closed",
+    /// Members that came to a slot of which nobody had said hello.
+    late: "peers that came late",
     /// Peers whose clock runs fast or slow by more than one part in a thousand.
     skewed_clocks: "skewed clocks",
     /// Peers whose games are shown ahead of the frame that is played.

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::clock::TrueTime;
 use super::faults::FaultCounts;
 use super::gallery::Gallery;
+use super::kicks::Kicks;
 use super::node::Node;
 use super::oracle::{Oracle, Violation};
 use super::reference::Reference;
@@ -29,6 +30,7 @@ pub(crate) struct Judgement<'a, G: Game> {
     pub(crate) gallery: &'a Gallery<G>,
     /// Who left in order.
     pub(crate) left: PeerSet,
+    pub(crate) kicks: &'a Kicks,
     pub(crate) now: TrueTime,
 }
 
@@ -40,6 +42,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         broken.extend(self.check_failures().err());
         broken.extend(self.check_ends().err());
         broken.extend(self.check_departures().err());
+        broken.extend(self.check_kicks().err());
         broken.extend(self.check_pace().err());
         broken.extend(self.check_logs().err());
         broken.extend(self.check_pauses().err());
@@ -155,9 +158,13 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     /// A peer that was there departed only if it, or all who could have heard it, were silent for long.
     fn check_departures(&self) -> Result<(), Broken> {
         let limit = self.setting.config.departure_timeout() * 9 / 10;
-        let others_are_gone =
-            !self.former.is_empty() || self.nodes.iter().any(|node| self.is_gone(node));
-        for node in self.nodes.iter().filter(|n| !self.is_gone(n) && n.feed.is_none()) {
+        let kicked = self.kicks.peers();
+        let others_are_gone = !self.former.is_empty()
+            || !kicked.is_empty()
+            || self.nodes.iter().any(|node| self.is_gone(node));
+        let is_whole =
+            |n: &&Node<G>| !self.is_gone(n) && n.feed.is_none() && !kicked.contains(n.peer);
+        for node in self.nodes.iter().filter(is_whole) {
             let is_cut_off = node.end().is_some_and(|end| end.cause == EndCause::Partitioned);
             let says_departed = |event: &Event| matches!(event, Event::ViewChanged { departed, .. } if *departed == node.peer);
             let departed = self.nodes.iter().any(|other| other.events.iter().any(says_departed));

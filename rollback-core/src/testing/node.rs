@@ -21,7 +21,7 @@ use crate::session::Sabotage;
 use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
 use crate::{
     Actor, Advance, AdvanceError, DesyncDump, End, Event, Frame, Game, HINT_FRAMES_MAX, InputFlags,
-    Output, PEERS_MAX, PeerId, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
+    Output, PEERS_MAX, PeerId, PeerSet, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
 };
 
 /// A peer.
@@ -41,6 +41,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) pauses: PauseLog,
     /// What it is given of what was recorded, as one that comes back.
     pub(crate) feed: Option<Feed>,
+    /// Who it has sent away since nobody was to wait for them any longer.
+    pub(crate) kicked: PeerSet,
     /// The longest time between two datagrams heard of each peer.
     gaps: [Duration; PEERS_MAX],
     pub(crate) session: Session<Observed<G>>,
@@ -124,6 +126,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             ended_at: None,
             pauses: PauseLog::default(),
             feed: None,
+            kicked: PeerSet::EMPTY,
             gaps: [Duration::ZERO; PEERS_MAX],
             last_stall: None,
             noise: Noise::default(),

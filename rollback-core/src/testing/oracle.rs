@@ -44,11 +44,13 @@ pub enum Oracle {
     Pauses,
     /// Those who watch step the stable log of their hosts, whole, in order and no sooner, up to its end.
     Watching,
+    /// Who is sent away goes, all members are told alike why, and nobody comes back into a closed slot.
+    Kicks,
 }
 
 impl Oracle {
     /// Every promise.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::StableLogs,
         Self::Reference,
         Self::Inputs,
@@ -65,6 +67,7 @@ impl Oracle {
         Self::Pace,
         Self::Pauses,
         Self::Watching,
+        Self::Kicks,
     ];
 
     /// The promise in words.
@@ -87,6 +90,7 @@ impl Oracle {
             Self::Pace => "frames pass at the tick rate",
             Self::Pauses => "in a pause all stand still at the agreed frame",
             Self::Watching => "those who watch see the stable log, whole and in order",
+            Self::Kicks => "who is kicked goes, and its slot is closed",
         }
     }
 }

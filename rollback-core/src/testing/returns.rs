@@ -36,33 +36,51 @@ impl<G: Game<Error: Debug>> World<'_, G> {
         let is_playing = |node: &Node<G>| {
             node.peer != peer && !node.is_closed() && node.end().is_none() && !node.is_outside()
         };
-        let last = self.nodes.iter().position(|node| node.peer == peer);
-        let Some(index) = last.filter(|_| self.nodes.iter().any(is_playing)) else { return };
-        if !self.nodes.get(index).is_some_and(Node::is_closed) {
+        if !self.nodes.iter().any(is_playing) {
             return;
         }
-        // One whose former life went on without those who play now has another past than they.
-        let players: PeerSet =
-            self.nodes.iter().filter(|n| is_playing(n)).map(|n| n.peer).collect();
-        let shared = self.nodes.get(index).map(|former| former.session.view().members);
-        if !shared.is_some_and(|members| players.is_subset_of(members)) {
+        let former = self.nodes.iter().position(|node| node.peer == peer);
+        let is_late = former.is_none() && self.setting.config.late_peers().contains(peer);
+        if former.is_none() && !is_late {
             return;
         }
-        let former = self.nodes.swap_remove(index);
-        let incarnation = former.feed.as_ref().map_or(0, |feed| feed.incarnation) + 1;
+        if let Some(former) = former.and_then(|index| self.nodes.get(index)) {
+            // One whose former life went on without those who play now has another past than they.
+            let players: PeerSet =
+                self.nodes.iter().filter(|n| is_playing(n)).map(|n| n.peer).collect();
+            let shared = players.is_subset_of(former.session.view().members);
+            if !former.is_closed() || !shared {
+                return;
+            }
+        }
+        let former = former.map(|index| self.nodes.swap_remove(index));
+        let incarnation = former.as_ref().map_or(0, Node::incarnation) + 1;
         self.network.restore(peer);
         let Some(mut node) = self.node(peer, incarnation) else { return };
         let latency_micros = u64::from(self.random.between(0, FEED_LATENCY_MAX_MS)) * 1000;
         node.feed = Some(Feed { incarnation, latency_micros, seen: VecDeque::new(), given: 0 });
-        node.given.clone_from(&former.given);
-        self.former.push(former);
+        if let Some(former) = former {
+            node.given.clone_from(&former.given);
+            self.former.push(former);
+        }
         self.left.remove(peer);
+        let is_opened = self.setting.seed.is_multiple_of(2);
+        let (mut was_closed, mut is_expected) = (false, false);
         for other in self.nodes.iter_mut().filter(|other| !other.is_closed()) {
-            other.session.readmit(peer, incarnation);
+            other.kicked.remove(peer);
+            was_closed |= is_opened && other.session.reserve_slot(peer);
+            is_expected |= other.session.readmit(peer, incarnation);
+        }
+        let counts = &mut self.network.counts;
+        counts.reopened += u64::from(was_closed);
+        counts.returns += 1;
+        counts.late += u64::from(is_late);
+        if !is_expected {
+            counts.refused += 1;
+            self.kicks.refused.push((peer, incarnation));
         }
         self.nodes.push(node);
         self.nodes.sort_by_key(|node| node.peer);
-        self.network.counts.returns += 1;
     }
 
     /// Gives those that come back what was recorded.

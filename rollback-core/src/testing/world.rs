@@ -12,6 +12,7 @@ use super::clock::{PeerClock, TrueTime};
 use super::faults::{Fault, Faults, Planned};
 use super::gallery::Gallery;
 use super::judgement::Judgement;
+use super::kicks::Kicks;
 use super::network::Network;
 use super::node::{DriverStyle, Node, NodeParts};
 use super::observed::Observed;
@@ -56,13 +57,14 @@ pub(crate) struct World<'a, G: Game> {
     awaited: VecDeque<(TrueTime, PeerId)>,
     pub(super) nodes: Vec<Node<G>>,
     pub(super) network: Network,
-    schedule: VecDeque<Planned>,
+    pub(super) schedule: VecDeque<Planned>,
     source: InputSource,
     pub(super) random: Random,
     /// Former lives of peers that came back.
     pub(super) former: Vec<Node<G>>,
     pub(super) gallery: Gallery<G>,
     pub(super) left: PeerSet,
+    pub(super) kicks: Kicks,
     pub(super) now: TrueTime,
     stage: Stage,
 }
@@ -95,9 +97,16 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         planned.extend(schedule);
         planned.sort_by_key(|planned| planned.at);
         let is_kept = |place: &usize| setting.kept.as_ref().is_none_or(|kept| kept.contains(place));
+        let mut apart = Random::new(setting.seed, STREAM_KICKS);
+        planned.extend(setting.faults.plan_kicks(&mut apart, peers, faulty_ms));
+        let late = setting.config.late_peers().and(setting.roster.peers());
+        let is_said = |peer: PeerId| planned.iter().any(|it| it.fault == Fault::Return(peer));
+        let unsaid = late.iter().filter(|peer| !is_said(*peer)).collect();
+        planned.extend(setting.faults.plan_late(&mut apart, unsaid, faulty_ms));
         let planned = planned.into_iter().enumerate().filter(|(place, _)| is_kept(place));
         let plan: BTreeMap<usize, Planned> = planned.collect();
-        let planned: Vec<Planned> = plan.values().copied().collect();
+        let mut planned: Vec<Planned> = plan.values().copied().collect();
+        planned.sort_by_key(|planned| planned.at);
         let heals_at = planned
             .iter()
             .map(|planned| planned.at.plus_millis(planned.fault.lasts_ms().into()))
@@ -110,6 +119,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let spread = setting.faults.start_spread_max_ms;
         let mut awaited: Vec<(TrueTime, PeerId)> = PeerId::all(peers)
             .map(|peer| (TrueTime::from_millis(random.between(0, spread).into()), peer))
+            .filter(|(_, peer)| !late.contains(*peer))
             .collect();
         awaited.sort();
         Self {
@@ -125,6 +135,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             former: Vec::new(),
             gallery: Gallery::empty(),
             left: PeerSet::EMPTY,
+            kicks: Kicks::default(),
             now: TrueTime::ZERO,
             stage: Stage::Faulty { heals_at },
         }
@@ -150,6 +161,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             former: &self.former,
             gallery: &self.gallery,
             left: self.left,
+            kicks: &self.kicks,
             now: self.now,
         };
         for broken in judgement.broken(reference) {
@@ -321,83 +333,13 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         Some(node)
     }
 
-    /// Lets the faults strike whose time has come.
-    fn strike(&mut self) {
-        while self.schedule.front().is_some_and(|planned| planned.at <= self.now) {
-            let Some(planned) = self.schedule.pop_front() else { return };
-            let until = planned.at.plus_millis(planned.fault.lasts_ms().into());
-            let struck = match planned.fault {
-                Fault::Partition { side, .. } => return self.network.part(side, until),
-                Fault::Mute { from, to, .. } => return self.network.mute(from, to, until),
-                Fault::Crash(peer)
-                | Fault::Leave(peer)
-                | Fault::Pause { peer, .. }
-                | Fault::AgreedPause { peer, .. }
-                | Fault::Resume(peer)
-                | Fault::Return(peer)
-                | Fault::SwapActor(peer)
-                | Fault::SetDelay { peer, .. }
-                | Fault::ProposeDelay { peer, .. }
-                | Fault::ProposeEnd { peer, .. } => peer,
-            };
-            if let Fault::Return(peer) = planned.fault {
-                self.bring_back(peer);
-                continue;
-            }
-            let node = self.nodes.iter_mut().find(|node| node.peer == struck);
-            let Some(node) = node.filter(|node| !node.is_closed() && node.end().is_none()) else {
-                continue;
-            };
-            let counts = &mut self.network.counts;
-            match planned.fault {
-                Fault::Crash(_) => {
-                    node.crash();
-                    counts.crashes += 1;
-                }
-                Fault::Leave(peer) => {
-                    node.session.leave();
-                    self.left.insert(peer);
-                    counts.leaves += 1;
-                }
-                Fault::Pause { .. } => {
-                    node.keep_busy(until);
-                    counts.pauses += 1;
-                }
-                Fault::AgreedPause { peer, .. } => {
-                    if node.pause(self.now) {
-                        counts.agreed_pauses += 1;
-                        let resumed = Planned { at: until, fault: Fault::Resume(peer) };
-                        let index = self.schedule.partition_point(|other| other.at <= until);
-                        self.schedule.insert(index, resumed);
-                    }
-                }
-                Fault::Resume(_) => node.resume(self.now),
-                Fault::SwapActor(_) => {
-                    node.swap_actor();
-                    counts.actor_swaps += 1;
-                }
-                Fault::SetDelay { frames, .. } => {
-                    node.set_input_delay(frames.into());
-                    counts.delay_changes += 1;
-                }
-                Fault::ProposeDelay { frames, .. } => {
-                    node.session.propose_input_delay(frames);
-                    counts.delay_changes += 1;
-                }
-                Fault::ProposeEnd { code, .. } => {
-                    node.session.propose_end(code);
-                }
-                Fault::Partition { .. } | Fault::Mute { .. } | Fault::Return(_) => {}
-            }
-        }
-    }
-
     /// Goes to the next stage when this one is done.
     fn move_on(&mut self) {
         match self.stage {
             Stage::Faulty { heals_at } if self.now >= heals_at => {
                 self.network.heal();
                 self.gallery.heal();
+                self.kick_the_gone();
                 let survivors = self.survivors();
                 let stable = survivors.iter().map(|node| node.session.stable().end());
                 let reached = stable.clone().max().unwrap_or_default();
@@ -407,6 +349,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                 self.stage = Stage::Healed { goal, deadline: self.settled_by(deadline) };
             }
             Stage::Healed { goal, .. } => {
+                self.kick_the_gone();
                 let survivors = self.survivors();
                 let is_there =
                     |node: &&Node<G>| node.end().is_some() || node.session.stable().end() >= goal;
@@ -422,7 +365,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
                     node.session.propose_end(END_CODE);
                 }
             }
-            Stage::Faulty { .. } | Stage::Ending { .. } => {}
+            Stage::Ending { .. } => self.kick_the_gone(),
+            Stage::Faulty { .. } => {}
         }
     }
 
@@ -483,6 +427,7 @@ const END_CODE: u16 = 7;
 
 const STREAM_WORLD: u64 = 4;
 const STREAM_NETWORK: u64 = 5;
+const STREAM_KICKS: u64 = 7;
 const STREAM_GUESSES: u64 = 6;
 const STREAM_NODES: u64 = 100;
 const STREAM_RUN_AHEAD: u64 = 200;

@@ -45,6 +45,8 @@ pub(crate) struct Claim {
     pub(crate) members: PeerSet,
     /// Who of them comes back, in which life of its slot.
     pub(crate) joiner: Option<(PeerId, u8)>,
+    /// Who would go since a member sent it away.
+    pub(crate) kicked: PeerSet,
     /// Whether the sender has seen all of them claim, and is in that view.
     pub(crate) is_committed: bool,
     /// For each slot the first frame that the claimant does not hold.
@@ -70,9 +72,13 @@ impl Control {
                     (Some(_), false) => 9,
                     (Some(_), true) => 10,
                 };
+                let kind = if claim.kicked.is_empty() { kind } else { kind | WITH_KICKED };
                 bytes.put(&[kind, claim.claimant.slot(), claim.base, claim.members.bits()]);
                 if let Some((joiner, incarnation)) = claim.joiner {
                     bytes.put(&[joiner.slot(), incarnation]);
+                }
+                if !claim.kicked.is_empty() {
+                    bytes.put_u8(claim.kicked.bits());
                 }
                 for held in claim.held {
                     bytes.put_u32(held.index());
@@ -117,7 +123,7 @@ impl Control {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut reader = ByteReader::new(bytes);
         let message = match reader.u8()? {
-            kind @ (1 | 7 | 9 | 10) => Self::Claim(claim(&mut reader, kind)?),
+            kind @ (1 | 7 | 9 | 10 | 17 | 23 | 25 | 26) => Self::Claim(claim(&mut reader, kind)?),
             2 => Self::Goodbye(Goodbye::Left { confirmed: Frame::new(reader.u32()?) }),
             3 => Self::Goodbye(Goodbye::GameFailed { frame: Frame::new(reader.u32()?) }),
             4 => Self::GoodbyeHeard,
@@ -147,21 +153,23 @@ fn claim(reader: &mut ByteReader<'_>, kind: u8) -> Result<Claim, WireError> {
         |field, slot: u8| PeerId::new(slot).ok_or(WireError::Range { field, got: slot.into() });
     let [claimant, base, members] = reader.array()?;
     let claimant = peer("claimant", claimant)?;
-    let joiner = match kind {
+    let joiner = match kind & !WITH_KICKED {
         9 | 10 => {
             let [joiner, incarnation] = reader.array()?;
             Some((peer("joiner", joiner)?, incarnation))
         }
         _ => None,
     };
-    let is_committed = matches!(kind, 7 | 10);
+    let kicked = if kind & WITH_KICKED == 0 { 0 } else { reader.u8()? };
+    let is_committed = matches!(kind & !WITH_KICKED, 7 | 10);
     let mut held = [Frame::ZERO; crate::PEERS_MAX];
     for peer in PeerId::all(crate::PEERS_MAX) {
         if let Some(slot) = held.get_mut(peer.index()) {
             *slot = Frame::new(reader.u32()?);
         }
     }
-    Ok(Claim { claimant, base, members: PeerSet::from_bits(members), joiner, is_committed, held })
+    let (members, kicked) = (PeerSet::from_bits(members), PeerSet::from_bits(kicked));
+    Ok(Claim { claimant, base, members, joiner, kicked, is_committed, held })
 }
 
 fn pages(reader: &mut ByteReader<'_>) -> Result<PageMessage, WireError> {
@@ -189,6 +197,9 @@ fn digests(reader: &mut ByteReader<'_>) -> Result<Vec<u32>, WireError> {
     Ok(bytes.chunks_exact(4).map(digest).collect())
 }
 
+/// In the kind of a claim: it says who goes since a member sent it away.
+const WITH_KICKED: u8 = 16;
+
 /// The most digests of one message: it must fit a datagram.
 pub(crate) const LEAVES_PER_MESSAGE: usize = 256;
 
@@ -205,6 +216,7 @@ mod tests {
                 base: 1,
                 members: PeerSet::first(3),
                 joiner: None,
+                kicked: PeerSet::EMPTY,
                 is_committed: false,
                 held,
             }),
@@ -213,6 +225,7 @@ mod tests {
                 base: 4,
                 members: PeerSet::first(3),
                 joiner: Some((PeerId::new(1).unwrap(), 7)),
+                kicked: PeerSet::EMPTY,
                 is_committed: true,
                 held,
             }),
@@ -221,6 +234,7 @@ mod tests {
                 base: 0,
                 members: PeerSet::first(1),
                 joiner: None,
+                kicked: PeerSet::from_bits(0b110),
                 is_committed: true,
                 held,
             }),

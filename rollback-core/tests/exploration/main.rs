@@ -68,6 +68,13 @@ fn three_members_agree_whosever_game_fails() {
 }
 
 #[test]
+fn three_members_agree_whoever_is_sent_away_and_why() {
+    holds(Setting { kicks: 1, crashes: 1, ..THREE });
+    holds(Setting { kicks: 1, false_suspicions: 1, ..THREE });
+    holds(Setting { kicks: 1, failures: 1, ..Setting::peaceful(3) });
+}
+
+#[test]
 fn four_members_agree_whichever_two_crash() {
     holds(Setting { crashes: 2, ..Setting::peaceful(4) });
 }
@@ -82,6 +89,7 @@ fn an_agreement_of_which_any_part_is_missing_is_found_out() {
         (Sabotage::Quorum, Setting { false_suspicions: 1, ..crash }),
         (Sabotage::Retiring, Setting { leaves: 1, ..crash }),
         (Sabotage::Leaving, Setting { leaves: 1, ..crash }),
+        (Sabotage::Reason, Setting { kicks: 1, ..THREE }),
     ] {
         holds_not(Setting { sabotage: Some(part), ..setting });
     }

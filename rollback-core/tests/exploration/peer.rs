@@ -48,9 +48,16 @@ pub(crate) struct Commit {
     pub(crate) number: u8,
     pub(crate) members: PeerSet,
     pub(crate) cuts: [Option<u8>; PEERS],
+    /// Who goes since a member sent it away.
+    pub(crate) kicked: PeerSet,
 }
 
 impl Commit {
+    /// Where a peer's inputs are cut, if it goes, and whether it was sent away.
+    pub(crate) fn goes_as(&self, peer: PeerId) -> (Option<u8>, bool) {
+        (self.cuts[peer.index()], self.kicked.contains(peer))
+    }
+
     /// Whether both are the same view. Views of one number may differ where one was committed by a few who are then left
     /// out of the other.
     pub(crate) fn is_of_view(&self, other: &Self) -> bool {
@@ -79,6 +86,8 @@ pub(crate) enum Event {
     Leave,
     /// Its simulation fails.
     Fail,
+    /// It sends another away.
+    Kick { peer: PeerId },
 }
 
 /// What a peer sends, and to whom.
@@ -104,6 +113,8 @@ pub(crate) enum Sabotage {
     Retiring,
     /// One leaves while another may not be in its view yet.
     Leaving,
+    /// What is heard of why one goes is not taken over.
+    Reason,
 }
 
 impl Peer {
@@ -145,6 +156,12 @@ impl Peer {
                 let end = peer.held[peer.local.index()];
                 peer.held[peer.local.index()] = end + 1;
                 peer.closed[peer.local.index()] = Some(end);
+            }
+            Event::Kick { peer: kicked } => {
+                let held = peer.held;
+                // Where too few would be left, nothing happens.
+                let stops = peer.member.kick(kicked, |of| held_by(held, of));
+                peer.is_stopping |= stops.unwrap_or_default();
             }
             Event::Fail => {
                 peer.status = Status::Failing;
@@ -290,6 +307,7 @@ impl Peer {
         let held = self.held;
         let held = |peer| held_by(held, peer);
         let claim = if sabotage == Some(Sabotage::Cut) { claim.holding(held) } else { claim };
+        let claim = if sabotage == Some(Sabotage::Reason) { claim.unexplained() } else { claim };
         if sabotage == Some(Sabotage::Quorum) {
             self.ignore_quorum(self.member.view().members.minus(claim.members()));
         }
@@ -352,7 +370,9 @@ impl Peer {
         let confirmed = self.confirmed();
         let Some(cuts) = self.member.commit(held) else { return };
         let view = self.member.view();
-        let mut commit = Commit { number: view.number, members: view.members, cuts: [None; PEERS] };
+        let kicked = self.all().filter(|peer| self.member.was_kicked(*peer)).collect();
+        let mut commit =
+            Commit { number: view.number, members: view.members, cuts: [None; PEERS], kicked };
         for (peer, cut) in self.all().zip(cuts) {
             let Some(cut) = cut.map(|cut| u8::try_from(cut.index()).unwrap()) else { continue };
             commit.cuts[peer.index()] = Some(cut);

@@ -22,6 +22,8 @@ pub(crate) struct Setting {
     pub(crate) leaves: u8,
     /// How many games fail.
     pub(crate) failures: u8,
+    /// How many times a peer is sent away.
+    pub(crate) kicks: u8,
     pub(crate) sabotage: Option<Sabotage>,
 }
 
@@ -36,6 +38,7 @@ impl Setting {
             false_suspicions: 0,
             leaves: 0,
             failures: 0,
+            kicks: 0,
             sabotage: None,
         }
     }
@@ -50,6 +53,7 @@ impl fmt::Display for Setting {
             (self.false_suspicions, "false suspicions"),
             (self.leaves, "leaves"),
             (self.failures, "failures"),
+            (self.kicks, "kicks"),
         ];
         for (count, name) in counts.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, ", {name}: {count}")?;

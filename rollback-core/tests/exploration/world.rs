@@ -26,6 +26,7 @@ struct Spent {
     false_suspicions: u8,
     leaves: u8,
     failures: u8,
+    kicks: u8,
 }
 
 /// All that was sent and may still arrive, in order.
@@ -335,7 +336,7 @@ impl Explorer {
                     .flat_map(|ours| other.commits.iter().map(move |t| (ours, t)));
                 for (ours, theirs) in pairs.filter(|(ours, theirs)| ours.is_of_view(theirs)) {
                     let mut stayed = self.all().filter(|of| !left.contains(*of));
-                    if stayed.any(|of| ours.cuts[of.index()] != theirs.cuts[of.index()]) {
+                    if stayed.any(|of| ours.goes_as(of) != theirs.goes_as(of)) {
                         return Some(format!("{a} and {b} committed {ours:?} and {theirs:?}"));
                     }
                 }
@@ -371,7 +372,7 @@ impl Explorer {
         }
         let all = PeerSet::first(self.setting.peers);
         let can_go_on = View::initial(all).has_quorum(all.minus(world.gone));
-        let is_told_truth = world.spent.false_suspicions == 0;
+        let is_told_truth = world.spent.false_suspicions + world.spent.kicks == 0;
         if here.is_empty() && is_told_truth && can_go_on {
             return Some("nobody goes on".into());
         }
@@ -398,7 +399,7 @@ impl Model for Explorer {
     }
 
     fn next(&mut self, world: World, next: &mut Vec<(Action, World)>) {
-        let Setting { crashes, false_suspicions, leaves, failures, .. } = self.setting;
+        let Setting { crashes, false_suspicions, leaves, failures, kicks, .. } = self.setting;
         for to in self.all().filter(|to| !world.gone.contains(*to)) {
             let mut events = self.inputs(world, to);
             if leaves > 0 {
@@ -427,6 +428,13 @@ impl Model for Explorer {
             if world.spent.crashes < crashes {
                 let spent = Spent { crashes: world.spent.crashes + 1, ..world.spent };
                 next.push((Action::Crash(to), self.without(World { spent, ..world }, to)));
+            }
+            let others = self.peer(world, to).others();
+            for peer in others.iter().filter(|_| world.spent.kicks < kicks) {
+                let spent = Spent { kicks: world.spent.kicks + 1, ..world.spent };
+                let event = self.events.id(Event::Kick { peer });
+                let after = self.after(World { spent, ..world }, to, event);
+                next.push((Action::To(to, event), after));
             }
             if world.spent.leaves < leaves && !is_leaving {
                 let spent = Spent { leaves: world.spent.leaves + 1, ..world.spent };

@@ -1,7 +1,7 @@
 //! What is simulated under a seed: by the tests over ranges of seeds, and by `make simulate`.
 
 use rollback_core::testing::{Failure, Faults, Oracle, Random, Report, Simulation};
-use rollback_core::{PeerId, PlayerHandle};
+use rollback_core::{PeerId, PeerSet, PlayerHandle, Silence};
 
 use crate::games::{Arena, Rules};
 
@@ -11,7 +11,22 @@ pub(crate) fn simulation(seed: u64) -> Simulation {
     let simulation = Simulation::new(seed).peers(peers).players_per_peer(1..=2);
     // A state comes back to what it was after short taps, not after keys that are held.
     let simulation = if seed % 4 == 3 { simulation.inputs(tap) } else { simulation };
-    if seed % 8 == 7 { simulation.hints() } else { simulation }
+    let simulation = if seed % 8 == 7 { simulation.hints() } else { simulation };
+    let last = u8::try_from(peers - 1).unwrap_or(0);
+    match seed % 32 {
+        1 | 14 => simulation.config(|builder| builder.silence(Silence::DepartForGood)),
+        15 => simulation.config(|builder| builder.silence(Silence::Wait)),
+        // One comes late, or, where there are enough, the lowest two.
+        11 | 20 => simulation.config(move |builder| builder.late_peers(only(last))),
+        26 | 31 if peers > 3 => {
+            simulation.config(|builder| builder.late_peers(PeerSet::from_bits(0b11)))
+        }
+        _ => simulation,
+    }
+}
+
+fn only(slot: u8) -> PeerSet {
+    PeerId::new(slot).into_iter().collect()
 }
 
 /// The same with crashes, leaves, pauses and partitions that fall together and outlast the departure timeout, so that

@@ -17,11 +17,14 @@ mod departures;
 mod desyncs;
 mod drivers;
 mod ends;
+mod kicks;
+mod late;
 mod outages;
 mod pauses;
 mod peers_bugs;
 mod returns;
 mod run_ahead;
+mod silence;
 mod spectators;
 mod watching;
 

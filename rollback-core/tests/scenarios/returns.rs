@@ -7,12 +7,12 @@ use rollback_core::{EndCause, Event, Frame, InputFlags, Item};
 
 use crate::{cause, frames, good_network, peer, peers, plays};
 
-fn quick(peers: usize) -> Simulation {
+pub(crate) fn quick(peers: usize) -> Simulation {
     good_network(peers).config(|builder| builder.departure_timeout(Duration::from_secs(1)))
 }
 
 /// The first frame of each new life of a slot, as recorded.
-fn returns(report: &Report, of: u8) -> Vec<(Frame, u8)> {
+pub(crate) fn returns(report: &Report, of: u8) -> Vec<(Frame, u8)> {
     let rows = report.peer(0).unwrap().log.rows().iter();
     let items = rows.flat_map(|row| row.items.iter().map(|(by, item)| (row.frame, *by, *item)));
     items
@@ -23,13 +23,13 @@ fn returns(report: &Report, of: u8) -> Vec<(Frame, u8)> {
         .collect()
 }
 
-fn is_idle(report: &Report, of: u8, frame: u32) -> bool {
+pub(crate) fn is_idle(report: &Report, of: u8, frame: u32) -> bool {
     let row = &report.peer(0).unwrap().log.rows()[frame as usize];
     InputFlags::from_bits(row.flags[usize::from(of)]).contains(InputFlags::IDLE_FILLED)
 }
 
 /// All end alike, and the one that came back has recorded the whole episode.
-fn is_whole(report: &Report, slots: &[u8]) {
+pub(crate) fn is_whole(report: &Report, slots: &[u8]) {
     for slot in slots {
         assert_eq!(cause(report, *slot), Some(EndCause::Named(7)), "{slot}");
         assert_eq!(frames(report, *slot), frames(report, slots[0]));

@@ -61,6 +61,7 @@ fn a_claim_of_more_than_a_history_is_malformed() {
             members: PeerSet::first(2),
             held: [Frame::new(held); PEERS_MAX],
             joiner: None,
+            kicked: PeerSet::EMPTY,
             is_committed: false,
         };
         let mut bytes = Vec::new();

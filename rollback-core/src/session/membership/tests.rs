@@ -102,6 +102,7 @@ fn a_member_that_was_left_out_long_ago_hears_of_it() {
         base,
         members: PeerSet::first(members),
         joiner: None,
+        kicked: PeerSet::EMPTY,
         is_committed: false,
         held: [Frame::ZERO; PEERS_MAX],
     };
@@ -119,6 +120,7 @@ fn a_claim_of_another_view_changes_nothing() {
         base: 3,
         members,
         joiner: None,
+        kicked: PeerSet::EMPTY,
         is_committed: false,
         held: held_by_slot,
     };

@@ -1,0 +1,49 @@
+//! A view that is proposed, and what its members claimed of it. Decides nothing.
+
+use crate::wire::Claim;
+use crate::{Frame, PEERS_MAX, PeerId, PeerSet};
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Proposal {
+    pub(super) base: u8,
+    pub(super) members: PeerSet,
+    /// Who of them comes back, in which life of its slot.
+    pub(super) joiner: Option<(PeerId, u8)>,
+    /// Who goes since a member sent it away, as far as the claims heard say so: all say it together.
+    pub(super) kicked: PeerSet,
+    pub(super) claims: [Option<[Frame; PEERS_MAX]>; PEERS_MAX],
+}
+
+impl Proposal {
+    pub(super) fn claim(&self, claimant: PeerId, is_committed: bool) -> Option<Claim> {
+        let held = (*self.claims.get(claimant.index())?)?;
+        let Self { base, members, joiner, kicked, .. } = *self;
+        Some(Claim { claimant, base, members, joiner, kicked, is_committed, held })
+    }
+
+    /// Where the inputs of a departing peer are cut: at the longest claim.
+    pub(super) fn cut(&self, peer: PeerId) -> Frame {
+        let claims = self.claims.iter().flatten();
+        claims.filter_map(|held| held.get(peer.index())).copied().max().unwrap_or_default()
+    }
+
+    /// Who comes back, and the first frame of its new life: none that any member could have confirmed before it claimed,
+    /// or files until it commits.
+    pub(super) fn joined(&self) -> Option<(PeerId, Frame)> {
+        let (joiner, _) = self.joiner?;
+        let promises = PeerId::all(PEERS_MAX).zip(&self.claims).filter_map(|(peer, held)| {
+            held.as_ref()?.get(peer.index()).copied().filter(|_| peer != joiner)
+        });
+        Some((joiner, promises.max().unwrap_or_default()))
+    }
+
+    /// Whether the claim is one of this view.
+    pub(super) fn is_of(&self, claim: &Claim) -> bool {
+        (self.members, self.joiner) == (claim.members, claim.joiner)
+    }
+
+    pub(super) fn is_claimed_by_all(&self) -> bool {
+        let has_claimed = |peer: PeerId| self.claims.get(peer.index()).is_some_and(Option::is_some);
+        self.members.iter().all(has_claimed)
+    }
+}

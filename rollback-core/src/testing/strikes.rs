@@ -1,0 +1,85 @@
+//! What each fault does to its peer, or to the network, when its time has come.
+
+use core::fmt::Debug;
+
+use super::clock::TrueTime;
+use super::faults::{Fault, Planned};
+use super::node::Node;
+use super::world::World;
+use crate::{Game, PeerId};
+
+impl<G: Game<Error: Debug>> World<'_, G> {
+    /// Lets the faults strike whose time has come.
+    pub(super) fn strike(&mut self) {
+        while self.schedule.front().is_some_and(|planned| planned.at <= self.now) {
+            let Some(planned) = self.schedule.pop_front() else { return };
+            let until = planned.at.plus_millis(planned.fault.lasts_ms().into());
+            match planned.fault {
+                Fault::Partition { side, .. } => self.network.part(side, until),
+                Fault::Mute { from, to, .. } => self.network.mute(from, to, until),
+                Fault::Return(peer) => self.bring_back(peer),
+                Fault::Kick { by, peer } => _ = self.kick(by, peer),
+                Fault::Crash(peer)
+                | Fault::Leave(peer)
+                | Fault::Pause { peer, .. }
+                | Fault::AgreedPause { peer, .. }
+                | Fault::Resume(peer)
+                | Fault::SwapActor(peer)
+                | Fault::SetDelay { peer, .. }
+                | Fault::ProposeDelay { peer, .. }
+                | Fault::ProposeEnd { peer, .. } => self.strike_peer(peer, planned.fault, until),
+            }
+        }
+    }
+
+    /// Lets a fault strike a peer, if it is still there.
+    fn strike_peer(&mut self, struck: PeerId, fault: Fault, until: TrueTime) {
+        let is_there =
+            |node: &&mut Node<G>| node.peer == struck && !node.is_closed() && node.end().is_none();
+        let Some(node) = self.nodes.iter_mut().find(is_there) else { return };
+        let counts = &mut self.network.counts;
+        match fault {
+            Fault::Crash(_) => {
+                node.crash();
+                counts.crashes += 1;
+            }
+            Fault::Leave(peer) => {
+                node.session.leave();
+                self.left.insert(peer);
+                counts.leaves += 1;
+            }
+            Fault::Pause { .. } => {
+                node.keep_busy(until);
+                counts.pauses += 1;
+            }
+            Fault::AgreedPause { peer, .. } => {
+                if node.pause(self.now) {
+                    counts.agreed_pauses += 1;
+                    let resumed = Planned { at: until, fault: Fault::Resume(peer) };
+                    let index = self.schedule.partition_point(|other| other.at <= until);
+                    self.schedule.insert(index, resumed);
+                }
+            }
+            Fault::Resume(_) => node.resume(self.now),
+            Fault::SwapActor(_) => {
+                node.swap_actor();
+                counts.actor_swaps += 1;
+            }
+            Fault::SetDelay { frames, .. } => {
+                node.set_input_delay(frames.into());
+                counts.delay_changes += 1;
+            }
+            Fault::ProposeDelay { frames, .. } => {
+                node.session.propose_input_delay(frames);
+                counts.delay_changes += 1;
+            }
+            Fault::ProposeEnd { code, .. } => {
+                node.session.propose_end(code);
+            }
+            Fault::Partition { .. }
+            | Fault::Mute { .. }
+            | Fault::Return(_)
+            | Fault::Kick { .. } => {}
+        }
+    }
+}
