@@ -66,6 +66,8 @@ def reason_of(
         return loss_of(by, events)
     if cause == "left":
         return "this computer left" if by == local else f"peer {by} left"
+    if cause == "kicked":
+        return "a member sent this computer away"
     if cause == "partitioned":
         return "this computer could not reach enough of the others"
     if cause.startswith("named"):
@@ -89,6 +91,9 @@ def loss_of(peer: int, events: Sequence[Mapping[str, Any]]) -> str:
     for event in events:
         if event["event"] == "peer_game_failed" and event["peer"] == peer:
             return f"peer {peer}'s simulation failed at frame {event['frame']}"
+        went = event["event"] == "view_changed" and event["peer"] == peer
+        if went and event.get("cause") == "kicked":
+            return f"peer {peer} was sent away"
     return f"peer {peer} was lost: nothing was heard of it any more"
 
 
