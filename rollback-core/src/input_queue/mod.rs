@@ -8,6 +8,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -41,7 +42,7 @@ pub(crate) struct InputQueue {
     guesses: GuessCounters,
     /// Every frame that was stepped with a guess is before this one.
     guessed: Frame,
-    streams: Vec<Stream>,
+    streams: Box<[Stream]>,
     hosts: Vec<PeerId>,
     /// The input delay of each player, and the frame from which it is in force.
     delays: Vec<(Frame, u32)>,

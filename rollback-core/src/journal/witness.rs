@@ -40,13 +40,10 @@ impl<G: Game> Witness<'_, G> {
         given
     }
 
-    pub(crate) fn hash(
-        &mut self,
-        slot: &G::Snapshot,
-        hasher: &mut StateHasher,
-    ) -> Result<StateHash, G::Error> {
-        hasher.reset();
-        let hash = self.game.hash(slot, hasher).map(|()| hasher.finish());
+    pub(crate) fn hash(&mut self, slot: &G::Snapshot) -> Result<StateHash, G::Error> {
+        // Made for each hash, which are few, and not kept: it would be a fifth of a session.
+        let mut hasher = StateHasher::new();
+        let hash = self.game.hash(slot, &mut hasher).map(|()| hasher.finish());
         self.note(|| Entry::Hashed(hash.as_ref().ok().copied()));
         hash
     }

@@ -25,7 +25,6 @@ pub(crate) struct Rollback<G: Game> {
     history: usize,
     /// Scratch for what a step gives.
     output: Vec<u8>,
-    hasher: StateHasher,
     current: Frame,
     halt: Option<Halt>,
     report_interval: u32,
@@ -100,7 +99,6 @@ impl<G: Game> Rollback<G> {
             outputs: Vec::new(),
             history: config.history_frames(),
             output: Vec::new(),
-            hasher: StateHasher::new(),
             current: Frame::ZERO,
             halt: None,
             report_interval: config.report_interval_frames(),
@@ -160,10 +158,11 @@ impl<G: Game> Rollback<G> {
         let Some(slot) = self.snapshots.slot(frame, frame) else { return Ok(StateHash::default()) };
         game.save(slot).map_err(|source| GameError::Save { frame, source })?;
         self.counters.saves += 1;
-        let hashed = game.hash(slot, &mut self.hasher);
+        let mut hasher = StateHasher::new();
+        let hashed = game.hash(slot, &mut hasher);
         hashed.map_err(|source| GameError::Hash { frame, source })?;
         self.snapshots.report(frame);
-        Ok(self.hasher.finish())
+        Ok(hasher.finish())
     }
 
     /// Steps the wrong frames again, when there are any: as many as the step budget allows, and the rest in later calls.
@@ -302,7 +301,7 @@ impl<G: Game> Rollback<G> {
         frame: Frame,
     ) -> Result<Option<StateHash>, GameError<G::Error>> {
         let Some(snapshot) = self.snapshots.at(frame) else { return Ok(None) };
-        let hash = hash_of(game, snapshot, &mut self.hasher, frame)?;
+        let hash = hash_of(game, snapshot, frame)?;
         self.snapshots.report(frame);
         Ok(Some(hash))
     }
@@ -357,7 +356,7 @@ impl<G: Game> Rollback<G> {
             output_digest = Chain::default().link(&output);
             let next = frame.next();
             game.save(&mut slot).map_err(|source| GameError::Save { frame: next, source })?;
-            visit(hash_of(game, &slot, &mut self.hasher, next)?, output_digest);
+            visit(hash_of(game, &slot, next)?, output_digest);
         }
         Ok(Replayed { slot, output: output_digest })
     }
@@ -479,10 +478,9 @@ fn step_confirmed<G: Game>(
 fn hash_of<G: Game>(
     game: &mut Witness<'_, G>,
     snapshot: &G::Snapshot,
-    hasher: &mut StateHasher,
     frame: Frame,
 ) -> Result<StateHash, GameError<G::Error>> {
-    game.hash(snapshot, hasher).map_err(|source| GameError::Hash { frame, source })
+    game.hash(snapshot).map_err(|source| GameError::Hash { frame, source })
 }
 
 /// What a report calls the output of the step that led to a state, when that is what differs.

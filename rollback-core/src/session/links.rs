@@ -1,5 +1,6 @@
 //! Everything shared with the other peers: what arrives from them, and what is sent to them. Steps no game.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -22,11 +23,12 @@ use crate::{Frame, PeerId, PeerSet, SessionConfig, Silence, Ticket, Timestamp};
 pub(crate) struct Links {
     pub(crate) local: PeerId,
     pub(crate) queue: InputQueue,
-    pub(crate) links: Vec<Link>,
+    pub(crate) links: Box<[Link]>,
     pub(crate) membership: Membership,
     pub(crate) reports: Reports,
     pub(crate) events: Events,
-    pub(crate) search: Option<Search>,
+    // Boxed, since states seldom part.
+    pub(crate) search: Option<Box<Search>>,
     pub(crate) goodbye: Option<Goodbye>,
     /// Who said that it has left in order.
     pub(super) have_left: PeerSet,
@@ -433,7 +435,7 @@ impl Links {
             if !is_frozen {
                 let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
                 self.control.extend(goodbye.map(|goodbye| (peer, goodbye)));
-                transmit::search_messages(self.search.as_ref(), peer, &mut self.control);
+                transmit::search_messages(self.search.as_deref(), peer, &mut self.control);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Searches for the first frame at which the members' states part.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::episode::{Episode, Phase};
@@ -25,7 +26,7 @@ impl<G: Game> Episode<G> {
         self.rollback.replay(game, queue, disagreement.frame, |hash, output| {
             hashes.push(short_hash(hash) ^ output.short());
         })?;
-        self.links.search = Some(Search::new(disagreement, agreed, hashes));
+        self.links.search = Some(Box::new(Search::new(disagreement, agreed, hashes)));
         self.phase = Phase::Searching { since: now };
         Ok(())
     }
@@ -66,7 +67,7 @@ impl<G: Game> Episode<G> {
     /// This side of a desync: the states at hand, and all rows that are kept.
     fn dump_of(&mut self, game: &mut Witness<'_, G>, desync: &Desync) -> DesyncDump {
         let mut states = Vec::new();
-        let replayed = self.links.search.as_ref().and_then(Search::replayed);
+        let replayed = self.links.search.as_deref().and_then(Search::replayed);
         states.extend(replayed.map(|(frame, bytes)| DumpedState {
             frame,
             is_replayed: true,
