@@ -1,16 +1,15 @@
 //! The bytes of a journal. `docs/engine.md` says what one is for.
 //!
-//! A header, and then entries of one byte for the kind and their fields. Numbers that are mostly small are written as
+//! After the header come entries of one byte for the kind and their fields. Numbers that are mostly small are written as
 //! LEB128; moments as what passed since the last one.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::replay::JournalError;
 use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
 use crate::{
-    Actor, Costs, Facts, Frame, InputFlags, Outcome, PeerId, PlayerHandle, Roster, Same,
-    SessionConfig, StateHash, Ticket, Timestamp,
+    Actor, Costs, Frame, InputFlags, Item, Outcome, PeerId, PlayerHandle, Same, StateHash,
+    Timestamp,
 };
 
 /// A call into a session, or what the game or the predictor answered meanwhile. An answer of `None` is an error.
@@ -61,6 +60,16 @@ pub(crate) enum Entry<'a> {
     Readmit {
         peer: PeerId,
         incarnation: u8,
+    },
+    /// The session is one of a peer that comes back; before all else.
+    Rejoin,
+    /// A frame of the recording.
+    Backfill {
+        frame: Frame,
+        inputs: &'a [u8],
+        flags: &'a [u8],
+        items: Vec<(PeerId, Item)>,
+        state_hash: Option<StateHash>,
     },
     Kick {
         peer: PeerId,
@@ -148,13 +157,29 @@ impl<'a> Entry<'a> {
             Self::Leave => bytes.put_u8(LEAVE),
             Self::Pause => bytes.put_u8(PAUSE),
             Self::Resume => bytes.put_u8(RESUME),
-            Self::Readmit { peer, incarnation } => bytes.put(&[READMIT, peer.slot(), *incarnation]),
-            Self::Kick { peer } => bytes.put(&[KICK, peer.slot()]),
-            Self::ReserveSlot { peer } => bytes.put(&[RESERVE_SLOT, peer.slot()]),
             Self::Advanced { digest } => {
                 bytes.put_u8(ADVANCED);
                 bytes.put_u32(*digest);
             }
+            other => other.encode_of_members(bytes),
+        }
+    }
+
+    fn encode_of_members(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Readmit { peer, incarnation } => bytes.put(&[READMIT, peer.slot(), *incarnation]),
+            Self::Rejoin => bytes.put_u8(REJOIN),
+            Self::Backfill { frame, inputs, flags, items, state_hash } => {
+                bytes.put_u8(BACKFILL);
+                bytes.put_u32(frame.index());
+                put_bytes(bytes, inputs);
+                put_bytes(bytes, flags);
+                put_items(bytes, items);
+                bytes.put_u8(u8::from(state_hash.is_some()));
+                bytes.put(&state_hash.unwrap_or_default().to_bytes());
+            }
+            Self::Kick { peer } => bytes.put(&[KICK, peer.slot()]),
+            Self::ReserveSlot { peer } => bytes.put(&[RESERVE_SLOT, peer.slot()]),
             answer => answer.encode_answer(bytes),
         }
     }
@@ -255,11 +280,22 @@ impl<'a> Entry<'a> {
             PAUSE => Self::Pause,
             RESUME => Self::Resume,
             READMIT => Self::Readmit { peer: peer(reader)?, incarnation: reader.u8()? },
+            REJOIN => Self::Rejoin,
+            BACKFILL => Self::decode_backfill(reader)?,
             KICK => Self::Kick { peer: peer(reader)? },
             RESERVE_SLOT => Self::ReserveSlot { peer: peer(reader)? },
             ADVANCED => Self::Advanced { digest: reader.u32()? },
             answer => Self::decode_answer(answer, reader)?,
         })
+    }
+
+    fn decode_backfill(reader: &mut ByteReader<'a>) -> Result<Self, JournalError> {
+        let frame = Frame::new(reader.u32()?);
+        let (inputs, flags) = (bytes(reader)?, bytes(reader)?);
+        let items = items(bytes(reader)?)?;
+        let is_hashed = reader.u8()? != 0;
+        let hash = StateHash::from_bytes(reader.array()?);
+        Ok(Self::Backfill { frame, inputs, flags, items, state_hash: is_hashed.then_some(hash) })
     }
 
     fn decode_answer(kind: u8, reader: &mut ByteReader<'a>) -> Result<Self, JournalError> {
@@ -308,95 +344,45 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Appends what a session was made of.
-pub(super) fn put_header(
-    bytes: &mut Vec<u8>,
-    config: &SessionConfig,
-    ticket: &Ticket,
-    facts: &Facts,
-    (start, now): (StateHash, Timestamp),
-) {
-    bytes.put(&MAGIC);
-    put_bytes(bytes, &config.encode());
-    bytes.put_u64(ticket.session);
-    bytes.put_u32(ticket.episode);
-    bytes.put_u64(ticket.seed);
-    let hosts = PlayerHandle::all(config.players()).filter_map(|p| ticket.roster.host(p));
-    put_bytes(bytes, &hosts.map(PeerId::slot).collect::<Vec<_>>());
-    bytes.put(&[ticket.local.slot(), ticket.incarnation]);
-    for facts in [&facts.must_match, &facts.may_differ] {
-        put_number(bytes, facts.len() as u64);
-        for (name, value) in facts {
-            put_bytes(bytes, name.as_bytes());
-            put_bytes(bytes, value.as_bytes());
-        }
-    }
-    bytes.put(&start.to_bytes());
-    bytes.put_u64(now.as_micros());
-}
-
-/// What a session was made of.
-pub(super) struct Header {
-    pub(super) config: SessionConfig,
-    pub(super) ticket: Ticket,
-    pub(super) facts: Facts,
-    pub(super) start: StateHash,
-    pub(super) now: Timestamp,
-}
-
-impl Header {
-    pub(super) fn decode(reader: &mut ByteReader<'_>) -> Result<Self, JournalError> {
-        if reader.array()? != MAGIC {
-            return Err(JournalError::NoJournal);
-        }
-        let config = SessionConfig::decode(bytes(reader)?).map_err(|_| JournalError::Malformed)?;
-        let (session, episode, seed) = (reader.u64()?, reader.u32()?, reader.u64()?);
-        let hosts = bytes(reader)?.iter().map(|slot| PeerId::new(*slot));
-        let hosts: Option<Vec<_>> = hosts.collect();
-        let roster = hosts.and_then(|hosts| Roster::new(&hosts).ok());
-        let roster = roster.ok_or(JournalError::Malformed)?;
-        let (local, incarnation) = (peer(reader)?, reader.u8()?);
-        let ticket = Ticket { session, episode, seed, roster, local, incarnation };
-        let facts = Facts { must_match: pairs(reader)?, may_differ: pairs(reader)? };
-        let start = StateHash::from_bytes(reader.array()?);
-        let now = Timestamp::from_micros(reader.u64()?);
-        Ok(Self { config, ticket, facts, start, now })
-    }
-}
-
-fn pairs(reader: &mut ByteReader<'_>) -> Result<Vec<(String, String)>, JournalError> {
-    let mut pairs = Vec::new();
-    for _ in 0..number(reader)? {
-        pairs.push((text(reader)?, text(reader)?));
-    }
-    Ok(pairs)
-}
-
-fn text(reader: &mut ByteReader<'_>) -> Result<String, JournalError> {
-    let text = core::str::from_utf8(bytes(reader)?).map_err(|_| JournalError::Malformed)?;
-    Ok(text.into())
-}
-
 fn player(reader: &mut ByteReader<'_>) -> Result<PlayerHandle, JournalError> {
     PlayerHandle::new(reader.u8()?).ok_or(JournalError::Malformed)
 }
 
-fn peer(reader: &mut ByteReader<'_>) -> Result<PeerId, JournalError> {
+pub(super) fn peer(reader: &mut ByteReader<'_>) -> Result<PeerId, JournalError> {
     PeerId::new(reader.u8()?).ok_or(JournalError::Malformed)
 }
 
-fn put_bytes(bytes: &mut Vec<u8>, field: &[u8]) {
+fn put_items(bytes: &mut Vec<u8>, items: &[(PeerId, Item)]) {
+    let mut all = Vec::new();
+    for (by, item) in items {
+        all.put_u8(by.slot());
+        item.encode(&mut all);
+    }
+    put_bytes(bytes, &all);
+}
+
+fn items(bytes: &[u8]) -> Result<Vec<(PeerId, Item)>, JournalError> {
+    let mut reader = ByteReader::new(bytes);
+    let mut items = Vec::new();
+    while reader.remaining() > 0 {
+        let by = peer(&mut reader)?;
+        items.push((by, Item::decode(&mut reader).map_err(|_| JournalError::Malformed)?));
+    }
+    Ok(items)
+}
+
+pub(super) fn put_bytes(bytes: &mut Vec<u8>, field: &[u8]) {
     put_number(bytes, field.len() as u64);
     bytes.put(field);
 }
 
-fn bytes<'a>(reader: &mut ByteReader<'a>) -> Result<&'a [u8], JournalError> {
+pub(super) fn bytes<'a>(reader: &mut ByteReader<'a>) -> Result<&'a [u8], JournalError> {
     let length = usize::try_from(number(reader)?).unwrap_or(usize::MAX);
     Ok(reader.take(length)?)
 }
 
 /// Appends a number, 7 bits a byte, the low ones first.
-fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         let [low, ..] = number.to_le_bytes();
         bytes.put_u8(low | 0x80);
@@ -406,7 +392,7 @@ fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.put_u8(low);
 }
 
-fn number(reader: &mut ByteReader<'_>) -> Result<u64, EndOfBytes> {
+pub(super) fn number(reader: &mut ByteReader<'_>) -> Result<u64, EndOfBytes> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let byte = reader.u8()?;
@@ -417,9 +403,6 @@ fn number(reader: &mut ByteReader<'_>) -> Result<u64, EndOfBytes> {
     }
     Ok(number)
 }
-
-/// Says that this is a journal, and of which version.
-const MAGIC: [u8; 4] = *b"RBJ\x01";
 
 const INPUT: u8 = 1;
 const HINT: u8 = 2;
@@ -440,6 +423,8 @@ const READMIT: u8 = 16;
 const RUN_AHEAD: u8 = 17;
 const KICK: u8 = 18;
 const RESERVE_SLOT: u8 = 19;
+const REJOIN: u8 = 20;
+const BACKFILL: u8 = 21;
 const ADVANCED: u8 = 32;
 const SAVED: u8 = 33;
 const LOADED: u8 = 34;

@@ -40,6 +40,7 @@
 //! ```
 
 mod entry;
+mod header;
 mod replay;
 mod witness;
 
@@ -47,7 +48,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 pub(crate) use self::entry::Entry;
-use self::entry::put_header;
+use self::header::put_header;
 pub use self::replay::{Answered, Call, Difference, Failed, JournalError, JournalReplay};
 pub(crate) use self::witness::Witness;
 use crate::hash::keyed_hash;

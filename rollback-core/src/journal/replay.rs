@@ -9,12 +9,13 @@ use core::marker::PhantomData;
 
 use thiserror::Error;
 
-use super::entry::{Entry, Header};
+use super::entry::Entry;
+use super::header::Header;
 use super::{digest_of_advance, digest_of_output, digest_of_step};
 use crate::bytes::{ByteReader, EndOfBytes};
 use crate::{
     Costs, Frame, Game, Input, InputHistory, Leaves, Outcome, PlayerHandle, Predictor, Same,
-    Session, StateHash, StateHasher, Step, Timestamp,
+    Session, StableFrame, StateHash, StateHasher, Step, Timestamp,
 };
 
 /// A journal that is played again, call by call. `I` is the input of the game; the game itself is not needed.
@@ -160,7 +161,13 @@ impl<'a, I: Input> JournalReplay<'a, I> {
             Entry::Pause => _ = session.pause(),
             Entry::Resume => _ = session.resume(),
             Entry::Readmit { peer, incarnation } => _ = session.readmit(peer, incarnation),
-            // What was refused is refused again.
+            Entry::Rejoin => session.begin_rejoining(),
+            Entry::Backfill { frame, inputs, flags, items, state_hash } => {
+                let row =
+                    StableFrame { frame, inputs, flags, items: &items, output: &[], state_hash };
+                // What was refused is refused again.
+                _ = session.backfill(&row);
+            }
             Entry::Kick { peer } => _ = session.kick(peer),
             Entry::ReserveSlot { peer } => _ = session.reserve_slot(peer),
             // An answer without its call.
@@ -365,6 +372,8 @@ fn name_of(entry: &Entry<'_>) -> &'static str {
         Entry::Pause => "pause",
         Entry::Resume => "resume",
         Entry::Readmit { .. } => "readmit",
+        Entry::Rejoin => "rejoin",
+        Entry::Backfill { .. } => "backfill",
         Entry::Kick { .. } => "kick",
         Entry::ReserveSlot { .. } => "reserve_slot",
         _ => "an answer without its call",

@@ -16,8 +16,6 @@ impl<G: Game> Session<G> {
     /// fast as it is called, hands them out as stable, and is let in by the members who expect it, with
     /// [`readmit`](Self::readmit). Its inputs count from the frame that [`Event::Joined`] says.
     ///
-    /// Such a session keeps no journal yet.
-    ///
     /// # Errors
     /// As those of [`new`](Self::new).
     pub fn rejoin(
@@ -28,13 +26,40 @@ impl<G: Game> Session<G> {
         now: Timestamp,
     ) -> Result<Self, SessionError<G::Error>> {
         let mut session = Self::new(config, ticket, facts, game, now)?;
-        let episode = &mut session.episode;
+        session.begin_rejoining();
+        Ok(session)
+    }
+
+    /// The same with a [`journal`](crate::journal), as [`with_journal`](Self::with_journal) keeps one. What was recorded is written
+    /// down as it is given, so such a journal is longer by the recording so far.
+    ///
+    /// # Errors
+    /// As those of [`new`](Self::new).
+    pub fn rejoin_with_journal(
+        config: &SessionConfig,
+        ticket: &Ticket,
+        facts: Facts,
+        game: &G,
+        now: Timestamp,
+    ) -> Result<Self, SessionError<G::Error>> {
+        let mut session = Self::with_journal(config, ticket, facts, game, now)?;
+        session.begin_rejoining();
+        Ok(session)
+    }
+
+    /// Makes a session that has done nothing yet one of a peer that comes back.
+    pub(crate) fn begin_rejoining(&mut self) {
+        if self.episode.phase != Phase::Handshaking {
+            return;
+        }
+        self.note(&Entry::Rejoin);
+        let episode = &mut self.episode;
         episode.phase = Phase::CatchingUp;
         episode.local_inputs.wait();
         episode.ledger.recorded_up_to = Frame::MAX;
-        episode.links.membership = Membership::joining(ticket.local, ticket.incarnation);
+        let (local, incarnation) = (episode.links.local, episode.links.hello.incarnation);
+        episode.links.membership = Membership::joining(local, incarnation);
         episode.links.caught_up_to = Some(Frame::ZERO);
-        Ok(session)
     }
 
     /// Takes the next frame that a member handed out as stable, whether or not its output is there. Answers whether there was
@@ -44,6 +69,11 @@ impl<G: Game> Session<G> {
     /// # Errors
     /// When a frame is left out, or has not the shape of this match; the session is then as before.
     pub fn backfill(&mut self, row: &StableFrame<'_>) -> Result<bool, BackfillError> {
+        if let Some(journal) = &mut self.journal {
+            let StableFrame { frame, inputs, flags, state_hash, .. } = *row;
+            let items = row.items.to_vec();
+            journal.note(&Entry::Backfill { frame, inputs, flags, items, state_hash });
+        }
         self.episode.backfill(row)
     }
 

@@ -24,6 +24,8 @@ pub enum Sabotage {
     RunAhead,
     /// Whoever watches stays with the host that it asked first.
     HostChange,
+    /// What was promised for letting one in is not kept: inputs are filed beyond it before the view is committed.
+    Promise,
     /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
     Cut,
 }
@@ -46,6 +48,7 @@ impl<G: Game> Session<G> {
                 }
             }
             Sabotage::RunAhead => self.episode.rollback.forget_ahead(),
+            Sabotage::Promise => links.queue.set_limit(None),
             Sabotage::Pause => links.queue.put_pauses_off(),
             Sabotage::HostChange => {}
             Sabotage::Cut => {

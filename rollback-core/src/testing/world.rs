@@ -303,6 +303,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let new = match incarnation {
             0 if self.setting.keeps_journals => Session::with_journal,
             0 => Session::new,
+            _ if self.setting.keeps_journals => Session::rejoin_with_journal,
             _ => Session::rejoin,
         };
         let session = new(config, &ticket, Facts::default(), &game, now).ok()?;

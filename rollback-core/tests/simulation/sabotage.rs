@@ -102,6 +102,26 @@ fn a_cut_that_each_takes_for_itself_is_found() {
     assert!(oracles.len() >= 4, "{oracles:?}");
 }
 
+#[test]
+fn a_promise_to_let_one_in_that_is_not_kept_is_found() {
+    // Those who play do not hear the claim of the one that comes back for longer than they promised to wait for it.
+    let returns = |seed| {
+        let mute = |to| Fault::Mute { from: peer(2), to: peer(to), millis: 1_500 };
+        let at = 3_200 + 100 * seed;
+        on_a_bad_network(seed)
+            .faults(Faults { delay_min_ms: 100, delay_max_ms: 100, ..Faults::none() })
+            .config(|builder| builder.departure_timeout(Duration::from_secs(5)))
+            .at_ms(2_000, Fault::Leave(peer(2)))
+            .at_ms(3_000, Fault::Return(peer(2)))
+            .at_ms(at, mute(0))
+            .at_ms(at, mute(1))
+            .inputs(|_: PlayerHandle, random, input| random.fill(input))
+    };
+    let oracles = oracles_that_notice(Sabotage::Promise, returns);
+    assert!(oracles.len() >= 2, "{oracles:?}");
+    assert!(oracles.iter().all(|oracle| *oracle == Oracle::Ladder), "{oracles:?}");
+}
+
 /// The smallest simulation that fails as this one does, which fails again by the words of its command.
 fn shrunk(simulation: impl Fn() -> Simulation) -> Failure {
     let Err(failure) = simulation().run(Arena::endless) else { panic!("without a failure") };
