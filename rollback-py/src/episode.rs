@@ -8,17 +8,14 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use rollback_core::{
-    Actor, Advance, AdvanceError, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session,
-    Stall, Ticket,
+    Actor, Advance, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session, Ticket,
 };
 use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, START_TIMEOUT, Transport};
 
 use crate::config::{predictor, session_config};
 use crate::env_game::PyGame;
-use crate::errors::{
-    Error, GameError, IncompatibleError, JoinError, RecordingError, RollbackError,
-};
-use crate::events::{end_dict, event_dict};
+use crate::errors::{Error, RollbackError, loop_error};
+use crate::events::{end_dict, event_dict, stall_name};
 use crate::room::{PyRoom, TransportSlot, lock, stats_dict, transport_event_dict};
 
 /// An episode that is played.
@@ -39,11 +36,27 @@ struct Playing {
     episode: GameLoop<PyGame, Transport>,
 }
 
+impl Playing {
+    /// Steps a frame; of what was recorded before this computer came back, as many as fit the time. Answers whether it was
+    /// still outside.
+    fn advance(&mut self) -> (Result<Advance, LoopError<PyErr>>, bool) {
+        let until = self.episode.transport().now().plus(CATCH_UP_TIME);
+        loop {
+            let is_catching_up = self.episode.is_catching_up();
+            let advance = self.episode.advance_frame(&mut self.game);
+            let has_more = matches!(advance, Ok(Advance::Stepped { .. } | Advance::Held { .. }));
+            if !is_catching_up || !has_more || self.episode.transport().now() >= until {
+                return (advance, is_catching_up);
+            }
+        }
+    }
+}
+
 #[pymethods]
 impl PyEpisode {
     /// Starts an episode of the room's match. `game` is an `EnvGame` that has been reset with `seed_of`'s seed.
     #[new]
-    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, on_output=None, predictor="repeat", run_ahead=0))]
+    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, rejoins=false, on_output=None, predictor="repeat", run_ahead=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         room: &PyRoom,
@@ -55,6 +68,7 @@ impl PyEpisode {
         may_differ: Vec<(String, String)>,
         recording: Option<PathBuf>,
         completed_episodes: u32,
+        rejoins: bool,
         on_output: Option<Py<PyAny>>,
         predictor: &str,
         run_ahead: u32,
@@ -76,7 +90,7 @@ impl PyEpisode {
             participants: names,
             completed_episodes,
             start_timeout: START_TIMEOUT,
-            rejoins: false,
+            rejoins,
         };
         let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
         let episode = GameLoop::new(transport, setup, &game)
@@ -147,16 +161,26 @@ impl PyEpisode {
         Ok(filed.map(rollback_core::Frame::index))
     }
 
-    /// Steps a frame. Returns what happened, the frame, how far it rolled back, and what is waited for.
+    /// The slots at which nobody sat in the last recorded frame: all members know the same of the last one.
+    #[getter]
+    fn absent(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
+        let absent = self.with(py, |playing| playing.episode.absent())?;
+        Ok(absent.iter().map(PeerId::index).collect())
+    }
+
+    /// Steps a frame, or as many as fit a fiftieth of a second while it catches up. Returns what happened, the frame, how far it rolled back, and what is waited for.
     fn advance(&self, py: Python<'_>) -> PyResult<(&'static str, u32, u32, Vec<usize>)> {
-        let (advance, frame, rolled_back) = self.with(py, |playing| {
+        let (advance, frame, rolled_back, is_catching_up) = self.with(py, |playing| {
             let before = playing.episode.session().counters().rollback.depths;
-            let advance = playing.episode.advance_frame(&mut playing.game);
+            let (advance, is_catching_up) = playing.advance();
             let session = playing.episode.session();
             let rolled_back = rolled_back(before, session.counters().rollback.depths);
-            (advance, session.current_frame().index(), rolled_back)
+            (advance, session.current_frame().index(), rolled_back, is_catching_up)
         })?;
         Ok(match advance.map_err(loop_error)? {
+            Advance::Stepped { frame, .. } | Advance::Held { frame, .. } if is_catching_up => {
+                ("catching_up", frame.index(), 0, Vec::new())
+            }
             Advance::Stepped { frame, rolled_back } => {
                 ("stepped", frame.index(), rolled_back, Vec::new())
             }
@@ -439,54 +463,10 @@ fn ticket(room: &rollback_webrtc::Room, hosts: &[u8], episode: u32) -> PyResult<
         seed: room.seed,
         roster,
         local: room.local,
-        incarnation: 0,
+        incarnation: room.life,
     };
     Ok(ticket.for_episode(room.seed, episode))
 }
 
-fn loop_error(error: LoopError<PyErr>) -> PyErr {
-    let message = error.to_string();
-    match error {
-        LoopError::Advance(AdvanceError::Game(error)) => Python::attach(|py| {
-            let frame = error.frame().index();
-            let raised = GameError::new_err(message);
-            raised.set_cause(py, Some(error.into_source()));
-            // The frame is part of the message as well; a value that cannot hold it is still raised.
-            let _ = raised.value(py).setattr("frame", frame);
-            raised
-        }),
-        LoopError::Advance(AdvanceError::Incompatible { peer, mismatches }) => {
-            Python::attach(|py| {
-                let raised = IncompatibleError::new_err(message);
-                let value = raised.value(py);
-                let _ = value.setattr("peer", peer.slot());
-                let fields: Vec<&str> = mismatches.iter().map(|one| one.field.as_str()).collect();
-                let _ = value.setattr("fields", fields);
-                raised
-            })
-        }
-        LoopError::Advance(AdvanceError::MissingInput { .. } | AdvanceError::OtherState { .. }) => {
-            RollbackError::new_err(message)
-        }
-        LoopError::NotStarted { .. } | LoopError::Return(_) | LoopError::Replaced => {
-            JoinError::new_err(message)
-        }
-        LoopError::Record(_) => RecordingError::new_err(message),
-    }
-}
-
-fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
-    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect();
-    match stall {
-        Stall::Handshaking(peers) => ("handshaking", slots(peers)),
-        Stall::WaitingForInput(peers) => ("waiting_for_input", slots(peers)),
-        Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.index()]),
-        Stall::WaitingForDriver => ("waiting_for_driver", Vec::new()),
-        Stall::Resimulating { .. } => ("resimulating", Vec::new()),
-        Stall::Paused { by } => ("paused", slots(by)),
-        Stall::CatchingUp => ("catching_up", Vec::new()),
-        Stall::Admitting(peers) => ("admitting", slots(peers)),
-        Stall::Closing => ("closing", Vec::new()),
-        Stall::SearchingDesync => ("searching_desync", Vec::new()),
-    }
-}
+/// After so long Python looks at its signals.
+const CATCH_UP_TIME: Duration = Duration::from_millis(20);

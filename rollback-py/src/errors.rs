@@ -3,6 +3,8 @@
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use rollback_core::AdvanceError;
+use rollback_webrtc::{LoopError, ReturnError};
 
 create_exception!(rollback_py, RollbackError, PyException, "Base of every error of rollback_py.");
 create_exception!(
@@ -160,4 +162,69 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("GameError", py.get_type::<GameError>())?;
     module.add("RecordingError", py.get_type::<RecordingError>())?;
     module.add("SpaceError", py.get_type::<SpaceError>())
+}
+
+/// What a game loop raises in Python.
+pub(crate) fn loop_error(error: LoopError<PyErr>) -> PyErr {
+    let message = error.to_string();
+    match error {
+        LoopError::Advance(AdvanceError::Game(error)) => Python::attach(|py| {
+            let frame = error.frame().index();
+            let raised = GameError::new_err(message);
+            raised.set_cause(py, Some(error.into_source()));
+            // The frame is part of the message as well; a value that cannot hold it is still raised.
+            let _ = raised.value(py).setattr("frame", frame);
+            raised
+        }),
+        LoopError::Advance(AdvanceError::Incompatible { peer, mismatches }) => {
+            Python::attach(|py| {
+                let raised = IncompatibleError::new_err(message);
+                let value = raised.value(py);
+                let _ = value.setattr("peer", peer.slot());
+                let fields: Vec<&str> = mismatches.iter().map(|one| one.field.as_str()).collect();
+                let _ = value.setattr("fields", fields);
+                raised
+            })
+        }
+        LoopError::Advance(AdvanceError::MissingInput { .. } | AdvanceError::OtherState { .. }) => {
+            RollbackError::new_err(message)
+        }
+        LoopError::NotStarted { .. } => join_error(message, None),
+        LoopError::Replaced => join_error(message, Some("replaced")),
+        LoopError::Return(error) => return_error(&error),
+        LoopError::Record(_) => RecordingError::new_err(message),
+    }
+}
+
+/// A room that cannot be joined, or a match that cannot be gone back to; `code` says which, where a program may care.
+pub(crate) fn join_error(message: String, code: Option<&str>) -> PyErr {
+    Python::attach(|py| {
+        let raised = JoinError::new_err(message);
+        // The message says it as well.
+        let _ = raised.value(py).setattr("code", code);
+        raised
+    })
+}
+
+/// Why one that came back does not play.
+pub(crate) fn return_error(error: &ReturnError) -> PyErr {
+    let message = error.to_string();
+    let code = match error {
+        ReturnError::Differs { fields } => {
+            return Python::attach(|py| {
+                let raised = IncompatibleError::new_err(message);
+                let value = raised.value(py);
+                let _ = value.setattr("peer", py.None());
+                let _ = value.setattr("fields", fields.clone());
+                raised
+            });
+        }
+        ReturnError::MatchOver => "match_over",
+        ReturnError::NobodyAnswers { .. } => "nobody_answers",
+        ReturnError::Closed { .. } => "closed",
+        ReturnError::EpisodeOver { .. } => "episode_over",
+        ReturnError::NotLetIn { .. } => "not_let_in",
+        ReturnError::TooLong | ReturnError::Log(_) | ReturnError::Backfill(_) => "log",
+    };
+    join_error(message, Some(code))
 }

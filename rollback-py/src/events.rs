@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::{DepartureCause, Desync, DesyncFinding, End, EndCause, Event, PeerId};
+use rollback_core::{DepartureCause, Desync, DesyncFinding, End, EndCause, Event, PeerId, Stall};
 
 /// The end of an episode as a dictionary.
 pub(crate) fn end_dict(py: Python<'_>, end: End) -> PyResult<Bound<'_, PyDict>> {
@@ -99,4 +99,21 @@ fn desync_fields(dict: &Bound<'_, PyDict>, desync: &Desync) -> PyResult<()> {
     dict.set_item("frame", frame)?;
     dict.set_item("path", path)?;
     dict.set_item("bytes", bytes)
+}
+
+/// What a session waits for, and for whom.
+pub(crate) fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
+    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect();
+    match stall {
+        Stall::Handshaking(peers) => ("handshaking", slots(peers)),
+        Stall::WaitingForInput(peers) => ("waiting_for_input", slots(peers)),
+        Stall::WaitingForAck(peer) => ("waiting_for_ack", vec![peer.index()]),
+        Stall::WaitingForDriver => ("waiting_for_driver", Vec::new()),
+        Stall::Resimulating { .. } => ("resimulating", Vec::new()),
+        Stall::Paused { by } => ("paused", slots(by)),
+        Stall::CatchingUp => ("catching_up", Vec::new()),
+        Stall::Admitting(peers) => ("admitting", slots(peers)),
+        Stall::Closing => ("closing", Vec::new()),
+        Stall::SearchingDesync => ("searching_desync", Vec::new()),
+    }
 }

@@ -8,17 +8,18 @@ use pyo3::types::PyDict;
 use rollback_core::PeerId;
 use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
 use rollback_webrtc::{
-    IcePolicy, IceServer, Joining, LinkConditions, PeerStats, Room, Transport, TransportConfig,
-    TransportEvent,
+    ErrorCode, IcePolicy, IceServer, Inquiry, Joining, LinkConditions, PeerStats, Room, Transport,
+    TransportConfig, TransportEvent,
 };
 
-use crate::errors::{Error, JoinError, RollbackError};
+use crate::errors::{Error, RollbackError, join_error, return_error};
 
 /// A room being joined, and the transport once it is complete.
 #[pyclass(module = "rollback_py._rollback", name = "Room", frozen)]
 pub(crate) struct PyRoom {
     joining: Mutex<Option<Joining>>,
     room: Mutex<Option<Room>>,
+    inquiry: Mutex<Option<Inquiry>>,
     /// Lent to the episode that is played.
     pub(crate) transport: TransportSlot,
 }
@@ -30,11 +31,12 @@ pub(crate) type TransportSlot = Arc<Mutex<Option<Transport>>>;
 impl PyRoom {
     /// Starts joining.
     #[new]
-    #[pyo3(signature = (link, *, name=None, ice_servers=Vec::new(), relay_only=false, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
+    #[pyo3(signature = (link, *, name=None, token=None, ice_servers=Vec::new(), relay_only=false, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         link: &str,
         name: Option<String>,
+        token: Option<String>,
         ice_servers: Vec<(String, String, String)>,
         relay_only: bool,
         delay_ms: u32,
@@ -45,15 +47,17 @@ impl PyRoom {
         let server = |(url, username, credential)| IceServer { url, username, credential };
         let config = TransportConfig {
             name,
+            token,
             ice_servers: ice_servers.into_iter().map(server).collect(),
             ice_policy: if relay_only { IcePolicy::RelayOnly } else { IcePolicy::All },
             link_conditions: LinkConditions { delay_ms, jitter_ms, loss_percent, seed },
             ..TransportConfig::default()
         };
-        let joining = Transport::join(link, config).map_err(join_error)?;
+        let joining = Transport::join(link, config).map_err(refused)?;
         Ok(Self {
             joining: Mutex::new(Some(joining)),
             room: Mutex::new(None),
+            inquiry: Mutex::new(None),
             transport: Arc::new(Mutex::new(None)),
         })
     }
@@ -66,7 +70,7 @@ impl PyRoom {
             joining.as_mut().map(|joining| joining.wait(timeout))
         });
         let Some(joined) = joined else { return Ok(lock(&self.room).is_some()) };
-        let Some(transport) = joined.map_err(join_error)? else { return Ok(false) };
+        let Some(transport) = joined.map_err(refused)? else { return Ok(false) };
         *lock(&self.room) = Some(transport.room().clone());
         *lock(&self.transport) = Some(transport);
         *lock(&self.joining) = None;
@@ -111,12 +115,66 @@ impl PyRoom {
         self.of_room(|room| room.seed)
     }
 
-    /// Leaves the room and closes all connections.
-    fn close(&self, py: Python<'_>) {
+    /// The secret with which a new process takes this member's slot.
+    #[getter]
+    fn token(&self) -> PyResult<String> {
+        self.of_room(|room| room.token.clone())
+    }
+
+    /// Which life of its slot this process lives.
+    #[getter]
+    fn life(&self) -> PyResult<u8> {
+        self.of_room(|room| room.life)
+    }
+
+    /// Asks the others where they are, for so many seconds: the number of the episode, how many were completed, and
+    /// whether it has begun. `None` when that is not known yet; raises after `patience` seconds of questions.
+    fn inquire(
+        &self,
+        py: Python<'_>,
+        seconds: f64,
+        patience: f64,
+    ) -> PyResult<Option<(u32, u32, bool)>> {
+        let [seconds, patience] =
+            [seconds, patience].map(|s| Duration::try_from_secs_f64(s).unwrap_or_default());
+        let mut inquiry = lock(&self.inquiry);
+        if inquiry.is_none() {
+            *inquiry = Some(self.of_room(Inquiry::new)?);
+        }
+        let asking = inquiry.as_mut().ok_or(Error::RoomIncomplete)?;
+        let answered = py.detach(|| {
+            let mut transport = lock(&self.transport);
+            let transport = transport.as_mut().ok_or(Error::EpisodeRunning)?;
+            let until = transport.now().plus(seconds);
+            loop {
+                let answered = asking.poll(transport, patience);
+                if !matches!(answered, Ok(None)) || transport.now() >= until {
+                    return Ok::<_, Error>(answered);
+                }
+                let _ = Transport::wait(transport, until.since(transport.now()));
+            }
+        })?;
+        let standing = answered.map_err(|error| {
+            *inquiry = None;
+            return_error(&error)
+        })?;
+        Ok(standing.map(|it| {
+            *inquiry = None;
+            (it.episode, it.completed_episodes, it.has_begun)
+        }))
+    }
+
+    /// Closes all connections and leaves the room; or stays in it for a new process, as if this one was killed.
+    #[pyo3(signature = (*, leave=true))]
+    fn close(&self, py: Python<'_>, leave: bool) {
         py.detach(|| {
             drop(lock(&self.joining).take());
             if let Some(transport) = lock(&self.transport).take() {
-                transport.close();
+                if leave {
+                    transport.close()
+                } else {
+                    transport.abandon()
+                };
             }
         });
     }
@@ -140,8 +198,13 @@ pub(crate) struct PyServer {
 impl PyServer {
     /// Starts serving. Without rooms any name makes one of `players` members.
     #[new]
-    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2))]
-    fn new(listen: &str, rooms: Vec<(String, u8)>, players: u8) -> PyResult<Self> {
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600))]
+    fn new(
+        listen: &str,
+        rooms: Vec<(String, u8)>,
+        players: u8,
+        slot_hold_s: u64,
+    ) -> PyResult<Self> {
         let refused = |error: &dyn std::fmt::Display| RollbackError::new_err(error.to_string());
         let address = listen.parse().map_err(|_| Error::ListenAddress { got: listen.into() })?;
         let rooms = if rooms.is_empty() {
@@ -153,7 +216,9 @@ impl PyServer {
             };
             Rooms::Fixed(rooms.into_iter().map(room).collect::<PyResult<_>>()?)
         };
-        let server = BackgroundServer::start(address, ServerConfig::new(rooms));
+        let playing_slot_hold = Duration::from_secs(slot_hold_s);
+        let config = ServerConfig { playing_slot_hold, ..ServerConfig::new(rooms) };
+        let server = BackgroundServer::start(address, config);
         let server = server.map_err(|error| refused(&error))?;
         let address = server.local_addr().to_string();
         Ok(Self { server: Mutex::new(Some(server)), address })
@@ -220,6 +285,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn join_error(error: rollback_webrtc::JoinError) -> PyErr {
-    JoinError::new_err(error.to_string())
+fn refused(error: rollback_webrtc::JoinError) -> PyErr {
+    let code = match &error {
+        rollback_webrtc::JoinError::Refused { code: ErrorCode::UnknownToken, .. } => {
+            Some("unknown_token")
+        }
+        _ => None,
+    };
+    join_error(error.to_string(), code)
 }

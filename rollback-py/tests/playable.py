@@ -66,6 +66,13 @@ class FourWalkers(Walkers):
     names = ("a", "b", "c", "d")
 
 
+class ThreeWalkers(Walkers):
+    """Three of them, for long enough that one can be lost and come back."""
+
+    frames = 600
+    names = ("a", "b", "c")
+
+
 class RaisesAtFrame100(Walkers):
     """Fails at a frame, on the computer whose variable says so."""
 
@@ -106,6 +113,10 @@ def walkers() -> Any:
 
 def four_walkers() -> Any:
     return FourWalkers()
+
+
+def three_walkers() -> Any:
+    return ThreeWalkers()
 
 
 def raises_at_frame_100() -> Any:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,23 +65,14 @@ def play(
     processes: list[tuple[subprocess.Popen[str], Path]] = []
     try:
         for slot in range(2):
-            data = folder / f"peer{slot}"
-            command = [sys.executable, "-m", "rollback_py.cli", "play"]
-            command += [f"ws://{server.address}/room", "--json", "--data", str(data)]
-            command += ["--env", env, "--policy", policy, "--seed", str(slot)]
+            command = ["--env", env, "--policy", policy, "--seed", str(slot)]
             command += [*arguments, *own[slot]]
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, "PYTHONPATH": str(TESTS), **environment[slot]},
-                cwd=folder,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            data = folder / f"peer{slot}"
+            process = start(server.address, data, *command, environment=environment[slot])
             processes.append((process, data))
             if slot == 0:
-                _await_first(process)
-        played = [_finish(process, data) for process, data in processes]
+                await_line(process, "waiting")
+        played = [finish(process, data) for process, data in processes]
     finally:
         for process, _ in processes:
             process.kill()
@@ -89,17 +81,36 @@ def play(
     return played[0], played[1]
 
 
-def _await_first(process: subprocess.Popen[str]) -> None:
-    """Wait until the first process is in the room, so that it has slot 0."""
+def start(
+    address: str, data: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a process that plays in a room of the server, with its recordings in `data`."""
+    command = [sys.executable, "-m", "rollback_py.cli", "play", f"ws://{address}/room"]
+    return subprocess.Popen(
+        [*command, "--json", "--data", str(data), *arguments],
+        env={**os.environ, "PYTHONPATH": str(TESTS), **(environment or {})},
+        cwd=data.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def await_line(
+    process: subprocess.Popen[str], event: str, is_it: Callable[[Any], bool] = lambda line: True
+) -> dict[str, Any]:
+    """Wait for a line that a process prints; the first one in the room has slot 0."""
     assert process.stdout is not None
-    for line in process.stdout:
-        if json.loads(line).get("event") == "waiting":
-            return
+    for text in process.stdout:
+        line: dict[str, Any] = json.loads(text)
+        if line.get("event") == event and is_it(line):
+            return line
     error = process.stderr.read() if process.stderr is not None else ""
-    raise AssertionError(f"the first process ended early: {error}")
+    raise AssertionError(f"a process ended before {event}: {error}")
 
 
-def _finish(process: subprocess.Popen[str], data: Path) -> Played:
+def finish(process: subprocess.Popen[str], data: Path) -> Played:
+    """Wait for the end of a process."""
     out, err = process.communicate(timeout=TIMEOUT_S)
     lines = [json.loads(line) for line in out.splitlines()]
     return Played(process.returncode, lines, err, data)

@@ -69,6 +69,7 @@ pub use lobby::{JoinProgress, Room, RoomMember};
 pub use loopback::LoopbackTransport;
 pub use recording_file::RecordError;
 pub use returning::{Inquiry, ReturnError, Standing};
+pub use rollback_signaling::ErrorCode;
 pub use stats::{PeerStats, TransportEvent};
 pub use transport::{Joining, Transport};
 

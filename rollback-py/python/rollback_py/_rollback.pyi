@@ -49,12 +49,21 @@ class RecordingError(RollbackError):
     """A recording cannot be written or read."""
 
 class JoinError(RollbackError):
-    """The room cannot be joined."""
+    """The room cannot be joined, or the match not gone back to.
+
+    Of the latter `code` says which: ``unknown_token``, ``match_over``, ``nobody_answers``,
+    ``closed``, ``episode_over``, ``not_let_in``, ``log`` or ``replaced``.
+    """
+
+    code: str | None
 
 class IncompatibleError(RollbackError):
-    """The members cannot play together: `peer` differs in `fields`."""
+    """The members cannot play together: `peer` differs in `fields`.
 
-    peer: int
+    `peer` is None for a computer that came back to others that all play something else.
+    """
+
+    peer: int | None
     fields: list[str]
 
 class GameError(RollbackError):
@@ -72,11 +81,12 @@ class Server:
         *,
         rooms: Sequence[tuple[str, int]] = ...,
         players: int = 2,
+        slot_hold_s: int = 600,
     ) -> Server:
         """Listen on an address; port 0 takes a free one.
 
         Each of `rooms` is a name and how many members make it complete; without any, every name
-        makes a room of `players`.
+        makes a room of `players`. The slot of a member that is away is kept for `slot_hold_s`.
         """
 
     @property
@@ -99,6 +109,7 @@ class Room:
         link: str,
         *,
         name: str | None = None,
+        token: str | None = None,
         ice_servers: Sequence[tuple[str, str, str]] = ...,
         relay_only: bool = False,
         delay_ms: int = 0,
@@ -130,8 +141,23 @@ class Room:
     def seed(self) -> int:
         """The seed that all members share."""
 
-    def close(self) -> None:
-        """Leave the room and close all connections."""
+    @property
+    def token(self) -> str:
+        """The secret with which a new process takes this member's slot."""
+
+    @property
+    def life(self) -> int:
+        """Which life of its slot this process lives; 0 for one that has not come back."""
+
+    def inquire(self, seconds: float, patience: float) -> tuple[int, int, bool] | None:
+        """Ask the others for so long which episode they are in.
+
+        Return its number, how many were completed before it, and whether it has begun; None if that
+        is not known yet. Raise `JoinError` when it will not be, or after `patience` seconds.
+        """
+
+    def close(self, *, leave: bool = True) -> None:
+        """Close all connections and leave the room, or keep the slot for a new process."""
 
 @final
 class Episode:
@@ -149,6 +175,7 @@ class Episode:
         may_differ: Sequence[tuple[str, str]],
         recording: str | os.PathLike[str] | None = None,
         completed_episodes: int = 0,
+        rejoins: bool = False,
         on_output: Callable[[int], object] | None = None,
         predictor: str = "repeat",
         run_ahead: int = 0,
@@ -156,7 +183,8 @@ class Episode:
         """Start an episode for an `EnvGame` that was just reset with the seed of `seed_of`.
 
         `on_output` is told the frame of each output that is asked for, also of those that are
-        simulated again. `predictor` is "repeat", "idle" or "learned".
+        simulated again. `predictor` is "repeat", "idle" or "learned". One that `rejoins` comes back
+        into an episode that the others play already.
         """
 
     @staticmethod
@@ -186,11 +214,15 @@ class Episode:
         """Give the input of a local player; return the frame it is for, or None if unused."""
 
     def advance(self) -> tuple[str, int, int, list[int]]:
-        """Step a frame.
+        """Step a frame, or some of those that were recorded while this computer was away.
 
-        Return what happened (stepped, held, ended, or what is waited for), the frame, how far it
-        rolled back, and the peers that are waited for.
+        Return what happened (stepped, held, catching_up, ended, or what is waited for), the frame,
+        how far it rolled back, and the peers that are waited for.
         """
+
+    @property
+    def absent(self) -> list[int]:
+        """The slots at which nobody sat in the last recorded frame."""
 
     def wait(self, seconds: float) -> bool:
         """Wait until the next frame is due, at most so long; True when it is."""

@@ -79,13 +79,16 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
     serve.add_argument("--room", action="append", default=[], metavar="NAME", help="repeatable")
     serve.add_argument("--players", type=int, default=2, help="members of each room (2)")
+    serve.add_argument("--slot-hold", type=int, default=600, metavar="S", help="for who is lost")
     serve.add_argument("--json", action="store_true", help="print lines of JSON")
     serve.set_defaults(handler=_serve)
 
 
 def _serve(parsed: argparse.Namespace) -> int:
     rooms = [(name, parsed.players) for name in parsed.room]
-    server = native.Server(parsed.listen, rooms=rooms, players=parsed.players)
+    server = native.Server(
+        parsed.listen, rooms=rooms, players=parsed.players, slot_hold_s=parsed.slot_hold
+    )
     links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
     invitations = [f"    rollback play {link} --env MODULE:FUNCTION …" for link in links]
     text = "\n".join([f"serving on {server.address}; people join with", *invitations])
@@ -130,6 +133,7 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--observations", action="store_true", help="record observations, too")
     play.add_argument("--data", default="data", metavar="FOLDER", help="where recordings go")
     play.add_argument("--name", help="what the others call you")
+    play.add_argument("--anew", action="store_true", help="do not go back to where a crash was")
     play.add_argument("--ice-server", action="append", default=[], metavar="URL[,USER,PASSWORD]")
     play.add_argument("--relay-only", action="store_true", help="only through TURN")
     play.add_argument("--delay-ms", type=int, default=0, help="a bad network: each way, later by")
@@ -161,6 +165,7 @@ def _play(parsed: argparse.Namespace) -> int:
         settings=settings,
         name=parsed.name,
         data=parsed.data,
+        come_back=not parsed.anew,
         observations=parsed.observations,
         lockstep_fallback=not parsed.no_lockstep,
         ice_servers=[_ice_server(text) for text in parsed.ice_server],
@@ -174,14 +179,16 @@ def _play(parsed: argparse.Namespace) -> int:
         if match.plays_in_lockstep and settings.prediction_window:
             _say(parsed, "lockstep", "this environment cannot be saved: it is played in lockstep")
         agents = ", ".join(map(str, match.my_agents))
-        _say(parsed, "joined", f"joined as peer {match.slot}, playing {agents}", slot=match.slot)
+        how = "came back" if match.life else "joined"
+        text = f"{how} as peer {match.slot}, playing {agents}"
+        _say(parsed, "joined", text, slot=match.slot, life=match.life)
         for episode in match.episodes(parsed.episodes):
             players = {agent: who() for agent in match.my_agents}
             progress = _Progress(parsed)
             end = episode.run(players, start_timeout_s=parsed.start_timeout, on_frame=progress)
             summary = episode.summary()
             _say(parsed, "episode", str(summary), **summary.to_json())
-            if summary.losses or end.cause in ("departed", "partitioned", "left"):
+            if episode.absent or end.cause in ("departed", "partitioned", "left"):
                 return LOST
     return OK
 

@@ -86,6 +86,15 @@ def losses(events: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def returns(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each time that a member came back when that was."""
+    return [
+        f"peer {event['peer']} came back at frame {event['from']}"
+        for event in events
+        if event["event"] == "joined"
+    ]
+
+
 def loss_of(peer: int, events: Sequence[Mapping[str, Any]]) -> str:
     """Say why a peer was lost: what it told, if it told anything."""
     for event in events:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from rollback_py._rollback import RollbackError
-from rollback_py.endings import DesyncError, End, losses, reason_of
+from rollback_py._rollback import JoinError, RollbackError
+from rollback_py.endings import DesyncError, End, losses, reason_of, returns
 from rollback_py.excluded_infos import ExcludedInfos
 from rollback_py.plain_json import described
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy
@@ -28,6 +28,9 @@ WAIT_S = 0.05
 # How often counters and round trips are noted, and the side file is handed to the system.
 _SAMPLE_S = 1.0
 
+# How often a picture is drawn of what happened while this computer was away.
+_CATCH_UP_PICTURE_S = 0.1
+
 # Half a second at 60 frames a second.
 INPUT_DELAY_MAX = 30
 
@@ -38,7 +41,7 @@ _EVENTS_MAX = 10_000
 class Episode:
     """One episode, from its reset to its agreed end."""
 
-    def __init__(self, match: Match, number: int) -> None:
+    def __init__(self, match: Match, number: int, *, rejoins: bool = False) -> None:
         self._match = match
         self.number = number
         self.recording = match.recording_path(number)
@@ -52,9 +55,11 @@ class Episode:
         self._recorded_end = 0
         self._failure: BaseException | None = None
         self._summary: Summary | None = None
+        self._shown_at = 0.0
+        self._absent: list[int] = []
         self._excluded = ExcludedInfos(match.game)
         on_output = self._excluded.note if self._excluded.keys else None
-        self._native = match.start(number, self.recording, on_output)
+        self._native = match.start(number, self.recording, on_output, rejoins=rejoins)
         self._seats: dict[int, Policy | Person] = {}
         self._side = SideFileWriter(self.recording)
         self._side.write("head", self._head())
@@ -69,6 +74,21 @@ class Episode:
         """What was counted so far: frames, rollbacks, stalls, and the ladder of finality."""
         return self._native.counters()
 
+    @property
+    def absent(self) -> list[int]:
+        """The slots at which nobody sat in the last recorded frame.
+
+        After the end all computers that were present know the same.
+        """
+        return self._absent if self._summary is not None else self._native.absent
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the others may go on without this computer, which may come back to them."""
+        if isinstance(self._failure, JoinError):
+            return self._failure.code in ("nobody_answers", "episode_over", "not_let_in")
+        return self.end is not None and self.end.cause == "partitioned"
+
     def run(
         self,
         players: Mapping[Any, Policy | Person],
@@ -80,7 +100,8 @@ class Episode:
 
         Raises `GameError` when the environment fails, `DesyncError` when the members' states
         differ, `IncompatibleError` when they cannot play together, and `JoinError` when not all
-        members have begun within `start_timeout_s`. The recording is complete up to the last
+        members have begun within `start_timeout_s`, or do not let this computer back in. The
+        recording is complete up to the last
         stable frame in each of these cases.
         """
         self._seats = self._seats_of(players)
@@ -252,8 +273,12 @@ class Episode:
 
     def _show(self, status: str) -> None:
         people = self._people()
-        if not people:
+        now = time.monotonic()
+        # Drawing every frame of what happened meanwhile would hold up coming back.
+        is_due = status != "catching_up" or now >= self._shown_at + _CATCH_UP_PICTURE_S
+        if not people or not is_due:
             return
+        self._shown_at = now
         try:
             picture = self._match.game.render()
         except NotImplementedError:  # as PettingZoo's own base class says that it draws nothing
@@ -344,6 +369,7 @@ class Episode:
             self._side.close()
             # Whether all of the side file is on the disk is known only now.
             self._summary = self._make_summary()
+            self._absent = self._native.absent
             self._native.release()
 
     def _reason(self) -> str:
@@ -359,6 +385,7 @@ class Episode:
             by=None if end is None else end["by"],
             reason=self._reason(),
             losses=losses(self.events),
+            returns=returns(self.events),
             rollbacks=counters["rollbacks"],
             rollback_depths=counters["rollback_depths"],
             resimulated_frames=counters["resimulated_frames"],

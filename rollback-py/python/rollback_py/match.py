@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
-from rollback_py._rollback import RollbackError
+from rollback_py._rollback import JoinError, RollbackError
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
 from rollback_py.episode import WAIT_S, Episode
 from rollback_py.recorded_facts import settings_of, shortened
+from rollback_py.slot_tokens import SlotToken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ _MAY_DIFFER_BYTES_MAX = 260
 
 PREDICTORS = ("repeat", "idle", "learned")
 RUN_AHEAD_MAX = 8
+RETURN_PATIENCE_S = 60.0
+"""How long one that comes back waits for somebody who plays."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,16 @@ class Settings:
     on_departure: str = "end"
     """``end`` the episode when a member is lost, or ``continue`` it with that one's agents idle.
 
-    Either way it is the last episode of the match.
+    With ``end`` it is the last episode of the match. With ``continue`` the lost one may come back,
+    and the match goes on after the episode if all are there again.
     """
     departure_timeout_s: float = 5.0
-    """How long a member may be silent before the others go on without it."""
+    """How long a member may be silent before the others go on without it, at most 600.
+
+    Until then play stands still where it needs that member's inputs. Let it be long, such as 60,
+    where a match of two is to wait for a lost one with ``on_departure="continue"``: whoever is left
+    goes on without the other after that time only as slot 0; the other one is cut off.
+    """
     linger_s: float = 3.0
     """How long to stay after the end for those that have not heard of it."""
 
@@ -73,6 +82,8 @@ def join(
     settings: Settings | None = None,
     name: str | None = None,
     data: str | Path = "data",
+    token: str | None = None,
+    come_back: bool = True,
     hosts: Sequence[int] | None = None,
     idle: Mapping[Any, Any] | None = None,
     observations: bool = False,
@@ -94,6 +105,10 @@ def join(
     unless `lockstep_fallback` is False. `on_progress` is told how many members there are, and how
     many make the room complete.
 
+    A process that starts after one that was killed takes that one's slot in the running match: with
+    its `token`, or by itself if it has the same `data` folder, unless `come_back` is False. Then
+    `Match.life` is not 0, and `Match.episodes` begins with the episode that the others are in.
+
     Two settings are this computer's own, and change nothing that is recorded. `predictor` guesses
     what the others do: ``"repeat"`` what they did last, ``"idle"`` nothing, ``"learned"`` what
     they did most often after holding the same action for as long. `run_ahead` shows, and has
@@ -114,18 +129,36 @@ def join(
             game.keeper  # raises NotSnapshotableError, which names the reasons  # noqa: B018
         settings = Settings(**{**settings.__dict__, "prediction_window": 0})
     conditions = link_conditions or LinkConditions()
-    room = native.Room(
-        link,
-        name=name,
-        ice_servers=list(ice_servers),
-        relay_only=relay_only,
-        delay_ms=conditions.delay_ms,
-        jitter_ms=conditions.jitter_ms,
-        loss_percent=conditions.loss_percent,
-        seed=conditions.seed,
-    )
+
+    def room_of(token: str | None) -> native.Room:
+        return native.Room(
+            link,
+            name=name,
+            token=token,
+            ice_servers=list(ice_servers),
+            relay_only=relay_only,
+            delay_ms=conditions.delay_ms,
+            jitter_ms=conditions.jitter_ms,
+            loss_percent=conditions.loss_percent,
+            seed=conditions.seed,
+        )
+
+    former = SlotToken.left_behind(Path(data), link) if come_back and token is None else None
     try:
-        _await_room(room, on_progress)
+        room = _entered(room_of(token or (former and former.token)), on_progress)
+    except JoinError as error:
+        if former is None:
+            raise
+        if error.code == "closed":
+            former.forget()
+        if error.code not in ("unknown_token", "match_over"):
+            former.release()
+            raise
+        # The match that the former process was in is over, so this is the beginning of another.
+        former.forget()
+        former = None
+        room = _entered(room_of(None), on_progress)
+    try:
         return Match(
             room,
             game,
@@ -136,6 +169,7 @@ def join(
             observations=observations,
             predictor=predictor,
             run_ahead=run_ahead,
+            slot_token=former or SlotToken.keep(Path(data), link, room.token),
         )
     except BaseException:
         room.close()
@@ -147,6 +181,28 @@ def _check_local(predictor: str, run_ahead: int) -> None:
         raise ValueError(f"predictor: expected one of {PREDICTORS}, got {predictor!r}")
     if not 0 <= run_ahead <= RUN_AHEAD_MAX:
         raise ValueError(f"run_ahead: expected 0 to {RUN_AHEAD_MAX} frames, got {run_ahead}")
+
+
+def _entered(room: native.Room, on_progress: Callable[[int, int], None] | None) -> native.Room:
+    """Wait until the room is complete, and for one that comes back until it knows of a match."""
+    try:
+        _await_room(room, on_progress)
+        if room.life:
+            _inquire(room)
+    except JoinError:
+        room.close(leave=False)
+        raise
+    except BaseException:
+        room.close()
+        raise
+    return room
+
+
+def _inquire(room: native.Room) -> tuple[int, int, bool]:
+    """Ask the others which episode they are in, how many are completed, and if it has begun."""
+    while (standing := room.inquire(WAIT_S, RETURN_PATIENCE_S)) is None:
+        pass
+    return standing
 
 
 def _await_room(room: native.Room, on_progress: Callable[[int, int], None] | None) -> None:
@@ -170,10 +226,13 @@ class Match:
         data: Path,
         hosts: Sequence[int] | None,
         observations: bool,
+        slot_token: SlotToken,
         predictor: str,
         run_ahead: int,
     ) -> None:
         self._room = room
+        self._slot_token = slot_token
+        self._is_cut_off = False
         self._predictor = predictor
         # What is shown is taken back, so an environment that cannot be saved shows what is played.
         self._run_ahead = run_ahead if game.can_rollback else 0
@@ -211,6 +270,19 @@ class Match:
         return self._room.local
 
     @property
+    def token(self) -> str:
+        """The secret with which another process takes this slot, if this one dies.
+
+        Whoever has it is this member: keep it as you keep a password.
+        """
+        return self._room.token
+
+    @property
+    def life(self) -> int:
+        """How many processes have come back into this slot, up to this one."""
+        return self._room.life
+
+    @property
     def members(self) -> list[str]:
         """The names of all members, in the order of their slots."""
         return self._room.members
@@ -221,21 +293,25 @@ class Match:
         return self.settings.prediction_window == 0
 
     def episodes(self, count: int) -> Iterator[Episode]:
-        """Yield up to so many episodes; the one in which a member is lost is the last.
+        """Yield up to so many episodes; the one at whose end a member is missing is the last.
 
         Later ones would need everybody's handshake, and agents without a host. Those who are left
-        can join another room.
+        can join another room. One that came back begins with the episode that the others are in.
         """
-        for number in range(count):
-            episode = Episode(self, number)
+        first, rejoins = 0, False
+        if self.life:
+            first, self._completed, rejoins = _inquire(self._room)
+        for number in range(first, count):
+            episode = Episode(self, number, rejoins=rejoins)
+            rejoins = False
             try:
                 yield episode
             finally:
                 episode.close()
             end = episode.end
-            is_whole = not any(e["event"] in ("view_changed", "left") for e in episode.events)
+            self._is_cut_off = episode.is_cut_off
             if (
-                not is_whole
+                episode.absent
                 or end is None
                 or (end.cause != "finished" and not end.cause.startswith("named"))
             ):
@@ -243,8 +319,15 @@ class Match:
             self._completed += 1
 
     def close(self) -> None:
-        """Leave the room and close the environment."""
-        self._room.close()
+        """Leave the room and close the environment.
+
+        One that was cut off keeps its slot, for a new process that comes back.
+        """
+        self._room.close(leave=not self._is_cut_off)
+        if self._is_cut_off:
+            self._slot_token.release()
+        else:
+            self._slot_token.forget()
         self.game.close()
 
     def __enter__(self) -> Self:
@@ -276,7 +359,12 @@ class Match:
         }
 
     def start(
-        self, number: int, recording: Path, on_output: Callable[[int], object] | None
+        self,
+        number: int,
+        recording: Path,
+        on_output: Callable[[int], object] | None,
+        *,
+        rejoins: bool = False,
     ) -> native.Episode:
         """Reset the environment and start an episode's engine."""
         self.game.reset(native.Episode.seed_of(self._room, number, self.hosts))
@@ -290,6 +378,7 @@ class Match:
             may_differ=self._facts[1],
             recording=recording,
             completed_episodes=self._completed,
+            rejoins=rejoins,
             on_output=on_output,
             predictor=self._predictor,
             run_ahead=self._run_ahead,
@@ -298,7 +387,10 @@ class Match:
     def recording_path(self, number: int) -> Path:
         """Return where an episode of this match is recorded on this computer."""
         self.data.mkdir(parents=True, exist_ok=True)
-        return self.data / f"{self._room.session:016x}-{number:03d}-peer{self.slot}.rbk"
+        name = f"{self._room.session:016x}-{number:03d}-peer{self.slot}"
+        path = self.data / f"{name}.rbk"
+        # What a process that died had written stays.
+        return self.data / f"{name}-life{self.life}.rbk" if path.exists() else path
 
 
 def _idle_input(game: EnvGame) -> bytes:

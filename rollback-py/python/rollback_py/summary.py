@@ -44,7 +44,9 @@ class Summary:
     reason: str
     """Why, in a sentence, as far as this computer knows."""
     losses: list[str]
-    """Why each member is gone that the others went on without."""
+    """Why each member was gone that the others went on without."""
+    returns: list[str]
+    """Who came back, and at which frame, once for each time."""
     rollbacks: int
     rollback_depths: list[int]
     """Rollbacks by how many frames they went back: the first is for one frame."""
@@ -81,6 +83,7 @@ class Summary:
             f"{self.predicted_frames} shown from guesses, {self.mispredicted_frames} wrongly",
         ]
         lines += [f"  lost       {loss}" for loss in self.losses if loss != self.reason]
+        lines += [f"  returned   {back}" for back in self.returns]
         for peer in self.peers:
             rtt = "unknown" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms"
             jitter = "unknown" if peer.jitter_ms is None else f"{peer.jitter_ms:.1f} ms"
