@@ -145,7 +145,7 @@ def join(
 
     former = SlotToken.left_behind(Path(data), link) if come_back and token is None else None
     try:
-        room = _entered(room_of(token or (former and former.token)), on_progress)
+        room = _entered(room_of(former.token if former else token), on_progress)
     except JoinError as error:
         if former is None:
             raise
