@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import rollback_py as rb
 from rollback_py import _rollback as native
 from rollback_py.slot_tokens import SlotToken
+from test_readme import TIMEOUT_S, python_block, replaced
 from two_processes import Played, await_line, finish, start
 
 
@@ -190,3 +192,48 @@ def test_of_a_match_that_is_over_nothing_is_left_but_a_new_one(tmp_path: Path) -
         assert caught.value.code == "unknown_token"
     finally:
         server.stop()
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "coming-back.md"
+
+
+def test_the_guide_s_example_started_again_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Both computers' processes run in one folder, as when somebody tries it out."""
+    server = native.Server("127.0.0.1:0", players=2)
+    text = replaced(python_block(GUIDE), "127.0.0.1:8080", server.address)
+    text = replaced(
+        text,
+        'return registry.make("Overcooked-CrampedRoom-V0")',
+        "from cogrid import envs; config = {**envs.cramped_room_config, 'max_steps': 150}; "
+        'return registry.make("Overcooked-CrampedRoom-V0", config=config)',
+    )
+    agents = "{agent: cook for agent in match.my_agents}"
+    text = replaced(text, agents, f"{agents}, on_frame=show")
+    show = "def show(episode):\n    print(episode.frame, flush=True)\n\nsettings ="
+    (tmp_path / "kitchen.py").write_text(replaced(text, "settings =", show), "utf-8")
+    processes: list[subprocess.Popen[str]] = []
+
+    def run() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "kitchen.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        return process
+
+    try:
+        other, lost = run(), run()
+        assert lost.stdout is not None
+        assert next(line for line in lost.stdout if line.strip() == "60")
+        lost.kill()
+        back = run()
+        printed = [process.communicate(timeout=TIMEOUT_S)[0] for process in (other, back)]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        server.stop()
+    for out, process in zip(printed, (other, back), strict=True):
+        assert process.returncode == 0
+        assert out.count("VERIFIED 150 frames") == 2, out
+        assert out.count("came back at frame") == 1, out
+    assert ("life 0" in printed[0], "life 1" in printed[1]) == (True, True)

@@ -22,6 +22,27 @@ pub struct Standing {
 }
 
 /// Asks the others, for as long as it is polled. Between two episodes nobody answers.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use rollback_core::*;
+/// # use rollback_webrtc::*;
+/// # fn saved_token() -> Option<String> { None }
+/// # fn play<G: Game>(mut reset: impl FnMut(u64) -> G, config: SessionConfig) -> Result<(), Box<dyn std::error::Error>>
+/// # where G::Error: std::error::Error + 'static {
+/// // The token of a process that died, from wherever `room().token` was kept; none for a first one.
+/// let transport_config = TransportConfig { token: saved_token(), ..TransportConfig::default() };
+/// let mut transport = Transport::join_blocking("wss://play.example.org/duel", transport_config)?;
+/// let room = transport.room().clone();
+/// let mut setup = EpisodeSetup::of_room(&room, config)?;
+/// if room.life > 0 {
+///     let standing = Inquiry::new(&room).wait(&mut transport, Duration::from_secs(60))?;
+///     setup = setup.for_standing(room.seed, standing);
+/// }
+/// let mut game = reset(setup.ticket.seed);
+/// let mut episode = GameLoop::new(transport, setup, &game)?;    // and on as ever
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Inquiry {
     life: u8,
