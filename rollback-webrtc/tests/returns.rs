@@ -382,6 +382,8 @@ fn a_process_whose_slot_was_taken_is_out() {
     let other = plan.begin(transports.remove(0), &folder);
     std::thread::scope(|scope| {
         let other = spawn(scope, other);
+        let is_playing = |episode: &Loop| episode.session().stable().end() >= Frame::new(60);
+        assert_eq!(play(&mut former, &mut game, is_playing).unwrap(), None);
         let former = scope.spawn(move || {
             let error = play(&mut former, &mut game, |_| false).unwrap_err();
             assert!(matches!(error, LoopError::Replaced), "{error}");
