@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,6 +124,28 @@ def test_one_of_three_comes_back_while_the_others_play(tmp_path: Path) -> None:
     for played in (players[0], players[2]):
         assert played.events("view_changed")[0]["peer"] == 1
         assert played.episodes[0]["losses"] == ["peer 1 was lost: nothing was heard of it any more"]
+
+
+def test_one_that_was_given_up_for_its_silence_ends_and_comes_back(tmp_path: Path) -> None:
+    env = "playable:three_walkers"
+    with table(tmp_path, 3, env, "--departure-timeout", "1") as playing:
+        silent, other = playing.processes[2], playing.processes[0]
+        await_line(silent, "progress", lambda line: line["stable"] >= 60)
+        silent.send_signal(signal.SIGSTOP)  # as when a laptop is closed
+        await_line(other, "progress", lambda line: line["stable"] >= 120)
+        silent.send_signal(signal.SIGCONT)
+        given_up = finish(silent, tmp_path / "peer2")
+        assert given_up.exit_code == 6, given_up.stderr
+        assert given_up.episodes[0]["cause"] == "partitioned"
+        assert playing.restart(2)["life"] == 1
+        players = playing.finish()
+    for played in players:
+        assert played.exit_code == 0, f"{played.lines[-3:]}\n{played.stderr}"
+    first, second = (whole(played, 0) for played in players[:2])
+    (third,) = [path for path in players[2].recordings if "life1" in path.name]
+    assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+    (short,) = [path for path in players[2].recordings if path != third]
+    assert str(rb.Recording.open(short).compare(rb.Recording.open(first))).startswith("PREFIX")
 
 
 def test_no_file_but_its_own_names_a_token(tmp_path: Path) -> None:

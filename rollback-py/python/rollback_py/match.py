@@ -308,8 +308,9 @@ class Match:
                 yield episode
             finally:
                 episode.close()
+                # Also when the caller takes no further episode.
+                self._is_cut_off = episode.is_cut_off
             end = episode.end
-            self._is_cut_off = episode.is_cut_off
             if (
                 episode.absent
                 or end is None
