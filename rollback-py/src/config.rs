@@ -5,7 +5,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::{Idle, Markov, Predictor, RepeatLast, SessionConfig};
+use rollback_core::{Idle, Markov, Predictor, RepeatLast, SessionConfig, Silence};
 
 use crate::errors::Error;
 
@@ -23,6 +23,7 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
         config.get_item("idle_input")?.ok_or(Error::NoSetting { name: "idle_input".into() })?;
     let idle: Vec<u8> = idle.extract()?;
     let hz = number("fps")?;
+    let silence = config.get_item("silence")?.ok_or(Error::NoSetting { name: "silence".into() })?;
     let built = SessionConfig::builder()
         .players(usize::try_from(number("players")?).unwrap_or(usize::MAX))
         .input_width(idle.len())
@@ -33,9 +34,22 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
         .report_interval_frames(byte("report_interval")?)
         .members_min(usize::try_from(number("members_min")?).unwrap_or(usize::MAX))
         .departure_timeout(Duration::from_millis(number("departure_timeout_ms")?))
+        .silence(self::silence(silence.extract()?)?)
         .linger(Duration::from_millis(number("linger_ms")?))
         .build();
     built.map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// What becomes of a silent member, by its name.
+fn silence(name: &str) -> PyResult<Silence> {
+    match name {
+        "depart" => Ok(Silence::Depart),
+        "depart_for_good" => Ok(Silence::DepartForGood),
+        "wait" => Ok(Silence::Wait),
+        _ => Err(PyValueError::new_err(format!(
+            "on_silence: expected 'depart', 'depart_for_good' or 'wait', got {name:?}"
+        ))),
+    }
 }
 
 /// What guesses the inputs of the other computers' players, by its name.

@@ -279,6 +279,13 @@ impl PyEpisode {
         self.with(py, |playing| playing.episode.session_mut().resume())
     }
 
+    /// Sends another computer away.
+    fn kick(&self, py: Python<'_>, slot: u8) -> PyResult<()> {
+        let peer = PeerId::new(slot).ok_or(Error::NoSuchPeer { slot })?;
+        let kicked = self.with(py, |playing| playing.episode.session_mut().kick(peer))?;
+        kicked.map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
     /// The slots of the computers whose pauses are in force.
     #[getter]
     fn paused_by(&self, py: Python<'_>) -> PyResult<Vec<usize>> {

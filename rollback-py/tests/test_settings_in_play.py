@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +182,54 @@ def test_a_game_that_is_shown_ahead_is_recorded_as_it_was_played(tmp_path: Path)
 def test_what_a_computer_cannot_be_set_to_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         rb.join("ws://127.0.0.1:1/nowhere", env=Walk, **wrong)
+
+
+class ThreeWalk(Walk):
+    """The same with three."""
+
+    names = ("left", "middle", "right")
+
+
+def test_a_member_that_is_sent_away_is_told_so_and_the_others_play_on(tmp_path: Path) -> None:
+    kicked: list[int] = []
+
+    def on_frame(episode: rb.Episode, slot: int) -> None:
+        if slot != 0 or episode.frame < 60 or kicked:
+            return
+        with pytest.raises(ValueError, match="not another peer"):
+            episode.kick(0)
+        episode.kick(2)
+        kicked.append(episode.frame)
+
+    settings = rb.Settings(fps=60, linger_s=1.0, on_departure="continue")
+    played = loopback.play(tmp_path, ThreeWalk, peers=3, settings=settings, on_frame=on_frame)
+    one, other, away = played
+    assert (one.end.cause, other.end.cause, away.end.cause) == ("finished", "finished", "kicked")
+    assert away.end.reason == "a member sent this computer away"
+    assert one.episode.summary().losses == ["peer 2 was sent away"]
+    assert one.episode.recording.read_bytes() == other.episode.recording.read_bytes()
+    assert rb.verify(one.episode.recording, ThreeWalk)
+    assert rb.compare(one.episode.recording, away.episode.recording).verdict == "PREFIX"
+    assert away.end.frame >= kicked[0] - 20
+
+
+def test_where_silence_is_waited_out_nobody_departs(tmp_path: Path) -> None:
+    silent_from: list[int] = []
+
+    def on_frame(episode: rb.Episode, slot: int) -> None:
+        if slot == 1 and episode.frame >= 60 and not silent_from:
+            silent_from.append(episode.frame)
+            # Its computer does nothing for far longer than the others would wait.
+            time.sleep(2.5)
+
+    settings = rb.Settings(fps=60, linger_s=1.0, departure_timeout_s=0.5, on_silence="wait")
+    played = loopback.play(tmp_path, Walk, settings=settings, on_frame=on_frame)
+    _equal_and_verified(played)
+    assert silent_from
+    assert not any(e["event"] == "view_changed" for peer in played for e in peer.episode.events)
+
+
+@pytest.mark.parametrize("name", ["on_silence", "on_departure"])
+def test_a_word_that_is_not_one_of_the_settings_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: expected one of .* got 'shout'"):
+        rb.Settings(**{name: "shout"})

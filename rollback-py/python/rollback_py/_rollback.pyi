@@ -239,6 +239,9 @@ class Episode:
     def set_actor(self, player: int, is_policy: bool) -> None:
         """Have a local player be driven by a policy from its next input on, or by a person."""
 
+    def kick(self, slot: int) -> None:
+        """Send another computer away."""
+
     @property
     def by_policy(self) -> list[bool]:
         """Whether a policy drives each player, as its host last said."""

@@ -26,7 +26,14 @@ from rollback_py.command_output import (
 from rollback_py.endings import DesyncError
 from rollback_py.environment import Factory
 from rollback_py.episode import Episode
-from rollback_py.match import PREDICTORS, LinkConditions, Settings, join
+from rollback_py.match import (
+    ON_DEPARTURE,
+    ON_SILENCE,
+    PREDICTORS,
+    LinkConditions,
+    Settings,
+    join,
+)
 from rollback_py.policies import Person, Policy, keyboard
 
 if TYPE_CHECKING:
@@ -122,7 +129,8 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--fps", type=int, default=30)
     play.add_argument("--input-delay", type=int, default=0, metavar="FRAMES")
     play.add_argument("--prediction-window", type=int, default=12, metavar="FRAMES")
-    play.add_argument("--on-departure", choices=["end", "continue"], default="end")
+    play.add_argument("--on-departure", choices=ON_DEPARTURE, default="end")
+    play.add_argument("--on-silence", choices=ON_SILENCE, default="depart")
     play.add_argument("--departure-timeout", type=float, default=5.0, metavar="SECONDS")
     play.add_argument("--start-timeout", type=float, default=60.0, metavar="SECONDS")
     play.add_argument("--predictor", choices=PREDICTORS, default="repeat", help="of the others")
@@ -150,6 +158,7 @@ def _play(parsed: argparse.Namespace) -> int:
         input_delay=parsed.input_delay,
         prediction_window=parsed.prediction_window,
         on_departure=parsed.on_departure,
+        on_silence=parsed.on_silence,
         departure_timeout_s=parsed.departure_timeout,
     )
     conditions = LinkConditions(

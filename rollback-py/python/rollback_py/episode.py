@@ -201,6 +201,14 @@ class Episode:
         """End this computer's pause; False if there was none."""
         return self._native.resume()
 
+    def kick(self, slot: int) -> None:
+        """Send another computer away: the others go on without it, as if it had been lost.
+
+        Any member may. It does not come back into this episode, whose end is ``kicked`` for it.
+        Raises `ValueError` when it is not there, or when too few would be left.
+        """
+        self._native.kick(slot)
+
     @property
     def paused_by(self) -> list[int]:
         """The slots of the computers whose pauses are in force."""

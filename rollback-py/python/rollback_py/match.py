@@ -31,6 +31,8 @@ _MAY_DIFFER_BYTES_MAX = 260
 
 PREDICTORS = ("repeat", "idle", "learned")
 RUN_AHEAD_MAX = 8
+ON_DEPARTURE = ("end", "continue")
+ON_SILENCE = ("depart", "depart_for_good", "wait")
 RETURN_PATIENCE_S = 60.0
 """How long one that comes back waits for somebody who plays."""
 
@@ -70,8 +72,22 @@ class Settings:
     where a match of two is to wait for a lost one with ``on_departure="continue"``: whoever is left
     goes on without the other after that time only as slot 0; the other one is cut off.
     """
+    on_silence: str = "depart"
+    """What becomes of a member that is silent for as long as that.
+
+    ``depart``: the others go on without it, and it may come back. ``depart_for_good``: the same,
+    but it may not. ``wait``: play stands still until it is heard again or is sent away with
+    `Episode.kick`.
+    """
     linger_s: float = 3.0
     """How long to stay after the end for those that have not heard of it."""
+
+    def __post_init__(self) -> None:
+        """Name what is not one of the words that are expected."""
+        words = {"on_departure": ON_DEPARTURE, "on_silence": ON_SILENCE}
+        for name, expected in words.items():
+            if (got := getattr(self, name)) not in expected:
+                raise ValueError(f"{name}: expected one of {expected}, got {got!r}")
 
 
 def join(
@@ -345,8 +361,6 @@ class Match:
     def config(self) -> dict[str, Any]:
         """Return the settings as the engine takes them."""
         s = self.settings
-        if s.on_departure not in ("end", "continue"):
-            raise ValueError(f"on_departure: expected 'end' or 'continue', got {s.on_departure!r}")
         return {
             "players": len(self.agents),
             "fps": s.fps,
@@ -355,6 +369,7 @@ class Match:
             "report_interval": s.report_interval,
             "idle_input": _idle_input(self.game),
             "members_min": len(self.members) if s.on_departure == "end" else 1,
+            "silence": s.on_silence,
             "departure_timeout_ms": round(s.departure_timeout_s * 1000),
             "linger_ms": round(s.linger_s * 1000),
         }

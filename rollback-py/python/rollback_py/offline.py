@@ -26,6 +26,7 @@ _ALONE = {
     "report_interval": 10,
     "members_min": 1,
     "departure_timeout_ms": 5000,
+    "silence": "depart",
     "linger_ms": 0,
 }
 
