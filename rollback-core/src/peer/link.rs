@@ -52,6 +52,8 @@ pub(crate) struct Link {
     pub(crate) owes_eviction: bool,
     /// It was given up and is to be let in again.
     pub(crate) returning: Option<Returning>,
+    /// The last life in which it was expected and not let in.
+    pub(crate) refused_life: Option<u8>,
     /// It was let in again and may lack frames before this one that all others have confirmed.
     pub(crate) lacks_up_to: Option<Frame>,
     pub(crate) counters: LinkCounters,
@@ -128,6 +130,7 @@ impl Link {
             owes_goodbye_heard: false,
             owes_eviction: false,
             returning: None,
+            refused_life: None,
             lacks_up_to: None,
             counters: LinkCounters::default(),
         }
@@ -173,6 +176,12 @@ impl Link {
         let since = now.micros_since(at).min(PROGRESS_MICROS_MAX);
         let ran_on = since * 1000 / period_micros.max(1);
         Some(i64::from(frame.index()) * 1000 + i64::try_from(ran_on).unwrap_or(i64::MAX))
+    }
+
+    /// The last life of it that is known here, and is over if it is expected in another.
+    pub(crate) fn last_life(&self) -> Option<u8> {
+        let life = self.handshake.remote.as_ref().map(|hello| hello.incarnation);
+        life.max(self.refused_life)
     }
 
     /// It wants its slot again and holds everything before `frame`.

@@ -17,7 +17,7 @@ impl Links {
     /// over. Answers whether that is new.
     pub(crate) fn readmit(&mut self, peer: PeerId, incarnation: u8) -> bool {
         let Some(link) = self.links.iter_mut().find(|link| link.peer == peer) else { return false };
-        let last = link.handshake.remote.as_ref().map_or(0, |hello| hello.incarnation);
+        let last = link.last_life().unwrap_or_default();
         let last = link.returning.map_or(last, |returning| returning.incarnation.max(last));
         if incarnation <= last || self.closed_slots.contains(peer) {
             return false;
@@ -133,6 +133,12 @@ impl Links {
         let admissible = self.admissible_as(claim.joiner);
         let (queue, local) = (&self.queue, self.local);
         let is_joining = self.membership.is_joining();
+        if claim.joiner.is_some_and(|(peer, _)| self.closed_slots.contains(peer)) && !is_joining {
+            let verdict = self.membership.refuse(claim, |peer| queue.end(peer));
+            if verdict != Verdict::Unchanged {
+                return verdict;
+            }
+        }
         let held = |peer| if peer == local && !is_joining { promise } else { queue.end(peer) };
         let verdict = self.membership.handle_claim(claim, admissible, held);
         self.note_claimed(verdict, promise);
@@ -274,8 +280,6 @@ impl Links {
 /// One that was to be let in, and was not: it may try again in a later life.
 fn end_life(link: &mut Link, membership: &mut Membership) {
     let Some(returning) = link.returning.take() else { return };
-    if let Some(remote) = &mut link.handshake.remote {
-        remote.incarnation = returning.incarnation;
-    }
+    link.refused_life = Some(returning.incarnation);
     membership.freeze(link.peer);
 }

@@ -421,7 +421,8 @@ impl Links {
                 self.control.push_back((peer, Control::GoodbyeHeard));
             }
             if core::mem::take(&mut link.owes_eviction) {
-                let eviction = self.membership.eviction_of(peer).map(Control::Claim);
+                let eviction =
+                    self.membership.eviction_of(peer, link.last_life()).map(Control::Claim);
                 self.control.extend(eviction.map(|claim| (peer, claim)));
             }
             let (seen, heard) = (link.seen_view, link.heard_goodbye);

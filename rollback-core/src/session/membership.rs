@@ -7,10 +7,12 @@
 //! never both go on. No confirmed frame is ever retracted: what a member confirmed, it claimed, and the cut is the
 //! longest claim.
 
+mod eviction;
 mod proposal;
 
 use alloc::boxed::Box;
 
+use self::eviction::evicted;
 use self::proposal::Proposal;
 use super::coverage::{Branch, reach};
 use crate::wire::Claim;
@@ -142,27 +144,6 @@ impl Membership {
         self.propose(self.target().and(self.view.members).minus(suspects), None, held)
     }
 
-    /// Proposes to go on without `peer`, which is there: as of a suspicion, and all are told why. None when too few would
-    /// be left.
-    pub(crate) fn kick(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Option<Verdict> {
-        if !self.target().contains(peer) {
-            return Some(Verdict::Unchanged);
-        }
-        let members = self.target().and(self.view.members).without(peer).minus(self.going);
-        if self.is_joining || self.has_no_say() || !self.has_quorum(members) {
-            return None;
-        }
-        reach(Branch::Kicked);
-        self.kicked.insert(peer);
-        // Nobody is let in while somebody goes.
-        Some(self.propose(members, None, held))
-    }
-
-    /// Whether the peer went with the view in force since a member sent it away.
-    pub(crate) fn was_kicked(&self, peer: PeerId) -> bool {
-        self.committed.as_ref().is_some_and(|committed| committed.kicked.contains(peer))
-    }
-
     /// Takes a claim of another member.
     pub(crate) fn handle_claim(
         &mut self,
@@ -178,8 +159,7 @@ impl Membership {
         let is_of_this_life = self.since.is_none_or(|since| claim.base.wrapping_sub(since) < 128);
         if is_member && is_of_this_life && !claim.members.contains(self.local) {
             reach(Branch::Evicted);
-            let is_kicked = claim.kicked.contains(self.local);
-            return if is_kicked { Verdict::Kicked } else { Verdict::Evicted };
+            return evicted(claim, self.local);
         }
         let joiner = claim.joiner.filter(|it| [admissible, self.letting_in].contains(&Some(*it)));
         let takes_part = is_member || joiner.is_some_and(|(peer, _)| peer == claim.claimant);
@@ -253,6 +233,9 @@ impl Membership {
         let is_let_in = claim.joiner.is_some() && claim.joiner == self.letting_in;
         if !is_let_in || claim.claimant == self.local {
             return Verdict::Unchanged;
+        }
+        if !claim.members.contains(self.local) {
+            return evicted(claim, self.local);
         }
         let is_newer = match &self.proposal {
             // Numbers of views are compared as they are cut; a later word of the same view has fewer members.
@@ -388,22 +371,6 @@ impl Membership {
             }
             PeerId::all(PEERS_MAX).filter_map(move |by| proposal.claim(by, is_committed))
         })
-    }
-
-    /// A claim that tells `peer` that the others go on without it.
-    pub(crate) fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
-        let mut proposals = self.committed.iter().chain(&self.proposal);
-        let proposal = proposals.find(|proposal| !proposal.members.contains(peer))?;
-        reach(Branch::EvictionTold);
-        // Of the view in force: one that came back since the last was proposed knows by this that its new life is meant.
-        let claim = proposal.claim(self.local, false)?;
-        let kicked = claim.kicked.or(self.kicked);
-        Some(Claim { base: self.view.number, joiner: None, kicked, ..claim })
-    }
-
-    /// Takes nothing more of a peer that is no member, in this life of its.
-    pub(crate) fn freeze(&mut self, peer: PeerId) {
-        self.frozen.insert(peer);
     }
 
     /// Whoever goes has no say in who stays: others count on that when they do not count on it.

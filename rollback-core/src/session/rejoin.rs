@@ -124,6 +124,9 @@ impl<G: Game> Episode<G> {
         }
         let given = self.links.caught_up_to.unwrap_or_default();
         self.update_members(now);
+        if let Some(end) = self.end() {
+            return Ok(Advance::Ended(end));
+        }
         if let Some(from) = self.links.begins_at {
             self.phase = Phase::Playing;
             self.links.has_started = true;

@@ -130,7 +130,7 @@ impl Member {
     /// A claim that tells `peer` that the others go on without it.
     #[must_use]
     pub fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
-        self.0.eviction_of(peer).map(Claim)
+        self.0.eviction_of(peer, None).map(Claim)
     }
 }
 

@@ -89,6 +89,11 @@ fn one_that_is_being_let_in_is_let_in_no_more_when_it_is_kicked() {
         );
         assert_eq!(report.faults.kicks, 1, "at {at}");
         assert!(is_idle(&report, 2, 590), "at {at}");
+        assert_eq!(cause(&report, 2), Some(EndCause::Kicked), "at {at}");
+        for slot in [0, 1] {
+            let stalls = report.peer(slot).unwrap().counters.stalls;
+            assert!(stalls < 60, "at {at}: nobody waits until {slot} gives it up: {stalls} stalls");
+        }
         is_whole(&report, &[0, 1]);
     }
 }

@@ -69,7 +69,7 @@ fn half_without_the_anchor_stands_still() {
     let only = |slot: u8| PeerSet::EMPTY.or([peer(slot)].into_iter().collect());
     assert_eq!(other.suspect(only(0), held(1)), Verdict::NoQuorum);
     assert_eq!(anchor.suspect(only(1), held(1)), Verdict::Proposed(only(0)));
-    let eviction = anchor.eviction_of(peer(1)).unwrap();
+    let eviction = anchor.eviction_of(peer(1), None).unwrap();
     let mut late = Membership::new(peer(1), all);
     assert_eq!(late.handle_claim(&eviction, None, held(1)), Verdict::Evicted);
 }
@@ -90,8 +90,20 @@ fn one_that_alone_committed_its_return_hears_that_it_was_given_up() {
     let of_the_view_before = claim(&anchor, 0);
     assert!(anchor.commit(held(5)).is_some());
     assert_eq!(joiner.handle_claim(&of_the_view_before, None, held(5)), Verdict::Unchanged);
-    let eviction = anchor.eviction_of(peer(2)).unwrap();
+    let eviction = anchor.eviction_of(peer(2), Some(1)).unwrap();
     assert_eq!(joiner.handle_claim(&eviction, None, held(5)), Verdict::Evicted);
+}
+
+#[test]
+fn one_that_waits_hears_that_its_life_was_given_up_and_not_that_a_former_one_was() {
+    let mut anchor = Membership::new(peer(0), PeerSet::first(3));
+    assert!(anchor.kick(peer(2), held(5)).is_some());
+    let mut joiner = Membership::joining(peer(2), 2);
+    for (life, verdict) in [(None, 0), (Some(1), 0), (Some(2), 1)] {
+        let eviction = anchor.eviction_of(peer(2), life).unwrap();
+        let expected = if verdict == 0 { Verdict::Unchanged } else { Verdict::Kicked };
+        assert_eq!(joiner.handle_claim(&eviction, None, held(5)), expected, "life {life:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! Who is sent away or not let in, and how those who are out are told so.
+
+use super::super::coverage::{Branch, reach};
+use super::{Membership, Verdict};
+use crate::wire::Claim;
+use crate::{Frame, PEERS_MAX, PeerId};
+
+impl Membership {
+    /// Proposes to go on without `peer`, which is there: as of a suspicion, and all are told why. None when too few would
+    /// be left.
+    pub(crate) fn kick(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Option<Verdict> {
+        if !self.target().contains(peer) {
+            self.kicked.insert(peer);
+            return Some(Verdict::Unchanged);
+        }
+        let members = self.target().and(self.view.members).without(peer).minus(self.going);
+        if self.is_joining || self.has_no_say() || !self.has_quorum(members) {
+            return None;
+        }
+        reach(Branch::Kicked);
+        self.kicked.insert(peer);
+        // Nobody is let in while somebody goes.
+        Some(self.propose(members, None, held))
+    }
+
+    /// Whether the peer went with the view in force since a member sent it away.
+    pub(crate) fn was_kicked(&self, peer: PeerId) -> bool {
+        self.committed.as_ref().is_some_and(|committed| committed.kicked.contains(peer))
+    }
+
+    /// Has nobody let in whom a claim would let in: proposes the view as it is, which the others join.
+    pub(crate) fn refuse(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> Verdict {
+        let is_of_view =
+            claim.base == self.view.number && self.view.members.contains(claim.claimant);
+        let is_open = self.proposal.is_none() && self.decided.is_none();
+        match is_of_view && is_open && !claim.is_committed && !self.has_no_say() {
+            true => self.propose(self.view.members, None, held),
+            false => Verdict::Unchanged,
+        }
+    }
+
+    /// A claim that tells `peer` that the others go on without it: it leaves it out. Where its last life here is known, one
+    /// that waits to be let in knows by that whether it is meant.
+    pub(crate) fn eviction_of(&self, peer: PeerId, life: Option<u8>) -> Option<Claim> {
+        if self.target().contains(peer) {
+            return None;
+        }
+        reach(Branch::EvictionTold);
+        let mut proposals = self.committed.iter().chain(&self.proposal);
+        let proposal = proposals.find(|proposal| !proposal.members.contains(peer));
+        // One that left in order is in no claim.
+        Some(Claim {
+            claimant: self.local,
+            base: self.view.number,
+            members: proposal.map_or(self.view.members, |proposal| proposal.members),
+            joiner: life.map(|life| (peer, life)),
+            kicked: self.kicked,
+            is_committed: false,
+            held: [Frame::ZERO; PEERS_MAX],
+        })
+    }
+
+    /// Takes nothing more of a peer that is no member, in this life of its.
+    pub(crate) fn freeze(&mut self, peer: PeerId) {
+        self.frozen.insert(peer);
+    }
+}
+
+/// What a claim means for `peer` that it leaves out.
+pub(super) fn evicted(claim: &Claim, peer: PeerId) -> Verdict {
+    if claim.kicked.contains(peer) { Verdict::Kicked } else { Verdict::Evicted }
+}
