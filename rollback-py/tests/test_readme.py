@@ -13,6 +13,7 @@ from rollback_py import _rollback as native
 from rollback_py.cli import main
 
 README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "while-playing.md"
 WHEEL_README = Path(__file__).parents[1] / "README.md"
 
 # A short episode in place of the environment's own 1000 frames.
@@ -79,6 +80,18 @@ def test_two_people_who_copy_the_python_example_get_verified_equal_recordings(
         assert out.count(f"VERIFIED {FRAMES} frames") == 2, out
         assert out.count("path direct") == 2, out
         assert f"[{2 * FRAMES} rows" in out, out
+
+
+def test_two_people_who_copy_the_guide_hand_over_to_a_policy_that_rests(tmp_path: Path) -> None:
+    for out in played_by_two(GUIDE, tmp_path):
+        assert out.count(f"VERIFIED {FRAMES} frames") == 2, out
+    for recording in sorted((tmp_path / "data").glob("*.rbk")):
+        frames = list(rb.Recording.open(recording).frames())
+        assert [name for frame in frames[:3] for _, name, _ in frame.items] == ["actor"] * 2
+        table = rb.Recording.open(recording).to_polars()
+        last = table.filter(table["frame"] >= FRAMES - 10)
+        assert set(last["action"].to_list()) == {6}
+        assert len(set(table["action"].to_list())) > 1
 
 
 def test_two_people_who_copy_the_keyboard_example_play_in_a_window(tmp_path: Path) -> None:
