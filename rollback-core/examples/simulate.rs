@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rollback_core::testing::{self, FaultCounts, Report};
-use rollback_core::{DEPTHS, EndCause};
+use rollback_core::{DEPTHS, EndCause, Event};
 
 fn main() -> ExitCode {
     let named = std::env::args().nth(1).and_then(|text| testing::parse_seeds(&text));
@@ -72,6 +72,7 @@ struct Sum {
     early_stops: u64,
     departures: u64,
     cut_off: u64,
+    taken_over: u64,
 }
 
 impl Sum {
@@ -88,6 +89,8 @@ impl Sum {
             self.cut_off += u64::from(is_cut_off);
             self.early_stops += peer.counters.rollback.early_stops;
             self.departures += u64::from(peer.saw_departure());
+            let is_taken = |event: &&Event| matches!(event, Event::Resynced { .. });
+            self.taken_over += peer.events.iter().filter(is_taken).count() as u64;
         }
     }
 
@@ -96,9 +99,10 @@ impl Sum {
         let faults = self.faults.entries().into_iter().map(|(fault, count)| (fault.into(), count));
         let depths = (1..).zip(self.depths).map(|(depth, count)| (depth_name(depth), count));
         let early_stops = ("rollbacks that stopped early".into(), self.early_stops);
+        let taken_over = ("states taken over".into(), self.taken_over);
         faults
             .chain(depths)
-            .chain([early_stops])
+            .chain([early_stops, taken_over])
             .filter(|(_, count)| *count == 0)
             .map(|(name, _)| name)
             .collect()
@@ -110,6 +114,7 @@ impl Sum {
         println!("{:>12}  seconds simulated", self.simulated.as_secs());
         println!("{:>12}  peers that saw another depart", self.departures);
         println!("{:>12}  peers that were cut off", self.cut_off);
+        println!("{:>12}  states taken over after a desync", self.taken_over);
         for (fault, count) in self.faults.entries() {
             println!("{count:>12}  {fault}");
         }

@@ -98,6 +98,17 @@ pub trait Game {
         Ok(false)
     }
 
+    /// Makes a saved state of what [`export`](Self::export) wrote on another peer, which may be damaged and is to be checked.
+    /// The saved state must have the hash of the other one. Answers whether these bytes are a state, and the game can read
+    /// them; unless it can, nobody takes over the state of another ([`OnDesync::Resync`](crate::OnDesync::Resync)).
+    ///
+    /// # Errors
+    /// When the state cannot be made.
+    fn import(&self, bytes: &[u8], slot: &mut Self::Snapshot) -> Result<bool, Self::Error> {
+        let _ = (bytes, slot);
+        Ok(false)
+    }
+
     /// What a save and a step cost here. Where saving is the dearer one, states are saved less often and a rollback
     /// steps more frames.
     fn costs(&self) -> Costs {

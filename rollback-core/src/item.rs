@@ -47,6 +47,12 @@ pub enum Item {
         /// Which life of the slot begins.
         incarnation: u8,
     },
+    /// The states of the members differed, and from this frame on all have the proposer's. It stands in no stream: the members
+    /// agreed on it when the frame was played already.
+    Resync {
+        /// How often it was tried: more than once when members were lost meanwhile.
+        attempts: u8,
+    },
 }
 
 impl Item {
@@ -56,6 +62,7 @@ impl Item {
             Self::Leave => (1, 0),
             Self::End { code } => (2, code),
             Self::Join { incarnation } => (3, u16::from(incarnation)),
+            Self::Resync { attempts } => (9, u16::from(attempts)),
             Self::Delay { player, frames } => (4, u16::from_le_bytes([frames, player.slot()])),
             Self::SharedDelay { frames } => (5, u16::from(frames)),
             Self::Pause => (6, 0),
@@ -87,7 +94,8 @@ impl Item {
                 Some(actor) => Ok(Self::Actor { player, actor }),
                 None => Err(ItemError::Argument { kind, got: argument }),
             },
-            (1..=8, ..) => Err(ItemError::Argument { kind, got: argument }),
+            (9, 0, _) => Ok(Self::Resync { attempts: low }),
+            (1..=9, ..) => Err(ItemError::Argument { kind, got: argument }),
             _ => Err(ItemError::Kind { got: kind }),
         }
     }
@@ -109,7 +117,7 @@ pub enum ItemError {
     #[error(transparent)]
     End(#[from] EndOfBytes),
     /// No item has this number.
-    #[error("expected an item of kind 1 to 8, got {got}")]
+    #[error("expected an item of kind 1 to 9, got {got}")]
     Kind {
         /// The number found.
         got: u8,
@@ -138,6 +146,7 @@ mod tests {
             Item::Leave,
             Item::End { code: 515 },
             Item::Join { incarnation: 2 },
+            Item::Resync { attempts: 1 },
             Item::Delay { player, frames: 30 },
             Item::SharedDelay { frames: 0 },
             Item::Pause,
@@ -154,7 +163,7 @@ mod tests {
     #[test]
     fn unknown_items_are_refused() {
         let read = |bytes: &[u8]| Item::decode(&mut ByteReader::new(bytes));
-        assert_eq!(read(&[9, 0, 0]), Err(ItemError::Kind { got: 9 }));
+        assert_eq!(read(&[10, 0, 0]), Err(ItemError::Kind { got: 10 }));
         assert_eq!(read(&[3, 0, 1]), Err(ItemError::Argument { kind: 3, got: 256 }));
         assert_eq!(read(&[4, 31, 0]), Err(ItemError::Argument { kind: 4, got: 31 }));
         assert_eq!(read(&[4, 0, 64]), Err(ItemError::Argument { kind: 4, got: 64 << 8 }));

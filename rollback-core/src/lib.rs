@@ -33,8 +33,10 @@ mod prediction;
 mod properties;
 pub mod recording;
 mod replay;
+mod resync;
 mod rollback;
 mod roster;
+mod search;
 mod session;
 mod snapshot_ring;
 pub mod spectate;
@@ -46,10 +48,9 @@ mod time;
 mod wire;
 
 pub use config::{
-    ConfigDecodeError, ConfigError, DELAY_MAX, REPORT_INTERVAL_MAX, SessionConfig,
-    SessionConfigBuilder, Silence, WINDOW_MAX,
+    ConfigDecodeError, ConfigError, DELAY_MAX, OnDesync, REPORT_INTERVAL_MAX, ResyncFrom,
+    SessionConfig, SessionConfigBuilder, Silence, WINDOW_MAX,
 };
-pub use desync::{Desync, DesyncFinding};
 pub use dump::{DesyncDump, DumpDifference, DumpError, DumpedRow, DumpedState};
 pub use finality::{Agreed, Confirmed, Stable};
 pub use frame::Frame;
@@ -64,11 +65,12 @@ pub use peer::{LinkCounters, Mismatch, Mismatches};
 pub use prediction::{
     HINT_FRAMES_MAX, Idle, Markov, PerPlayer, PredictionTrial, Predictor, RepeatLast, TrialResult,
 };
-pub use replay::{Deviation, Replay, ReplayError, Verdict, Wrong};
+pub use replay::{Deviation, Replay, ReplayError, Segment, Verdict, Wrong};
 pub use rollback::{DEPTHS, GameError, RUN_AHEAD_MAX, RollbackCounters};
 pub use roster::{
     PEERS_MAX, PLAYERS_MAX, PeerId, PeerSet, PlayerHandle, Roster, RosterError, View,
 };
+pub use search::{Desync, DesyncFinding};
 pub use session::{
     Advance, AdvanceError, BackfillError, DepartureCause, End, EndCause, Event, InputError,
     KickError, Output, PEER_INPUT_BYTES_MAX, Session, SessionCounters, SessionError, StableFrame,

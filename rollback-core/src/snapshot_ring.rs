@@ -119,6 +119,17 @@ impl<S: Default> SnapshotRing<S> {
         }
     }
 
+    /// Forgets all states after `frame`, reported ones as well.
+    pub(crate) fn rewind(&mut self, frame: Frame) {
+        self.forget_after(frame);
+        if self.kept.frame.is_some_and(|at| at > frame) {
+            self.kept.frame = None;
+        }
+        while self.reports.len() > 1 && self.reports.last().is_some_and(|r| r.frame > frame) {
+            self.spare.extend(self.reports.pop().map(|report| report.snapshot));
+        }
+    }
+
     /// Moves the state of `frame` to the reports. Nothing is copied; does nothing when there is no room.
     pub(crate) fn report(&mut self, frame: Frame) {
         let index = self.slot_index(frame);

@@ -186,9 +186,11 @@ pub(crate) fn loop_error(error: LoopError<PyErr>) -> PyErr {
                 raised
             })
         }
-        LoopError::Advance(AdvanceError::MissingInput { .. } | AdvanceError::OtherState { .. }) => {
-            RollbackError::new_err(message)
-        }
+        LoopError::Advance(
+            AdvanceError::MissingInput { .. }
+            | AdvanceError::OtherState { .. }
+            | AdvanceError::Unreadable { .. },
+        ) => RollbackError::new_err(message),
         LoopError::NotStarted { .. } => join_error(message, None),
         LoopError::Replaced => join_error(message, Some("replaced")),
         LoopError::Return(error) => return_error(&error),

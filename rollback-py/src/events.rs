@@ -73,6 +73,11 @@ pub(crate) fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<
             dict.set_item("frame", frame.index())?;
             "peer_game_failed"
         }
+        Event::Resynced { peer, frame } => {
+            dict.set_item("peer", peer.slot())?;
+            dict.set_item("frame", frame.index())?;
+            "resynced"
+        }
         Event::Desync(desync) => {
             desync_fields(&dict, desync)?;
             "desync"
@@ -115,5 +120,7 @@ pub(crate) fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
         Stall::Admitting(peers) => ("admitting", slots(peers)),
         Stall::Closing => ("closing", Vec::new()),
         Stall::SearchingDesync => ("searching_desync", Vec::new()),
+        Stall::Disputed(peers) => ("disputed", slots(peers)),
+        Stall::Resyncing(peer) => ("resyncing", vec![peer.index()]),
     }
 }

@@ -1,6 +1,7 @@
 //! What all members agree on before the first frame, parsed once and valid ever after.
 
 mod error;
+mod on_desync;
 mod silence;
 
 use alloc::vec;
@@ -8,6 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::error::{ConfigDecodeError, ConfigError};
+pub use self::on_desync::{OnDesync, ResyncFrom};
 pub use self::silence::Silence;
 use crate::bytes::{ByteReader, PutBytes};
 use crate::hash::keyed_hash;
@@ -38,6 +40,7 @@ pub struct SessionConfig {
     linger: Duration,
     silence: Silence,
     late_peers: PeerSet,
+    on_desync: OnDesync,
 }
 
 impl SessionConfig {
@@ -125,6 +128,12 @@ impl SessionConfig {
         self.late_peers
     }
 
+    /// What follows when the members' states differ.
+    #[must_use]
+    pub fn on_desync(&self) -> OnDesync {
+        self.on_desync
+    }
+
     /// The longest input delay of any player.
     #[must_use]
     pub fn input_delay_max(&self) -> u32 {
@@ -158,7 +167,7 @@ impl SessionConfig {
     /// Every field in a fixed order, named, as the handshake sends and the recording keeps it. Those after `linger_ms` are
     /// empty where they say what holds unless it is said.
     #[must_use]
-    pub fn fields(&self) -> [(&'static str, Vec<u8>); 12] {
+    pub fn fields(&self) -> [(&'static str, Vec<u8>); 13] {
         let millis = |duration: Duration| {
             u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).to_le_bytes().to_vec()
         };
@@ -178,6 +187,7 @@ impl SessionConfig {
             ("linger_ms", millis(self.linger)),
             ("silence", unless_zero(self.silence.code())),
             ("late_peers", unless_zero(self.late_peers.bits())),
+            ("on_desync", self.on_desync.encode()),
         ]
     }
 
@@ -224,6 +234,7 @@ impl SessionConfig {
             linger: millis(exact("linger_ms", field()?)?),
             silence: Silence::from_code(or_zero("silence", field()?)?)?,
             late_peers: PeerSet::from_bits(or_zero("late_peers", field()?)?),
+            on_desync: OnDesync::decode(field()?).ok_or(ConfigDecodeError::NotAsEncoded)?,
         };
         let config = builder.build()?;
         // What the builder fills in (a delay or an idle input left out) is never left out here.
@@ -250,6 +261,7 @@ pub struct SessionConfigBuilder {
     linger: Duration,
     silence: Silence,
     late_peers: PeerSet,
+    on_desync: OnDesync,
 }
 
 impl Default for SessionConfigBuilder {
@@ -268,6 +280,7 @@ impl Default for SessionConfigBuilder {
             linger: Duration::from_secs(3),
             silence: Silence::Depart,
             late_peers: PeerSet::EMPTY,
+            on_desync: OnDesync::End,
         }
     }
 }
@@ -368,6 +381,13 @@ impl SessionConfigBuilder {
         self
     }
 
+    /// What follows when the members' states differ; the episode ends unless said otherwise.
+    #[must_use]
+    pub fn on_desync(mut self, policy: OnDesync) -> Self {
+        self.on_desync = policy;
+        self
+    }
+
     /// The configuration, when every field is in range.
     ///
     /// # Errors
@@ -409,6 +429,7 @@ impl SessionConfigBuilder {
             linger: self.linger,
             silence: self.silence,
             late_peers: self.late_peers,
+            on_desync: self.on_desync,
         })
     }
 }

@@ -451,7 +451,8 @@ impl InputQueue {
         flags == used_flags && (rows::are_equal(input, used) || (self.equivalent)(input, used))
     }
 
-    fn note_incorrect(&mut self, frame: Frame) {
+    /// Has a frame, and all after it, stepped again.
+    pub(crate) fn note_incorrect(&mut self, frame: Frame) {
         self.first_incorrect = Some(self.first_incorrect.map_or(frame, |first| first.min(frame)));
     }
 

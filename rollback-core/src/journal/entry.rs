@@ -57,6 +57,10 @@ pub(crate) enum Entry<'a> {
     Leave,
     Pause,
     Resume,
+    /// What follows a desync: a resync, or the end.
+    Decide {
+        resyncs: bool,
+    },
     Readmit {
         peer: PeerId,
         incarnation: u8,
@@ -99,6 +103,7 @@ pub(crate) enum Entry<'a> {
     Leaves(bool),
     Guess(&'a [u8]),
     Exported(Option<&'a [u8]>),
+    Imported(bool),
 }
 
 impl<'a> Entry<'a> {
@@ -157,6 +162,7 @@ impl<'a> Entry<'a> {
             Self::Leave => bytes.put_u8(LEAVE),
             Self::Pause => bytes.put_u8(PAUSE),
             Self::Resume => bytes.put_u8(RESUME),
+            Self::Decide { resyncs } => bytes.put(&[DECIDE, u8::from(*resyncs)]),
             Self::Advanced { digest } => {
                 bytes.put_u8(ADVANCED);
                 bytes.put_u32(*digest);
@@ -218,6 +224,7 @@ impl<'a> Entry<'a> {
                 };
                 bytes.put(&[SAME, code]);
             }
+            Self::Imported(is_read) => bytes.put(&[IMPORTED, u8::from(*is_read)]),
             Self::Exported(state) => {
                 bytes.put(&[EXPORTED, u8::from(state.is_some())]);
                 put_bytes(bytes, state.unwrap_or_default());
@@ -279,6 +286,7 @@ impl<'a> Entry<'a> {
             LEAVE => Self::Leave,
             PAUSE => Self::Pause,
             RESUME => Self::Resume,
+            DECIDE => Self::Decide { resyncs: reader.u8()? != 0 },
             READMIT => Self::Readmit { peer: peer(reader)?, incarnation: reader.u8()? },
             REJOIN => Self::Rejoin,
             BACKFILL => Self::decode_backfill(reader)?,
@@ -334,6 +342,7 @@ impl<'a> Entry<'a> {
             LEAF => Self::Leaf { name: bytes(reader)?, digest: reader.u32()? },
             LEAVES => Self::Leaves(reader.u8()? != 0),
             GUESS => Self::Guess(bytes(reader)?),
+            IMPORTED => Self::Imported(reader.u8()? != 0),
             EXPORTED => {
                 let is_written = reader.u8()? != 0;
                 let state = bytes(reader)?;
@@ -425,6 +434,7 @@ const KICK: u8 = 18;
 const RESERVE_SLOT: u8 = 19;
 const REJOIN: u8 = 20;
 const BACKFILL: u8 = 21;
+const DECIDE: u8 = 22;
 const ADVANCED: u8 = 32;
 const SAVED: u8 = 33;
 const LOADED: u8 = 34;
@@ -437,3 +447,4 @@ const LEAF: u8 = 40;
 const LEAVES: u8 = 41;
 const GUESS: u8 = 42;
 const EXPORTED: u8 = 43;
+const IMPORTED: u8 = 44;

@@ -107,6 +107,7 @@ pub(crate) fn digest_of_advance<E>(advance: &Result<Advance, AdvanceError<E>>) -
         Ok(advance) => short(format!("{advance:?}").as_bytes()),
         Err(AdvanceError::Game(error)) => short(format!("game {}", error.frame()).as_bytes()),
         Err(AdvanceError::MissingInput { player }) => short(format!("{player}").as_bytes()),
+        Err(AdvanceError::Unreadable { frame }) => short(format!("unreadable {frame}").as_bytes()),
         Err(AdvanceError::OtherState { frame }) => short(format!("other state {frame}").as_bytes()),
         Err(AdvanceError::Incompatible { peer, mismatches }) => {
             short(format!("{peer} {mismatches}").as_bytes())

@@ -160,11 +160,20 @@ impl<'a, I: Input> JournalReplay<'a, I> {
             Entry::Leave => _ = session.leave(),
             Entry::Pause => _ = session.pause(),
             Entry::Resume => _ = session.resume(),
+            Entry::Decide { resyncs: true } => _ = session.resync(),
+            Entry::Decide { resyncs: false } => _ = session.end_disputed(),
             Entry::Readmit { peer, incarnation } => _ = session.readmit(peer, incarnation),
             Entry::Rejoin => session.begin_rejoining(),
             Entry::Backfill { frame, inputs, flags, items, state_hash } => {
-                let row =
-                    StableFrame { frame, inputs, flags, items: &items, output: &[], state_hash };
+                let row = StableFrame {
+                    frame,
+                    inputs,
+                    flags,
+                    items: &items,
+                    output: &[],
+                    state_hash,
+                    keyframe: None,
+                };
                 // What was refused is refused again.
                 _ = session.backfill(&row);
             }
@@ -317,7 +326,21 @@ impl<I: Input> Game for Answered<'_, I> {
         }
     }
 
+    fn import(&self, _: &[u8], (): &mut ()) -> Result<bool, Failed> {
+        if self.is_starting.get() {
+            return Ok(true);
+        }
+        let read = self.answer(|answer| match answer {
+            Entry::Imported(is_read) => Some(is_read),
+            _ => None,
+        });
+        read.ok_or(Failed)
+    }
+
     fn export(&self, (): &(), bytes: &mut Vec<u8>) -> Result<bool, Failed> {
+        if self.is_starting.get() {
+            return Ok(true);
+        }
         let state = self.answer(|answer| match answer {
             Entry::Exported(state) => Some(state),
             _ => None,
@@ -371,6 +394,8 @@ fn name_of(entry: &Entry<'_>) -> &'static str {
         Entry::Leave => "leave",
         Entry::Pause => "pause",
         Entry::Resume => "resume",
+        Entry::Decide { resyncs: true } => "resync",
+        Entry::Decide { resyncs: false } => "end_disputed",
         Entry::Readmit { .. } => "readmit",
         Entry::Rejoin => "rejoin",
         Entry::Backfill { .. } => "backfill",

@@ -87,6 +87,13 @@ impl<G: Game> Witness<'_, G> {
         bytes
     }
 
+    /// Makes a saved state of its bytes. Answers whether it could.
+    pub(crate) fn import(&mut self, bytes: &[u8], slot: &mut G::Snapshot) -> bool {
+        let is_read = self.game.import(bytes, slot).unwrap_or(false);
+        self.note(|| Entry::Imported(is_read));
+        is_read
+    }
+
     /// The predictor, watched as well.
     pub(crate) fn watching<'a>(&'a mut self, predictor: &'a mut dyn Predictor) -> Watched<'a> {
         Watched { predictor, journal: self.journal.as_deref_mut() }

@@ -194,6 +194,7 @@ mod tests {
                 items: &[],
                 output: &[],
                 state_hash: None,
+                keyframe: None,
             });
         }
         trial.result()

@@ -154,6 +154,7 @@ mod tests {
                 items: vec![],
                 output: vec![],
                 state_hash: None,
+                keyframe: None,
             };
             if frame.index() == 65 {
                 change(&mut row);

@@ -125,6 +125,8 @@ pub struct RecordedFrame {
     pub output: Vec<u8>,
     /// The hash of the state before the frame was stepped, at frames that are reported.
     pub state_hash: Option<StateHash>,
+    /// The state before the frame as bytes, where all took over that of one.
+    pub keyframe: Option<Vec<u8>>,
 }
 
 impl RecordedFrame {
@@ -138,6 +140,7 @@ impl RecordedFrame {
             items: &self.items,
             output: &self.output,
             state_hash: self.state_hash,
+            keyframe: self.keyframe.as_deref(),
         }
     }
 }
@@ -151,6 +154,7 @@ impl From<StableFrame<'_>> for RecordedFrame {
             items: frame.items.to_vec(),
             output: frame.output.to_vec(),
             state_hash: frame.state_hash,
+            keyframe: frame.keyframe.map(<[u8]>::to_vec),
         }
     }
 }

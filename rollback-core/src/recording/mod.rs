@@ -18,7 +18,7 @@
 //! };
 //! let mut writer = RecordingWriter::new(&header)?;
 //! let row = StableFrame {
-//!     frame: Frame::ZERO, inputs: &[1, 2], flags: &[0, 0], items: &[], output: &[], state_hash: None,
+//!     frame: Frame::ZERO, inputs: &[1, 2], flags: &[0, 0], items: &[], output: &[], state_hash: None, keyframe: None,
 //! };
 //! writer.push(&row)?;
 //! writer.finish(End { frame: Frame::new(1), cause: EndCause::Finished, by: None }, 1)?;

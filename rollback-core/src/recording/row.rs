@@ -8,7 +8,7 @@ use crate::item::{ITEM_BYTES, Item};
 use crate::recording::RecordingError;
 use crate::recording::cursor::Cursor;
 use crate::session::StableFrame;
-use crate::{Frame, PEERS_MAX, PeerId, SessionConfig, StateHash};
+use crate::{Frame, PEERS_MAX, PeerId, STATE_BYTES_MAX, SessionConfig, StateHash};
 
 /// The inputs and flags of the last row; each block begins with idle inputs and no flags.
 #[derive(Clone, Debug)]
@@ -84,6 +84,11 @@ impl RowEncoder {
             marks |= STATE_HASH;
             bytes.put(&hash.to_bytes());
         }
+        if let Some(keyframe) = row.keyframe {
+            marks |= KEYFRAME;
+            bytes.put_u32(u32::try_from(keyframe.len()).unwrap_or(u32::MAX));
+            bytes.put(keyframe);
+        }
         if let Some(byte) = bytes.get_mut(at) {
             *byte = marks;
         }
@@ -151,6 +156,13 @@ impl<'a> RowDecoder<'a> {
             self.output = output;
         }
         let hash = if has(STATE_HASH) { Some(StateHash::from_bytes(body.array()?)) } else { None };
+        let keyframe = if has(KEYFRAME) { Some(take_keyframe(body)?) } else { None };
+        // A state that was taken over has its hash and the item that says whose it is, and only such a state is here.
+        let resyncs = self.items.iter().filter(|(_, item)| matches!(item, Item::Resync { .. }));
+        let is_whole = keyframe.is_none() || hash.is_some();
+        if resyncs.count() != usize::from(keyframe.is_some()) || !is_whole {
+            return Err(RecordingError::Marks { offset, got: marks });
+        }
         Ok(StableFrame {
             frame,
             inputs: &self.last.inputs,
@@ -158,6 +170,7 @@ impl<'a> RowDecoder<'a> {
             items: &self.items,
             output: self.output,
             state_hash: hash,
+            keyframe,
         })
     }
 
@@ -181,6 +194,15 @@ impl<'a> RowDecoder<'a> {
         }
         Ok(())
     }
+}
+
+fn take_keyframe<'a>(body: &mut Cursor<'a>) -> Result<&'a [u8], RecordingError> {
+    let offset = body.offset();
+    let length = usize::try_from(body.u32()?).unwrap_or(usize::MAX);
+    if length > STATE_BYTES_MAX {
+        return Err(RecordingError::Output { offset, max: STATE_BYTES_MAX, got: length });
+    }
+    body.take(length)
 }
 
 /// Appends a mask of the values that differ, and those values; nothing when none does. Says whether one did.
@@ -242,7 +264,9 @@ const OUTPUT: u8 = 8;
 const OUTPUT_LENGTH: u8 = 16;
 /// The state hash follows.
 const STATE_HASH: u8 = 32;
-const ALL_MARKS: u8 = INPUTS | FLAGS | ITEMS | OUTPUT | OUTPUT_LENGTH | STATE_HASH;
+/// The length of the state and the state follow, which all took over.
+const KEYFRAME: u8 = 64;
+const ALL_MARKS: u8 = INPUTS | FLAGS | ITEMS | OUTPUT | OUTPUT_LENGTH | STATE_HASH | KEYFRAME;
 
 /// The longest output of one frame: images of several agents fit, and a block stays far below 4 GiB.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
@@ -270,6 +294,7 @@ mod tests {
             items: &[],
             output: &[],
             state_hash: None,
+            keyframe: None,
         }
     }
 
@@ -329,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_is_not_written_the_one_way_is_refused() {
-        assert_eq!(second(&[64]), Err(RecordingError::Marks { offset: 10, got: 64 }));
+        assert_eq!(second(&[128]), Err(RecordingError::Marks { offset: 10, got: 128 }));
         let both = OUTPUT | OUTPUT_LENGTH;
         assert_eq!(second(&[both]), Err(RecordingError::Marks { offset: 10, got: both }));
         assert_eq!(second(&[INPUTS, 0]), Err(RecordingError::Mask { offset: 11 }));
@@ -356,7 +381,7 @@ mod tests {
         assert_eq!(with(1, &[leave(2)]), Err(RecordingError::Peer { offset: 12, got: 2 }));
         let backwards = with(2, &[leave(1), leave(0)]);
         assert_eq!(backwards, Err(RecordingError::Peer { offset: 16, got: 0 }));
-        assert!(matches!(with(1, &[[0, 9, 0, 0]]), Err(RecordingError::Item { offset: 13, .. })));
+        assert!(matches!(with(1, &[[0, 10, 0, 0]]), Err(RecordingError::Item { offset: 13, .. })));
     }
 
     #[test]
@@ -368,5 +393,31 @@ mod tests {
         assert_eq!(with(length, OUTPUT_BYTES_MAX), Ok(()));
         let (max, got) = (OUTPUT_BYTES_MAX, OUTPUT_BYTES_MAX + 1);
         assert_eq!(with(length + 1, got), Err(RecordingError::Output { offset: 11, max, got }));
+    }
+
+    #[test]
+    fn a_state_that_was_taken_over_stands_with_its_hash_and_its_item() {
+        let items = [(PeerId::new(1).unwrap(), Item::Resync { attempts: 1 })];
+        let state_hash = Some(StateHash::from_u128(9));
+        let row = StableFrame { items: &items, state_hash, keyframe: Some(&[1, 2]), ..idle() };
+        let bytes = encode(&[row]);
+        let read = |bytes: &[u8]| {
+            let mut decoder = RowDecoder::new(&config(), PEERS);
+            decoder
+                .decode(Frame::ZERO, &mut Cursor::new(bytes, 0))
+                .map(|read| assert_eq!(read, row))
+        };
+        assert_eq!(read(&bytes), Ok(()));
+        for row in [
+            StableFrame { items: &[], ..row },
+            StableFrame { state_hash: None, ..row },
+            StableFrame { keyframe: None, ..row },
+        ] {
+            assert!(matches!(read(&encode(&[row])), Err(RecordingError::Marks { offset: 0, .. })));
+        }
+        let mut longer = bytes.clone();
+        let at = longer.len() - 6;
+        longer[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(read(&longer), Err(RecordingError::Output { .. })));
     }
 }

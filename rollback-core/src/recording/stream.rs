@@ -57,7 +57,8 @@ impl StreamWriter {
     /// Appends the next frame. Answers whether it is the next one, and there is room.
     pub fn push(&mut self, frame: &StableFrame<'_>) -> bool {
         let has_room = self.bytes.len() < BYTES_MAX - ENTRY_BYTES_MAX;
-        let fits = frame.frame == self.next && !self.is_ended && has_room;
+        let is_short = frame.keyframe.is_none_or(|state| state.len() <= KEYFRAME_BYTES_MAX);
+        let fits = frame.frame == self.next && !self.is_ended && has_room && is_short;
         if fits {
             self.next = frame.frame.next();
             self.put_entry(ROW, |bytes, rows| {
@@ -178,6 +179,9 @@ pub(crate) const BYTES_MAX: usize = 256 << 20;
 
 /// The longest entry: the header with all the facts that it may hold.
 const ENTRY_BYTES_MAX: usize = 2 << 20;
+
+/// The longest state that all took over for which a stream goes on; behind a longer one it ends.
+const KEYFRAME_BYTES_MAX: usize = 1 << 20;
 
 /// How long an end is.
 pub(crate) const END_BYTES: usize = 8;

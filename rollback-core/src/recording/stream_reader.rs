@@ -129,6 +129,7 @@ mod tests {
                 items: &[(PeerId::new(1).unwrap(), crate::Item::Pause)],
                 output: b"not in the stream",
                 state_hash: frame.is_multiple_of(10).then(|| StateHash::from_u128(index.into())),
+                keyframe: None,
             };
             assert!(writer.push(&row));
         }

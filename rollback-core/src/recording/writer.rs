@@ -14,7 +14,7 @@ use crate::recording::section::{
 };
 use crate::recording::{HeaderError, RecordingHeader};
 use crate::session::{End, StableFrame};
-use crate::{Chain, Frame, PeerId, StateHash};
+use crate::{Chain, Frame, PeerId, STATE_BYTES_MAX, StateHash};
 
 /// Makes the bytes of a recording out of an episode's stable frames.
 ///
@@ -171,6 +171,7 @@ impl RecordingWriter {
         for (field, max, got) in [
             ("output", OUTPUT_BYTES_MAX, frame.output.len()),
             ("items", ITEMS_PER_FRAME_MAX, frame.items.len()),
+            ("keyframe", STATE_BYTES_MAX, frame.keyframe.map_or(0, <[u8]>::len)),
         ] {
             if got > max {
                 return Err(WriterError::TooLong { frame: frame_at, field, max, got });
@@ -321,6 +322,7 @@ mod tests {
             items: &[],
             output: &output,
             state_hash: hash,
+            keyframe: None,
         };
         writer.push(&row)
     }
@@ -402,6 +404,7 @@ mod tests {
             items: &[],
             output: &[],
             state_hash: None,
+            keyframe: None,
         };
         let width = |field, got| Err(WriterError::Width { frame, field, expected: 2, got });
         let short = StableFrame { inputs: &[0], ..row };

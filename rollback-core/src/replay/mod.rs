@@ -5,12 +5,12 @@ mod verdict;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use self::verdict::{Deviation, ReplayError, Verdict, Wrong};
+pub use self::verdict::{Deviation, ReplayError, Segment, Verdict, Wrong};
 use crate::recording::{Frames, Recording};
 use crate::session::{EndCause, StableFrame};
 use crate::{
-    Frame, Game, GameError, Input, InputFlags, InputStatus, Outcome, StateHash, StateHasher, Step,
-    StepRow,
+    Frame, Game, GameError, Input, InputFlags, InputStatus, Item, Outcome, PeerId, StateHash,
+    StateHasher, Step, StepRow,
 };
 
 /// A recording that is stepped again, to be watched frame by frame or verified as a whole.
@@ -36,6 +36,9 @@ struct Findings<G: Game> {
     hashes_checked: u32,
     outputs_checked: u32,
     wrong: Option<Wrong>,
+    /// Whether no state that all took over can explain what is wrong.
+    is_final: bool,
+    segments: Vec<Segment>,
 }
 
 impl<'a, G: Game> Replay<'a, G> {
@@ -79,12 +82,18 @@ impl<'a, G: Game> Replay<'a, G> {
             self.check_end()?;
             return Ok(None);
         };
+        let frame = row.frame;
+        if let Some((keyframe, expected)) = row.keyframe.zip(row.state_hash) {
+            let source = row.items.iter().find(|(_, item)| matches!(item, Item::Resync { .. }));
+            let source = source.map(|(peer, _)| *peer);
+            self.findings.begin_segment(&mut self.game, (frame, source), (keyframe, expected))?;
+            self.ended = false;
+        }
         if self.ended {
-            self.findings.say(row.frame, Deviation::EndedEarly);
+            self.findings.say(frame, Deviation::EndedEarly);
             return Ok(None);
         }
-        let frame = row.frame;
-        if let Some(expected) = row.state_hash {
+        if let Some(expected) = row.state_hash.filter(|_| row.keyframe.is_none()) {
             self.findings.compare_hash(&self.game, frame, expected)?;
         }
         self.output.clear();
@@ -116,18 +125,33 @@ impl<'a, G: Game> Replay<'a, G> {
         self.findings.wrong
     }
 
-    /// Steps all frames, up to the first that is wrong.
+    /// The parts of the episode so far, each of which begins with a state that all had.
+    pub fn segments(&self) -> &[Segment] {
+        &self.findings.segments
+    }
+
+    /// Steps all frames, up to the first that is wrong. What is wrong right before a state that all took over after a desync
+    /// is told with the segment that begins there: the members disagreed on it.
     ///
     /// # Errors
     /// When the simulation fails. A recording whose end says that it did may be verified up to there only.
     pub fn verify(mut self) -> Result<Verdict, ReplayError<G::Error>> {
-        while self.findings.wrong.is_none() && self.step()?.is_some() {}
+        while !self.findings.is_final {
+            match self.step() {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                // What follows on a wrong step may be anything.
+                Err(_) if self.findings.wrong.is_some() => break,
+                Err(error) => return Err(error),
+            }
+        }
         Ok(match self.findings.wrong {
             Some(wrong) => Verdict::Wrong(wrong),
             None => Verdict::Verified {
                 frames: self.next,
                 hashes_checked: self.findings.hashes_checked,
                 outputs_checked: self.findings.outputs_checked,
+                segments: self.findings.segments,
             },
         })
     }
@@ -157,6 +181,8 @@ impl<G: Game> Findings<G> {
             hashes_checked: 0,
             outputs_checked: 0,
             wrong: None,
+            is_final: false,
+            segments: alloc::vec![Segment { from: Frame::ZERO, source: None, disputed: None }],
         }
     }
 
@@ -183,7 +209,40 @@ impl<G: Game> Findings<G> {
         } else if self.wrong.is_none() {
             self.last_right = frame;
         }
+        // What was agreed on is not taken over from anybody.
+        self.is_final |= self.wrong.is_some();
         Ok(())
+    }
+
+    /// Goes on with the state that all took over here, which has this hash.
+    fn begin_segment(
+        &mut self,
+        game: &mut G,
+        (frame, source): (Frame, Option<PeerId>),
+        (keyframe, expected): (&[u8], StateHash),
+    ) -> Result<(), GameError<G::Error>> {
+        if self.is_final {
+            return Ok(());
+        }
+        let got = self.hash(game, frame)?;
+        if got != expected {
+            let since = self.last_right;
+            self.say(frame, Deviation::StateHash { expected, got, since });
+        }
+        let disputed = self.wrong.take();
+        self.segments.push(Segment { from: frame, source, disputed });
+        self.last_right = frame;
+        if got == expected {
+            return Ok(());
+        }
+        let load = |source| GameError::Load { frame, source };
+        if !game.import(keyframe, &mut self.snapshot).map_err(load)? {
+            self.say(frame, Deviation::Unreadable);
+            self.is_final = true;
+            return Ok(());
+        }
+        game.load(&self.snapshot).map_err(load)?;
+        self.compare_hash(game, frame, expected)
     }
 
     fn compare_output(&mut self, frame: Frame, expected: &[u8], got: &[u8]) {
@@ -240,195 +299,4 @@ fn first_difference(one: &[u8], other: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use alloc::vec;
-    use core::convert::Infallible;
-
-    use super::*;
-    use crate::recording::{RecordingHeader, RecordingWriter};
-    use crate::session::End;
-    use crate::{Roster, SessionConfig};
-
-    /// Adds up inputs until one is 99; gives the sum as its output. At frame `slip` it adds one too many.
-    #[derive(Clone, Default)]
-    struct Sum {
-        sum: u32,
-        slip: Option<Frame>,
-        slip_output: bool,
-    }
-
-    impl Game for Sum {
-        type Input = u8;
-        type Snapshot = u32;
-        type Error = Infallible;
-
-        fn save(&self, slot: &mut u32) -> Result<(), Infallible> {
-            *slot = self.sum;
-            Ok(())
-        }
-
-        fn load(&mut self, slot: &u32) -> Result<(), Infallible> {
-            self.sum = *slot;
-            Ok(())
-        }
-
-        fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Infallible> {
-            self.sum += step.inputs().map(u32::from).sum::<u32>();
-            self.sum += u32::from(self.slip == Some(step.frame()));
-            let ends = step.inputs().any(|input| input == 99);
-            Ok(if ends { Outcome::Ended } else { Outcome::Running })
-        }
-
-        fn hash(&self, slot: &u32, hasher: &mut StateHasher) -> Result<(), Infallible> {
-            hasher.write_u32(*slot);
-            Ok(())
-        }
-
-        fn output(&mut self, output: &mut Vec<u8>) -> Result<(), Infallible> {
-            if self.slip_output {
-                output.extend_from_slice(&self.sum.to_le_bytes());
-            }
-            Ok(())
-        }
-    }
-
-    fn hash(sum: u32) -> StateHash {
-        let mut hasher = StateHasher::new();
-        hasher.write_u32(sum);
-        hasher.finish()
-    }
-
-    /// What `game` makes of these inputs, with a state hash every second frame.
-    fn record(mut game: Sum, inputs: &[[u8; 2]], cause: Option<EndCause>) -> Recording {
-        let header = RecordingHeader {
-            session: 1,
-            episode: 0,
-            seed: 5,
-            config: SessionConfig::builder().build().unwrap(),
-            roster: Roster::one_player_each(2).unwrap(),
-            participants: vec!["a".into(), "b".into()],
-            must_match: vec![],
-            may_differ: vec![vec![], vec![]],
-            start_hash: hash(game.sum),
-        };
-        let mut writer = RecordingWriter::new(&header).unwrap();
-        let mut frame = Frame::ZERO;
-        for row in inputs {
-            let state_hash = frame.is_multiple_of(2).then(|| hash(game.sum));
-            let (flags, items, output) = (&[0, 0], &[], &[]);
-            let row = StableFrame { frame, inputs: row, flags, items, output, state_hash };
-            let mut output = Vec::new();
-            step_row(&mut game, &row, &mut vec![], &mut output).unwrap();
-            writer.push(&StableFrame { output: &output, ..row }).unwrap();
-            frame = frame.next();
-        }
-        let end = End { frame, cause: cause.unwrap_or(EndCause::Left), by: None };
-        writer.set_end_hash(hash(game.sum));
-        writer.finish(end, 1).unwrap();
-        Recording::decode(&writer.take_bytes()).unwrap()
-    }
-
-    const INPUTS: [[u8; 2]; 6] = [[1, 2], [3, 4], [0, 0], [5, 5], [1, 1], [99, 0]];
-
-    fn verify(recording: &Recording, game: Sum) -> Verdict {
-        Replay::new(recording, game).unwrap().verify().unwrap()
-    }
-
-    #[test]
-    fn what_was_recorded_is_verified() {
-        let recording = record(Sum::default(), &INPUTS, Some(EndCause::Finished));
-        let expected =
-            Verdict::Verified { frames: Frame::new(6), hashes_checked: 5, outputs_checked: 6 };
-        assert_eq!(verify(&recording, Sum::default()), expected);
-    }
-
-    #[test]
-    fn another_start_is_named() {
-        let recording = record(Sum::default(), &INPUTS, Some(EndCause::Finished));
-        let what = Deviation::StartHash { expected: hash(0), got: hash(7) };
-        let wrong = Wrong { frame: Frame::ZERO, what };
-        assert_eq!(verify(&recording, Sum { sum: 7, ..Sum::default() }), Verdict::Wrong(wrong));
-    }
-
-    #[test]
-    fn the_first_wrong_state_is_named_with_the_last_right_one() {
-        let recording = record(Sum::default(), &INPUTS, Some(EndCause::Finished));
-        let game = Sum { slip: Some(Frame::new(3)), ..Sum::default() };
-        let what = Deviation::StateHash { expected: hash(20), got: hash(21), since: Frame::new(2) };
-        assert_eq!(verify(&recording, game), Verdict::Wrong(Wrong { frame: Frame::new(4), what }));
-    }
-
-    #[test]
-    fn a_wrong_step_after_the_last_report_is_found_at_the_end() {
-        let recording = record(Sum::default(), &INPUTS, Some(EndCause::Finished));
-        let game = Sum { slip: Some(Frame::new(5)), ..Sum::default() };
-        let (expected, got, since) = (hash(121), hash(122), Frame::new(4));
-        let what = Deviation::StateHash { expected, got, since };
-        assert_eq!(verify(&recording, game), Verdict::Wrong(Wrong { frame: Frame::new(6), what }));
-    }
-
-    #[test]
-    fn an_output_finds_a_wrong_step_at_its_own_frame() {
-        let game = Sum { slip_output: true, ..Sum::default() };
-        let recording = record(game.clone(), &INPUTS, Some(EndCause::Finished));
-        let slips = Sum { slip: Some(Frame::new(3)), ..game };
-        let what = Deviation::Output { offset: 0 };
-        assert_eq!(verify(&recording, slips), Verdict::Wrong(Wrong { frame: Frame::new(3), what }));
-        let what = Deviation::Output { offset: 0 };
-        let silent = verify(&recording, Sum::default());
-        assert_eq!(silent, Verdict::Wrong(Wrong { frame: Frame::ZERO, what }));
-    }
-
-    #[test]
-    fn an_end_before_or_after_the_recorded_one_is_named() {
-        let early = [&INPUTS[..], &[[1, 1]]].concat();
-        let recording = record(Sum::default(), &early, Some(EndCause::Left));
-        let wrong = Wrong { frame: Frame::new(6), what: Deviation::EndedEarly };
-        assert_eq!(verify(&recording, Sum::default()), Verdict::Wrong(wrong));
-
-        let recording = record(Sum::default(), &INPUTS[..4], Some(EndCause::Finished));
-        let wrong = Wrong { frame: Frame::new(4), what: Deviation::NotEnded };
-        assert_eq!(verify(&recording, Sum::default()), Verdict::Wrong(wrong));
-
-        let recording = record(Sum::default(), &INPUTS[..4], Some(EndCause::Departed));
-        assert!(matches!(verify(&recording, Sum::default()), Verdict::Verified { .. }));
-    }
-
-    #[test]
-    fn a_replay_can_be_watched_past_a_mismatch() {
-        let recording = record(Sum::default(), &INPUTS, Some(EndCause::Finished));
-        let game = Sum { slip: Some(Frame::ZERO), ..Sum::default() };
-        let mut replay = Replay::new(&recording, game).unwrap();
-        let mut sums = Vec::new();
-        while replay.step().unwrap().is_some() {
-            sums.push(replay.game().sum);
-        }
-        assert_eq!(sums, [4, 11, 11, 21, 23, 122]);
-        assert_eq!(replay.wrong().map(|wrong| wrong.frame), Some(Frame::new(2)));
-    }
-
-    #[test]
-    fn a_game_with_other_inputs_is_refused() {
-        struct Wide;
-        impl Game for Wide {
-            type Input = u16;
-            type Snapshot = ();
-            type Error = Infallible;
-            fn save(&self, (): &mut ()) -> Result<(), Infallible> {
-                Ok(())
-            }
-            fn load(&mut self, (): &()) -> Result<(), Infallible> {
-                Ok(())
-            }
-            fn step(&mut self, _: &Step<'_, u16>) -> Result<Outcome, Infallible> {
-                Ok(Outcome::Running)
-            }
-            fn hash(&self, (): &(), _: &mut StateHasher) -> Result<(), Infallible> {
-                Ok(())
-            }
-        }
-        let recording = record(Sum::default(), &INPUTS, None);
-        let error = Replay::new(&recording, Wide).unwrap_err();
-        assert_eq!(error, ReplayError::InputWidth { expected: 1, got: 2 });
-    }
-}
+mod tests;

@@ -1,13 +1,14 @@
 //! What can come of stepping a recording again.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use thiserror::Error;
 
-use crate::{Frame, GameError, StateHash};
+use crate::{Frame, GameError, PeerId, StateHash};
 
 /// What came of verifying a recording.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// The simulation did what was recorded, in every frame.
     Verified {
@@ -17,9 +18,24 @@ pub enum Verdict {
         hashes_checked: u32,
         /// How many outputs were equal.
         outputs_checked: u32,
+        /// The parts of the episode that were checked each by itself: one, and one more for each state that all took over after a
+        /// desync.
+        segments: Vec<Segment>,
     },
     /// It did something else.
     Wrong(Wrong),
+}
+
+/// A part of an episode in which the states follow from each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Its first frame.
+    pub from: Frame,
+    /// Whose state it begins with; the state after `reset` where there is none.
+    pub source: Option<PeerId>,
+    /// What this simulation does differently in the frames before it, which the members disagreed on: nothing, where it does
+    /// as that peer's did.
+    pub disputed: Option<Wrong>,
 }
 
 /// The first place where the simulation did not do what was recorded.
@@ -50,6 +66,8 @@ pub enum Deviation {
         /// The last frame whose state is known to be right: a step from there on went wrong.
         since: Frame,
     },
+    /// The state that all took over at this frame is not what this simulation came to, and it cannot read it.
+    Unreadable,
     /// The step gave another output.
     Output {
         /// The first byte of the output that differs.
@@ -70,6 +88,7 @@ impl fmt::Display for Deviation {
             Self::StateHash { expected, got, since } => {
                 write!(f, "expected the state {expected}, got {got}; right up to frame {since}")
             }
+            Self::Unreadable => f.write_str("the state that all took over cannot be read"),
             Self::Output { offset } => write!(f, "the output differs from byte {offset} on"),
             Self::EndedEarly => f.write_str("the simulation ended before this frame"),
             Self::NotEnded => f.write_str("the simulation should have ended before this frame"),

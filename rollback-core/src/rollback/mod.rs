@@ -1,20 +1,22 @@
 //! Steps the game: forwards, and back and forwards again when a guess was wrong. Does not know of peers.
 
 mod error;
+mod replayed;
 mod run_ahead;
 mod saving;
+mod taking_over;
 
 use alloc::vec::Vec;
 
 pub use self::error::GameError;
+use self::replayed::Replayed;
 pub use self::run_ahead::RUN_AHEAD_MAX;
 use self::run_ahead::RunAhead;
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
 use crate::snapshot_ring::SnapshotRing;
 use crate::{
-    Chain, Frame, Game, Leaves, Outcome, Predictor, Same, SessionConfig, StateHash, StateHasher,
-    Step,
+    Chain, Frame, Game, Outcome, Predictor, Same, SessionConfig, StateHash, StateHasher, Step,
 };
 
 /// The live game's place in time, and the way back.
@@ -31,6 +33,9 @@ pub(crate) struct Rollback<G: Game> {
     window: u32,
     step_budget: u32,
     interrupted: Option<Interrupted>,
+    /// After another's state was taken over there may be more final reports on the way than the ring keeps: each is hashed before
+    /// the next one is saved.
+    halts_at_reports: bool,
     run_ahead: RunAhead<G::Snapshot>,
     counters: RollbackCounters,
 }
@@ -105,6 +110,7 @@ impl<G: Game> Rollback<G> {
             window,
             step_budget: u32::MAX,
             interrupted: None,
+            halts_at_reports: false,
             run_ahead: RunAhead::default(),
             counters: RollbackCounters::default(),
         }
@@ -205,8 +211,8 @@ impl<G: Game> Rollback<G> {
         };
         self.snapshots.forget_between(first, unchanged);
         queue.clear_incorrect();
-        match self.resimulate_from(game, queue, predictor, (base, is_saved, unchanged))? {
-            Way::Whole => {}
+        match self.resimulate_from(game, queue, predictor, (base, is_saved, unchanged), report)? {
+            Way::Whole => self.halts_at_reports = false,
             Way::Halted { at } => self.snapshots.forget_after(at),
             Way::Interrupted { next, is_saved } => {
                 self.interrupted = Some(Interrupted { next, is_saved, depth });
@@ -235,6 +241,7 @@ impl<G: Game> Rollback<G> {
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
         (base, mut is_saved, mut unchanged): (Frame, bool, Frame),
+        report: Frame,
     ) -> Result<Way, GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
         let (mut frame, mut steps) = (base, 0);
@@ -244,6 +251,9 @@ impl<G: Game> Rollback<G> {
             }
             if !is_saved && !self.save_when_due(game, frame, confirmed)? {
                 return Ok(Way::Halted { at: frame });
+            }
+            if self.halts_at_reports && frame == report && frame > base && frame <= confirmed {
+                return Ok(Way::Interrupted { next: frame, is_saved: true });
             }
             self.step_frame(game, queue, predictor, frame, true)?;
             self.counters.resimulated += 1;
@@ -435,34 +445,6 @@ impl<G: Game> Rollback<G> {
     }
 }
 
-/// A state that was stepped to again.
-pub(crate) struct Replayed<S> {
-    slot: S,
-    /// What the step to it gave.
-    output: Chain,
-}
-
-impl<S> Replayed<S> {
-    /// The leaves of the state, and of what the step to it gave.
-    pub(crate) fn leaves<G: Game<Snapshot = S>>(&self, game: &mut Witness<'_, G>) -> Leaves {
-        let mut leaves = Leaves::default();
-        // A state that cannot be walked still has its frame named.
-        if game.leaves(&self.slot, &mut leaves).is_err() {
-            leaves = Leaves::default();
-        }
-        leaves.push(OUTPUT_LEAF, self.output.short());
-        leaves
-    }
-
-    /// The state as bytes, where the game can write it.
-    pub(crate) fn export<G: Game<Snapshot = S>>(
-        &self,
-        game: &mut Witness<'_, G>,
-    ) -> Option<Vec<u8>> {
-        game.export(&self.slot)
-    }
-}
-
 /// Steps a confirmed frame again, outside a rollback.
 fn step_confirmed<G: Game>(
     game: &mut Witness<'_, G>,
@@ -482,9 +464,6 @@ fn hash_of<G: Game>(
 ) -> Result<StateHash, GameError<G::Error>> {
     game.hash(snapshot).map_err(|source| GameError::Hash { frame, source })
 }
-
-/// What a report calls the output of the step that led to a state, when that is what differs.
-const OUTPUT_LEAF: &str = "output of the step";
 
 /// How many depths of rollbacks are counted apart.
 pub const DEPTHS: usize = 16;

@@ -10,6 +10,7 @@ use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, Stall};
 use crate::journal::Witness;
 use crate::peer::mismatches;
+use crate::resync::Decision;
 use crate::rollback::{Resimulated, Rollback};
 use crate::wire::Hello;
 use crate::{
@@ -46,6 +47,8 @@ pub(super) enum Phase {
     Searching {
         since: Timestamp,
     },
+    /// The states differ, and all stand still until they have one again.
+    Disputed,
     /// The simulation failed here; the others are told.
     Failing {
         since: Timestamp,
@@ -109,6 +112,7 @@ impl<G: Game> Episode<G> {
             Phase::CatchingUp => self.catch_up(now, game),
             Phase::Playing => self.play(now, game),
             Phase::Searching { since } => Ok(self.search(now, since, game)),
+            Phase::Disputed => self.dispute(now, game),
             Phase::Failing { since } => Ok(self.fail_on(now, since)),
             Phase::Over { end, .. } => {
                 // Others may still have to agree on a departure; one that was cut off has no say in it any more.
@@ -124,6 +128,10 @@ impl<G: Game> Episode<G> {
     pub(super) fn leave(&mut self) -> Frame {
         match self.phase {
             Phase::Handshaking | Phase::Playing => self.local_inputs.leave(&mut self.links.queue),
+            Phase::Disputed => {
+                self.decide(Decision::End);
+                self.links.own_end()
+            }
             Phase::CatchingUp
             | Phase::Searching { .. }
             | Phase::Failing { .. }
@@ -215,7 +223,11 @@ impl<G: Game> Episode<G> {
     }
 
     /// The game failed here with nothing to excuse it: the others are told.
-    fn fail(&mut self, now: Timestamp, error: GameError<G::Error>) -> AdvanceError<G::Error> {
+    pub(super) fn fail(
+        &mut self,
+        now: Timestamp,
+        error: GameError<G::Error>,
+    ) -> AdvanceError<G::Error> {
         self.links.fail(error.frame());
         self.phase = Phase::Failing { since: now };
         AdvanceError::Game(error)
@@ -354,6 +366,7 @@ impl<G: Game> Episode<G> {
             self.rollback.agreed(agreed);
             // All may have reported a frame while a proposed departure holds back what is stable.
             self.ledger.agreed = agreed.min(self.ledger.stable);
+            self.settle_dispute();
             self.close(now, game)?;
             self.raise_floor();
             return Ok(());
@@ -384,7 +397,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// Hashes and reports the state of a frame. Answers whether it was saved.
-    fn report(
+    pub(super) fn report(
         &mut self,
         game: &mut Witness<'_, G>,
         frame: Frame,

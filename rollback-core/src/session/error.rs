@@ -62,6 +62,9 @@ pub enum SessionError<E> {
         /// What it takes.
         got: usize,
     },
+    /// All are to take over the state of one after a desync, and the game cannot write and read its states.
+    #[error("on_desync: expected a game that exports and imports its states")]
+    NoExport,
     /// The game could not save or hash its first state.
     #[error(transparent)]
     Game(GameError<E>),
@@ -76,6 +79,12 @@ pub enum AdvanceError<E> {
     /// The state of a frame is not what the members recorded: this peer's simulation is another one.
     #[error("the state of frame {frame} is not the recorded one")]
     OtherState {
+        /// The frame.
+        frame: crate::Frame,
+    },
+    /// The state that all take over cannot be read here, or is another one than it should be.
+    #[error("the state of frame {frame}, which all take over, cannot be read here")]
+    Unreadable {
         /// The frame.
         frame: crate::Frame,
     },

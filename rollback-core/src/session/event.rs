@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use crate::desync::Desync;
+use crate::search::Desync;
 use crate::{Frame, PeerId, PeerSet, View};
 
 /// Something that happened in a session. Nothing depends on its being read.
@@ -62,6 +62,13 @@ pub enum Event {
     },
     /// The members' states differ.
     Desync(Desync),
+    /// All have taken over a state after a desync, and play on from it.
+    Resynced {
+        /// Whose state.
+        peer: PeerId,
+        /// Its frame.
+        frame: Frame,
+    },
 }
 
 /// Why the members go on without a peer.

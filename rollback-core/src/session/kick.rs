@@ -24,6 +24,7 @@ impl<G: Game> Session<G> {
             Phase::Handshaking | Phase::Playing => self.episode.links.kick(peer),
             Phase::CatchingUp
             | Phase::Searching { .. }
+            | Phase::Disputed
             | Phase::Failing { .. }
             | Phase::Over { .. } => Err(KickError::NotPlaying),
         }

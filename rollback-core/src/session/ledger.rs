@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::links::Links;
 use crate::config::REPORTS_PENDING_MAX;
+use crate::resync::Keyframe;
 use crate::session::{End, EndCause};
 use crate::{Chain, Frame, Item, PeerId, PeerSet, StateHash};
 
@@ -38,6 +39,10 @@ pub(crate) struct Ledger {
     pub(crate) recorded_up_to: Frame,
     members_min: usize,
     report_interval: u32,
+    /// States that all took over, until their frames are handed out: with how often that was tried.
+    keyframes: VecDeque<(Keyframe, u8)>,
+    /// The state of the frame that is being handed out.
+    pub(crate) row_keyframe: Option<Vec<u8>>,
 }
 
 impl Ledger {
@@ -59,6 +64,8 @@ impl Ledger {
             recorded_up_to: Frame::ZERO,
             members_min,
             report_interval,
+            keyframes: VecDeque::new(),
+            row_keyframe: None,
         }
     }
 
@@ -98,7 +105,8 @@ impl Ledger {
                     leavers.insert(by);
                 }
                 Item::SharedDelay { frames } => self.shared_delay = Some(frames),
-                Item::Delay { .. }
+                Item::Resync { .. }
+                | Item::Delay { .. }
                 | Item::Actor { .. }
                 | Item::Pause
                 | Item::Resume
@@ -151,6 +159,36 @@ impl Ledger {
         match self.marks.front() {
             Some((at, chain)) if *at == frame => Some(*chain),
             _ => (self.chained == frame).then_some(self.inputs),
+        }
+    }
+
+    /// Begins again at a frame that all agree on, where the chain of inputs was this.
+    pub(crate) fn rewind(&mut self, agreed: Frame, inputs: Chain) {
+        (self.chained, self.inputs) = (agreed, inputs);
+        self.marks.clear();
+        self.hashes.retain(|(frame, _)| *frame <= agreed);
+    }
+
+    /// Keeps a state that all took over until its frame is handed out; one that was tried before in vain is forgotten.
+    pub(crate) fn note_keyframe(&mut self, keyframe: Keyframe, attempts: u8) {
+        self.keyframes.retain(|(kept, _)| kept.frame <= keyframe.agreed);
+        self.keyframes.push_back((keyframe, attempts));
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn forget_keyframes(&mut self) {
+        self.keyframes.clear();
+    }
+
+    /// Takes the state that all took over at the frame that is being handed out, if there is one, and says so.
+    pub(crate) fn take_keyframe(&mut self, frame: Frame) {
+        self.row_keyframe = None;
+        if self.keyframes.front().is_some_and(|(kept, _)| kept.frame == frame)
+            && let Some((keyframe, attempts)) = self.keyframes.pop_front()
+        {
+            let at = self.row_items.partition_point(|(by, _)| *by <= keyframe.source);
+            self.row_items.insert(at, (keyframe.source, Item::Resync { attempts }));
+            self.row_keyframe = Some(keyframe.state);
         }
     }
 

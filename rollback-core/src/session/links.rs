@@ -8,9 +8,11 @@ use super::event::Events;
 use super::membership::{Membership, Verdict};
 use super::transmit;
 use crate::bytes::ByteReader;
-use crate::desync::{Reports, Search};
+use crate::desync::Reports;
 use crate::input_queue::InputQueue;
 use crate::peer::Link;
+use crate::resync::Resync;
+use crate::search::Search;
 use crate::session::Event;
 use crate::time::micros;
 use crate::wire::{
@@ -29,6 +31,7 @@ pub(crate) struct Links {
     pub(crate) events: Events,
     // Boxed, since states seldom part.
     pub(crate) search: Option<Box<Search>>,
+    pub(crate) resync: Option<Box<Resync>>,
     pub(crate) goodbye: Option<Goodbye>,
     /// Who said that it has left in order.
     pub(super) have_left: PeerSet,
@@ -97,6 +100,7 @@ impl Links {
             reports: Reports::new(config.report_interval_frames(), ticket.roster.peer_count()),
             events: Events::default(),
             search: None,
+            resync: None,
             goodbye: None,
             have_left: PeerSet::EMPTY,
             has_started: false,
@@ -364,20 +368,13 @@ impl Links {
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::Ready { frame } => link.handle_ready(frame),
-            Control::DesyncHashes { agreed, hashes } => {
-                if let Some(search) = &mut self.search {
-                    search.handle_hashes(from, agreed, hashes);
-                }
+            Control::DesyncHashes { .. }
+            | Control::DesyncLeaves { .. }
+            | Control::DesyncPages(_) => {
+                self.handle_search(from, message);
             }
-            Control::DesyncLeaves { frame, total, start, digests } => {
-                if let Some(search) = self.search.as_mut().filter(|s| s.disagreement.peer == from) {
-                    search.handle_leaves(frame, total, start, &digests);
-                }
-            }
-            Control::DesyncPages(pages) => {
-                if let Some(search) = self.search.as_mut().filter(|s| s.disagreement.peer == from) {
-                    search.handle_pages(&pages);
-                }
+            Control::Vote(_) | Control::Wanted { .. } | Control::Chunk(_) => {
+                self.handle_dispute(from, message);
             }
         }
         Ok(())
@@ -396,6 +393,8 @@ impl Links {
         if let Some(search) = &mut self.search {
             search.next_turn();
         }
+        let members = self.others();
+        self.tell_dispute(now, members);
         // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
         let takes_part = self.has_started || !self.membership.departing().is_empty();
         for index in 0..self.links.len() {

@@ -17,6 +17,7 @@ pub(crate) mod membership;
 mod output;
 mod pause;
 mod rejoin;
+mod resyncing;
 mod rows;
 mod run_ahead;
 mod searching;
@@ -43,8 +44,9 @@ use crate::journal::{Entry, Journal, Witness, digest_of_advance, digest_of_outpu
 use crate::rollback::Rollback;
 use crate::wire::{self, Hello};
 use crate::{
-    Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, PeerId,
-    PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket, Timestamp,
+    Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, OnDesync,
+    PeerId, PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket,
+    Timestamp,
 };
 
 /// One episode of a match, as one peer plays it.
@@ -134,6 +136,9 @@ impl<G: Game> Session<G> {
         check_fit::<G>(config, ticket)?;
         let mut rollback = Rollback::new(config);
         let start_hash = rollback.start(game).map_err(SessionError::Game)?;
+        if matches!(config.on_desync(), OnDesync::Resync(_)) && !rollback.can_resync(game) {
+            return Err(SessionError::NoExport);
+        }
         let hosts = PlayerHandle::all(config.players()).filter_map(|p| ticket.roster.host(p));
         let mut texts = facts.must_match.iter().chain(&facts.may_differ);
         if let Some((name, value)) =

@@ -34,6 +34,8 @@ pub struct StableFrame<'a> {
     pub output: &'a [u8],
     /// The hash of the state before the frame was stepped, at frames that are reported.
     pub state_hash: Option<StateHash>,
+    /// The state before the frame as bytes, where all took over that of one: then an [`Item::Resync`] says whose.
+    pub keyframe: Option<&'a [u8]>,
 }
 
 /// What came of a call to advance.
@@ -90,6 +92,10 @@ pub enum Stall {
     Closing,
     /// The members' states differ; the first bad frame is being searched for.
     SearchingDesync,
+    /// The members' states differ; these have not said what follows.
+    Disputed(crate::PeerSet),
+    /// The state of this peer is on its way.
+    Resyncing(PeerId),
 }
 
 /// How an episode ended.

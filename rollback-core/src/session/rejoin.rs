@@ -67,9 +67,10 @@ impl<G: Game> Session<G> {
     /// are all once this peer is let in.
     ///
     /// # Errors
-    /// When a frame is left out, or has not the shape of this match; the session is then as before.
+    /// When a frame is left out, or has not the shape of this match, or all took over a state there; the session is then as before.
     pub fn backfill(&mut self, row: &StableFrame<'_>) -> Result<bool, BackfillError> {
-        if let Some(journal) = &mut self.journal {
+        // A row with a state that all took over is refused, or passed over.
+        if let (Some(journal), None) = (&mut self.journal, row.keyframe) {
             let StableFrame { frame, inputs, flags, state_hash, .. } = *row;
             let items = row.items.to_vec();
             journal.note(&Entry::Backfill { frame, inputs, flags, items, state_hash });
@@ -104,6 +105,9 @@ impl<G: Game> Episode<G> {
         if row.flags.len() != players || row.inputs.len() != players * width {
             let (expected, got) = (players * width, row.inputs.len());
             return Err(BackfillError::Shape { frame: row.frame, expected, got });
+        }
+        if row.keyframe.is_some() {
+            return Err(BackfillError::Keyframe { frame: row.frame });
         }
         if !queue.take_row(row) {
             return Ok(false);
@@ -187,6 +191,12 @@ pub enum BackfillError {
         expected: Frame,
         /// The frame given.
         got: Frame,
+    },
+    /// All took over a state there after a desync: one that comes back steps all frames itself, and cannot step over it yet.
+    #[error("at frame {frame} all took over a state, over which nobody comes back")]
+    Keyframe {
+        /// The frame.
+        frame: Frame,
     },
     /// It is of another match.
     #[error(

@@ -2,7 +2,7 @@
 
 use super::StableFrame;
 use super::episode::Episode;
-use crate::{Frame, Game};
+use crate::{Frame, Game, OnDesync};
 
 impl<G: Game> Episode<G> {
     /// The first frame that cannot be handed out yet.
@@ -11,6 +11,9 @@ impl<G: Game> Episode<G> {
         let limit = self.ledger.stable.min(simulated).min(self.links.reports.next_frame());
         // A frame whose items were not looked at may be one at which the episode ends.
         let limit = limit.min(self.ledger.chained);
+        // Where all may take over another state, only what they agree on is sure.
+        let is_sure = self.config.on_desync() == OnDesync::End || self.end().is_some();
+        let limit = if is_sure { limit } else { limit.min(self.ledger.agreed) };
         let end = self.end().or_else(|| self.end_frame());
         let limit = end.map_or(limit, |end| limit.min(end.frame));
         // What was handed out stays so while frames are stepped again because the state of a report was not saved.
@@ -29,6 +32,7 @@ impl<G: Game> Episode<G> {
         if self.links.queue.has_items() {
             self.ledger.row_items.extend(self.links.queue.items_at(frame));
         }
+        self.ledger.take_keyframe(frame);
         let row = self.links.queue.confirmed_row(frame);
         StableFrame {
             frame,
@@ -37,6 +41,7 @@ impl<G: Game> Episode<G> {
             items: &self.ledger.row_items,
             output: self.rollback.output(frame),
             state_hash,
+            keyframe: self.ledger.row_keyframe.as_deref(),
         }
     }
 }

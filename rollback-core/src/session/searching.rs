@@ -4,12 +4,16 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::episode::{Episode, Phase};
+use super::links::Links;
 use super::{Advance, EndCause, Event, Session, Stall};
-use crate::desync::{Desync, Disagreement, Search};
+use crate::desync::Disagreement;
 use crate::journal::Witness;
 use crate::narrowing::Pages;
+use crate::search::{Desync, Search};
+use crate::wire::Control;
 use crate::{
-    DesyncDump, DumpedRow, DumpedState, Game, GameError, STATE_BYTES_MAX, StateHash, Timestamp,
+    DesyncDump, DumpedRow, DumpedState, Game, GameError, OnDesync, PeerId, STATE_BYTES_MAX,
+    StateHash, Timestamp,
 };
 
 impl<G: Game> Episode<G> {
@@ -38,6 +42,14 @@ impl<G: Game> Episode<G> {
         since: Timestamp,
         game: &mut Witness<'_, G>,
     ) -> Advance {
+        let ends = self.config.on_desync() == OnDesync::End;
+        if !ends {
+            self.links.note_silence(now);
+            self.update_members(now);
+            if let Some(end) = self.end() {
+                return Advance::Ended(end);
+            }
+        }
         let Some(search) = &mut self.links.search else { return Advance::Stalled(Stall::Closing) };
         if let (Some(Some(frame)), None) = (search.first_bad(), &search.leaves) {
             let queue = &mut self.links.queue;
@@ -49,7 +61,10 @@ impl<G: Game> Episode<G> {
         }
         let is_late = now.since(since) >= self.config.departure_timeout();
         let others = self.links.membership.view().members.without(self.links.local);
-        let finding = search.finding().filter(|_| search.has_heard_all(others));
+        let has_heard_all = search.has_heard_all(others);
+        let finding = search.finding().filter(|_| has_heard_all);
+        // Where all play on, all must know from where.
+        let is_late = is_late && (ends || has_heard_all);
         let finding = finding.or(is_late.then(|| search.late_finding()));
         let Some(finding) = finding else { return Advance::Stalled(Stall::SearchingDesync) };
         let agreed = search.agreed();
@@ -57,6 +72,10 @@ impl<G: Game> Episode<G> {
         let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
         self.dump = Some(self.dump_of(game, &desync));
         self.links.events.push(Event::Desync(desync));
+        if !ends {
+            self.begin_dispute(now, game, agreed);
+            return Advance::Stalled(Stall::SearchingDesync);
+        }
         self.ledger.agreed = agreed;
         // Whoever agrees with a state has confirmed all frames before it.
         self.ledger.stable = self.ledger.stable.max(agreed);
@@ -92,6 +111,22 @@ impl<G: Game> Episode<G> {
             states,
             players: u8::try_from(self.config.players()).unwrap_or(u8::MAX),
             rows,
+        }
+    }
+}
+
+impl Links {
+    /// Takes what a member says while the first bad frame is searched for.
+    pub(super) fn handle_search(&mut self, from: PeerId, message: Control) {
+        let Some(search) = &mut self.search else { return };
+        let is_other = search.disagreement.peer == from;
+        match message {
+            Control::DesyncHashes { agreed, hashes } => search.handle_hashes(from, agreed, hashes),
+            Control::DesyncLeaves { frame, total, start, digests } if is_other => {
+                search.handle_leaves(frame, total, start, &digests);
+            }
+            Control::DesyncPages(pages) if is_other => search.handle_pages(&pages),
+            _ => {}
         }
     }
 }

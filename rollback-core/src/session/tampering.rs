@@ -26,6 +26,8 @@ pub enum Sabotage {
     HostChange,
     /// What was promised for letting one in is not kept: inputs are filed beyond it before the view is committed.
     Promise,
+    /// A state that all took over after a desync is not recorded.
+    Keyframe,
     /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
     Cut,
 }
@@ -49,6 +51,7 @@ impl<G: Game> Session<G> {
             }
             Sabotage::RunAhead => self.episode.rollback.forget_ahead(),
             Sabotage::Promise => links.queue.set_limit(None),
+            Sabotage::Keyframe => ledger.forget_keyframes(),
             Sabotage::Pause => links.queue.put_pauses_off(),
             Sabotage::HostChange => {}
             Sabotage::Cut => {

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use super::links::Links;
 use crate::clock_sync::send_clock;
-use crate::desync::{LeafMessage, Search};
 use crate::peer::Link;
+use crate::search::{LeafMessage, Search};
 use crate::wire::{
     self, Base, CLOCK_UNKNOWN, Control, DATAGRAM_BYTES_MAX, DigestBlock, Hello, InputsHead, Kind,
     Want,

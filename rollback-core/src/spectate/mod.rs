@@ -39,7 +39,7 @@
 //!     let now = Timestamp::from_millis(tick * 16);
 //!     let frame = Frame::new(u32::try_from(tick)?);
 //!     feed.push(&StableFrame {
-//!         frame, inputs: &[1, 0], flags: &[0, 0], items: &[], output: &[], state_hash: None,
+//!         frame, inputs: &[1, 0], flags: &[0, 0], items: &[], output: &[], state_hash: None, keyframe: None,
 //!     });
 //!     while let Some(_host) = spectator.poll_datagram(now, &mut bytes) {
 //!         feed.handle_datagram(now, WatcherId(1), &bytes);

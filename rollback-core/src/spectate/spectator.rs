@@ -321,10 +321,12 @@ impl Spectator {
         };
         let (frame, has_ended, scratch) = (self.next, self.has_ended, &mut self.scratch);
         let stepped = stream::with_row(header, frame, body, |row| {
-            if let Some(expected) = row.state_hash {
+            if let Some((state, expected)) = row.keyframe.zip(row.state_hash) {
+                take_over(game, frame, state, expected)?;
+            } else if let Some(expected) = row.state_hash {
                 check_state(game, frame, expected)?;
             }
-            if has_ended {
+            if has_ended && row.keyframe.is_none() {
                 return Ok(true);
             }
             scratch.output.clear();
@@ -408,6 +410,23 @@ pub enum SpectateError<E> {
 /// A stream is never longer than 256 MiB.
 fn length_of(stream: &[u8]) -> u32 {
     u32::try_from(stream.len()).unwrap_or(u32::MAX)
+}
+
+/// Goes on with the state that the members took over here after a desync.
+fn take_over<G: Game>(
+    game: &mut G,
+    frame: Frame,
+    state: &[u8],
+    expected: StateHash,
+) -> Result<(), SpectateError<G::Error>> {
+    if check_state(game, frame, expected).is_ok() {
+        return Ok(());
+    }
+    let (mut slot, load) = (G::Snapshot::default(), |source| GameError::Load { frame, source });
+    if game.import(state, &mut slot).map_err(load)? {
+        game.load(&slot).map_err(load)?;
+    }
+    check_state(game, frame, expected)
 }
 
 fn check_state<G: Game>(

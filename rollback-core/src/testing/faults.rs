@@ -73,6 +73,9 @@ pub struct Faults {
     pub spectators: u32,
     /// How many times a peer is sent away by another.
     pub kicks: u32,
+    /// How many times a bit of a peer's state is flipped. Then the members' states differ, and unless the configuration says
+    /// something else all take over the majority's; the game must export and import its states.
+    pub rays: u32,
 }
 
 impl Faults {
@@ -121,6 +124,7 @@ impl Faults {
             return_max_ms: 5_000,
             spectators: up_to(300, &[1, 2, 3]),
             kicks: up_to(150, &[1, 1, 2]),
+            rays: 0,
         }
     }
 
@@ -248,6 +252,10 @@ impl Faults {
             let starts = at(random, millis);
             plan.push(Planned { at: starts, fault: Fault::Mute { from, to, millis } });
         }
+        for _ in 0..self.rays {
+            let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
+            plan.extend(drawn.map(|peer| ray(random, peer, at)));
+        }
         plan
     }
 }
@@ -316,6 +324,20 @@ pub enum Fault {
     },
     /// The peer resumes the episode that it paused.
     Resume(PeerId),
+    /// A bit of the peer's live state is flipped.
+    Ray {
+        /// The peer.
+        peer: PeerId,
+        /// Which bit, counted round the state's bytes.
+        bit: u32,
+    },
+    /// The peer says what follows a desync: a resync, or the end.
+    Decide {
+        /// The peer.
+        peer: PeerId,
+        /// Whether it is a resync.
+        resyncs: bool,
+    },
     /// The peer proposes to end the episode.
     ProposeEnd {
         /// The peer.
@@ -341,9 +363,17 @@ impl Fault {
             | Self::SwapActor(_)
             | Self::SetDelay { .. }
             | Self::ProposeDelay { .. }
+            | Self::Ray { .. }
+            | Self::Decide { .. }
             | Self::ProposeEnd { .. } => 0,
         }
     }
+}
+
+/// A bit of a state that is flipped.
+fn ray(random: &mut Random, peer: PeerId, at: impl Fn(&mut Random, u32) -> TrueTime) -> Planned {
+    let fault = Fault::Ray { peer, bit: random.below(1 << 20) };
+    Planned { at: at(random, 0), fault }
 }
 
 /// A fault and its moment.
@@ -417,6 +447,8 @@ fault_counts! {
     agreed_pauses: "pauses agreed",
     /// Times that a peer's players were driven by another from then on.
     actor_swaps: "swaps of person and policy",
+    /// Bits of states that were flipped.
+    rays: "bits of states flipped",
     /// Peers that began a new life in their slot.
     returns: "peers that came back",
     /// Peers that the others let in again.
@@ -455,27 +487,4 @@ const EARLIEST_MS: u32 = 1_000;
 const STREAM_DRAWN: u64 = 1;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_planned_is_over_when_the_faults_heal() {
-        for seed in 0..200 {
-            let faults = Faults { partitions: 2, pauses: 3, ..Faults::drawn(seed) };
-            let plan = faults.plan(&mut Random::new(seed, 0), 4, 6_000);
-            for planned in plan {
-                let end = planned.at.plus_millis(planned.fault.lasts_ms().into());
-                // One that comes back may do so whenever it likes.
-                let is_return = matches!(planned.fault, Fault::Return(_));
-                assert!(is_return || end <= TrueTime::from_millis(6_000), "{planned:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn one_peer_at_least_stays() {
-        let faults = Faults { crashes: 3, leaves: 3, ..Faults::none() };
-        let plan = faults.plan(&mut Random::new(1, 0), 4, 6_000);
-        assert_eq!(plan.len(), 3);
-    }
-}
+mod tests;

@@ -189,6 +189,7 @@ impl<G: Game<Error: Debug>> Gallery<G> {
                     items: &row.items,
                     output: &row.output,
                     state_hash: row.state_hash,
+                    keyframe: row.keyframe.as_deref(),
                 };
                 shown.shown += usize::from(shown.feed.push(&frame));
             }

@@ -32,6 +32,8 @@ pub(crate) struct Judgement<'a, G: Game> {
     pub(crate) left: PeerSet,
     pub(crate) kicks: &'a Kicks,
     pub(crate) now: TrueTime,
+    /// How often a bit of a state was flipped.
+    pub(crate) rays: u64,
 }
 
 impl<G: Game<Error: Debug>> Judgement<'_, G> {
@@ -103,7 +105,25 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         self.nodes.iter().max_by_key(|node| self.rows(node).len())
     }
 
+    /// Whether the members disagreed on what came of stepping a frame, and took over what one of them had.
+    fn is_disputed(&self, frame: Frame) -> bool {
+        let mut events = self.nodes.iter().flat_map(|node| &node.events);
+        let interval = self.setting.config.report_interval_frames();
+        events.any(|event| match event {
+            Event::Resynced { frame: taken, .. } => {
+                let last = taken.minus(1);
+                let agreed = last.minus(last.index() % interval);
+                (agreed..*taken).contains(&frame)
+            }
+            _ => false,
+        })
+    }
+
     fn check_desyncs(&self) -> Result<(), Broken> {
+        // A game whose memory was hit is not deterministic.
+        if self.rays > 0 {
+            return Ok(());
+        }
         for node in self.nodes {
             let event = node.events.iter().find(|event| matches!(event, Event::Desync(_)));
             if let Some(event) = event {
@@ -299,11 +319,13 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         for watcher in &self.gallery.watchers {
             let shown = watcher.spectator.current_frame().index() as usize;
             let rows = rows.get(..shown).unwrap_or(rows);
-            reference.check(rows, &watcher.game).map_err(|violation| (None, violation))?;
+            let is_disputed = |frame| self.is_disputed(frame);
+            let checked = reference.check(rows, &watcher.game, is_disputed);
+            checked.map_err(|violation| (None, violation))?;
         }
         for node in self.nodes {
             reference
-                .check(self.rows(node), &node.game)
+                .check(self.rows(node), &node.game, |frame| self.is_disputed(frame))
                 .map_err(|violation| (Some(node.peer), violation))?;
             let finished = node.end().filter(|end| end.cause == EndCause::Finished);
             if let Some(end) = finished.filter(|end| Some(end.frame) != reference.ended_at) {

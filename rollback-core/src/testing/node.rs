@@ -74,7 +74,7 @@ pub(crate) struct Node<G: Game> {
     pub(super) noise_random: Random,
     hint_random: Random,
     window: u32,
-    report_interval: u32,
+    pub(super) report_interval: u32,
     is_crashed: bool,
 }
 
@@ -297,10 +297,6 @@ impl<G: Game<Error: Debug>> Node<G> {
         if let Some(part) = self.sabotage {
             self.session.sabotage(part);
         }
-    }
-
-    fn is_searching(&self, advance: &Result<Advance, AdvanceError<G::Error>>) -> bool {
-        matches!(advance, Ok(Advance::Stalled(Stall::SearchingDesync)))
     }
 
     fn note_heard(&mut self, now: TrueTime, from: PeerId) {

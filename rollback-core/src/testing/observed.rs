@@ -27,6 +27,8 @@ pub(crate) struct Observed<G: Game> {
 pub(crate) struct Saved<S> {
     at: Option<Frame>,
     state: S,
+    /// It came from another peer.
+    is_imported: bool,
 }
 
 impl<G: Game> Observed<G> {
@@ -52,6 +54,18 @@ impl<G: Game> Observed<G> {
     /// The frame whose state the game holds.
     pub(crate) fn at(&self) -> Option<Frame> {
         self.at
+    }
+
+    /// Flips a bit of the live state, as a fault of the memory would. Answers whether it could.
+    pub(crate) fn flip(&mut self, bit: u32) -> bool {
+        let mut bytes = Vec::new();
+        let scratch = &mut self.scratch.state;
+        let is_written = self.game.save(scratch).is_ok()
+            && self.game.export(scratch, &mut bytes).unwrap_or(false);
+        let place = bit as usize % (bytes.len() * 8).max(1);
+        let (true, Some(byte)) = (is_written, bytes.get_mut(place / 8)) else { return false };
+        *byte ^= 1 << (place % 8);
+        self.game.import(&bytes, scratch).unwrap_or(false) && self.game.load(scratch).is_ok()
     }
 
     /// What the engine did to the game that it must not do, once.
@@ -97,7 +111,7 @@ impl<G: Game> Game for Observed<G> {
     type Error = G::Error;
 
     fn save(&self, slot: &mut Self::Snapshot) -> Result<(), G::Error> {
-        slot.at = self.at;
+        (slot.at, slot.is_imported) = (self.at, false);
         self.game.save(&mut slot.state)
     }
 
@@ -106,7 +120,11 @@ impl<G: Game> Game for Observed<G> {
             self.violate(Oracle::Stepping, Frame::ZERO, "loaded an unknown state".into());
         }
         self.at = slot.at;
-        self.game.load(&slot.state)
+        self.game.load(&slot.state)?;
+        if let (true, Some(frame)) = (slot.is_imported, slot.at) {
+            self.note_state(frame)?;
+        }
+        Ok(())
     }
 
     fn step(&mut self, step: &Step<'_, G::Input>) -> Result<Outcome, G::Error> {
@@ -151,7 +169,17 @@ impl<G: Game> Game for Observed<G> {
     }
 
     fn export(&self, slot: &Self::Snapshot, bytes: &mut Vec<u8>) -> Result<bool, G::Error> {
-        self.game.export(&slot.state, bytes)
+        // The frame goes along, so that the state is known where it is taken over.
+        let is_written = self.game.export(&slot.state, bytes)?;
+        let at = slot.at.filter(|_| is_written).map(|at| at.index().to_le_bytes());
+        bytes.extend(at.iter().flatten());
+        Ok(is_written && at.is_some())
+    }
+
+    fn import(&self, bytes: &[u8], slot: &mut Self::Snapshot) -> Result<bool, G::Error> {
+        let Some((state, at)) = bytes.split_last_chunk() else { return Ok(false) };
+        (slot.at, slot.is_imported) = (Some(Frame::new(u32::from_le_bytes(*at))), true);
+        self.game.import(state, &mut slot.state)
     }
 
     fn costs(&self) -> Costs {

@@ -35,6 +35,21 @@ impl Reference {
         let mut slot = G::Snapshot::default();
         reference.states.push(hash(&game, &mut slot)?);
         for row in rows {
+            if let Some(keyframe) = &row.keyframe {
+                // The frame that the observer wrote behind the state is not the game's.
+                let state = keyframe.split_last_chunk::<4>().map_or(&[][..], |(state, _)| state);
+                if game.import(state, &mut slot)? {
+                    game.load(&slot)?;
+                }
+                reference.ended_at = None;
+                reference.states.pop();
+                reference.states.push(hash(&game, &mut slot)?);
+            }
+            if reference.ended_at.is_some() {
+                reference.outputs.push(vec![]);
+                reference.states.extend(reference.states.last().copied());
+                continue;
+            }
             let statuses: Vec<InputStatus> = row.flags.iter().map(|bits| status(*bits)).collect();
             let step_row = StepRow { inputs: &row.inputs, flags: &row.flags, statuses: &statuses };
             let step = Step::new(row.frame, config.input_width(), step_row, false);
@@ -51,20 +66,25 @@ impl Reference {
             reference.states.push(hash(&game, &mut slot)?);
             if outcome == Outcome::Ended {
                 reference.ended_at = Some(row.frame.next());
-                break;
             }
         }
         Ok(reference)
     }
 
-    /// Compares a peer's rows, and the states that its game reached, with this run.
+    /// Compares a peer's rows, but for those that the members disputed, and the states that its game reached, with this run.
     pub(crate) fn check<G: Game>(
         &self,
         rows: &[StableRow],
         game: &Observed<G>,
+        disputed: impl Fn(Frame) -> bool,
     ) -> Result<(), Violation> {
         for row in rows {
-            let Some(output) = self.outputs.get(row.frame.index() as usize) else {
+            if disputed(row.frame) {
+                continue;
+            }
+            let has_ended = self.ended_at.is_some_and(|end| end <= row.frame);
+            let output = self.outputs.get(row.frame.index() as usize);
+            let Some(output) = output.filter(|_| !has_ended) else {
                 if self.failed_at.is_some() {
                     return Ok(());
                 }

@@ -142,6 +142,7 @@ fn give<G: Game<Error: Debug>>(
             items: &row.items,
             output: &[],
             state_hash: row.state_hash,
+            keyframe: row.keyframe.as_deref(),
         };
         match node.session.backfill(&frame) {
             Ok(true) => feed.given += 1,

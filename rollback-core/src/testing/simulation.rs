@@ -19,8 +19,8 @@ use super::report::Report;
 use super::world::{Setting, World};
 use crate::session::Sabotage;
 use crate::{
-    ConfigError, Game, Input, PEERS_MAX, PeerId, PlayerHandle, Roster, SessionConfig,
-    SessionConfigBuilder,
+    ConfigError, Game, Input, OnDesync, PEERS_MAX, PeerId, PlayerHandle, ResyncFrom, Roster,
+    SessionConfig, SessionConfigBuilder,
 };
 
 /// A simulation to run. Everything that is not said is drawn from the seed.
@@ -344,6 +344,9 @@ impl Simulation {
             .linger(Duration::from_secs(1));
         for player in PlayerHandle::all(players) {
             builder = builder.input_delay_frames_of(player, drawn(&[0, 0, 1, 2, 3, 5]));
+        }
+        if let (true, Some(anchor)) = (self.faults.rays > 0, PeerId::new(0)) {
+            builder = builder.on_desync(OnDesync::Resync(ResyncFrom::Majority { anchor }));
         }
         self.configure.iter().fold(builder, |builder, configure| configure(builder)).build()
     }

@@ -25,6 +25,8 @@ pub struct StableRow {
     pub output: Vec<u8>,
     /// The hash of the state before the frame was stepped, at frames that are reported.
     pub state_hash: Option<StateHash>,
+    /// The state before the frame as bytes, where all took over that of one.
+    pub keyframe: Option<Vec<u8>>,
 }
 
 impl StableLog {
@@ -44,8 +46,11 @@ impl StableLog {
                 item.encode(&mut items);
             }
             let hash = row.state_hash.map_or([0; 16], StateHash::to_bytes);
+            let keyframe = row.keyframe.as_deref().unwrap_or_default();
             let fields = [&row.inputs, &row.flags, &items, &row.output, hash.as_slice()];
-            fields.into_iter().fold(chain, |chain, field| chain.link(field))
+            // Nothing is linked for none, so that the digests of logs without any stay.
+            let keyframe = (!keyframe.is_empty()).then_some(keyframe);
+            fields.into_iter().chain(keyframe).fold(chain, |chain, field| chain.link(field))
         };
         self.rows.iter().take(frames).fold(Chain::default(), link).to_u64()
     }
@@ -67,6 +72,7 @@ impl StableLog {
             items: frame.items.to_vec(),
             output: frame.output.to_vec(),
             state_hash: frame.state_hash,
+            keyframe: frame.keyframe.map(<[u8]>::to_vec),
         });
         is_next
     }

@@ -6,7 +6,8 @@ use super::clock::TrueTime;
 use super::faults::{Fault, Planned};
 use super::node::Node;
 use super::world::World;
-use crate::{Game, PeerId};
+use crate::config::REPORTS_PENDING_MAX;
+use crate::{Advance, AdvanceError, Event, Game, PeerId, Stall};
 
 impl<G: Game<Error: Debug>> World<'_, G> {
     /// Lets the faults strike whose time has come.
@@ -27,6 +28,8 @@ impl<G: Game<Error: Debug>> World<'_, G> {
                 | Fault::SwapActor(peer)
                 | Fault::SetDelay { peer, .. }
                 | Fault::ProposeDelay { peer, .. }
+                | Fault::Ray { peer, .. }
+                | Fault::Decide { peer, .. }
                 | Fault::ProposeEnd { peer, .. } => self.strike_peer(peer, planned.fault, until),
             }
         }
@@ -73,6 +76,9 @@ impl<G: Game<Error: Debug>> World<'_, G> {
                 node.session.propose_input_delay(frames);
                 counts.delay_changes += 1;
             }
+            Fault::Ray { bit, .. } => counts.rays += u64::from(node.game.flip(bit)),
+            Fault::Decide { resyncs: true, .. } => _ = node.session.resync(),
+            Fault::Decide { resyncs: false, .. } => _ = node.session.end_disputed(),
             Fault::ProposeEnd { code, .. } => {
                 node.session.propose_end(code);
             }
@@ -81,5 +87,19 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             | Fault::Return(_)
             | Fault::Kick { .. } => {}
         }
+    }
+}
+
+impl<G: Game<Error: Debug>> Node<G> {
+    /// Whether it steps more than a rollback needs: as it searches, and where a state was taken over.
+    pub(super) fn is_searching(&self, advance: &Result<Advance, AdvanceError<G::Error>>) -> bool {
+        // All that follows on the state is stepped again.
+        let agreed = self.session.agreed().end();
+        let took_over = self.events.iter().any(|event| {
+            let reports = u32::try_from(REPORTS_PENDING_MAX).unwrap_or_default() + 1;
+            let pending = self.report_interval * reports;
+            matches!(event, Event::Resynced { frame, .. } if agreed < frame.plus(pending))
+        });
+        took_over || matches!(advance, Ok(Advance::Stalled(Stall::SearchingDesync)))
     }
 }

@@ -58,6 +58,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
                 items: &row.items,
                 output: &row.output,
                 state_hash: row.state_hash,
+                keyframe: row.keyframe.as_deref(),
             });
         }
         if let Some(end) = self.gallery.any_agreed_end() {

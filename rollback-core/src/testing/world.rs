@@ -163,6 +163,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             left: self.left,
             kicks: &self.kicks,
             now: self.now,
+            rays: self.network.counts.rays,
         };
         for broken in judgement.broken(reference) {
             self.judge(broken)?;

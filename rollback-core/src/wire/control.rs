@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use super::WireError;
 use crate::bytes::{ByteReader, PutBytes};
 use crate::narrowing::{PAGES_PER_LEVEL, PageMessage};
-use crate::{Frame, PeerId, PeerSet};
+use crate::resync::{CHUNK_BYTES, Chunk, Decision, Vote, WINDOW_CHUNKS};
+use crate::{Frame, PeerId, PeerSet, StateHash};
 
 /// One message of a control datagram. All are repeated until their purpose is seen to be met.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +33,14 @@ pub(crate) enum Control {
     },
     /// The digests of a part of a state that is bytes.
     DesyncPages(PageMessage),
+    /// What the sender says of a state in dispute.
+    Vote(Vote),
+    /// The parts of a state that the sender lacks.
+    Wanted {
+        number: u32,
+        chunks: Vec<u16>,
+    },
+    Chunk(Chunk),
 }
 
 /// A proposal to go on without some members, and how much of their inputs the claimant holds. Members pass on what
@@ -117,6 +126,37 @@ impl Control {
                 bytes.put_u32(*start);
                 put_digests(bytes, digests);
             }
+            dispute => dispute.encode_dispute(bytes),
+        }
+    }
+
+    /// What is said of a state in dispute.
+    fn encode_dispute(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Vote(Vote { number, state, outputs, decision }) => {
+                bytes.put_u8(12);
+                bytes.put_u32(*number);
+                bytes.put(&state.to_bytes());
+                bytes.put_u64(*outputs);
+                bytes.put_u8(decision.code());
+            }
+            Self::Wanted { number, chunks } => {
+                bytes.put_u8(13);
+                bytes.put_u32(*number);
+                bytes.put_u8(u8::try_from(chunks.len()).unwrap_or(u8::MAX));
+                for chunk in chunks {
+                    bytes.put_u16(*chunk);
+                }
+            }
+            Self::Chunk(Chunk { number, total, digest, index, bytes: part }) => {
+                bytes.put_u8(14);
+                bytes.put_u32(*number);
+                bytes.put_u32(*total);
+                bytes.put_u64(*digest);
+                bytes.put_u16(*index);
+                bytes.put(part);
+            }
+            _ => {}
         }
     }
 
@@ -139,6 +179,9 @@ impl Control {
             },
             8 => Self::Ready { frame: Frame::new(reader.u32()?) },
             11 => Self::DesyncPages(pages(&mut reader)?),
+            12 => Self::Vote(vote(&mut reader)?),
+            13 => wanted(&mut reader)?,
+            14 => Self::Chunk(chunk(&mut reader)?),
             got => return Err(WireError::Range { field: "control message", got: got.into() }),
         };
         match reader.remaining() {
@@ -170,6 +213,35 @@ fn claim(reader: &mut ByteReader<'_>, kind: u8) -> Result<Claim, WireError> {
     }
     let (members, kicked) = (PeerSet::from_bits(members), PeerSet::from_bits(kicked));
     Ok(Claim { claimant, base, members, joiner, kicked, is_committed, held })
+}
+
+fn vote(reader: &mut ByteReader<'_>) -> Result<Vote, WireError> {
+    let (number, state) = (reader.u32()?, StateHash::from_bytes(reader.array()?));
+    let (outputs, decision) = (reader.u64()?, reader.u8()?);
+    let decision = Decision::from_code(decision)
+        .ok_or(WireError::Range { field: "decision", got: decision.into() })?;
+    Ok(Vote { number, state, outputs, decision })
+}
+
+fn wanted(reader: &mut ByteReader<'_>) -> Result<Control, WireError> {
+    let (number, count) = (reader.u32()?, reader.u8()?);
+    if usize::from(count) > WINDOW_CHUNKS {
+        return Err(WireError::Range { field: "parts wanted", got: count.into() });
+    }
+    let chunks = (0..count).map(|_| reader.u16()).collect::<Result<_, _>>()?;
+    Ok(Control::Wanted { number, chunks })
+}
+
+fn chunk(reader: &mut ByteReader<'_>) -> Result<Chunk, WireError> {
+    let (number, total) = (reader.u32()?, reader.u32()?);
+    let (digest, index) = (reader.u64()?, reader.u16()?);
+    let length = reader.remaining();
+    if length == 0 || length > CHUNK_BYTES {
+        let got = u32::try_from(length).unwrap_or(u32::MAX);
+        return Err(WireError::Range { field: "bytes of a part", got });
+    }
+    let bytes = reader.take(length)?.to_vec();
+    Ok(Chunk { number, total, digest, index, bytes })
 }
 
 fn pages(reader: &mut ByteReader<'_>) -> Result<PageMessage, WireError> {
@@ -264,6 +336,13 @@ mod tests {
                 digests: Vec::new(),
             }),
         ];
+        let state = StateHash::from_u128(7);
+        let vote = Vote { number: 3, state, outputs: 9, decision: Decision::Open };
+        let messages = messages.into_iter().chain([
+            Control::Vote(vote),
+            Control::Vote(Vote { decision: Decision::End, ..vote }),
+            Control::Wanted { number: 3, chunks: alloc::vec![9; WINDOW_CHUNKS] },
+        ]);
         for message in messages {
             let mut bytes = Vec::new();
             message.encode(&mut bytes);
@@ -271,5 +350,27 @@ mod tests {
             assert_eq!(Control::decode(&bytes).as_ref(), Ok(&message));
             assert!(Control::decode(&bytes[..bytes.len() - 1]).is_err());
         }
+    }
+
+    #[test]
+    fn a_part_of_a_state_fits_a_datagram_and_is_bounded() {
+        let chunk = |length| {
+            let bytes = alloc::vec![7; length];
+            Control::Chunk(Chunk { number: 3, total: 5000, digest: 1, index: 2, bytes })
+        };
+        let encoded = |length| {
+            let mut bytes = Vec::new();
+            chunk(length).encode(&mut bytes);
+            bytes
+        };
+        let longest = encoded(CHUNK_BYTES);
+        assert!(longest.len() + super::super::HEAD_BYTES <= super::super::DATAGRAM_BYTES_MAX);
+        assert_eq!(Control::decode(&longest), Ok(chunk(CHUNK_BYTES)));
+        assert!(Control::decode(&encoded(CHUNK_BYTES + 1)).is_err());
+        assert!(Control::decode(&encoded(0)).is_err());
+        let mut wanted = Vec::new();
+        Control::Wanted { number: 1, chunks: alloc::vec![0; WINDOW_CHUNKS + 1] }
+            .encode(&mut wanted);
+        assert!(Control::decode(&wanted).is_err());
     }
 }

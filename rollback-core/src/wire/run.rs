@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::WireError;
 use crate::bytes::{ByteReader, PutBytes};
 use crate::input_queue::InputQueue;
-use crate::item::{ITEM_BYTES, Item};
+use crate::item::{ITEM_BYTES, Item, ItemError};
 use crate::{Frame, InputFlags, PeerId};
 
 /// What the first frame of a run is compared with.
@@ -51,7 +51,11 @@ impl<'a> Run<'a> {
             let count = reader.u8()?;
             items = reader.take(usize::from(count) * ITEM_AT_BYTES)?;
             for at in items.chunks_exact(ITEM_AT_BYTES) {
-                Item::decode(&mut ByteReader::new(at.get(1..).unwrap_or_default()))?;
+                let item = Item::decode(&mut ByteReader::new(at.get(1..).unwrap_or_default()))?;
+                // This one stands in no stream.
+                if let (Item::Resync { .. }, [_, kind, ..]) = (item, at) {
+                    return Err(ItemError::Kind { got: *kind }.into());
+                }
             }
         }
         Ok(Self { first, count, mask, values, flags, items })

@@ -126,6 +126,7 @@ impl Party {
             items: &[],
             output: &[],
             state_hash,
+            keyframe: None,
         };
         if self.feeds[of].push(&row) {
             self.next[of] = frame.next();

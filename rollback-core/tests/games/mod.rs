@@ -30,6 +30,8 @@ pub(crate) struct Rules {
     pub(crate) diverges_at: Option<u32>,
     /// In this frame the reward that is given, and nothing of the state, is off by one.
     pub(crate) misreports_at: Option<u32>,
+    /// It reads no states that it wrote.
+    pub(crate) cannot_import: bool,
     /// Its states have no leaves.
     pub(crate) has_no_leaves: bool,
 }
@@ -147,6 +149,14 @@ impl Game for Arena {
         bytes.extend(slot.heat.to_le_bytes());
         bytes.extend(slot.x.iter().flat_map(|x| x.to_le_bytes()));
         Ok(true)
+    }
+
+    fn import(&self, bytes: &[u8], slot: &mut State) -> Result<bool, Jammed> {
+        let Some((heat, x)) = bytes.split_first_chunk() else { return Ok(false) };
+        let (x, rest) = x.as_chunks();
+        let x = x.iter().map(|x| i32::from_le_bytes(*x)).collect();
+        *slot = State { x, heat: u64::from_le_bytes(*heat), ..State::default() };
+        Ok(rest.is_empty() && !self.rules.cannot_import)
     }
 
     fn leaves(&self, slot: &State, leaves: &mut Leaves) -> Result<(), Jammed> {

@@ -21,8 +21,20 @@ pub(crate) fn simulation(seed: u64) -> Simulation {
         26 | 31 if peers > 3 => {
             simulation.config(|builder| builder.late_peers(PeerSet::from_bits(0b11)))
         }
+        _ if seed % 5 == 3 => with_rays(simulation, seed, peers),
         _ => simulation,
     }
+}
+
+/// Bits of states are flipped. Two at least stay: one alone would not notice that its state is another one.
+fn with_rays(simulation: Simulation, seed: u64, peers: usize) -> Simulation {
+    let rays = 1 + u32::try_from(seed % 3).unwrap_or(0);
+    let faults = Faults::drawn(seed);
+    let others = u32::try_from(peers).unwrap_or(0) - 2;
+    let crashes = faults.crashes.min(others);
+    let leaves = faults.leaves.min(others - crashes);
+    let kicks = 0;
+    simulation.faults(Faults { rays, crashes, leaves, kicks, returns_per_mille: 0, ..faults })
 }
 
 fn only(slot: u8) -> PeerSet {
@@ -46,6 +58,12 @@ pub(crate) fn storm(seed: u64) -> Simulation {
         leaves: u32::try_from(seed % 5).unwrap_or(0) / 2,
         ..faults
     };
+    // In every fifth bits are flipped: of one who is left alone nobody notices it, so that no state is promised then.
+    if seed % 5 == 4 && !matches!(seed % 32, 11 | 20 | 26 | 31) {
+        let faults = Faults { rays: 2, leaves: 0, kicks: 0, returns_per_mille: 0, ..faults };
+        let storm = simulation(seed).faults(faults).outlasting_timeouts();
+        return storm.waive(Oracle::Reference);
+    }
     let storm = simulation(seed).faults(faults).outlasting_timeouts();
     if failing(seed).is_some() { storm.waive(Oracle::GameFailure) } else { storm }
 }

@@ -22,6 +22,7 @@ fn each_player_is_guessed_by_its_own_predictor() {
                 items: &[],
                 output: &[],
                 state_hash: None,
+                keyframe: None,
             });
         }
         trial.result().guesses.mispredictions

@@ -103,6 +103,7 @@ pub(crate) fn tried(
             items: &[],
             output: &[],
             state_hash: None,
+            keyframe: None,
         });
     }
     trial.result()

@@ -129,6 +129,7 @@ fn stable(row: &StableRow) -> StableFrame<'_> {
         items: &row.items,
         output: &row.output,
         state_hash: row.state_hash,
+        keyframe: None,
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn example() -> (RecordingHeader, Vec<RecordedFrame>, End) {
         items: vec![],
         output: output.to_vec(),
         state_hash: None,
+        keyframe: None,
     };
     let gone = InputFlags::IDLE_FILLED.bits();
     let frames = vec![
@@ -92,6 +93,7 @@ fn eventful_frame(frame: Frame) -> RecordedFrame {
         items: leave.into_iter().chain(join).collect(),
         output: vec![byte(index / 3); usize::try_from(index / 33).unwrap()],
         state_hash: frame.is_multiple_of(15).then(|| StateHash::from_u128(u128::from(index) + 1)),
+        keyframe: None,
     }
 }
 

@@ -137,6 +137,7 @@ fn blank(players: usize, width: usize) -> RecordedFrame {
         items: vec![],
         output: vec![],
         state_hash: None,
+        keyframe: None,
     }
 }
 

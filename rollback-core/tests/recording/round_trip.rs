@@ -90,6 +90,7 @@ fn frames(header: &RecordingHeader) -> impl Strategy<Value = Vec<RecordedFrame>>
             items: vec![],
             output: vec![],
             state_hash: None,
+            keyframe: None,
         };
         let mut frames = Vec::new();
         for (index, (at, value, flags, output, items, hash)) in changes.into_iter().enumerate() {
@@ -191,6 +192,7 @@ fn quiet_frames_take_a_byte_and_a_block_thirty() {
             items: vec![],
             output: vec![],
             state_hash: None,
+            keyframe: None,
         };
         let frames: Vec<_> = (0..count).map(frame).collect();
         let end = End { frame: Frame::new(count), cause: EndCause::Finished, by: None };

@@ -4,8 +4,8 @@ use core::convert::Infallible;
 
 use rollback_core::recording::{Comparison, Recording, RecordingHeader, RecordingWriter, compare};
 use rollback_core::{
-    Deviation, Facts, Frame, Game, Outcome, Output, PeerId, PlayerHandle, Replay, Roster, Session,
-    SessionConfig, StateHasher, Step, SyncTest, Ticket, Timestamp, Verdict, Wrong,
+    Deviation, Facts, Frame, Game, Outcome, Output, PeerId, PlayerHandle, Replay, Roster, Segment,
+    Session, SessionConfig, StateHasher, Step, SyncTest, Ticket, Timestamp, Verdict, Wrong,
 };
 
 use crate::episode::peer;
@@ -163,7 +163,9 @@ fn both_peers_record_the_same_bytes_and_a_replay_proves_them() {
         let verdict = Replay::new(&recording, Duel::reset(SEED)).unwrap().verify().unwrap();
         // The start twice (in the header and at frame 0), and every tenth frame from there on.
         let (frames, hashes_checked, outputs_checked) = (Frame::new(200), 21, 200);
-        assert_eq!(verdict, Verdict::Verified { frames, hashes_checked, outputs_checked });
+        let segments = vec![Segment { from: Frame::ZERO, source: None, disputed: None }];
+        let verified = Verdict::Verified { frames, hashes_checked, outputs_checked, segments };
+        assert_eq!(verdict, verified);
 
         let slips = Duel { slip: Some(123), ..Duel::reset(SEED) };
         let verdict = Replay::new(&recording, slips).unwrap().verify().unwrap();

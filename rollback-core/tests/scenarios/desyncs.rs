@@ -1,10 +1,14 @@
 //! When the members' states differ: what is found, and what each keeps of it.
 
-use rollback_core::testing::{Faults, Oracle, Report};
-use rollback_core::{DesyncDump, DesyncFinding, EndCause, Event, Frame};
+use rollback_core::testing::{Fault, Faults, Oracle, Report, Simulation};
+use rollback_core::{
+    BackfillError, DesyncDump, DesyncFinding, EndCause, Event, Facts, Frame, Item, OnDesync,
+    ResyncFrom, Roster, Session, SessionConfig, SessionError, StableFrame, StateHash, Ticket,
+    Timestamp,
+};
 
 use crate::games::{Arena, Rules};
-use crate::{good_network, peer};
+use crate::{cause, good_network, peer, seeded_network};
 
 /// Peer 1 plays by `rules`, the others as they should.
 fn parted(peers: usize, loss_max_per_mille: u32, rules: Rules) -> Report {
@@ -82,4 +86,170 @@ fn both_sides_keep_what_can_be_laid_side_by_side_later() {
     let (frame, is_replayed, bytes) = &difference.states[0];
     assert_eq!((*frame, *is_replayed), (Frame::new(104), true));
     assert_eq!(bytes.clone().unwrap().start, 8);
+}
+
+/// A bit of one peer's state is flipped in the second second, on a network that loses some.
+fn struck(seed: u64, peers: usize, slot: u8, policy: OnDesync) -> Simulation {
+    let faults = Faults { delay_max_ms: 60, loss_max_per_mille: 100, ..Faults::none() };
+    seeded_network(seed, peers)
+        .faults(faults)
+        .config(move |config| config.on_desync(policy))
+        .at_ms(2_000, Fault::Ray { peer: peer(slot), bit: 70 })
+}
+
+fn majority(anchor: u8) -> OnDesync {
+    OnDesync::Resync(ResyncFrom::Majority { anchor: peer(anchor) })
+}
+
+/// Who had the state that each peer took over, and at which frame.
+fn resyncs(report: &Report) -> Vec<Vec<(u8, Frame)>> {
+    let of = |event: &Event| match event {
+        Event::Resynced { peer, frame } => Some((peer.slot(), *frame)),
+        _ => None,
+    };
+    report.peers.iter().map(|peer| peer.events.iter().filter_map(of).collect()).collect()
+}
+
+#[test]
+fn after_a_desync_all_play_on_from_the_majority_s_state() {
+    let mut taken = 0;
+    for seed in 0..30 {
+        let report = struck(seed, 3, 0, majority(0)).run(Arena::endless);
+        let report = report.unwrap_or_else(|failure| panic!("{failure}"));
+        let all = resyncs(&report);
+        assert!(all.iter().all(|one| *one == all[0]), "{all:?}");
+        // Where the bit lay in a guess that was taken back, nothing differs.
+        let Some((source, frame)) = all[0].first().copied() else { continue };
+        taken += 1;
+        assert_eq!((all[0].len(), source), (1, 1), "peer 0 was struck");
+        for seen in &report.peers {
+            assert_eq!(cause(&report, seen.peer.slot()), Some(EndCause::Named(7)));
+            let row = &seen.log.rows()[frame.index() as usize];
+            assert_eq!(row.items, [(peer(1), Item::Resync { attempts: 1 })]);
+            assert!(row.keyframe.is_some() && row.state_hash.is_some());
+        }
+        assert_eq!(report.peer(0).unwrap().log, report.peer(2).unwrap().log);
+    }
+    assert!(taken >= 6, "{taken}");
+}
+
+/// Peer 1 calculates differently from frame 103 on.
+fn other_computer(peers: usize, policy: OnDesync) -> Simulation {
+    let faults = Faults { delay_max_ms: 40, loss_max_per_mille: 50, ..Faults::none() };
+    good_network(peers)
+        .faults(faults)
+        .waive(Oracle::Desync)
+        .config(move |config| config.on_desync(policy))
+}
+
+fn plays_differently(simulation: Simulation) -> Report {
+    let diverges = Rules { diverges_at: Some(103), ..Rules::default() };
+    // What peer 1 steps is not what the reference does, but all that is recorded is.
+    let played = simulation.waive(Oracle::Reference).run_each(
+        |of| if of == peer(1) { Arena::with(diverges) } else { Arena::endless() },
+        Arena::endless,
+    );
+    played.unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
+fn one_that_always_calculates_differently_takes_over_again_and_again_and_nobody_loses_a_frame() {
+    for (policy, source) in [
+        (majority(0), 0),
+        (majority(1), 1),
+        (OnDesync::Resync(ResyncFrom::Peer(peer(1))), 1),
+        (OnDesync::Resync(ResyncFrom::Peer(peer(7))), 0),
+    ] {
+        let report = plays_differently(other_computer(2, policy).frames(200));
+        let all = resyncs(&report);
+        assert_eq!(all[0], all[1]);
+        assert!(all[0].len() >= 9, "{all:?}");
+        let expected = (11..).map(|report| (source, Frame::new(10 * report)));
+        assert!(all[0].iter().copied().take(9).eq(expected.take(9)), "{all:?}");
+        let (one, other) = (report.peer(0).unwrap(), report.peer(1).unwrap());
+        assert_eq!(one.log, other.log);
+        assert_eq!(
+            (one.end, other.end.map(|end| end.cause)),
+            (other.end, Some(EndCause::Named(7)))
+        );
+        assert!(one.log.rows().len() >= 200);
+    }
+}
+
+#[test]
+fn in_a_dispute_all_stand_still_until_every_application_has_said_what_follows() {
+    let paused = || other_computer(3, OnDesync::Pause).frames(130);
+    let decide = |simulation: Simulation, slot, millis, resyncs| {
+        simulation.at_ms(millis, Fault::Decide { peer: peer(slot), resyncs })
+    };
+    // One desync is enough: all want it ended where they next differ.
+    let simulation = decide(paused(), 0, 4_000, true);
+    let simulation = decide(simulation, 1, 5_000, true);
+    let simulation = decide(simulation, 2, 6_000, true);
+    let report = plays_differently(decide(simulation, 2, 9_000, false));
+    for seen in &report.peers {
+        let end = seen.end.unwrap();
+        assert_eq!((end.cause, end.frame), (EndCause::Desync, Frame::new(110)));
+        let resynced = seen.find_event(|event| match event {
+            Event::Resynced { peer, frame } => Some((*peer, *frame)),
+            _ => None,
+        });
+        assert_eq!(resynced, Some((peer(0), Frame::new(110))), "{:?}", seen.events);
+        assert_eq!(seen.log.rows().len(), 110);
+    }
+    let report = plays_differently(decide(paused(), 1, 4_000, false));
+    for seen in &report.peers {
+        let end = seen.end.unwrap();
+        assert_eq!((end.cause, end.frame), (EndCause::Desync, Frame::new(100)));
+    }
+}
+
+#[test]
+fn a_member_lost_in_a_dispute_holds_nobody() {
+    for (gone, source) in [(2, 0), (0, 2)] {
+        let simulation = other_computer(4, majority(0)).frames(300);
+        let simulation = simulation.at_ms(1_850, Fault::Crash(peer(gone)));
+        let report = plays_differently(simulation);
+        let all = resyncs(&report);
+        assert!(all[1].len() > 5, "{all:?}");
+        let last = all[1].last().unwrap().0;
+        assert!(if gone == 0 { last == source } else { last == 0 }, "{all:?}");
+        assert_eq!(report.peer(1).unwrap().log, report.peer(3).unwrap().log);
+    }
+}
+
+#[test]
+fn a_game_that_cannot_read_its_states_is_refused_before_play() {
+    let rules = Rules { cannot_import: true, ..Rules::default() };
+    let new = |policy: OnDesync| {
+        let config = SessionConfig::builder().players(1).on_desync(policy).build().unwrap();
+        let roster = Roster::one_player_each(1).unwrap();
+        let local = peer(0);
+        let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local, incarnation: 0 };
+        let arena = Arena::with(rules);
+        Session::new(&config, &ticket, Facts::default(), &arena, Timestamp::ZERO).map(|_| ())
+    };
+    assert_eq!(new(majority(0)), Err(SessionError::NoExport));
+    assert_eq!((new(OnDesync::End), new(OnDesync::Pause)), (Ok(()), Ok(())));
+}
+
+#[test]
+fn nobody_comes_back_over_a_state_that_was_taken_over() {
+    let config = SessionConfig::builder().players(2).on_desync(majority(0)).build().unwrap();
+    let roster = Roster::one_player_each(2).unwrap();
+    let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local: peer(1), incarnation: 1 };
+    let arena = Arena::endless();
+    let session = Session::rejoin(&config, &ticket, Facts::default(), &arena, Timestamp::ZERO);
+    let frame = Frame::ZERO;
+    let row = StableFrame {
+        frame,
+        inputs: &[0, 0],
+        flags: &[0, 0],
+        items: &[(peer(0), Item::Resync { attempts: 1 })],
+        output: &[],
+        state_hash: Some(StateHash::default()),
+        keyframe: Some(&[1]),
+    };
+    let refused = Err(BackfillError::Keyframe { frame });
+    assert_eq!(session.unwrap().backfill(&row), refused);
 }

@@ -252,6 +252,7 @@ pub(crate) fn stable(row: &StableRow) -> StableFrame<'_> {
         items: &row.items,
         output: &row.output,
         state_hash: row.state_hash,
+        keyframe: row.keyframe.as_deref(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollback_core::testing::{Failure, Fault, Faults, Oracle, Sabotage, Simulation};
-use rollback_core::{PeerId, PlayerHandle};
+use rollback_core::{OnDesync, PeerId, PlayerHandle, ResyncFrom};
 
 use crate::games::Arena;
 use crate::settings::storm;
@@ -51,6 +51,22 @@ fn oracles_that_notice(part: Sabotage, simulation: impl Fn(u64) -> Simulation) -
 fn a_misprediction_that_is_not_noticed_is_found() {
     let oracles = oracles_that_notice(Sabotage::Misprediction, on_a_bad_network);
     assert_eq!(oracles.len(), SEEDS, "{oracles:?}");
+}
+
+#[test]
+fn a_state_that_all_took_over_and_nobody_recorded_is_found() {
+    // Of two, the first one's counts, and it is the first one's that was hit.
+    let struck = |seed| {
+        let rays = (0..6).map(|ray| Fault::Ray { peer: peer(0), bit: 70 + ray });
+        let rays = rays.zip((2_000..).step_by(130));
+        let simulation = on_a_bad_network(seed).peers(2).config(|builder| {
+            let anchor = peer(0);
+            builder.on_desync(OnDesync::Resync(ResyncFrom::Majority { anchor }))
+        });
+        rays.fold(simulation, |simulation, (ray, at)| simulation.at_ms(at, ray))
+    };
+    let oracles = oracles_that_notice(Sabotage::Keyframe, struck);
+    assert!(oracles.contains(&Oracle::Reference), "{oracles:?}");
 }
 
 #[test]

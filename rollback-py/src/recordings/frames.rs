@@ -87,6 +87,7 @@ impl RecordedFrame {
                 let who = u8::from(actor == rollback_core::Actor::Policy);
                 ("actor", u16::from_le_bytes([who, player.slot()]))
             }
+            Item::Resync { attempts } => ("resync", u16::from(attempts)),
             Item::Pause => ("pause", 0),
             Item::Resume => ("resume", 0),
         };

@@ -25,14 +25,14 @@ pub(crate) fn verify_recording(
     let game = PyGame::new(game)?;
     let verdict = Replay::new(&file.recording, game).and_then(Replay::verify);
     let (frame, kind, text) = match verdict {
-        Ok(Verdict::Verified { frames, hashes_checked, outputs_checked }) => {
+        Ok(Verdict::Verified { frames, hashes_checked, outputs_checked, .. }) => {
             let checked = (frames.index(), hashes_checked, outputs_checked);
             return Ok(Verification::Verified(checked));
         }
         Ok(Verdict::Wrong(wrong)) => {
             let kind = match wrong.what {
                 Deviation::StartHash { .. } => "start",
-                Deviation::StateHash { .. } => "state",
+                Deviation::StateHash { .. } | Deviation::Unreadable => "state",
                 Deviation::Output { .. } => "output",
                 Deviation::EndedEarly | Deviation::NotEnded => "end",
             };

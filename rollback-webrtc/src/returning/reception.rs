@@ -215,6 +215,7 @@ mod tests {
                 items: &[],
                 output: &[],
                 state_hash: None,
+                keyframe: None,
             });
         }
         reception
