@@ -86,10 +86,13 @@ def assert_equal_and_verified(players: list[Played], env: str, episodes: int) ->
         assert result, str(result)
 
 
-@pytest.mark.parametrize("gone", [0, 1])
-def test_a_match_of_two_waits_for_the_one_that_was_killed(tmp_path: Path, gone: int) -> None:
+@pytest.mark.parametrize(("gone", "mode"), [(0, "wait"), (1, "continue")])
+def test_a_match_of_two_waits_for_the_one_that_was_killed(
+    tmp_path: Path, gone: int, mode: str
+) -> None:
     env = "playable:walkers"
-    with table(tmp_path, 2, env, "--departure-timeout", "60", "--episodes", "2") as playing:
+    settings = ("--departure-timeout", "60", "--on-departure", mode, "--episodes", "2")
+    with table(tmp_path, 2, env, *settings) as playing:
         playing.kill(gone, frame=60)
         assert playing.restart(gone)["life"] == 1
         players = playing.finish()
@@ -106,6 +109,24 @@ def test_a_match_of_two_waits_for_the_one_that_was_killed(tmp_path: Path, gone: 
     # What the killed process had written is the beginning of the same.
     (partial,) = [path for path in back.recordings if rb.Recording.open(path).end is None]
     assert str(rb.Recording.open(partial).compare(recording)).startswith("PREFIX")
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_who_waits_in_vain_ends_where_it_stood_still(tmp_path: Path, gone: int) -> None:
+    env = "playable:walkers"
+    settings = ("--departure-timeout", "2", "--on-departure", "wait")
+    with table(tmp_path, 2, env, *settings) as playing:
+        playing.kill(gone, frame=60)
+        left = finish(playing.processes[1 - gone], tmp_path / f"peer{1 - gone}")
+    assert left.exit_code == 6, left.stderr
+    (episode,) = left.episodes
+    assert (episode["cause"], episode["returns"]) == ("partitioned", [])
+    assert episode["reason"] == f"peer {gone} was lost and did not come back within 2 s"
+    assert 60 <= episode["frames"] < 240
+    (recording,) = left.recordings
+    assert rb.verify(recording, env=env)
+    # It has left: whoever starts here next is somebody new.
+    assert list((left.data / ".slots").iterdir()) == []
 
 
 def test_one_of_three_comes_back_while_the_others_play(tmp_path: Path) -> None:

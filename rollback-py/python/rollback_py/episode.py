@@ -57,6 +57,8 @@ class Episode:
         self._summary: Summary | None = None
         self._shown_at = 0.0
         self._absent: list[int] = []
+        self._silent_since: dict[int, float] = {}
+        self._given_up: int | None = None
         self._excluded = ExcludedInfos(match.game)
         on_output = self._excluded.note if self._excluded.keys else None
         self._native = match.start(number, self.recording, on_output, rejoins=rejoins)
@@ -87,7 +89,8 @@ class Episode:
         """Whether the others may go on without this computer, which may come back to them."""
         if isinstance(self._failure, JoinError):
             return self._failure.code in ("nobody_answers", "episode_over", "not_let_in")
-        return self.end is not None and self.end.cause == "partitioned"
+        is_alone = self.end is not None and self.end.cause == "partitioned"
+        return is_alone and self._given_up is None
 
     def run(
         self,
@@ -264,6 +267,7 @@ class Episode:
             self._note_events()
             if status == "ended":
                 return
+            self._give_up_late()
             self._show(status)
             if on_frame is not None:
                 on_frame(self)
@@ -339,6 +343,10 @@ class Episode:
                 del self.events[0]
             self.events.append(event)
             self._side.write(event["event"], event)
+            if event["event"] == "interrupted":
+                self._silent_since.setdefault(event["peer"], seconds)
+            elif event["event"] in ("resumed", "view_changed", "left"):
+                self._silent_since.pop(event["peer"], None)
         if seconds >= self._next_sample:
             self._next_sample = seconds + _SAMPLE_S
             sample = {"t": seconds, **self._native.counters(), "peers": self._peers()}
@@ -380,7 +388,21 @@ class Episode:
             self._absent = self._native.absent
             self._native.release()
 
+    def _give_up_late(self) -> None:
+        """End here when a member that is waited for has not come back in time."""
+        settings = self._match.settings
+        if settings.on_departure != "wait" or self._given_up is not None:
+            return
+        since = self._seconds() - settings.departure_timeout_s
+        late = [peer for peer, silent in self._silent_since.items() if silent <= since]
+        if late:
+            self._given_up = late[0]
+            self._native.leave()
+
     def _reason(self) -> str:
+        if self._given_up is not None and self._failure is None:
+            waited = self._match.settings.departure_timeout_s
+            return f"peer {self._given_up} was lost and did not come back within {waited:g} s"
         return reason_of(self._native.end, self.events, self._failure, self._match.slot)
 
     def _make_summary(self) -> Summary:

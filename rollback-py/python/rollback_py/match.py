@@ -31,7 +31,7 @@ _MAY_DIFFER_BYTES_MAX = 260
 
 PREDICTORS = ("repeat", "idle", "learned")
 RUN_AHEAD_MAX = 8
-ON_DEPARTURE = ("end", "continue")
+ON_DEPARTURE = ("end", "continue", "wait")
 ON_SILENCE = ("depart", "depart_for_good", "wait")
 RETURN_PATIENCE_S = 60.0
 """How long one that comes back waits for somebody who plays."""
@@ -60,17 +60,19 @@ class Settings:
     report_interval: int = 10
     """Every how many frames state hashes are compared."""
     on_departure: str = "end"
-    """``end`` the episode when a member is lost, or ``continue`` it with that one's agents idle.
+    """When a member is lost: ``end`` the episode, ``continue`` with its agents idle, or ``wait``.
 
-    With ``end`` it is the last episode of the match. With ``continue`` the lost one may come back,
-    and the match goes on after the episode if all are there again.
+    With ``end`` it is the last episode of the match. Otherwise the lost one may come back, and the
+    match goes on after the episode if all are there again. With ``wait`` play stands still until
+    then; when nothing is heard of it for the departure timeout, each computer ends for itself.
+    It includes ``on_silence="wait"``, which alone waits without an end.
     """
     departure_timeout_s: float = 5.0
     """How long a member may be silent before the others go on without it, at most 600.
 
     Until then play stands still where it needs that member's inputs. Let it be long, such as 60,
-    where a match of two is to wait for a lost one with ``on_departure="continue"``: whoever is left
-    goes on without the other after that time only as slot 0; the other one is cut off.
+    where a lost one is to be waited for. With ``on_departure="continue"`` and two computers, slot 0
+    goes on alone after that time, and slot 1 is cut off.
     """
     on_silence: str = "depart"
     """What becomes of a member that is silent for as long as that.
@@ -165,7 +167,8 @@ def join(
     except JoinError as error:
         if former is None:
             raise
-        if error.code == "closed":
+        if error.code in ("closed", "nobody_answers"):
+            # Whoever starts once more is somebody new.
             former.forget()
         if error.code not in ("unknown_token", "match_over"):
             former.release()
@@ -369,7 +372,7 @@ class Match:
             "report_interval": s.report_interval,
             "idle_input": _idle_input(self.game),
             "members_min": len(self.members) if s.on_departure == "end" else 1,
-            "silence": s.on_silence,
+            "silence": "wait" if s.on_departure == "wait" else s.on_silence,
             "departure_timeout_ms": round(s.departure_timeout_s * 1000),
             "linger_ms": round(s.linger_s * 1000),
         }
