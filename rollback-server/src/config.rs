@@ -1,9 +1,9 @@
 //! What a server is told at its start: its rooms and its limits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rollback_signaling::{MEMBERS_MAX, RoomName};
+use rollback_signaling::{MEMBERS_MAX, RoomName, WATCHERS_MAX};
 
 /// Everything that decides how a server behaves. [`ServerConfig::new`] gives sensible limits.
 #[derive(Debug, Clone)]
@@ -23,6 +23,10 @@ pub struct ServerConfig {
     pub waiting_slot_hold: Duration,
     /// How long the slot of a member that lost its connection is kept in a complete group.
     pub playing_slot_hold: Duration,
+    /// Most who may watch one group, at most [`WATCHERS_MAX`]; with 0 nobody may.
+    pub watchers_max: u8,
+    /// Rooms in which nobody may watch.
+    pub unwatched: BTreeSet<RoomName>,
 }
 
 /// Which rooms a server has.
@@ -58,6 +62,19 @@ impl ServerConfig {
             waiting_max: Duration::from_secs(60 * 60),
             waiting_slot_hold: Duration::from_secs(15),
             playing_slot_hold: Duration::from_secs(10 * 60),
+            watchers_max: WATCHERS_MAX,
+            unwatched: BTreeSet::new(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// How many may watch a group of this room.
+    #[must_use]
+    pub fn watchers_of(&self, room: &RoomName) -> u8 {
+        match self.unwatched.contains(room) {
+            true => 0,
+            false => self.watchers_max.min(WATCHERS_MAX),
         }
     }
 }

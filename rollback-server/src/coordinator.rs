@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollback_signaling::{
-    ErrorCode, Join, PROTOCOL_VERSION, RoomName, ServerMessage, SignalPayload, Text, Token,
+    ErrorCode, Join, PROTOCOL_VERSION, RoomName, ServerMessage, Text, Token, WATCHER_SLOTS,
 };
 
 use crate::command::{ClientId, Command, Effect, Entropy};
 use crate::config::ServerConfig;
 use crate::group::{Group, Presence, Seat};
 use crate::rate_limit::Allowance;
+
+mod signals;
+mod watching;
 
 /// Matches clients into groups and passes signals between the members of one group.
 #[derive(Debug)]
@@ -167,6 +170,7 @@ impl Coordinator {
             return;
         }
         match join.token {
+            _ if join.watch => self.watch(now, client, &join, effects),
             Some(token) => self.take_back(now, client, token, join, effects),
             None => self.enter(now, client, join, entropy, effects),
         }
@@ -300,42 +304,6 @@ impl Coordinator {
         }
     }
 
-    fn signal(
-        &mut self,
-        now: Duration,
-        client: ClientId,
-        to: u8,
-        payload: SignalPayload,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(state) = self.clients.get_mut(&client) else { return };
-        if !state.allowance.spend(now, payload_bytes(&payload)) {
-            let explanation = "too many signals in a short time";
-            self.refuse(now, client, ErrorCode::RateLimited, explanation, effects);
-            return;
-        }
-        let place = state.place;
-        let group = place.and_then(|place| self.groups.get(&place.group));
-        let (Some(place), Some(group)) = (place, group.filter(|group| group.is_complete)) else {
-            let explanation = "signals are for members of a complete group";
-            self.refuse(now, client, ErrorCode::OutOfOrder, explanation, effects);
-            return;
-        };
-        if to == place.slot || to >= group.expected() {
-            let explanation = format!("slot {to} is no other member of the group");
-            self.refuse(now, client, ErrorCode::UnknownMember, &explanation, effects);
-            return;
-        }
-        match group.client_at(to) {
-            Some(receiver) => {
-                self.counters.signals += 1;
-                let message = ServerMessage::Signal { from: place.slot, payload };
-                effects.push(Effect::Send { client: receiver, message });
-            }
-            None => self.counters.signals_dropped += 1,
-        }
-    }
-
     fn leave(&mut self, client: ClientId, effects: &mut Vec<Effect>) {
         let Some(state) = self.clients.remove(&client) else { return };
         if let Some(place) = state.place {
@@ -347,6 +315,9 @@ impl Coordinator {
     fn disconnect(&mut self, now: Duration, client: ClientId, effects: &mut Vec<Effect>) {
         let Some(state) = self.clients.remove(&client) else { return };
         let Some(place) = state.place else { return };
+        if place.slot >= WATCHER_SLOTS {
+            return self.stop_watching(place, effects);
+        }
         let Some(group) = self.groups.get_mut(&place.group) else { return };
         let Some(seat) = group.seat_mut(place.slot) else { return };
         seat.presence = Presence::Away { since: now };
@@ -423,6 +394,9 @@ impl Coordinator {
 
     /// Frees a slot for good; the last one to go takes the group along.
     fn vacate(&mut self, place: Place, effects: &mut Vec<Effect>) {
+        if place.slot >= WATCHER_SLOTS {
+            return self.stop_watching(place, effects);
+        }
         let Some(group) = self.groups.get_mut(&place.group) else { return };
         let Some(seat) = group.vacate(place.slot) else { return };
         self.places.remove(&seat.token);
@@ -430,7 +404,9 @@ impl Coordinator {
             if self.waiting.get(&group.room) == Some(&place.group) {
                 self.waiting.remove(&group.room);
             }
-            self.groups.remove(&place.group);
+            if let Some(group) = self.groups.remove(&place.group) {
+                self.send_away(&group, effects);
+            }
             return;
         }
         self.tell_others(place, &ServerMessage::MemberLeft { slot: place.slot }, effects);
@@ -444,7 +420,7 @@ impl Coordinator {
 
     fn tell_others(&self, place: Place, message: &ServerMessage, effects: &mut Vec<Effect>) {
         let Some(group) = self.groups.get(&place.group) else { return };
-        for client in group.clients_except(place.slot) {
+        for client in group.clients_except(place.slot).into_iter().chain(group.watchers()) {
             effects.push(Effect::Send { client, message: message.clone() });
         }
     }
@@ -473,14 +449,6 @@ fn ready(group: &Group) -> ServerMessage {
         session_id: group.session_id,
         seed: group.seed,
         members: group.members(),
-    }
-}
-
-fn payload_bytes(payload: &SignalPayload) -> usize {
-    match payload {
-        SignalPayload::Offer { sdp, .. } | SignalPayload::Answer { sdp, .. } => sdp.as_str().len(),
-        SignalPayload::Candidate { candidate, .. } => candidate.as_str().len(),
-        SignalPayload::RequestOffer { .. } => 0,
     }
 }
 

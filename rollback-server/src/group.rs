@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rollback_signaling::{ErrorCode, Join, Member, RoomName, SETTINGS_BYTES_MAX, Text, Token};
+use rollback_signaling::{
+    ErrorCode, Join, Member, RoomName, SETTINGS_BYTES_MAX, Text, Token, WATCHER_SLOTS,
+};
 
 use crate::command::{ClientId, Entropy};
 use crate::config::GroupSize;
@@ -17,6 +19,9 @@ pub(crate) struct Group {
     pub(crate) is_complete: bool,
     settings: Text<SETTINGS_BYTES_MAX>,
     seats: Vec<Option<Seat>>,
+    /// Those who watch, by their place, and which place to give next.
+    watchers: Vec<Option<ClientId>>,
+    next_place: usize,
 }
 
 /// One member of a group.
@@ -47,6 +52,8 @@ impl Group {
             is_complete: false,
             settings: join.settings.clone(),
             seats: (0..size.members()).map(|_| None).collect(),
+            watchers: Vec::new(),
+            next_place: 0,
         }
     }
 
@@ -124,8 +131,37 @@ impl Group {
         (0u8..).zip(&self.seats).filter_map(|(slot, seat)| Some((slot, seat.as_ref()?)))
     }
 
-    /// The connection of a member, if it has one.
+    /// Gives one who watches a place, where fewer than `most` watch. Places are used again as late as may be, since
+    /// members may have a connection to whoever had it before.
+    pub(crate) fn add_watcher(&mut self, client: ClientId, most: u8) -> Option<u8> {
+        let most = usize::from(most);
+        if self.watchers.iter().flatten().count() >= most {
+            return None;
+        }
+        self.watchers.resize(self.watchers.len().max(most), None);
+        let places = (0..self.watchers.len()).map(|step| (self.next_place + step) % most);
+        let place = { places }.find(|place| self.watchers.get(*place) == Some(&None))?;
+        *self.watchers.get_mut(place)? = Some(client);
+        self.next_place = (place + 1) % most;
+        u8::try_from(place).ok()
+    }
+
+    /// Somebody watches no more. Answers whether it did.
+    pub(crate) fn remove_watcher(&mut self, place: u8) -> bool {
+        let watcher = self.watchers.get_mut(usize::from(place)).and_then(Option::take);
+        watcher.is_some()
+    }
+
+    /// The connections of all who watch.
+    pub(crate) fn watchers(&self) -> impl Iterator<Item = ClientId> {
+        self.watchers.iter().flatten().copied()
+    }
+
+    /// The connection of a member or of one who watches, if it has one.
     pub(crate) fn client_at(&self, slot: u8) -> Option<ClientId> {
+        if let Some(place) = slot.checked_sub(WATCHER_SLOTS) {
+            return self.watchers.get(usize::from(place)).copied().flatten();
+        }
         self.seats.get(usize::from(slot))?.as_ref()?.client()
     }
 

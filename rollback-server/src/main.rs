@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use rollback_server::{GroupSize, Rooms, ServerConfig, run};
-use rollback_signaling::RoomName;
+use rollback_signaling::{RoomName, WATCHERS_MAX};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -33,6 +33,14 @@ struct Arguments {
     /// How many seconds the slot of a member that is away is kept for it during a match.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     slot_hold: u64,
+
+    /// How many may watch a group that plays, 0 to 8.
+    #[arg(long, value_name = "N", default_value_t = WATCHERS_MAX)]
+    watchers: u8,
+
+    /// A room in which nobody may watch; may be given several times.
+    #[arg(long = "unwatched", value_name = "ROOM")]
+    unwatched: Vec<RoomName>,
 }
 
 #[tokio::main]
@@ -73,7 +81,12 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     let playing_slot_hold = Duration::from_secs(arguments.slot_hold);
-    let config = ServerConfig { playing_slot_hold, ..ServerConfig::new(rooms) };
+    let config = ServerConfig {
+        playing_slot_hold,
+        watchers_max: arguments.watchers,
+        unwatched: arguments.unwatched.into_iter().collect(),
+        ..ServerConfig::new(rooms)
+    };
     Ok(run(listener, config, interrupted).await?)
 }
 

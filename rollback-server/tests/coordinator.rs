@@ -78,6 +78,7 @@ fn join(room: &str) -> Join {
         name: None,
         incarnation: 1,
         settings: Text::default(),
+        watch: false,
     }
 }
 
@@ -412,4 +413,88 @@ fn a_shutdown_tells_everyone() {
     assert_eq!(refusal(&effects, 1), Some(ErrorCode::ShuttingDown));
     assert_eq!(refusal(&effects, 2), Some(ErrorCode::ShuttingDown));
     assert_eq!(bench.coordinator.status().connections, 0);
+}
+
+fn watch(room: &str) -> Join {
+    Join { watch: true, incarnation: 9, ..join(room) }
+}
+
+/// The place, session and slots that a client is shown.
+fn watching(effects: &[Effect], client: u64) -> Option<(u8, u64, Vec<u8>)> {
+    sent_to(effects, client).into_iter().find_map(|message| match message {
+        ServerMessage::Watching { place, session_id, members, .. } => {
+            Some((*place, *session_id, members.iter().map(|member| member.slot).collect()))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn whoever_watches_sees_the_newest_group_and_is_no_member() {
+    let mut bench = Bench::new(2);
+    assert_eq!(bench.connect(20, "kitchen"), []);
+    let early = bench.join_with(20, watch("kitchen"));
+    assert_eq!(refusal(&early, 20), Some(ErrorCode::NothingToWatch));
+    bench.enter(10, "kitchen");
+    bench.enter(11, "kitchen");
+    bench.enter(12, "kitchen");
+    let second = ready(&bench.enter(13, "kitchen"), 12).unwrap();
+    // One more waits for a group that is not complete.
+    bench.enter(14, "kitchen");
+    bench.connect(21, "kitchen");
+    let shown = bench.join_with(21, watch("kitchen"));
+    assert_eq!(watching(&shown, 21), Some((0, second.0, vec![0, 1])));
+    let told = ServerMessage::WatcherJoined { place: 0, incarnation: 9 };
+    assert_eq!((sent_to(&shown, 12), sent_to(&shown, 13)), (vec![&told], vec![&told]));
+    assert!(sent_to(&shown, 10).is_empty() && sent_to(&shown, 14).is_empty());
+    // The group that waits is completed by players.
+    assert!(ready(&bench.enter(15, "kitchen"), 14).is_some());
+
+    let offered = bench.signal(21, 1);
+    assert!(matches!(sent_to(&offered, 13)[..], [ServerMessage::Signal { from: 8, .. }]));
+    let answered = bench.signal(13, 8);
+    assert!(matches!(sent_to(&answered, 21)[..], [ServerMessage::Signal { from: 1, .. }]));
+    let away = bench.disconnect(12);
+    assert_eq!(sent_to(&away, 21), [&ServerMessage::MemberAway { slot: 0 }]);
+    let gone = bench.run(Command::Leave { client: ClientId::new(21) });
+    assert_eq!(sent_to(&gone, 13), [&ServerMessage::WatcherLeft { place: 0 }]);
+    assert_eq!(bench.coordinator.status().members, 6);
+    // What a member says to one who has gone is nothing wrong.
+    assert_eq!(refusal(&bench.signal(13, 8), 13), None);
+    assert_eq!(refusal(&bench.signal(13, 16), 13), Some(ErrorCode::UnknownMember));
+}
+
+#[test]
+fn only_so_many_watch_and_not_in_every_room_and_nobody_else_than_members_is_signalled() {
+    let config = ServerConfig {
+        watchers_max: 2,
+        unwatched: ["quiet".parse().unwrap()].into(),
+        ..ServerConfig::new(Rooms::Any(GroupSize::try_from(1).unwrap()))
+    };
+    let mut bench = Bench::with_config(config);
+    bench.enter(1, "kitchen");
+    bench.enter(2, "quiet");
+    let enter = |bench: &mut Bench, client, join| {
+        bench.connect(client, if client == 30 { "quiet" } else { "kitchen" });
+        bench.join_with(client, join)
+    };
+    let quiet = enter(&mut bench, 30, watch("quiet"));
+    assert_eq!(refusal(&quiet, 30), Some(ErrorCode::WatchingForbidden));
+    let other = Join { settings: "other".to_owned().try_into().unwrap(), ..watch("kitchen") };
+    let refused = enter(&mut bench, 31, other);
+    assert_eq!(refusal(&refused, 31), Some(ErrorCode::SettingsDiffer));
+    let places: Vec<_> = [20, 21]
+        .map(|client| watching(&enter(&mut bench, client, watch("kitchen")), client).unwrap().0)
+        .into();
+    assert_eq!(places, [0, 1]);
+    let full = enter(&mut bench, 22, watch("kitchen"));
+    assert_eq!(refusal(&full, 22), Some(ErrorCode::ServerFull));
+    bench.disconnect(20);
+    let next = enter(&mut bench, 23, watch("kitchen"));
+    assert_eq!(watching(&next, 23).unwrap().0, 0);
+    assert_eq!(refusal(&bench.signal(23, 9), 23), Some(ErrorCode::UnknownMember));
+    // With the last member the group goes, and whoever watches is told.
+    let over = bench.run(Command::Leave { client: ClientId::new(1) });
+    assert_eq!(refusal(&over, 21), Some(ErrorCode::NothingToWatch));
+    assert_eq!(bench.coordinator.status().groups, 1);
 }

@@ -88,6 +88,7 @@ fn join(room: &str, token: Option<Token>) -> Join {
         name: None,
         incarnation: 1,
         settings: Text::default(),
+        watch: false,
     }
 }
 

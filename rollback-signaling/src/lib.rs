@@ -41,3 +41,9 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Most members of one group, the same as the engine's limit of peers. A mesh of n members has
 /// n·(n − 1)/2 connections, each about 0.3 MB a side, and every member sends its inputs n − 1 times.
 pub const MEMBERS_MAX: u8 = 8;
+
+/// Most who watch one group at once. Each has connections to two members.
+pub const WATCHERS_MAX: u8 = 8;
+
+/// In signals, those who watch have the slots from here on: this number and their place.
+pub const WATCHER_SLOTS: u8 = MEMBERS_MAX;

@@ -46,7 +46,7 @@ pub enum ClientMessage {
     Join(Join),
     /// Something for another member of the same group.
     Signal {
-        /// The other member's slot.
+        /// The other member's slot; of one who watches, its place and [`WATCHER_SLOTS`](crate::WATCHER_SLOTS).
         to: u8,
         /// What to pass on.
         payload: SignalPayload,
@@ -77,6 +77,9 @@ pub struct Join {
     /// a member whose settings differ from those of the members waiting.
     #[serde(default)]
     pub settings: Text<SETTINGS_BYTES_MAX>,
+    /// The client wants to watch a group that plays, and is to be no member of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watch: bool,
 }
 
 /// What one member says to another through the server, which does not look inside.
@@ -127,6 +130,34 @@ pub enum ServerMessage {
         /// Members that make the group complete.
         expected: u8,
     },
+    /// The answer to a client that wants to watch: the newest complete group of the room.
+    Watching {
+        /// The client's place among those who watch the group.
+        place: u8,
+        /// As in [`Ready`](Self::Ready).
+        #[serde(with = "hex_u64")]
+        session_id: u64,
+        /// As in [`Ready`](Self::Ready).
+        #[serde(with = "hex_u64")]
+        seed: u64,
+        /// All members in the order of slots; a slot that was left for good is missing.
+        members: Vec<Member>,
+        /// Members that made the group complete.
+        expected: u8,
+    },
+    /// Somebody watches the group, and will offer connections to some of its members.
+    WatcherJoined {
+        /// Its place.
+        place: u8,
+        /// The random number of its process.
+        #[serde(with = "hex_u64")]
+        incarnation: u64,
+    },
+    /// Somebody watches no more, or has lost its connection to the server.
+    WatcherLeft {
+        /// Its place.
+        place: u8,
+    },
     /// Another member entered the incomplete group.
     MemberJoined {
         /// The new member.
@@ -145,7 +176,7 @@ pub enum ServerMessage {
     },
     /// Another member's payload.
     Signal {
-        /// Its slot.
+        /// Its slot; of one who watches, its place and [`WATCHER_SLOTS`](crate::WATCHER_SLOTS).
         from: u8,
         /// What it says.
         payload: SignalPayload,
@@ -218,6 +249,10 @@ pub enum ErrorCode {
     UnknownToken,
     /// The signal is for a slot that is no other member's.
     UnknownMember,
+    /// Nobody plays in this room now.
+    NothingToWatch,
+    /// This room is not to be watched.
+    WatchingForbidden,
     /// A limit of the server is reached; later it may not be.
     ServerFull,
     /// The client sends more than it may.
@@ -234,7 +269,10 @@ impl ErrorCode {
     /// Whether the same request may succeed later, so that trying again makes sense.
     #[must_use]
     pub const fn is_temporary(self) -> bool {
-        matches!(self, Self::ServerFull | Self::RateLimited | Self::ShuttingDown)
+        matches!(
+            self,
+            Self::ServerFull | Self::RateLimited | Self::ShuttingDown | Self::NothingToWatch
+        )
     }
 }
 
@@ -321,6 +359,7 @@ mod tests {
             name: None,
             incarnation: 0xfeed,
             settings: Text::default(),
+            watch: false,
         }
     }
 
@@ -329,6 +368,14 @@ mod tests {
         let text = r#"{"kind":"join","protocol_version":1,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
         assert_eq!(ClientMessage::Join(join()).to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), ClientMessage::Join(join()));
+    }
+
+    #[test]
+    fn a_join_of_one_who_watches_says_so() {
+        let text = r#"{"kind":"join","protocol_version":1,"room":"kitchen","incarnation":"000000000000feed","settings":"","watch":true}"#;
+        let watch = ClientMessage::Join(Join { watch: true, ..join() });
+        assert_eq!(watch.to_json().unwrap(), text);
+        assert_eq!(ClientMessage::from_json(text).unwrap(), watch);
     }
 
     #[test]
@@ -404,6 +451,15 @@ mod tests {
             },
             ServerMessage::Error { code: ErrorCode::WrongRoom, message: Text::default() },
             ServerMessage::Ready { session_id: u64::MAX, seed: 0, members: vec![] },
+            ServerMessage::Watching {
+                place: 7,
+                session_id: 1,
+                seed: u64::MAX,
+                members: vec![],
+                expected: 2,
+            },
+            ServerMessage::WatcherJoined { place: 0, incarnation: u64::MAX },
+            ServerMessage::WatcherLeft { place: 3 },
         ];
         for message in messages {
             let text = message.to_json().unwrap();

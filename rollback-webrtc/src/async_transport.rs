@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rollback_core::spectate::WatcherId;
 use rollback_core::{PeerId, Timestamp};
 
 use crate::config::TransportConfig;
@@ -91,6 +92,21 @@ impl DatagramTransport for AsyncTransport {
 
     fn try_receive_notice(&mut self) -> Option<(PeerId, Bytes)> {
         self.0.background().mailbox.try_receive_notice()
+    }
+
+    fn try_send_to_watcher(
+        &mut self,
+        to: WatcherId,
+        datagram: &[u8],
+    ) -> Result<SendOutcome, SendError> {
+        self.0.try_send_to_watcher(to, datagram)
+    }
+
+    fn try_receive_from_watcher(
+        &mut self,
+        buffer: &mut [u8; DATAGRAM_BYTES_MAX],
+    ) -> Option<(WatcherId, usize)> {
+        self.0.try_receive_from_watcher(buffer)
     }
 
     fn has_left(&self, peer: PeerId) -> bool {

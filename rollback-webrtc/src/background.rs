@@ -25,6 +25,8 @@ use crate::signaling_client::SignalingClient;
 #[derive(Debug)]
 pub(crate) struct Background {
     pub(crate) mailbox: Arc<Mailbox>,
+    /// Of those who watch, by their place.
+    pub(crate) watchers: Arc<Mailbox>,
     pub(crate) lobby: Arc<Lobby>,
     close: CancellationToken,
     /// Whether the server is told nothing when this ends.
@@ -42,8 +44,12 @@ struct End {
 }
 
 impl Background {
-    /// Checks everything that can be checked at once, and starts the thread.
-    pub(crate) fn start(link: &str, config: TransportConfig) -> Result<Self, JoinError> {
+    /// Checks everything that can be checked at once, and starts the thread. With `watch` it is to be no member.
+    pub(crate) fn start(
+        link: &str,
+        config: TransportConfig,
+        watch: bool,
+    ) -> Result<Self, JoinError> {
         let link: RoomLink = link.parse()?;
         let clock = Clock::start();
         let incarnation = getrandom::u64().map_err(JoinError::Randomness)?;
@@ -55,17 +61,21 @@ impl Background {
             name: config.name.map(TryInto::try_into).transpose().map_err(JoinError::Name)?,
             incarnation,
             settings: Text::try_from(config.settings).map_err(JoinError::Settings)?,
+            watch,
         };
         let mailbox = Arc::new(Mailbox::new(clock, incarnation));
         let lobby = Arc::new(Lobby::new(clock));
+        let watchers = Arc::new(Mailbox::new(clock, incarnation));
+        let connection = |mailbox: &Arc<Mailbox>| ConnectionSetup {
+            clock,
+            mailbox: Arc::clone(mailbox),
+            ice_servers: config.ice_servers.clone(),
+            ice_policy: config.ice_policy,
+            bind: bind_addresses(&config.bind, link.is_loopback()),
+        };
         let setup = MeshSetup {
-            connection: ConnectionSetup {
-                clock,
-                mailbox: Arc::clone(&mailbox),
-                ice_servers: config.ice_servers,
-                ice_policy: config.ice_policy,
-                bind: bind_addresses(&config.bind, link.is_loopback()),
-            },
+            connection: connection(&mailbox),
+            watching: connection(&watchers),
             lobby: Arc::clone(&lobby),
             conditions: config.link_conditions,
             link: link.url().to_owned(),
@@ -79,12 +89,12 @@ impl Background {
         let client =
             SignalingClient::new(link, join, seed, (incoming, outgoing), Arc::clone(&stays));
         let mesh = Mesh::new(setup, to_server).run(client, from_server, close.clone());
-        Self::spawn(mesh, mailbox, lobby, (close, stays))
+        Self::spawn(mesh, (mailbox, watchers), lobby, (close, stays))
     }
 
     fn spawn(
         mesh: impl Future<Output = ()> + Send + 'static,
-        mailbox: Arc<Mailbox>,
+        (mailbox, watchers): (Arc<Mailbox>, Arc<Mailbox>),
         lobby: Arc<Lobby>,
         (close, stays): (CancellationToken, Arc<AtomicBool>),
     ) -> Result<Self, JoinError> {
@@ -110,7 +120,7 @@ impl Background {
                 }
             })
             .map_err(JoinError::Thread)?;
-        Ok(Self { mailbox, lobby, close, stays, end, thread: Some(thread) })
+        Ok(Self { mailbox, watchers, lobby, close, stays, end, thread: Some(thread) })
     }
 
     /// Closes all connections and waits until that is done, at most for `timeout`; says whether it

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rollback_core::spectate::WatcherId;
 use rollback_core::{PeerId, Timestamp};
 
 use crate::error::SendError;
@@ -39,6 +40,26 @@ pub trait DatagramTransport {
 
     /// Takes the next notice of some peer.
     fn try_receive_notice(&mut self) -> Option<(PeerId, Bytes)> {
+        None
+    }
+
+    /// Queues a datagram for one who watches, as [`try_send`](Self::try_send) does for a member.
+    ///
+    /// # Errors
+    /// [`SendError::DatagramTooLong`].
+    fn try_send_to_watcher(
+        &mut self,
+        _to: WatcherId,
+        _datagram: &[u8],
+    ) -> Result<SendOutcome, SendError> {
+        Ok(SendOutcome::NotConnected)
+    }
+
+    /// Takes the next datagram of one who watches, and says how many bytes of the buffer it fills.
+    fn try_receive_from_watcher(
+        &mut self,
+        _buffer: &mut [u8; DATAGRAM_BYTES_MAX],
+    ) -> Option<(WatcherId, usize)> {
         None
     }
 

@@ -13,6 +13,7 @@ use crate::datagram_transport::{AsyncDatagramTransport, DATAGRAM_BYTES_MAX, Data
 use crate::episode_setup::EpisodeSetup;
 use crate::recording_file::{RecordError, RecordingFile};
 use crate::returning::{ReturnError, Returns};
+use crate::watching::Show;
 
 /// One episode on a transport, for an ordinary synchronous loop.
 ///
@@ -54,6 +55,7 @@ pub struct GameLoop<G: Game, T> {
     setup: EpisodeSetup,
     recording: Option<RecordingFile>,
     returns: Returns,
+    show: Show,
     /// The peers whose players were idle in the last stable frame because nobody gave them inputs.
     absent: PeerSet,
     /// Whether what the members agreed on before the first frame is known and written.
@@ -84,6 +86,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         Ok(Self {
             session: start(&setup.config, &setup.ticket, facts, game, now)?,
             returns: Returns::new(&setup),
+            show: Show::new(&setup.ticket),
             absent: PeerSet::EMPTY,
             transport,
             setup,
@@ -236,6 +239,11 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         self.absent
     }
 
+    /// How many who watch are fed by this member.
+    pub fn watchers(&self) -> usize {
+        self.show.watchers()
+    }
+
     /// Proposes that the episode ends for all, for a reason that the application numbers.
     pub fn propose_end(&mut self, code: u16) -> bool {
         self.session.propose_end(code)
@@ -266,7 +274,9 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
                 Ok(now.since(since) >= self.setup.config.linger())
             }
             // What failed has been said before; now it is told to the others.
-            Ok(_) | Err(LoopError::Advance(_)) => Ok(self.session.is_finished()),
+            Ok(_) | Err(LoopError::Advance(_)) => {
+                Ok(self.session.is_finished() && self.show.is_seen(now))
+            }
         }
     }
 
@@ -320,6 +330,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
                 }
                 Output::Stable(frame) => {
                     self.returns.push(&frame);
+                    self.show.push(&frame);
                     let players = PlayerHandle::all(frame.flags.len()).zip(frame.flags);
                     let is_absent =
                         |flags: u8| InputFlags::from_bits(flags).contains(InputFlags::IDLE_FILLED);
@@ -339,6 +350,10 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
                 recording.finish(end, self.session.end_hash(), completed)?;
             }
         }
+        if let Some(end) = self.session.end() {
+            self.show.finish(now, end);
+        }
+        self.show.serve(now, &mut self.transport);
         Ok(())
     }
 
@@ -350,6 +365,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         let Some(header) = self.header() else { return Ok(()) };
         self.has_header = true;
         self.returns.begin(&header);
+        self.show.begin(&header);
         if let Some(path) = &self.setup.recording {
             self.recording = Some(RecordingFile::create(path, &header)?);
         }

@@ -44,6 +44,7 @@ mod lobby;
 mod loopback;
 mod mailbox;
 mod mesh;
+mod neighbours;
 mod pair;
 mod peer_connection;
 mod random;
@@ -53,6 +54,7 @@ mod signaling_client;
 mod stats;
 mod tls;
 mod transport;
+mod watching;
 
 pub use async_transport::AsyncTransport;
 pub use bulk::{BULK_MESSAGE_BYTES_MAX, BULK_WINDOW};
@@ -72,6 +74,7 @@ pub use returning::{Inquiry, ReturnError, Standing};
 pub use rollback_signaling::ErrorCode;
 pub use stats::{PeerStats, TransportEvent};
 pub use transport::{Joining, Transport};
+pub use watching::{JoiningWatch, WatchLoop, WatchTransport};
 
 /// The README's example in Rust, compiled as a test of the documentation.
 #[cfg(doctest)]

@@ -1,25 +1,26 @@
 //! The task that owns the connections to all other members: it hears the signaling server and the
 //! connections, lets each pair decide, and does what the pairs decide.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::{
-    AttemptId, ClientMessage, ErrorCode, MEMBERS_MAX, Member, ServerMessage, Token,
+    ClientMessage, ErrorCode, MEMBERS_MAX, Member, ServerMessage, Token, WATCHER_SLOTS,
 };
 use tokio::sync::mpsc;
-use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::watching::Shown;
 use crate::error::JoinError;
 use crate::link_conditions::LinkConditions;
 use crate::lobby::{JoinProgress, Lobby, Room, RoomMember};
 use crate::mailbox::Mailbox;
-use crate::pair::{Action, ConnectionEvent, Pair, PairReport, Remote, Role};
-use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
+use crate::neighbours::Neighbours;
+use crate::pair::{Pair, Role};
+use crate::peer_connection::ConnectionSetup;
 use crate::random::SplitMix64;
 use crate::signaling_client::{SignalingClient, SignalingEvent};
 use crate::stats::TransportEvent;
@@ -27,6 +28,8 @@ use crate::stats::TransportEvent;
 /// What a mesh needs at its start.
 pub(crate) struct MeshSetup {
     pub(crate) connection: ConnectionSetup,
+    /// The same for those who watch, with a mailbox of their own.
+    pub(crate) watching: ConnectionSetup,
     pub(crate) lobby: Arc<Lobby>,
     pub(crate) conditions: LinkConditions,
     pub(crate) link: String,
@@ -37,27 +40,20 @@ pub(crate) struct MeshSetup {
 
 /// The mesh's state.
 pub(crate) struct Mesh {
-    setup: Arc<ConnectionSetup>,
+    mailbox: Arc<Mailbox>,
     lobby: Arc<Lobby>,
     conditions: LinkConditions,
     link: String,
     connect_timeout: Duration,
     seeds: SplitMix64,
     stage: Stage,
-    peers: BTreeMap<PeerId, Neighbour>,
+    /// The other members; of one who watches, those that it is fed by.
+    members: Neighbours,
+    /// Those who watch through this member, by their place.
+    watchers: Neighbours,
+    /// Who is connected to the server, where this one watches.
+    watched: BTreeMap<u8, Member>,
     server: mpsc::Sender<ClientMessage>,
-    events: mpsc::Receiver<AttemptEvent>,
-    /// Cloned for each connection.
-    events_sender: mpsc::Sender<AttemptEvent>,
-    connections: JoinSet<()>,
-    attempts: HashMap<Id, (PeerId, AttemptId)>,
-}
-
-/// One other member.
-struct Neighbour {
-    pair: Pair,
-    /// To the connection in progress; dropping it closes the connection.
-    remote: Option<mpsc::Sender<Remote>>,
 }
 
 /// How far joining is.
@@ -82,22 +78,19 @@ struct Joined {
 impl Mesh {
     /// A mesh and the channels to its signaling client.
     pub(crate) fn new(setup: MeshSetup, server: mpsc::Sender<ClientMessage>) -> Self {
-        let (events_sender, events) = mpsc::channel(ATTEMPT_EVENTS);
         let until = setup.connection.clock.now().plus(setup.connect_timeout);
         Self {
-            setup: Arc::new(setup.connection),
+            mailbox: Arc::clone(&setup.connection.mailbox),
             lobby: setup.lobby,
             conditions: setup.conditions,
             link: setup.link,
             connect_timeout: setup.connect_timeout,
             seeds: SplitMix64::new(setup.seed),
             stage: Stage::Connecting { until },
-            peers: BTreeMap::new(),
+            members: Neighbours::new(setup.connection),
+            watchers: Neighbours::new(setup.watching),
+            watched: BTreeMap::new(),
             server,
-            events,
-            events_sender,
-            connections: JoinSet::new(),
-            attempts: HashMap::new(),
         }
     }
 
@@ -110,25 +103,27 @@ impl Mesh {
     ) {
         let stop_client = CancellationToken::new();
         let client = tokio::spawn(client.run(stop_client.clone()));
-        let due = tokio::spawn(wake_when_due(Arc::clone(&self.setup.mailbox)));
+        let due = tokio::spawn(wake_when_due(Arc::clone(&self.mailbox)));
         while !matches!(self.stage, Stage::Over) {
             let until_timeout = self.next_timeout().map(|at| at.since(self.now()));
             tokio::select! {
                 () = close.cancelled() => break,
                 Some(event) = signaling.recv() => self.handle_signaling(event),
-                Some(event) = self.events.recv() => {
-                    self.handle_connection(event.peer, event.attempt, event.event);
+                happened = self.members.next() => {
+                    let now = self.mailbox.now();
+                    self.members.handle(now, happened);
                 }
-                Some(ended) = self.connections.join_next_with_id() => {
-                    let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
-                    self.handle_ended(task);
+                happened = self.watchers.next() => {
+                    let now = self.mailbox.now();
+                    self.watchers.handle(now, happened);
                 }
                 () = sleep(until_timeout) => self.handle_timeout(),
             }
             self.act();
         }
         stop_client.cancel();
-        self.close_connections().await;
+        self.members.close().await;
+        self.watchers.close().await;
         // The goodbye to the server must not hold up the end.
         if timeout(GOODBYE_MAX, client).await.is_err() {
             tracing::debug!("the server did not take the goodbye in time");
@@ -159,8 +154,8 @@ impl Mesh {
         if let Stage::Playing { has_signaling, .. } = &mut self.stage
             && std::mem::take(has_signaling)
         {
-            self.setup.mailbox.report(TransportEvent::SignalingLost);
-            self.peers.values_mut().for_each(|peer| peer.pair.handle_signaling(false));
+            self.mailbox.report(TransportEvent::SignalingLost);
+            self.pairs().for_each(|pair| pair.handle_signaling(false));
         }
     }
 
@@ -169,11 +164,11 @@ impl Mesh {
             *has_signaling = false;
             tracing::info!(%error, "the server will not have this member back");
             if let JoinError::Refused { code: ErrorCode::Replaced, .. } = error {
-                self.setup.mailbox.replaced();
-                self.setup.mailbox.report(TransportEvent::Replaced);
+                self.mailbox.replaced();
+                self.mailbox.report(TransportEvent::Replaced);
             }
-            self.setup.mailbox.report(TransportEvent::SignalingEnded);
-            self.peers.values_mut().for_each(|peer| peer.pair.handle_signaling(false));
+            self.mailbox.report(TransportEvent::SignalingEnded);
+            self.pairs().for_each(|pair| pair.handle_signaling(false));
         } else {
             self.fail(error);
         }
@@ -192,22 +187,33 @@ impl Mesh {
             ServerMessage::Ready { session_id, seed, members } => {
                 self.handle_ready(session_id, seed, &members);
             }
-            ServerMessage::Signal { from, payload } => {
-                let now = self.now();
-                self.with_pair(from, |pair| pair.handle_signal(now, payload));
+            ServerMessage::Signal { from, payload } => self.handle_signal(from, payload),
+            ServerMessage::Watching { place, session_id, seed, members, expected } => {
+                self.handle_watching(place, Shown { session_id, seed, members, expected });
             }
-            ServerMessage::MemberAway { slot } => self.with_pair(slot, Pair::handle_peer_away),
+            ServerMessage::WatcherJoined { place, incarnation } => {
+                self.handle_watcher(place, incarnation);
+            }
+            ServerMessage::WatcherLeft { place } => {
+                self.watchers.with_pair(place, Pair::handle_peer_away);
+            }
+            ServerMessage::MemberAway { slot } => {
+                self.members.with_pair(slot, Pair::handle_peer_away);
+                self.change_watched(slot, None);
+            }
             ServerMessage::MemberBack { member } => {
                 let now = self.now();
-                self.with_pair(member.slot, |pair| {
+                self.members.with_pair(member.slot, |pair| {
                     pair.handle_peer_here(now, member.incarnation);
                 });
+                self.change_watched(member.slot, Some(member));
             }
             ServerMessage::MemberLeft { slot } => {
                 self.change_waiting(|members| {
                     members.remove(&slot);
                 });
-                self.with_pair(slot, Pair::handle_peer_left);
+                self.members.with_pair(slot, Pair::handle_peer_left);
+                self.change_watched(slot, None);
             }
             // The signaling client makes an end of the connection of it.
             ServerMessage::Error { .. } => {}
@@ -238,7 +244,7 @@ impl Mesh {
             }
             Stage::Playing { session_id: own, has_signaling } if *own == session_id => {
                 if !std::mem::replace(has_signaling, true) {
-                    self.setup.mailbox.report(TransportEvent::SignalingRegained);
+                    self.mailbox.report(TransportEvent::SignalingRegained);
                 }
                 self.resume_playing(members);
             }
@@ -266,13 +272,14 @@ impl Mesh {
             if !member.connected {
                 pair.handle_peer_away();
             }
-            self.peers.insert(peer, Neighbour { pair, remote: None });
+            self.members.insert(peer, pair);
         }
-        let has_left = |peer: &PeerId| *peer != joined.local && !self.peers.contains_key(peer);
+        let has_left =
+            |peer: &PeerId| *peer != joined.local && !self.members.peers.contains_key(peer);
         for peer in (0..joined.expected).filter_map(PeerId::new).filter(has_left) {
-            self.setup.mailbox.update(peer, |stats| stats.has_left = true);
+            self.mailbox.update(peer, |stats| stats.has_left = true);
         }
-        self.setup.mailbox.set_conditions(&self.conditions, joined.local);
+        self.mailbox.set_conditions(&self.conditions, joined.local);
         self.stage = Stage::Playing { session_id, has_signaling: true };
         self.lobby.open(room);
     }
@@ -280,7 +287,7 @@ impl Mesh {
     /// This member returned to the server and hears how things are now.
     fn resume_playing(&mut self, members: &[Member]) {
         let now = self.now();
-        for (peer, neighbour) in &mut self.peers {
+        for (peer, neighbour) in &mut self.members.peers {
             let pair = &mut neighbour.pair;
             pair.handle_signaling(true);
             match members.iter().find(|member| member.slot == peer.slot()) {
@@ -299,18 +306,6 @@ impl Mesh {
         }
     }
 
-    fn handle_connection(&mut self, peer: PeerId, attempt: AttemptId, event: ConnectionEvent) {
-        let now = self.now();
-        self.with_pair(peer.slot(), |pair| pair.handle_connection(now, attempt, event));
-    }
-
-    /// A connection's task ended, well or with a panic.
-    fn handle_ended(&mut self, task: Id) {
-        if let Some((peer, attempt)) = self.attempts.remove(&task) {
-            self.handle_connection(peer, attempt, ConnectionEvent::Ended);
-        }
-    }
-
     fn handle_timeout(&mut self) {
         let now = self.now();
         if let Stage::Connecting { until } = self.stage
@@ -318,103 +313,30 @@ impl Mesh {
         {
             self.fail_unreachable("no answer".to_owned());
         }
-        self.peers.values_mut().for_each(|peer| peer.pair.handle_timeout(now));
+        self.pairs().for_each(|pair| pair.handle_timeout(now));
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {
         match self.stage {
             Stage::Connecting { until } => Some(until),
-            _ => self.peers.values().filter_map(|peer| peer.pair.next_timeout()).min(),
+            _ => {
+                let timeouts = [self.members.next_timeout(), self.watchers.next_timeout()];
+                timeouts.into_iter().flatten().min()
+            }
         }
     }
 
-    fn with_pair(&mut self, slot: u8, change: impl FnOnce(&mut Pair)) {
-        let neighbour = PeerId::new(slot).and_then(|peer| self.peers.get_mut(&peer));
-        if let Some(neighbour) = neighbour {
-            change(&mut neighbour.pair);
-        }
+    fn pairs(&mut self) -> impl Iterator<Item = &mut Pair> {
+        self.members.pairs().chain(self.watchers.pairs())
     }
 
     /// Does what the pairs have decided.
     fn act(&mut self) {
-        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
-        for peer in peers {
-            while let Some(action) =
-                self.peers.get_mut(&peer).and_then(|neighbour| neighbour.pair.poll_action())
-            {
-                self.perform(peer, action);
-            }
-            if let Some(neighbour) = self.peers.get_mut(&peer) {
-                let stale = neighbour.pair.take_stale_signals();
-                if stale > 0 {
-                    self.setup.mailbox.update(peer, |stats| stats.stale_signals += stale);
-                }
-            }
-        }
-    }
-
-    fn perform(&mut self, peer: PeerId, action: Action) {
-        match action {
-            Action::Open { attempt, offer } => self.open(peer, attempt, offer),
-            Action::Feed(remote) => {
-                let sender = self.peers.get(&peer).and_then(|peer| peer.remote.as_ref());
-                // More candidates than a connection takes in time are not honest; without the
-                // rest it connects, or its deadline comes.
-                if sender.is_some_and(|sender| sender.try_send(remote).is_err()) {
-                    self.setup.mailbox.update(peer, |stats| stats.violations += 1);
-                }
-            }
-            Action::Close => {
-                if let Some(neighbour) = self.peers.get_mut(&peer) {
-                    neighbour.remote = None;
-                }
-            }
-            Action::Signal(payload) => {
-                // When the server does not read, the attempt's deadline repairs what is lost here.
-                let _ = self.server.try_send(ClientMessage::Signal { to: peer.slot(), payload });
-            }
-            Action::Report(PairReport::Connected) => {
-                self.setup.mailbox.connected(peer);
-                self.setup.mailbox.report(TransportEvent::PeerConnected { peer });
-            }
-            Action::Report(PairReport::Disconnected) => {
-                self.setup.mailbox.disconnected(peer);
-                self.setup.mailbox.report(TransportEvent::PeerDisconnected { peer });
-            }
-            Action::Report(PairReport::Left) => {
-                self.setup.mailbox.update(peer, |stats| stats.has_left = true);
-                self.setup.mailbox.report(TransportEvent::PeerLeft { peer });
-            }
-        }
-    }
-
-    fn open(&mut self, peer: PeerId, attempt: AttemptId, offer: Option<String>) {
-        let Some(neighbour) = self.peers.get_mut(&peer) else { return };
-        let (sender, remote) = mpsc::channel(REMOTE_SIGNALS);
-        neighbour.remote = Some(sender);
-        let setup = Arc::clone(&self.setup);
-        let events = self.events_sender.clone();
-        // A task of its own, because a hostile description may make the WebRTC stack panic.
-        let task =
-            self.connections.spawn(Connection::run(peer, attempt, offer, setup, remote, events));
-        self.attempts.insert(task.id(), (peer, attempt));
-    }
-
-    async fn close_connections(&mut self) {
-        self.peers.clear();
-        let all_ended = async {
-            loop {
-                tokio::select! {
-                    ended = self.connections.join_next() => if ended.is_none() { return },
-                    // Nobody wants them now, but a connection waits until they are taken.
-                    Some(_) = self.events.recv() => {}
-                }
-            }
-        };
-        if timeout(CLOSE_MAX, all_ended).await.is_err() {
-            tracing::debug!("a connection did not close in time");
-            self.connections.abort_all();
-        }
+        // When the server does not read, the attempt's deadline repairs what is lost here.
+        let server = &self.server;
+        let signal = |to, payload| drop(server.try_send(ClientMessage::Signal { to, payload }));
+        self.members.act(|peer, payload| signal(peer.slot(), payload));
+        self.watchers.act(|place, payload| signal(WATCHER_SLOTS + place.slot(), payload));
     }
 
     fn fail_unreachable(&mut self, reason: String) {
@@ -428,7 +350,7 @@ impl Mesh {
     }
 
     fn now(&self) -> Timestamp {
-        self.setup.mailbox.now()
+        self.mailbox.now()
     }
 }
 
@@ -466,17 +388,10 @@ async fn wake_when_due(mailbox: Arc<Mailbox>) {
     mailbox.wake_when_due().await;
 }
 
-/// Events of all connections that may wait for the mesh; a connection waits when they are more.
-const ATTEMPT_EVENTS: usize = 256;
-
-/// Signals that may wait for one connection: its answer and some sixty candidates.
-const REMOTE_SIGNALS: usize = 64;
-
-/// How long closing all connections may take; it usually takes milliseconds.
-const CLOSE_MAX: Duration = Duration::from_secs(1);
-
-/// How long the goodbye to the server may take after that.
+/// How long the goodbye to the server may take after all connections are closed.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
+
+mod watching;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rollback_core::spectate::WatcherId;
 use rollback_core::{PeerId, Timestamp};
 
 use crate::background::{Background, CLOSE_TIMEOUT};
@@ -36,7 +37,7 @@ impl Transport {
     /// # Errors
     /// [`JoinError`], when the link or the configuration is wrong.
     pub fn join(link: &str, config: TransportConfig) -> Result<Joining, JoinError> {
-        Ok(Joining { background: Some(Background::start(link, config)?) })
+        Ok(Joining::new(Background::start(link, config, false)?))
     }
 
     /// Joins a room and waits until it is complete, for as long as that takes.
@@ -169,6 +170,26 @@ impl DatagramTransport for Transport {
         self.background.mailbox.try_receive_notice()
     }
 
+    fn try_send_to_watcher(
+        &mut self,
+        to: WatcherId,
+        datagram: &[u8],
+    ) -> Result<SendOutcome, SendError> {
+        let place = u8::try_from(to.0).ok().and_then(PeerId::new);
+        match place {
+            Some(place) => self.background.watchers.try_send(place, datagram),
+            None => Ok(SendOutcome::NotConnected),
+        }
+    }
+
+    fn try_receive_from_watcher(
+        &mut self,
+        buffer: &mut [u8; DATAGRAM_BYTES_MAX],
+    ) -> Option<(WatcherId, usize)> {
+        let received = self.background.watchers.try_receive(buffer)?;
+        Some((WatcherId(received.peer.slot().into()), received.len))
+    }
+
     fn has_left(&self, peer: PeerId) -> bool {
         self.background.mailbox.stats(peer).has_left
     }
@@ -179,6 +200,10 @@ impl DatagramTransport for Transport {
 }
 
 impl Joining {
+    pub(crate) const fn new(background: Background) -> Self {
+        Self { background: Some(background) }
+    }
+
     /// Waits until the room is complete. `Ok(None)` when the time is over: then it can be called again.
     ///
     /// # Errors

@@ -40,6 +40,7 @@ impl Hostile {
             name: None,
             incarnation: 666,
             settings: Text::default(),
+            watch: false,
         };
         hostile.say(ClientMessage::Join(join)).await;
         assert!(matches!(hostile.hear().await, ServerMessage::Joined { .. }));

@@ -7,11 +7,12 @@ mod mutants;
 
 use allocations::most_held;
 use mutants::{Mutator, PICKLES, Random};
-use rollback_signaling::{Join, PROTOCOL_VERSION, SignalPayload, Text};
+use rollback_signaling::{AttemptId, Join, PROTOCOL_VERSION, SignalPayload, Text};
 
 use super::*;
 use crate::clock::Clock;
 use crate::ice::IcePolicy;
+use crate::pair::{Action, ConnectionEvent, PairReport, Remote};
 
 const TEXTS: u64 = 100_000;
 
@@ -26,14 +27,16 @@ struct Client {
 impl Client {
     fn new() -> Self {
         let clock = Clock::start();
+        let connection = || ConnectionSetup {
+            clock,
+            mailbox: Arc::new(Mailbox::new(clock, 1)),
+            ice_servers: Vec::new(),
+            ice_policy: IcePolicy::All,
+            bind: Vec::new(),
+        };
         let setup = MeshSetup {
-            connection: ConnectionSetup {
-                clock,
-                mailbox: Arc::new(Mailbox::new(clock, 1)),
-                ice_servers: Vec::new(),
-                ice_policy: IcePolicy::All,
-                bind: Vec::new(),
-            },
+            connection: connection(),
+            watching: connection(),
             lobby: Arc::new(Lobby::new(clock)),
             conditions: LinkConditions::default(),
             link: "ws://127.0.0.1:1/kitchen".to_owned(),
@@ -47,6 +50,7 @@ impl Client {
             name: None,
             incarnation: 1,
             settings: Text::default(),
+            watch: false,
         };
         let (to_server, outgoing) = mpsc::channel(16);
         let (incoming, heard) = mpsc::channel(16);
@@ -82,7 +86,7 @@ impl Client {
     /// What the pairs have decided since the last call.
     fn decisions(&mut self) -> Vec<(u8, Action)> {
         let mut decisions = Vec::new();
-        for (peer, neighbour) in &mut self.mesh.peers {
+        for (peer, neighbour) in &mut self.mesh.members.peers {
             let pair = &mut neighbour.pair;
             let of_pair = std::iter::from_fn(|| pair.poll_action());
             decisions.extend(of_pair.map(|action| (peer.slot(), action)));
@@ -92,7 +96,7 @@ impl Client {
 
     /// All that is known of the connection to a peer.
     fn pair(&self, slot: u8) -> String {
-        format!("{:?}", self.mesh.peers[&PeerId::new(slot).unwrap()].pair)
+        format!("{:?}", self.mesh.members.peers[&PeerId::new(slot).unwrap()].pair)
     }
 
     fn room(&self) -> Option<Room> {
@@ -174,7 +178,7 @@ async fn hear_a_hostile_member(slot: u8, honest: u8, hostile: u8) {
         }
         // Time passes for the hostile one only, so that what becomes of the other is nobody else's doing.
         let now = client.mesh.now();
-        client.mesh.with_pair(hostile, |pair| pair.handle_timeout(now));
+        client.mesh.members.with_pair(hostile, |pair| pair.handle_timeout(now));
     }
     println!("{passed} passed, {refused} refused, {actions} actions");
     assert!(passed > 20_000 && refused > 20_000 && actions > 0);
@@ -192,7 +196,8 @@ async fn finish_signaling(client: &mut Client, slot: u8, honest: u8) {
     assert!(client.hear(&signal(honest, text)).await);
     assert_eq!(client.decisions(), [(honest, expected)]);
     let peer = PeerId::new(honest).unwrap();
-    client.mesh.handle_connection(peer, attempt, ConnectionEvent::Opened);
+    let now = client.mesh.now();
+    client.mesh.members.handle_connection(now, peer, attempt, ConnectionEvent::Opened);
     assert_eq!(client.decisions(), [(honest, Action::Report(PairReport::Connected))]);
 }
 
@@ -230,7 +235,7 @@ async fn a_hundred_thousand_texts_of_a_hostile_server_crash_nothing_and_take_no_
         let (held, decisions) = most_held(|| client.decisions());
         // One text decides little: at most to close a connection to each peer, say so, and open another.
         assert!(held < 64 * 1024 && decisions.len() <= 7 * 4, "text {number}: {decisions:?}");
-        assert!(client.mesh.peers.len() <= 7);
+        assert!(client.mesh.members.peers.len() <= 7);
         // Once a room is complete it stays as it was, whatever the server says.
         if room.is_some() {
             assert_eq!(client.room(), room, "text {number}");

@@ -1,0 +1,201 @@
+//! Connections to some others: what their pairs decide is done here. Does not know the server, nor who the others are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollback_core::{PeerId, Timestamp};
+use rollback_signaling::{AttemptId, SignalPayload};
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+use tokio::time::timeout;
+
+use crate::pair::{Action, ConnectionEvent, Pair, PairReport, Remote};
+use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
+use crate::stats::TransportEvent;
+
+/// All connections of one kind: to the other members, or to those who watch, each under a number of its own.
+pub(crate) struct Neighbours {
+    pub(crate) setup: Arc<ConnectionSetup>,
+    pub(crate) peers: BTreeMap<PeerId, Neighbour>,
+    events: mpsc::Receiver<AttemptEvent>,
+    /// Cloned for each connection.
+    events_sender: mpsc::Sender<AttemptEvent>,
+    connections: JoinSet<()>,
+    attempts: HashMap<Id, (PeerId, AttemptId)>,
+}
+
+/// One of them.
+pub(crate) struct Neighbour {
+    pub(crate) pair: Pair,
+    /// To the connection in progress; dropping it closes the connection.
+    remote: Option<mpsc::Sender<Remote>>,
+}
+
+/// What a connection, or its task, did.
+pub(crate) enum Happened {
+    Said(AttemptEvent),
+    Ended(Id),
+}
+
+impl Neighbours {
+    pub(crate) fn new(setup: ConnectionSetup) -> Self {
+        let (events_sender, events) = mpsc::channel(ATTEMPT_EVENTS);
+        Self {
+            setup: Arc::new(setup),
+            peers: BTreeMap::new(),
+            events,
+            events_sender,
+            connections: JoinSet::new(),
+            attempts: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn insert(&mut self, peer: PeerId, pair: Pair) {
+        self.peers.insert(peer, Neighbour { pair, remote: None });
+    }
+
+    pub(crate) fn pairs(&mut self) -> impl Iterator<Item = &mut Pair> {
+        self.peers.values_mut().map(|neighbour| &mut neighbour.pair)
+    }
+
+    pub(crate) fn with_pair(&mut self, slot: u8, change: impl FnOnce(&mut Pair)) {
+        let neighbour = PeerId::new(slot).and_then(|peer| self.peers.get_mut(&peer));
+        if let Some(neighbour) = neighbour {
+            change(&mut neighbour.pair);
+        }
+    }
+
+    /// Waits for what a connection does next.
+    pub(crate) async fn next(&mut self) -> Happened {
+        tokio::select! {
+            Some(event) = self.events.recv() => Happened::Said(event),
+            Some(ended) = self.connections.join_next_with_id() => {
+                Happened::Ended(ended.map_or_else(|error| error.id(), |(task, ())| task))
+            }
+            // There are no connections, and the channel is never closed.
+            else => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn handle(&mut self, now: Timestamp, happened: Happened) {
+        match happened {
+            Happened::Said(event) => {
+                self.handle_connection(now, event.peer, event.attempt, event.event);
+            }
+            // A connection's task ended, well or with a panic.
+            Happened::Ended(task) => {
+                if let Some((peer, attempt)) = self.attempts.remove(&task) {
+                    self.handle_connection(now, peer, attempt, ConnectionEvent::Ended);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn handle_connection(
+        &mut self,
+        now: Timestamp,
+        peer: PeerId,
+        attempt: AttemptId,
+        event: ConnectionEvent,
+    ) {
+        self.with_pair(peer.slot(), |pair| pair.handle_connection(now, attempt, event));
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
+        self.peers.values().filter_map(|peer| peer.pair.next_timeout()).min()
+    }
+
+    /// Does what the pairs have decided; `signal` sends something to one of the others.
+    pub(crate) fn act(&mut self, mut signal: impl FnMut(PeerId, SignalPayload)) {
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            while let Some(action) =
+                self.peers.get_mut(&peer).and_then(|neighbour| neighbour.pair.poll_action())
+            {
+                self.perform(peer, action, &mut signal);
+            }
+            if let Some(neighbour) = self.peers.get_mut(&peer) {
+                let stale = neighbour.pair.take_stale_signals();
+                if stale > 0 {
+                    self.setup.mailbox.update(peer, |stats| stats.stale_signals += stale);
+                }
+            }
+        }
+    }
+
+    fn perform(
+        &mut self,
+        peer: PeerId,
+        action: Action,
+        signal: &mut impl FnMut(PeerId, SignalPayload),
+    ) {
+        match action {
+            Action::Open { attempt, offer } => self.open(peer, attempt, offer),
+            Action::Feed(remote) => {
+                let sender = self.peers.get(&peer).and_then(|peer| peer.remote.as_ref());
+                // More candidates than a connection takes in time are not honest; without the
+                // rest it connects, or its deadline comes.
+                if sender.is_some_and(|sender| sender.try_send(remote).is_err()) {
+                    self.setup.mailbox.update(peer, |stats| stats.violations += 1);
+                }
+            }
+            Action::Close => {
+                if let Some(neighbour) = self.peers.get_mut(&peer) {
+                    neighbour.remote = None;
+                }
+            }
+            Action::Signal(payload) => signal(peer, payload),
+            Action::Report(PairReport::Connected) => {
+                self.setup.mailbox.connected(peer);
+                self.setup.mailbox.report(TransportEvent::PeerConnected { peer });
+            }
+            Action::Report(PairReport::Disconnected) => {
+                self.setup.mailbox.disconnected(peer);
+                self.setup.mailbox.report(TransportEvent::PeerDisconnected { peer });
+            }
+            Action::Report(PairReport::Left) => {
+                self.setup.mailbox.update(peer, |stats| stats.has_left = true);
+                self.setup.mailbox.report(TransportEvent::PeerLeft { peer });
+            }
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, attempt: AttemptId, offer: Option<String>) {
+        let Some(neighbour) = self.peers.get_mut(&peer) else { return };
+        let (sender, remote) = mpsc::channel(REMOTE_SIGNALS);
+        neighbour.remote = Some(sender);
+        let setup = Arc::clone(&self.setup);
+        let events = self.events_sender.clone();
+        // A task of its own, because a hostile description may make the WebRTC stack panic.
+        let task =
+            self.connections.spawn(Connection::run(peer, attempt, offer, setup, remote, events));
+        self.attempts.insert(task.id(), (peer, attempt));
+    }
+
+    pub(crate) async fn close(&mut self) {
+        self.peers.clear();
+        let all_ended = async {
+            loop {
+                tokio::select! {
+                    ended = self.connections.join_next() => if ended.is_none() { return },
+                    // Nobody wants them now, but a connection waits until they are taken.
+                    Some(_) = self.events.recv() => {}
+                }
+            }
+        };
+        if timeout(CLOSE_MAX, all_ended).await.is_err() {
+            tracing::debug!("a connection did not close in time");
+            self.connections.abort_all();
+        }
+    }
+}
+
+/// Events of all connections that may wait for the mesh; a connection waits when they are more.
+const ATTEMPT_EVENTS: usize = 256;
+
+/// Signals that may wait for one connection: its answer and some sixty candidates.
+const REMOTE_SIGNALS: usize = 64;
+
+/// How long closing all connections may take; it usually takes milliseconds.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
