@@ -74,7 +74,7 @@ pub use returning::{Inquiry, ReturnError, Standing};
 pub use rollback_signaling::ErrorCode;
 pub use stats::{PeerStats, TransportEvent};
 pub use transport::{Joining, Transport};
-pub use watching::{JoiningWatch, WatchLoop, WatchTransport};
+pub use watching::{JoiningWatch, WatchError, WatchLoop, WatchTransport};
 
 /// The README's example in Rust, compiled as a test of the documentation.
 #[cfg(doctest)]

@@ -113,9 +113,10 @@ fn play(transport: Transport, folder: &Path, episode: u32, signals: &Signals) ->
     playing.finish(&mut game).unwrap()
 }
 
-/// Watches an episode to its end; `each` is told how many frames were shown.
-fn watch(show: &mut WatchLoop, mut each: impl FnMut(&WatchLoop)) -> (Log, Frame) {
+/// Watches an episode to its end, and records it; `each` is told how many frames were shown.
+fn watch(show: &mut WatchLoop, file: &Path, mut each: impl FnMut(&WatchLoop)) -> (Log, Frame) {
     assert!(show.begin_episode(PATIENCE).is_some(), "no episode to watch");
+    show.record(file, 0).unwrap();
     let (mut game, deadline) = (Log::default(), Instant::now() + PATIENCE);
     loop {
         assert!(Instant::now() < deadline, "no end: {:?}", show.spectator());
@@ -155,7 +156,8 @@ fn whoever_comes_in_the_middle_of_an_episode_sees_what_is_recorded() {
         assert_eq!(transport.members().len(), 2);
         let mut show = WatchLoop::new(transport, SpectatorOptions::default());
         for (episode, signals) in (0..).zip(&signals) {
-            let (game, end) = watch(&mut show, |show| {
+            let own = folder.0.join(format!("watched-{episode}.rbk"));
+            let (game, end) = watch(&mut show, &own, |show| {
                 let shown = show.spectator().unwrap().current_frame();
                 // Well behind what was played when it came; the second member is connected, too.
                 let is_enough = shown > Frame::new(300) && show.transport().hosts() == 2;
@@ -174,6 +176,7 @@ fn whoever_comes_in_the_middle_of_an_episode_sees_what_is_recorded() {
             let [first, second] = [0, 1].map(|slot| recorded(&folder.0, slot, episode));
             assert!(first == second, "the members' recordings are equal");
             assert_eq!(game.rows, first.1);
+            assert!(std::fs::read(own).unwrap() == first.0, "the one of who watches, too");
         }
         show.into_transport().close();
     });
@@ -203,7 +206,8 @@ fn when_the_member_that_feeds_is_gone_the_other_does() {
         });
         let transport = WatchTransport::join_blocking(&link, local()).unwrap();
         let mut show = WatchLoop::new(transport, SpectatorOptions::default());
-        let (game, _) = watch(&mut show, |show| {
+        let own = folder.join("watched.rbk");
+        let (game, _) = watch(&mut show, &own, |show| {
             let spectator = show.spectator().unwrap();
             let is_both =
                 spectator.current_frame() > Frame::new(60) && show.transport().hosts() == 2;

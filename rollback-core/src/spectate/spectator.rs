@@ -11,11 +11,11 @@ use super::hosts::{Contradiction, Holding, HostId, Hosts};
 use super::marks::Marks;
 use super::wire::{Held, Key, PIECE_BYTES, Piece, Told, WINDOW_PIECES};
 use crate::recording::stream::{self, BYTES_MAX, Entry};
-use crate::recording::{RecordingError, RecordingHeader};
+use crate::recording::{BLOCK_FRAMES, PENDING_FRAMES_MAX, RecordingError, RecordingHeader};
 use crate::replay::step_row;
-use crate::session::End;
+use crate::session::{End, StableFrame};
 use crate::{
-    Frame, Game, GameError, Input, InputStatus, Outcome, StateHash, StateHasher, Timestamp,
+    Agreed, Frame, Game, GameError, Input, InputStatus, Outcome, StateHash, StateHasher, Timestamp,
 };
 
 /// How a spectator follows.
@@ -60,6 +60,8 @@ pub struct Spectator {
     next: Frame,
     has_ended: bool,
     is_start_checked: bool,
+    /// Up to here the states were those that the members reported.
+    checked: Frame,
     audience: Audience,
     refused: u64,
     scratch: Scratch,
@@ -108,6 +110,7 @@ impl Spectator {
             next: Frame::ZERO,
             has_ended: false,
             is_start_checked: false,
+            checked: Frame::ZERO,
             audience: Audience::new(key, options.relay),
             refused: 0,
             scratch: Scratch::default(),
@@ -160,6 +163,25 @@ impl Spectator {
     #[must_use]
     pub fn current_frame(&self) -> Frame {
         self.next
+    }
+
+    /// The end that all members agree on, once it has come; one that only the hosts say is none.
+    #[must_use]
+    pub fn agreed_end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// How far the states here were those that the members reported.
+    #[must_use]
+    pub fn checked(&self) -> Agreed {
+        Agreed::before(self.checked)
+    }
+
+    /// What no end is before: the members may yet find that they disagree on newer frames, and hold as many back.
+    #[must_use]
+    pub fn settled(&self) -> Agreed {
+        let settled = self.next.index().saturating_sub(PENDING_FRAMES_MAX - 2 * BLOCK_FRAMES);
+        Agreed::before(Frame::new(settled))
     }
 
     /// Takes a datagram of a host. What is wrong, or comes from nobody who is asked, is counted and dropped.
@@ -278,6 +300,19 @@ impl Spectator {
     /// When the game fails, when its state is not the one that the members agreed on, or when what every host that can be
     /// asked sent is no episode.
     pub fn advance<G: Game>(&mut self, game: &mut G) -> Result<Watched, SpectateError<G::Error>> {
+        self.advance_with(game, |_| {})
+    }
+
+    /// The same, and hands each frame that was stepped to `shown`, with the output that the game gave for it here: for those
+    /// who record what they watch.
+    ///
+    /// # Errors
+    /// As those of [`advance`](Self::advance).
+    pub fn advance_with<G: Game>(
+        &mut self,
+        game: &mut G,
+        mut shown: impl FnMut(&StableFrame<'_>),
+    ) -> Result<Watched, SpectateError<G::Error>> {
         if let Some(error) = self.hosts.broken() {
             return Err(SpectateError::Stream(error));
         }
@@ -294,7 +329,7 @@ impl Spectator {
         let end = self.end.or_else(|| self.hosts.over(&self.marks));
         let steps = self.steps_due(end);
         for _ in 0..steps {
-            self.step(game)?;
+            self.step(game, &mut shown)?;
         }
         Ok(match end {
             Some(end) if self.next >= end.frame => Watched::Ended(end),
@@ -313,18 +348,26 @@ impl Spectator {
         }
     }
 
-    fn step<G: Game>(&mut self, game: &mut G) -> Result<(), SpectateError<G::Error>> {
+    fn step<G: Game>(
+        &mut self,
+        game: &mut G,
+        shown: &mut impl FnMut(&StableFrame<'_>),
+    ) -> Result<(), SpectateError<G::Error>> {
         let (Some(header), Some((Entry::Row(body), next))) =
             (&self.header, stream::entry_at(&self.stream, self.at)?)
         else {
             return Ok(());
         };
-        let (frame, has_ended, scratch) = (self.next, self.has_ended, &mut self.scratch);
+        let (frame, has_ended) = (self.next, self.has_ended);
+        let (scratch, checked) = (&mut self.scratch, &mut self.checked);
         let stepped = stream::with_row(header, frame, body, |row| {
             if let Some((state, expected)) = row.keyframe.zip(row.state_hash) {
                 take_over(game, frame, state, expected)?;
             } else if let Some(expected) = row.state_hash {
                 check_state(game, frame, expected)?;
+            }
+            if row.state_hash.is_some() {
+                *checked = frame;
             }
             if has_ended && row.keyframe.is_none() {
                 return Ok(true);
@@ -332,6 +375,7 @@ impl Spectator {
             scratch.output.clear();
             let outcome = step_row(game, row, &mut scratch.statuses, &mut scratch.output);
             let outcome = outcome.map_err(|source| GameError::Step { frame, source })?;
+            shown(&StableFrame { output: &scratch.output, ..*row });
             Ok::<_, SpectateError<G::Error>>(outcome == Outcome::Ended)
         })?;
         self.has_ended = stepped?;

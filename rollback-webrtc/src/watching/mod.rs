@@ -4,9 +4,10 @@
 mod show;
 mod watch_loop;
 mod watch_transport;
+mod watched_recording;
 
 pub(crate) use show::Show;
-pub use watch_loop::WatchLoop;
+pub use watch_loop::{WatchError, WatchLoop};
 pub use watch_transport::{JoiningWatch, WatchTransport};
 
 /// How many bytes name the episode.

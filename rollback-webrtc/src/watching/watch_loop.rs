@@ -1,13 +1,16 @@
 //! The loop of one who watches: which episode is played, by whom it is fed, and when the next frame is due.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rollback_core::recording::RecordingHeader;
 use rollback_core::spectate::{HostId, SpectateError, Spectator, SpectatorOptions, Watched};
 use rollback_core::{Game, Timestamp};
 
+use super::watched_recording::WatchedRecording;
 use super::{EPISODE_BYTES, WHICHEVER, WatchTransport, split};
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
+use crate::recording_file::RecordError;
 
 /// Watches the episodes of a match, one after the other, on an ordinary synchronous loop.
 ///
@@ -61,6 +64,7 @@ pub struct WatchLoop {
 struct Episode {
     number: u32,
     spectator: Spectator,
+    recording: Option<WatchedRecording>,
 }
 
 impl WatchLoop {
@@ -108,15 +112,46 @@ impl WatchLoop {
         }
     }
 
+    /// Records the episode from here on: to be called after [`begin_episode`](Self::begin_episode), before the first frame.
+    /// Of an end that the members agree on, the file is that of theirs, if as many episodes were completed before this one
+    /// as they count. Frames are written when no end can be before them, and the rest with the end.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be made.
+    pub fn record(&mut self, path: &Path, completed_episodes: u32) -> Result<(), RecordError> {
+        if let Some(episode) = &mut self.watched
+            && let Some(header) = episode.spectator.header()
+        {
+            let recording = WatchedRecording::create(path, header, completed_episodes)?;
+            episode.recording = Some(recording);
+        }
+        Ok(())
+    }
+
+    /// Ends the recording before the episode does: what was proved by a state of the members is written.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn stop_recording(&mut self) -> Result<(), RecordError> {
+        let Some(episode) = &mut self.watched else { return Ok(()) };
+        match episode.recording.take() {
+            Some(recording) => recording.stop(&episode.spectator),
+            None => Ok(()),
+        }
+    }
+
     /// Takes what has come, and steps what is to be shown next.
     ///
     /// # Errors
-    /// As [`Spectator::advance`] says.
-    pub fn advance<G: Game>(&mut self, game: &mut G) -> Result<Watched, SpectateError<G::Error>> {
+    /// As [`Spectator::advance`] says, or when the recording cannot be written.
+    pub fn advance<G: Game>(&mut self, game: &mut G) -> Result<Watched, WatchError<G::Error>> {
         self.serve();
-        match &mut self.watched {
-            Some(episode) => episode.spectator.advance(game),
-            None => Ok(Watched::Waiting),
+        let Some(Episode { spectator, recording, .. }) = &mut self.watched else {
+            return Ok(Watched::Waiting);
+        };
+        match recording {
+            Some(recording) => recording.advance(spectator, game),
+            None => Ok(spectator.advance(game)?),
         }
     }
 
@@ -173,7 +208,7 @@ impl WatchLoop {
         self.receive();
         self.know_hosts();
         let now = self.transport.0.now();
-        let Some(Episode { number, spectator }) = &mut self.watched else {
+        let Some(Episode { number, spectator, .. }) = &mut self.watched else {
             return self.ask_which(now);
         };
         while let Some(to) = spectator.poll_datagram(now, &mut self.bytes) {
@@ -198,7 +233,7 @@ impl WatchLoop {
                 if self.watched.is_none() && number >= self.wanted && number != WHICHEVER {
                     let session = self.transport.session_id();
                     let spectator = Spectator::new(session, number, self.options);
-                    self.watched = Some(Episode { number, spectator });
+                    self.watched = Some(Episode { number, spectator, recording: None });
                 }
             } else if let Some(episode) = self.watched.as_mut().filter(|e| e.number == number) {
                 let from = HostId(received.peer.slot().into());
@@ -229,6 +264,17 @@ impl WatchLoop {
             let _ = self.transport.0.try_send(member.peer, &which);
         }
     }
+}
+
+/// Why an episode cannot be watched on.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError<E> {
+    /// The game fails or is in another state, or what was sent is no episode.
+    #[error(transparent)]
+    Spectate(#[from] SpectateError<E>),
+    /// The episode cannot be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// Without a frame that is due, what has come is looked at so often.
