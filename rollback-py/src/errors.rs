@@ -41,6 +41,12 @@ create_exception!(
 );
 create_exception!(
     rollback_py,
+    DivergedError,
+    RollbackError,
+    "The simulation of one who watches is in another state than the members' at `frame`."
+);
+create_exception!(
+    rollback_py,
     RecordingError,
     RollbackError,
     "A recording cannot be written or read."
@@ -160,6 +166,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("JoinError", py.get_type::<JoinError>())?;
     module.add("IncompatibleError", py.get_type::<IncompatibleError>())?;
     module.add("GameError", py.get_type::<GameError>())?;
+    module.add("DivergedError", py.get_type::<DivergedError>())?;
     module.add("RecordingError", py.get_type::<RecordingError>())?;
     module.add("SpaceError", py.get_type::<SpaceError>())
 }
@@ -168,14 +175,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 pub(crate) fn loop_error(error: LoopError<PyErr>) -> PyErr {
     let message = error.to_string();
     match error {
-        LoopError::Advance(AdvanceError::Game(error)) => Python::attach(|py| {
-            let frame = error.frame().index();
-            let raised = GameError::new_err(message);
-            raised.set_cause(py, Some(error.into_source()));
-            // The frame is part of the message as well; a value that cannot hold it is still raised.
-            let _ = raised.value(py).setattr("frame", frame);
-            raised
-        }),
+        LoopError::Advance(AdvanceError::Game(error)) => game_error(error),
         LoopError::Advance(AdvanceError::Incompatible { peer, mismatches }) => {
             Python::attach(|py| {
                 let raised = IncompatibleError::new_err(message);
@@ -196,6 +196,18 @@ pub(crate) fn loop_error(error: LoopError<PyErr>) -> PyErr {
         LoopError::Return(error) => return_error(&error),
         LoopError::Record(_) => RecordingError::new_err(message),
     }
+}
+
+/// An environment that failed; its own exception is the cause.
+pub(crate) fn game_error(error: rollback_core::GameError<PyErr>) -> PyErr {
+    Python::attach(|py| {
+        let (message, frame) = (error.to_string(), error.frame().index());
+        let raised = GameError::new_err(message);
+        raised.set_cause(py, Some(error.into_source()));
+        // The frame is part of the message as well; a value that cannot hold it is still raised.
+        let _ = raised.value(py).setattr("frame", frame);
+        raised
+    })
 }
 
 /// A room that cannot be joined, or a match that cannot be gone back to; `code` says which, where a program may care.

@@ -14,6 +14,7 @@ mod recordings;
 mod room;
 mod snapshot;
 mod spaces;
+mod watching;
 
 use pyo3::prelude::*;
 
@@ -26,6 +27,7 @@ fn _rollback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<room::PyServer>()?;
     module.add_class::<room::PyRoom>()?;
     module.add_class::<episode::PyEpisode>()?;
+    module.add_class::<watching::PyWatching>()?;
     module.add_class::<snapshot::Snapshots>()?;
     module.add_class::<snapshot::Snapshot>()?;
     module.add_class::<spaces::ActionCodec>()?;

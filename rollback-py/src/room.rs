@@ -198,12 +198,14 @@ pub(crate) struct PyServer {
 impl PyServer {
     /// Starts serving. Without rooms any name makes one of `players` members.
     #[new]
-    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600))]
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600, watchers=8, unwatched=Vec::new()))]
     fn new(
         listen: &str,
         rooms: Vec<(String, u8)>,
         players: u8,
         slot_hold_s: u64,
+        watchers: u8,
+        unwatched: Vec<String>,
     ) -> PyResult<Self> {
         let refused = |error: &dyn std::fmt::Display| RollbackError::new_err(error.to_string());
         let address = listen.parse().map_err(|_| Error::ListenAddress { got: listen.into() })?;
@@ -217,7 +219,13 @@ impl PyServer {
             Rooms::Fixed(rooms.into_iter().map(room).collect::<PyResult<_>>()?)
         };
         let playing_slot_hold = Duration::from_secs(slot_hold_s);
-        let config = ServerConfig { playing_slot_hold, ..ServerConfig::new(rooms) };
+        let unwatched = unwatched.into_iter().map(|name| name.parse());
+        let config = ServerConfig {
+            playing_slot_hold,
+            watchers_max: watchers,
+            unwatched: unwatched.collect::<Result<_, _>>().map_err(|error| refused(&error))?,
+            ..ServerConfig::new(rooms)
+        };
         let server = BackgroundServer::start(address, config);
         let server = server.map_err(|error| refused(&error))?;
         let address = server.local_addr().to_string();
@@ -285,10 +293,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn refused(error: rollback_webrtc::JoinError) -> PyErr {
+pub(crate) fn refused(error: rollback_webrtc::JoinError) -> PyErr {
     let code = match &error {
         rollback_webrtc::JoinError::Refused { code: ErrorCode::UnknownToken, .. } => {
             Some("unknown_token")
+        }
+        rollback_webrtc::JoinError::Refused { code: ErrorCode::WatchingForbidden, .. } => {
+            Some("watching_forbidden")
         }
         _ => None,
     };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rollback_py._rollback import (
+    DivergedError,
     EncodingError,
     GameError,
     IncompatibleError,
@@ -35,10 +36,12 @@ from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
 from rollback_py.summary import PeerSummary, Summary
+from rollback_py.watching import WatchedEpisode, Watching, Window, watch
 
 __all__ = [
     "Comparison",
     "DesyncError",
+    "DivergedError",
     "EncodingError",
     "End",
     "EnvGame",
@@ -70,6 +73,9 @@ __all__ = [
     "SpaceError",
     "Summary",
     "Verified",
+    "WatchedEpisode",
+    "Watching",
+    "Window",
     "Wrong",
     "check",
     "compare",
@@ -78,4 +84,5 @@ __all__ = [
     "keyboard",
     "record_offline",
     "verify",
+    "watch",
 ]

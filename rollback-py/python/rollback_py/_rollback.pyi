@@ -7,6 +7,7 @@ from typing import Any, Literal, final
 
 __all__ = [
     "ActionCodec",
+    "DivergedError",
     "EncodingError",
     "Episode",
     "GameError",
@@ -25,6 +26,7 @@ __all__ = [
     "Snapshots",
     "SpaceError",
     "TableWriter",
+    "Watching",
     "compare_recordings",
     "decode_value",
     "encode_value",
@@ -49,10 +51,11 @@ class RecordingError(RollbackError):
     """A recording cannot be written or read."""
 
 class JoinError(RollbackError):
-    """The room cannot be joined, or the match not gone back to.
+    """The room cannot be joined or watched, or the match not gone back to.
 
-    Of the latter `code` says which: ``unknown_token``, ``match_over``, ``nobody_answers``,
-    ``closed``, ``episode_over``, ``not_let_in``, ``log`` or ``replaced``.
+    Where nobody may watch, `code` is ``watching_forbidden``. Of a match not gone back to it says
+    why: ``unknown_token``, ``match_over``, ``nobody_answers``, ``closed``, ``episode_over``,
+    ``not_let_in``, ``log`` or ``replaced``.
     """
 
     code: str | None
@@ -71,6 +74,11 @@ class GameError(RollbackError):
 
     frame: int
 
+class DivergedError(RollbackError):
+    """The simulation of one who watches is in another state than the members' at `frame`."""
+
+    frame: int
+
 @final
 class Server:
     """A signaling server in a thread of this process; it stops when it is let go."""
@@ -82,11 +90,14 @@ class Server:
         rooms: Sequence[tuple[str, int]] = ...,
         players: int = 2,
         slot_hold_s: int = 600,
+        watchers: int = 8,
+        unwatched: Sequence[str] = ...,
     ) -> Server:
         """Listen on an address; port 0 takes a free one.
 
         Each of `rooms` is a name and how many members make it complete; without any, every name
         makes a room of `players`. The slot of a member that is away is kept for `slot_hold_s`.
+        Up to `watchers`, at most 8, may watch a match, and nobody in the rooms `unwatched`.
         """
 
     @property
@@ -297,6 +308,78 @@ class Episode:
 
     def release(self) -> None:
         """Give the connections back to the room."""
+
+@final
+class Watching:
+    """A match that is watched, one episode after the other."""
+
+    def __new__(
+        cls,
+        link: str,
+        *,
+        ice_servers: Sequence[tuple[str, str, str]] = ...,
+        relay_only: bool = False,
+        delay_ms: int = 0,
+        jitter_ms: int = 0,
+        loss_percent: float = 0.0,
+        seed: int = 0,
+        timeout_s: float = 60.0,
+    ) -> Watching:
+        """Start going to a room. Where nobody plays, it is tried again for `timeout_s`."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the room can be watched; False when the time is over."""
+
+    @property
+    def members(self) -> list[str]:
+        """The names of all members, in the order of their slots."""
+
+    @property
+    def hosts(self) -> int:
+        """To how many members there is a connection."""
+
+    def begin(self, seconds: float) -> dict[str, Any] | None:
+        """Go to the episode that is played, or to the next one.
+
+        Return what its members agreed on before the first frame: session, episode, seed, fps,
+        input_width, hosts, participants and must_match. None if that has not come in time.
+        """
+
+    def start(
+        self,
+        game: Any,
+        *,
+        recording: str | os.PathLike[str] | None = None,
+        completed_episodes: int = 0,
+    ) -> None:
+        """Show the episode to an `EnvGame` that was just reset with its seed, and record it."""
+
+    def advance(self) -> tuple[str, int]:
+        """Step what is to be shown next.
+
+        Return what happened (stepped, waiting, left_behind or ended), and the frame that is next.
+        """
+
+    def wait_for_frame(self) -> None:
+        """Wait until the next frame is to be shown."""
+
+    @property
+    def frames(self) -> int:
+        """How many frames have come."""
+
+    @property
+    def contradictions(self) -> list[tuple[int, int | None]]:
+        """The slots of members that said otherwise than another, and from which frame on."""
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """How the episode ended: frame, cause, by and is_agreed; None while it is watched."""
+
+    def stop_recording(self) -> None:
+        """Write what was recorded of an episode that is not watched to its end."""
+
+    def close(self) -> None:
+        """Go away."""
 
 @final
 class Snapshot:

@@ -1,4 +1,4 @@
-"""The command ``rollback``: serve, play, check, compare, verify, export."""
+"""The command ``rollback``: serve, play, watch, check, compare, verify, export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
 from rollback_py import determinism, recording_commands
-from rollback_py._rollback import RollbackError
+from rollback_py._rollback import DivergedError, RollbackError
 from rollback_py.command_output import (
     DESYNC,
     EXIT_CODES,
@@ -35,6 +35,7 @@ from rollback_py.match import (
     join,
 )
 from rollback_py.policies import Person, Policy, keyboard
+from rollback_py.watching import WatchedEpisode, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return handler(parsed)
     except DesyncError as error:
         say_error(parsed.json, error, frame=error.frame, path=error.path, agreed=error.agreed)
+        return DESYNC
+    except DivergedError as error:
+        say_error(parsed.json, error, frame=error.frame)
         return DESYNC
     except (RollbackError, OSError, ValueError) as error:
         frame = getattr(error, "frame", None)
@@ -76,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_play(commands)
+    _add_watch(commands)
     _add_check(commands)
     recording_commands.add_parsers(commands)
     return parser
@@ -87,6 +92,10 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--room", action="append", default=[], metavar="NAME", help="repeatable")
     serve.add_argument("--players", type=int, default=2, help="members of each room (2)")
     serve.add_argument("--slot-hold", type=int, default=600, metavar="S", help="for who is lost")
+    serve.add_argument("--watchers", type=int, default=8, metavar="N", help="of a match, 0 to 8")
+    serve.add_argument(
+        "--unwatched", action="append", default=[], metavar="NAME", help="a room nobody may watch"
+    )
     serve.add_argument("--json", action="store_true", help="print lines of JSON")
     serve.set_defaults(handler=_serve)
 
@@ -94,7 +103,12 @@ def _add_serve(commands: Any) -> None:
 def _serve(parsed: argparse.Namespace) -> int:
     rooms = [(name, parsed.players) for name in parsed.room]
     server = native.Server(
-        parsed.listen, rooms=rooms, players=parsed.players, slot_hold_s=parsed.slot_hold
+        parsed.listen,
+        rooms=rooms,
+        players=parsed.players,
+        slot_hold_s=parsed.slot_hold,
+        watchers=parsed.watchers,
+        unwatched=parsed.unwatched,
     )
     links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
     invitations = [f"    rollback play {link} --env MODULE:FUNCTION …" for link in links]
@@ -224,6 +238,58 @@ class _Progress:
             episode=episode.number,
             **{name: counters[name] for name in ("predicted", "stable", "agreed", "rollbacks")},
         )
+
+
+def _add_watch(commands: Any) -> None:
+    command = commands.add_parser("watch", help="watch a match that others play")
+    command.add_argument("link", metavar="LINK", help="such as ws://127.0.0.1:8080/kitchen")
+    command.add_argument("--env", required=True, metavar="MODULE:FUNCTION")
+    command.add_argument("--episodes", type=int, help="at most so many; else all that are played")
+    command.add_argument("--window", action="store_true", help="show it")
+    command.add_argument("--data", default="data", metavar="FOLDER", help="where recordings go")
+    command.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="to wait")
+    command.add_argument("--ice-server", action="append", default=[], metavar="URL[,USER,PASSWORD]")
+    command.add_argument("--relay-only", action="store_true", help="only through TURN")
+    command.add_argument("--json", action="store_true", help="print lines of JSON")
+    command.set_defaults(handler=_watch)
+
+
+def _watch(parsed: argparse.Namespace) -> int:
+    window = keyboard({}) if parsed.window else None
+    with watch(
+        parsed.link,
+        env=parsed.env,
+        data=parsed.data,
+        ice_servers=[_ice_server(text) for text in parsed.ice_server],
+        relay_only=parsed.relay_only,
+        timeout_s=parsed.timeout,
+    ) as watching:
+        _say(parsed, "watching", f"watching {len(watching.members)} who play")
+        for episode in watching.episodes(parsed.episodes):
+            end = episode.run(window=window, on_frame=_Watched(parsed))
+            text = f"episode {episode.number}: {end.frame} frames; {end.reason}"
+            file = {"recording": str(episode.recording)}
+            _say(parsed, "watched", text, **file, **end.__dict__, episode=episode.number)
+            if end.cause in ("departed", "partitioned", "left"):
+                return LOST
+    return OK
+
+
+class _Watched:
+    """Says once a second what is seen."""
+
+    def __init__(self, parsed: argparse.Namespace) -> None:
+        self._parsed = parsed
+        self._next = 0
+
+    def __call__(self, episode: WatchedEpisode) -> None:
+        """Look at a frame."""
+        if episode.frame < self._next:
+            return
+        self._next = episode.frame + episode.fps
+        frame, known = episode.frame, episode.frames_known
+        text = f"episode {episode.number}  frame {frame:5}  known {known:5}"
+        _say(self._parsed, "seen", text, episode=episode.number, frame=frame, known=known)
 
 
 def _say(parsed: argparse.Namespace, event: str, text: str, **fields: Any) -> None:

@@ -412,6 +412,12 @@ class Match:
         return self.data / f"{name}-life{self.life}.rbk" if path.exists() else path
 
 
+def must_match_of(factory: Factory, game: EnvGame, observations: bool) -> Facts:
+    """Return the facts that are equal on all computers, as they are sent and recorded."""
+    digest = EnvironmentDigest.of(factory, game.env, settings_of(game, observations))
+    return _fitted(digest.must_match, _MUST_MATCH_BYTES_MAX)
+
+
 def _idle_input(game: EnvGame) -> bytes:
     """Return bytes that mean idle for every player."""
     idle = {game.idle_action(player) for player in range(len(game.agents))}

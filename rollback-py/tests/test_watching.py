@@ -1,0 +1,168 @@
+"""Two processes that play, and this one, which comes in the middle and watches."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import playable
+import pytest
+import rollback_py as rb
+from rollback_py import _rollback as native
+from rollback_py.cli import main
+from two_processes import TESTS, TIMEOUT_S, Played, await_line, finish, start
+
+ENV = "playable:walkers"
+
+# Long enough that whoever comes in the middle of an episode sees that it does.
+PLAYING = ("--policy", "playable:at_random", "--fps", "30")
+
+
+@contextmanager
+def playing(
+    folder: Path, *arguments: str, env: str = ENV, **serving: Any
+) -> Iterator[tuple[str, Callable[[], list[Played]]]]:
+    """Have two processes play until both are well in the first episode.
+
+    Yields the link, and a function that waits for their ends.
+    """
+    server = native.Server("127.0.0.1:0", players=2, **serving)
+    processes: list[tuple[subprocess.Popen[str], Path]] = []
+    try:
+        for slot in range(2):
+            data = folder / f"peer{slot}"
+            process = start(server.address, data, "--env", env, *PLAYING, *arguments)
+            processes.append((process, data))
+        for process, _ in processes:
+            await_line(process, "progress", lambda line: line["stable"] >= 60)
+        yield (
+            f"ws://{server.address}/room",
+            lambda: [finish(process, data) for process, data in processes],
+        )
+    finally:
+        for process, _ in processes:
+            process.kill()
+            process.wait()
+        server.stop()
+
+
+class Pictures:
+    """A window that counts."""
+
+    def __init__(self) -> None:
+        self.shown = 0
+        self.is_closed = False
+
+    def show(self, picture: np.ndarray[Any, Any] | None, caption: str) -> None:
+        self.shown += 1
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def test_whoever_comes_in_the_middle_sees_and_records_what_is_recorded(tmp_path: Path) -> None:
+    with playing(tmp_path, "--episodes", "2") as (link, ends):
+        window, frames, ahead = Pictures(), [], []
+        with rb.watch(link, env=ENV, data=tmp_path / "watched") as watching:
+            assert watching.agents == ["left", "right"]
+            assert len(watching.members) == 2
+
+            def look(episode: rb.WatchedEpisode) -> None:
+                frames.append((episode.number, episode.frame))
+                ahead.append(episode.frames_known - episode.frame)
+
+            watched = []
+            for episode in watching.episodes():
+                end = episode.run(window=window, on_frame=look)
+                assert (end.frame, end.cause, end.is_agreed) == (240, "finished", True)
+                assert episode.contradictions == []
+                watched.append(episode)
+        members = ends()
+    assert [played.exit_code for played in members] == [0, 0], members[0].stderr
+    assert [episode.number for episode in watched] == [0, 1]
+    assert frames == sorted(set(frames))
+    assert [frames[-1], window.shown, window.is_closed] == [(1, 240), len(frames), True]
+    # It came when more than a second had been played, and caught up.
+    assert ahead[0] > 30
+    assert min(ahead) < 15
+    for number, episode in enumerate(watched):
+        assert episode.recording is not None
+        seen = episode.recording.read_bytes()
+        assert [seen] * 2 == [played.recordings[number].read_bytes() for played in members]
+        assert rb.verify(episode.open(), env=ENV)
+
+
+def test_the_command_watches_and_says_how_it_ended(tmp_path: Path) -> None:
+    with playing(tmp_path) as (link, ends):
+        command = [sys.executable, "-m", "rollback_py.cli", "watch", link, "--env", ENV, "--json"]
+        done = subprocess.run(
+            [*command, "--data", str(tmp_path / "watched")],
+            cwd=TESTS,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        members = ends()
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    (end,) = [line for line in lines if line["event"] == "watched"]
+    assert (end["frame"], end["cause"], end["is_agreed"]) == (240, "finished", True)
+    assert len([line for line in lines if line["event"] == "seen"]) >= 3
+    recorded = Path(end["recording"]).read_bytes()
+    assert recorded == members[0].recordings[0].read_bytes()
+
+
+def test_a_computer_that_simulates_otherwise_is_told_at_which_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with playing(tmp_path, env="playable:drifts") as (link, _):
+        monkeypatch.setenv("DRIFTS", "1")  # from frame 77 on, in this process
+        with rb.watch(link, env="playable:drifts", data=tmp_path / "watched") as watching:
+            (episode,) = watching.episodes(1)
+            with pytest.raises(rb.DivergedError, match="frame 80") as raised:
+                episode.run()
+        assert raised.value.frame == 80
+        # What was proved by a state is in the file.
+        assert 60 <= episode.open().frame_count < 80
+
+
+def test_who_has_another_environment_is_told_what_differs(tmp_path: Path) -> None:
+    with (
+        playing(tmp_path) as (link, _),
+        rb.watch(link, env="playable:three_walkers", data=None) as watching,
+    ):
+        with pytest.raises(rb.IncompatibleError) as raised:
+            next(watching.episodes()).run()
+        assert "factory" in raised.value.fields
+
+
+def test_a_room_that_lets_nobody_watch_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for serving in ({"watchers": 0}, {"unwatched": ["room"]}):
+        server = native.Server("127.0.0.1:0", players=2, **serving)
+        link = f"ws://{server.address}/room"
+        try:
+            with pytest.raises(rb.JoinError, match="not to be watched") as raised:
+                rb.watch(link, env=playable.walkers, data=tmp_path)
+            assert main(["watch", link, "--env", ENV, "--json"]) == 2
+        finally:
+            server.stop()
+        assert raised.value.code == "watching_forbidden"
+        assert json.loads(capsys.readouterr().out)["error"] == "JoinError"
+
+
+def test_where_nobody_plays_one_is_told(tmp_path: Path) -> None:
+    server = native.Server("127.0.0.1:0", players=2)
+    try:
+        with pytest.raises(rb.JoinError):
+            rb.watch(f"ws://{server.address}/room", env=ENV, data=tmp_path, timeout_s=0.3)
+    finally:
+        server.stop()
