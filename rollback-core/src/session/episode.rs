@@ -233,20 +233,6 @@ impl<G: Game> Episode<G> {
         AdvanceError::Game(error)
     }
 
-    /// Takes the input delay that a member proposed for all, and follows the measured lateness where that is asked for.
-    fn adjust_input_delay(&mut self) {
-        if let Some(frames) = self.ledger.shared_delay.take() {
-            // What all agreed on is not given up again for what suits this peer.
-            self.local_inputs.set_automatic(None);
-            self.local_inputs.set_delay_of_all(frames.into());
-        }
-        let frame = self.rollback.current();
-        if frame.is_multiple_of(self.config.tick_rate_hz().into()) {
-            let recommended = self.links.recommended_input_delay();
-            self.local_inputs.follow(recommended);
-        }
-    }
-
     pub(super) fn step_or_stall(
         &mut self,
         now: Timestamp,
@@ -258,6 +244,11 @@ impl<G: Game> Episode<G> {
         self.settle(now, game)?;
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
+        }
+        if matches!(self.phase, Phase::Searching { .. }) {
+            // Others may not have heard yet what it is that differs.
+            self.links.is_waiting = true;
+            return Ok(Advance::Stalled(Stall::SearchingDesync));
         }
         let rolled_back = match resimulated {
             Resimulated::Done { depth } => depth,
@@ -286,9 +277,6 @@ impl<G: Game> Episode<G> {
 
     /// Why the current frame cannot be stepped yet.
     fn stall(&mut self) -> Option<Stall> {
-        if matches!(self.phase, Phase::Searching { .. }) {
-            return Some(Stall::SearchingDesync);
-        }
         let (current, queue) = (self.rollback.current(), &self.links.queue);
         if let Some(end) = self.links.caught_up_to {
             return (current >= end).then_some(Stall::CatchingUp);
@@ -407,6 +395,9 @@ impl<G: Game> Episode<G> {
         let mut outputs = Chain::default();
         for stepped in self.links.reports.last().frame.until(frame) {
             outputs = outputs.link(self.rollback.output(stepped));
+        }
+        if let Some((source, attempts)) = self.ledger.taken_over_at(frame) {
+            outputs = outputs.link(&[source.slot(), attempts]);
         }
         self.links.reports.push(frame, (hash, outputs), inputs);
         self.ledger.note_hash(frame, hash);

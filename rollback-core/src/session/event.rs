@@ -62,7 +62,8 @@ pub enum Event {
     },
     /// The members' states differ.
     Desync(Desync),
-    /// All have taken over a state after a desync, and play on from it.
+    /// All have taken over a state after a desync, and play on from it. A game that its wrong state had ended before goes on at
+    /// this frame: those between were stepped by the others.
     Resynced {
         /// Whose state.
         peer: PeerId,

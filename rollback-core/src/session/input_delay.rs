@@ -1,5 +1,6 @@
 //! The doors for input delays: set, proposed for all, or following how late inputs come.
 
+use super::episode::Episode;
 use super::{InputError, Session};
 use crate::journal::Entry;
 use crate::{Game, Item, PlayerHandle};
@@ -43,5 +44,21 @@ impl<G: Game> Session<G> {
     #[must_use]
     pub fn input_delay(&self, player: PlayerHandle) -> Option<u32> {
         self.episode.links.queue.delay(player)
+    }
+}
+
+impl<G: Game> Episode<G> {
+    /// Takes the input delay that a member proposed for all, and follows the measured lateness where that is asked for.
+    pub(super) fn adjust_input_delay(&mut self) {
+        if let Some(frames) = self.ledger.shared_delay.take() {
+            // What all agreed on is not given up again for what suits this peer.
+            self.local_inputs.set_automatic(None);
+            self.local_inputs.set_delay_of_all(frames.into());
+        }
+        let frame = self.rollback.current();
+        if frame.is_multiple_of(self.config.tick_rate_hz().into()) {
+            let recommended = self.links.recommended_input_delay();
+            self.local_inputs.follow(recommended);
+        }
     }
 }

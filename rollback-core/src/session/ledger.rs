@@ -175,6 +175,12 @@ impl Ledger {
         self.keyframes.push_back((keyframe, attempts));
     }
 
+    /// Whose state of this frame all took over, and how often that was tried: all record the same, so it is compared.
+    pub(crate) fn taken_over_at(&self, frame: Frame) -> Option<(PeerId, u8)> {
+        let (keyframe, attempts) = self.keyframes.iter().find(|(kept, _)| kept.frame == frame)?;
+        Some((keyframe.source, *attempts))
+    }
+
     #[cfg(feature = "testing")]
     pub(crate) fn forget_keyframes(&mut self) {
         self.keyframes.clear();
