@@ -76,6 +76,11 @@ impl<G: Game> Session<G> {
         self.episode.local_inputs.waiting_pause().is_some()
     }
 
+    /// Whether another still says what it has of a state that this peer has reported.
+    pub(crate) fn is_compared(&self) -> bool {
+        !self.episode.links.others_not_done().is_empty()
+    }
+
     /// Where this peer's own stream ends.
     pub(crate) fn own_end(&self) -> Frame {
         self.episode.links.own_end()

@@ -232,19 +232,6 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         Ok(())
     }
 
-    fn check_logs(&self) -> Result<(), Broken> {
-        let Some(longest) = self.longest() else { return Ok(()) };
-        for node in self.nodes.iter().chain(self.former) {
-            let mut pairs = self.rows(node).iter().zip(self.rows(longest));
-            if let Some((ours, theirs)) = pairs.find(|(ours, theirs)| ours != theirs) {
-                let detail = format!("{ours:?}, but {theirs:?} at {}", longest.peer);
-                let violation = Violation::at(Oracle::StableLogs, ours.frame, detail);
-                return Err((Some(node.peer), violation));
-            }
-        }
-        Ok(())
-    }
-
     /// Every input is the one that was given, or idle from a departure on.
     fn check_inputs(&self, rows: &[StableRow]) -> Result<(), Violation> {
         let config = &self.setting.config;
@@ -318,16 +305,19 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         }
         for watcher in &self.gallery.watchers {
             let shown = watcher.spectator.current_frame().index() as usize;
+            let rows = self.compared_rows(rows, self.compared_by_all());
             let rows = rows.get(..shown).unwrap_or(rows);
             let is_disputed = |frame| self.is_disputed(frame);
             let checked = reference.check(rows, &watcher.game, is_disputed);
             checked.map_err(|violation| (None, violation))?;
         }
         for node in self.nodes {
+            let rows = self.compared_rows(self.rows(node), node.compared);
             reference
-                .check(self.rows(node), &node.game, |frame| self.is_disputed(frame))
+                .check(rows, &node.game, |frame| self.is_disputed(frame))
                 .map_err(|violation| (Some(node.peer), violation))?;
             let finished = node.end().filter(|end| end.cause == EndCause::Finished);
+            let finished = finished.filter(|end| self.is_compared(node.compared, end.frame));
             if let Some(end) = finished.filter(|end| Some(end.frame) != reference.ended_at) {
                 let detail = format!("{end:?}, expected {:?}", reference.ended_at);
                 return Err((Some(node.peer), Violation::at(Oracle::Ends, end.frame, detail)));

@@ -33,6 +33,7 @@
 //! ```
 
 mod clock;
+mod compared;
 #[doc(hidden)]
 pub mod doors;
 mod faults;

@@ -68,6 +68,8 @@ pub(crate) struct Node<G: Game> {
     pub(super) last_datagrams: [Vec<u8>; PEERS_MAX],
     busy_until: TrueTime,
     ladder: [Frame; 3],
+    /// How far all agreed while there was another who could say otherwise.
+    pub(super) compared: Frame,
     pub(super) players: Vec<Player>,
     pub(super) actor: Actor,
     random: Random,
@@ -141,6 +143,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             last_datagrams: Default::default(),
             busy_until: parts.starts,
             ladder: [Frame::ZERO; 3],
+            compared: Frame::ZERO,
             players: parts.players.into_iter().map(player).collect(),
             actor: Actor::Person,
             random: Random::new(parts.seed, STREAM_INPUTS + stream),
@@ -360,6 +363,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         }
         match advance {
             Ok(Advance::Stepped { frame, .. } | Advance::Held { frame, .. }) => {
+                self.note_taken_over(now, frame);
                 if frame.index() as usize != self.stepped_at.len() {
                     let detail = format!("expected frame {}", self.stepped_at.len());
                     return Err(Violation::at(Oracle::Stepping, frame, detail));
@@ -443,6 +447,7 @@ impl<G: Game<Error: Debug>> Node<G> {
 
     /// The ladder of finality, after every call.
     fn check(&mut self, now: TrueTime) -> Result<(), Violation> {
+        self.note_compared();
         let session = &self.session;
         let current = session.current_frame();
         let (confirmed, stable) = (session.confirmed().end(), session.stable().end());

@@ -7,7 +7,7 @@ use super::faults::{Fault, Planned};
 use super::node::Node;
 use super::world::World;
 use crate::config::REPORTS_PENDING_MAX;
-use crate::{Advance, AdvanceError, Event, Game, PeerId, Stall};
+use crate::{Advance, AdvanceError, Event, Frame, Game, PeerId, Stall};
 
 impl<G: Game<Error: Debug>> World<'_, G> {
     /// Lets the faults strike whose time has come.
@@ -101,5 +101,15 @@ impl<G: Game<Error: Debug>> Node<G> {
             matches!(event, Event::Resynced { frame, .. } if agreed < frame.plus(pending))
         });
         took_over || matches!(advance, Ok(Advance::Stalled(Stall::SearchingDesync)))
+    }
+
+    /// Takes note that a state of a later frame was taken over: what a game that had ended too early did not step is skipped.
+    pub(super) fn note_taken_over(&mut self, now: TrueTime, frame: Frame) {
+        let taken = self.events.iter().rev().find_map(|event| match event {
+            Event::Resynced { frame, .. } => Some(*frame),
+            _ => None,
+        });
+        let skipped = taken.unwrap_or_default().min(frame).index() as usize;
+        self.stepped_at.resize(self.stepped_at.len().max(skipped), now);
     }
 }

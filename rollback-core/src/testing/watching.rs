@@ -15,8 +15,9 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     /// Each spectator holds the beginning of the one stream that the stable log makes, as far as its hosts have it.
     pub(super) fn check_watching(&self) -> Result<(), Violation> {
         let is_desync = |event: &Event| matches!(event, Event::Desync(_));
-        // Then members hand out different states, and whoever watches is told.
-        if self.nodes.iter().any(|node| node.events.iter().any(is_desync)) {
+        // Then members hand out different states, and whoever watches is told; so it is where one's memory was hit after all had
+        // compared their states for the last time.
+        if self.rays > 0 || self.nodes.iter().any(|node| node.events.iter().any(is_desync)) {
             return Ok(());
         }
         let Some(stream) = self.stream() else { return Ok(()) };

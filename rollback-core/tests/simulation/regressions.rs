@@ -148,3 +148,39 @@ fn one_that_a_former_life_heard_nothing_of_may_depart() {
     passes(storm(2577).reduced("kept=5+8+10+17,no-damage,no-delay,no-jitter,no-loss"), 2577);
     passes(storm(2577), 2577);
 }
+
+#[test]
+fn one_that_searches_goes_on_saying_what_it_has() {
+    // A search that began while frames were stepped again repeated no lost report, so that another never heard what differs.
+    passes(simulation(5828).reduced("kept=0+1+2+3,no-spectators"), 5828);
+    passes(simulation(5828), 5828);
+    // The same call said that it steps again, and not that it searches.
+    passes(simulation(4333).reduced("frames=150,kept=1,no-duplicates,no-offset,no-skew"), 4333);
+    passes(simulation(4333), 4333);
+}
+
+#[test]
+fn all_record_one_source_of_a_state_that_they_took_over() {
+    // One that just left was a member still for some, so that others took the same state from another. The source was not compared.
+    passes(simulation(6053), 6053);
+}
+
+#[test]
+fn a_game_whose_wrong_state_ended_it_goes_on_at_the_state_that_is_taken_over() {
+    // The promise was at fault: what others stepped while it stood still is recorded, and not stepped.
+    passes(simulation(5013), 5013);
+}
+
+#[test]
+fn a_state_that_was_hit_is_promised_as_far_as_it_was_compared() {
+    // The promise was at fault: whoever leaves, is lost or stays alone compares no more of what followed the last report.
+    let reduced = "peers=2,frames=37,kept=0+8,no-delay,no-duplicates,no-jitter,no-late-start,no-loss,no-offset";
+    passes(simulation(1523).reduced(reduced), 1523);
+    let reduced = "kept=5+6+7,no-damage,no-delay,no-duplicates,no-jitter,no-offset,no-second-players,no-spectators";
+    passes(simulation(3773).reduced(reduced), 3773);
+    let reduced = "frames=112,kept=2+19,no-delay,no-hints,no-jitter,no-late-start,no-offset";
+    passes(simulation(4543).reduced(reduced), 4543);
+    for seed in [1523, 3773, 4543, 4708, 5078] {
+        passes(simulation(seed), seed);
+    }
+}
