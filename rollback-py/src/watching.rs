@@ -25,6 +25,8 @@ pub(crate) struct PyWatching {
     joining: Mutex<Option<JoiningWatch>>,
     /// Boxed: the hasher inside needs more alignment than a Python object has.
     watching: Mutex<Option<Box<Show>>>,
+    /// The thread that is using it: an environment that asks for what shows it is told so.
+    user: Mutex<Option<std::thread::ThreadId>>,
 }
 
 struct Show {
@@ -58,7 +60,8 @@ impl PyWatching {
             ..TransportConfig::default()
         };
         let joining = WatchTransport::join(link, config).map_err(refused)?;
-        Ok(Self { joining: Mutex::new(Some(joining)), watching: Mutex::new(None) })
+        let (joining, watching) = (Mutex::new(Some(joining)), Mutex::new(None));
+        Ok(Self { joining, watching, user: Mutex::new(None) })
     }
 
     /// Waits until the room can be watched; `False` when the time is over.
@@ -171,13 +174,17 @@ impl PyWatching {
     }
 
     /// Goes away.
-    fn close(&self, py: Python<'_>) {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if *lock(&self.user) == Some(std::thread::current().id()) {
+            return Err(Error::EpisodeInUse.into());
+        }
         py.detach(|| {
             drop(lock(&self.joining).take());
             if let Some(show) = lock(&self.watching).take() {
                 show.watch.into_transport().close();
             }
         });
+        Ok(())
     }
 }
 
@@ -187,8 +194,17 @@ impl PyWatching {
         py: Python<'_>,
         use_it: impl FnOnce(&mut Show) -> R + Send,
     ) -> PyResult<R> {
-        let used = py.detach(|| lock(&self.watching).as_deref_mut().map(use_it));
-        Ok(used.ok_or(Error::RoomIncomplete)?)
+        let this_thread = std::thread::current().id();
+        if *lock(&self.user) == Some(this_thread) {
+            return Err(Error::EpisodeInUse.into());
+        }
+        py.detach(|| {
+            let mut watching = lock(&self.watching);
+            *lock(&self.user) = Some(this_thread);
+            let used = watching.as_deref_mut().map(use_it);
+            *lock(&self.user) = None;
+            Ok(used.ok_or(Error::RoomIncomplete)?)
+        })
     }
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import gymnasium
@@ -107,6 +108,19 @@ class Drifts(Walkers):
         return super().step(actions)
 
 
+questions: list[Callable[[], object]] = []
+"""What `Asks` calls in each step, in this process."""
+
+
+class Asks(Walkers):
+    """Calls what a test wants to be called from within a step."""
+
+    def step(self, actions: dict[str, int]) -> Any:
+        for ask in questions:
+            ask()
+        return super().step(actions)
+
+
 def walkers() -> Any:
     return Walkers()
 
@@ -125,6 +139,10 @@ def raises_at_frame_100() -> Any:
 
 def raises_on_guess() -> Any:
     return RaisesOnGuess()
+
+
+def asks() -> Any:
+    return Asks()
 
 
 def drifts() -> Any:

@@ -143,6 +143,19 @@ def test_who_has_another_environment_is_told_what_differs(tmp_path: Path) -> Non
         assert "factory" in raised.value.fields
 
 
+def test_an_environment_that_asks_for_what_shows_it_fails_and_does_not_wait(tmp_path: Path) -> None:
+    env = "playable:asks"
+    with playing(tmp_path, env=env) as (link, _), rb.watch(link, env=env, data=None) as watching:
+        playable.questions.append(watching.close)
+        try:
+            with pytest.raises(rb.GameError) as raised:
+                next(watching.episodes()).run()
+        finally:
+            playable.questions.clear()
+    assert raised.value.frame == 0
+    assert "cannot ask for its own" in str(raised.value.__cause__)
+
+
 def test_a_room_that_lets_nobody_watch_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
