@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::Session;
 use super::episode::Phase;
 use crate::journal::Entry;
-use crate::{Game, PeerId};
+use crate::{Game, OnDesync, PeerId};
 
 impl<G: Game> Session<G> {
     /// Sends a peer away: proposes to go on without it at once, as if it had been silent for too long. When the members
@@ -22,6 +22,12 @@ impl<G: Game> Session<G> {
         self.note(&Entry::Kick { peer });
         match self.episode.phase {
             Phase::Handshaking | Phase::Playing => self.episode.links.kick(peer),
+            // Where all are to play on, they wait for every member's word.
+            Phase::Searching { .. } | Phase::Disputed
+                if self.episode.config.on_desync() != OnDesync::End =>
+            {
+                self.episode.links.kick(peer)
+            }
             Phase::CatchingUp
             | Phase::Searching { .. }
             | Phase::Disputed

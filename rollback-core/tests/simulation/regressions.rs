@@ -184,3 +184,9 @@ fn a_state_that_was_hit_is_promised_as_far_as_it_was_compared() {
         passes(simulation(seed), seed);
     }
 }
+
+#[test]
+fn one_that_is_lost_in_a_search_can_be_sent_away() {
+    // Where nobody departs by silence, all waited for its word, and whoever sent it away was told that nothing is played.
+    passes(storm(719), 719);
+}
