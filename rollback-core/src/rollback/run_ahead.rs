@@ -3,7 +3,7 @@
 use super::{GameError, Rollback};
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
-use crate::{Frame, Game, Predictor, Step};
+use crate::{Frame, Game, Outcome, Predictor, Step};
 
 /// How far ahead the game is shown, and the state that it comes back to.
 #[derive(Default)]
@@ -46,7 +46,7 @@ impl<G: Game> Rollback<G> {
     }
 
     /// Steps the game ahead of the current frame with the inputs that are held, and guesses for the others. What comes of it
-    /// is shown, and nothing else: a step that fails ends it where it is.
+    /// is shown, and nothing else: a step that fails takes the game back at once.
     pub(crate) fn run_ahead(
         &mut self,
         game: &mut Witness<'_, G>,
@@ -65,12 +65,10 @@ impl<G: Game> Rollback<G> {
             let row = queue.gather_ahead(frame, &mut game.watching(predictor));
             let step = Step::new(frame, width, row, self.run_ahead.has_shown(frame)).ahead();
             self.run_ahead.ahead += 1;
-            match game.step(&step) {
-                Ok(crate::Outcome::Running) => {
-                    self.run_ahead.shown = self.run_ahead.shown.max(frame.next());
-                }
-                Ok(crate::Outcome::Ended) => break,
-                Err(_) => return self.come_back(game),
+            let Ok(outcome) = game.step(&step) else { return self.come_back(game) };
+            self.run_ahead.shown = self.run_ahead.shown.max(frame.next());
+            if outcome == Outcome::Ended {
+                break;
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ impl<G: Game> Session<G> {
     }
 
     /// How many frames beyond [`current_frame`](Self::current_frame) the game is shown now. Less than was asked for where the
-    /// game ends on the way or cannot be stepped with a guess, and 0 while a rollback waits for its step budget.
+    /// game ends on the way, and 0 where it cannot be stepped with a guess or a rollback waits for its step budget.
     #[must_use]
     pub fn frames_ahead(&self) -> u32 {
         self.episode.rollback.frames_ahead()

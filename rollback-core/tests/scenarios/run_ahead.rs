@@ -119,4 +119,5 @@ fn the_game_ends_where_it_would_and_is_not_ahead_then() {
     let mut ahead = Alone::new(Sum { ends_at: Some(50), ..Sum::default() }, RUN_AHEAD_MAX + 1);
     assert!((0..200).any(|_| matches!(ahead.tick(1), Advance::Ended(_))));
     assert_eq!((ahead.game.total, ahead.session.frames_ahead()), (50, 0));
+    assert!(ahead.game.times_new.iter().all(|times| *times == 1), "{:?}", ahead.game.times_new);
 }
