@@ -14,8 +14,8 @@ use crate::resync::Decision;
 use crate::rollback::{Resimulated, Rollback};
 use crate::wire::Hello;
 use crate::{
-    Chain, DesyncDump, Frame, Game, GameError, Input, PeerId, PeerSet, Predictor, RepeatLast,
-    SessionConfig, StateHash, Ticket, Timestamp,
+    Chain, DesyncDump, Frame, Game, GameError, Input, OnDesync, PeerId, PeerSet, Predictor,
+    RepeatLast, SessionConfig, StateHash, Ticket, Timestamp,
 };
 
 /// The game's place in time, the other peers, and the books, put together.
@@ -127,15 +127,16 @@ impl<G: Game> Episode<G> {
     /// Leaves in order, unless the episode ends here for another reason: then that one is told, and no other.
     pub(super) fn leave(&mut self) -> Frame {
         match self.phase {
-            Phase::Handshaking | Phase::Playing => self.local_inputs.leave(&mut self.links.queue),
-            Phase::Disputed => {
-                self.decide(Decision::End);
+            Phase::Searching { .. } if self.config.on_desync() == OnDesync::End => {
                 self.links.own_end()
             }
-            Phase::CatchingUp
-            | Phase::Searching { .. }
-            | Phase::Failing { .. }
-            | Phase::Over { .. } => self.links.own_end(),
+            // Where all are to play on after a desync, one that leaves stays until they do, or has waited long enough for one
+            // that is silent. What every application is to decide it wants ended, so that nobody waits for its word.
+            Phase::Handshaking | Phase::Playing | Phase::Searching { .. } | Phase::Disputed => {
+                self.decide(Decision::End);
+                self.local_inputs.leave(&mut self.links.queue)
+            }
+            Phase::CatchingUp | Phase::Failing { .. } | Phase::Over { .. } => self.links.own_end(),
         }
     }
 

@@ -52,7 +52,10 @@ impl<G: Game> Episode<G> {
             Some((vote, _)) => (Vote { number, ..vote }, offer.is_some()),
             None => (Vote { number, ..Vote::NONE }, false),
         };
+        // One that has left meanwhile will say no more.
+        let is_leaving = self.links.queue.closed(self.links.local).is_some();
         let decision = match self.config.on_desync() {
+            OnDesync::Pause if is_leaving => Decision::End,
             OnDesync::Pause => Decision::Open,
             OnDesync::Resync(_) if can => Decision::Resync,
             OnDesync::Resync(_) | OnDesync::End => Decision::End,

@@ -1,10 +1,12 @@
 //! When the members' states differ: what is found, and what each keeps of it.
 
+use std::time::Duration;
+
 use rollback_core::testing::{Fault, Faults, Oracle, Report, Simulation};
 use rollback_core::{
     BackfillError, DesyncDump, DesyncFinding, EndCause, Event, Facts, Frame, Item, OnDesync,
-    ResyncFrom, Roster, Session, SessionConfig, SessionError, StableFrame, StateHash, Ticket,
-    Timestamp,
+    ResyncFrom, Roster, Session, SessionConfig, SessionError, Silence, StableFrame, StateHash,
+    Ticket, Timestamp,
 };
 
 use crate::games::{Arena, Rules};
@@ -215,6 +217,39 @@ fn a_member_lost_in_a_dispute_holds_nobody() {
         let last = all[1].last().unwrap().0;
         assert!(if gone == 0 { last == source } else { last == 0 }, "{all:?}");
         assert_eq!(report.peer(1).unwrap().log, report.peer(3).unwrap().log);
+    }
+}
+
+#[test]
+fn one_that_leaves_in_a_search_or_a_dispute_goes_once_all_play_on() {
+    for at_ms in (1_850..2_500).step_by(50) {
+        let simulation = other_computer(4, majority(0)).frames(200);
+        let report = plays_differently(simulation.at_ms(at_ms, Fault::Leave(peer(3))));
+        let causes: Vec<_> = (0..4).map(|slot| cause(&report, slot)).collect();
+        let (named, left) = (Some(EndCause::Named(7)), Some(EndCause::Left));
+        assert_eq!(causes, [named, named, named, left], "left at {at_ms} ms");
+        assert!(resyncs(&report)[3].len() < resyncs(&report)[2].len());
+    }
+}
+
+#[test]
+fn one_that_leaves_in_a_search_waits_for_nobody_who_is_lost() {
+    let faults = Faults { delay_min_ms: 100, delay_max_ms: 100, ..Faults::none() };
+    for at_ms in (1_850..2_350).step_by(20) {
+        // What the two know of each other's search is under way when they are lost.
+        let report = plays_differently(
+            other_computer(4, majority(0))
+                .faults(faults.clone())
+                .config(|config| config.silence(Silence::Wait).prediction_window_frames(16))
+                .config(|config| config.departure_timeout(Duration::from_secs(1)))
+                .at_ms(at_ms, Fault::Crash(peer(0)))
+                .at_ms(at_ms, Fault::Crash(peer(2)))
+                .at_ms(6_000, Fault::Leave(peer(1)))
+                .at_ms(6_500, Fault::Leave(peer(3))),
+        );
+        for slot in [1, 3] {
+            assert_eq!(cause(&report, slot), Some(EndCause::Partitioned), "lost at {at_ms} ms");
+        }
     }
 }
 
