@@ -31,7 +31,7 @@ impl Links {
         });
         self.has_returning = true;
         if self.others().contains(peer) {
-            self.membership.handle_going(peer);
+            self.membership.handle_restarted(peer);
             self.suspect([peer].into_iter().collect());
         }
         true
@@ -245,6 +245,12 @@ impl Links {
             end_life(link, &mut self.membership);
             self.note_returning();
         }
+    }
+
+    /// Whether this peer, which waits to be let in, was given frames that others have played without it from where it would begin:
+    /// they have given that view up since they claimed it, and it waits for another one.
+    pub(super) fn is_passed_by(&self) -> bool {
+        self.membership.would_begin_at().is_some_and(|from| self.caught_up_to > Some(from))
     }
 
     fn note_returning(&mut self) {

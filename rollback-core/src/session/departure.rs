@@ -85,6 +85,9 @@ impl Links {
 
     /// Commits a proposed departure when it can be. Answers the last cut.
     pub(crate) fn commit_departure(&mut self) -> Option<(PeerId, Frame)> {
+        if self.is_passed_by() {
+            return None;
+        }
         let queue = &self.queue;
         let cuts = self.membership.commit(|peer| queue.end(peer))?;
         self.note_committed(cuts.iter().any(Option::is_some));

@@ -36,6 +36,9 @@ pub(crate) struct Membership {
     kicked: PeerSet,
     /// Members whose simulation failed, by their own word; they do not count for a quorum, nor claim anything more.
     going: PeerSet,
+    /// Members of whom a new life has begun: the former one claims nothing more, but what it claimed before it was over may count
+    /// elsewhere.
+    restarted: PeerSet,
     /// Whether this one has left in order.
     has_left: bool,
     /// Whether this one waits to be let in.
@@ -76,6 +79,7 @@ impl Membership {
             frozen: PeerSet::EMPTY,
             kicked: PeerSet::EMPTY,
             going: PeerSet::EMPTY,
+            restarted: PeerSet::EMPTY,
             has_left: false,
             is_joining: false,
             letting_in: None,
@@ -132,6 +136,11 @@ impl Membership {
     pub(crate) fn handle_going(&mut self, peer: PeerId) {
         reach(Branch::Going);
         self.going.insert(peer);
+    }
+
+    /// Takes the application's word that a new life of a member begins, so that the former one is over.
+    pub(crate) fn handle_restarted(&mut self, peer: PeerId) {
+        self.restarted.insert(peer);
     }
 
     /// Proposes to go on without `suspects`.
@@ -224,6 +233,7 @@ impl Membership {
         let mut members = self.view.members;
         members.insert(joiner.0);
         self.going.remove(joiner.0);
+        self.restarted.remove(joiner.0);
         self.letting_in = Some(joiner);
         self.propose(members, Some(joiner), held)
     }
@@ -267,6 +277,12 @@ impl Membership {
     /// Who came back with the last view, and at which frame; once.
     pub(crate) fn take_joined(&mut self) -> Option<(PeerId, Frame)> {
         self.joined.take()
+    }
+
+    /// Where the new life of this one would begin by the claims it has heard, which waits to be let in.
+    pub(crate) fn would_begin_at(&self) -> Option<Frame> {
+        let proposal = self.proposal.as_ref().filter(|_| self.is_joining)?;
+        proposal.joined().map(|(_, from)| from)
     }
 
     /// What a member claimed to hold in the view in force.
@@ -332,6 +348,7 @@ impl Membership {
         if let Some((joined, _)) = self.joined {
             self.frozen.remove(joined);
             self.going.remove(joined);
+            self.restarted.remove(joined);
             self.kicked.remove(joined);
             self.unsettled = [joined].into_iter().collect();
         }
@@ -421,7 +438,15 @@ impl Membership {
         let voters = self.view.members.minus(self.going);
         let settled = voters.minus(self.unsettled);
         // Until all are known to be in the view in force, some may go on in the one before, without whoever came back.
-        [voters, settled].iter().all(|voters| View::initial(*voters).has_quorum(members))
+        [voters, settled].into_iter().all(|voters| self.is_quorum_of(voters, members))
+    }
+
+    /// Whether `members` may go on without the rest of `voters`. Others may have gone on with what a former life has claimed, so it
+    /// counts for them; but by itself, with others whose lives are over, it goes on nowhere.
+    fn is_quorum_of(&self, voters: PeerSet, members: PeerSet) -> bool {
+        let (rest, left) = (voters.minus(members), voters.and(members));
+        let is_alone = rest.is_subset_of(self.restarted) && !left.is_empty();
+        is_alone || View::initial(voters).has_quorum(members)
     }
 
     /// Claims a view anew.

@@ -1,5 +1,7 @@
 //! People for whom nobody waits at the start.
 
+use std::time::Duration;
+
 use rollback_core::testing::{Fault, Simulation};
 use rollback_core::{
     EndCause, Event, Facts, PeerSet, Roster, Session, SessionConfig, SessionError, Ticket,
@@ -99,4 +101,22 @@ fn who_is_not_awaited_cannot_begin_and_enough_must_be() {
     let too_few = |expected, got| Some(SessionError::TooFewAtStart { expected, got });
     assert_eq!(session(&config(peers(&[1]), 2), 0, 0), too_few(2, 1));
     assert_eq!(session(&config(PeerSet::first(2), 1), 0, 1), too_few(1, 0));
+}
+
+#[test]
+fn one_that_was_given_what_others_played_without_it_does_not_begin_before_that() {
+    // 0 claims to let 2 in with 1, which stands still, and goes on alone when it has waited long enough; 2 does not hear that. When
+    // 1 wakes and claims the same, 2 has every claim, but also frames that 0 has played since then.
+    let report = plays(
+        without(&[2], 3)
+            .frames(900)
+            .config(|builder| builder.departure_timeout(Duration::from_secs(1)))
+            .outlasting_timeouts()
+            .at_ms(2_950, Fault::Pause { peer: peer(1), millis: 3_000 })
+            .at_ms(3_000, Fault::Return(peer(2)))
+            .at_ms(3_900, Fault::Mute { from: peer(0), to: peer(2), millis: 4_000 }),
+    );
+    is_whole(&report, &[0]);
+    assert_eq!((cause(&report, 1), returns(&report, 2)), (Some(EndCause::Partitioned), vec![]));
+    assert!(frames(&report, 2) > 300, "{}", frames(&report, 2));
 }

@@ -171,3 +171,23 @@ fn one_that_comes_back_into_a_pause_is_there_after_it() {
     is_whole(&report, &[0, 1, 2]);
     assert_eq!(returns(&report, 1).len(), 1);
 }
+
+#[test]
+fn with_what_a_former_life_has_claimed_others_may_have_gone_on() {
+    // 0 claims to go on with 2, whom it hears no more then, and is cut off. 2 goes on with that, without 1. 1 stands still
+    // meanwhile; when it wakes, 0 begins anew and 2 is gone, but 1 is not all that is left of three.
+    let report = plays(
+        quick(3)
+            .outlasting_timeouts()
+            .at_ms(2_000, Fault::Partition { side: peers(&[1]), millis: 1_600 })
+            .at_ms(2_300, Fault::Mute { from: peer(2), to: peer(0), millis: 2_300 })
+            .at_ms(2_500, Fault::Pause { peer: peer(1), millis: 4_500 })
+            .at_ms(6_500, Fault::Return(peer(0))),
+    );
+    let went_on = |slot| report.peer(slot).unwrap().saw_departure();
+    assert!(went_on(2) && !went_on(1));
+    for slot in [1, 2] {
+        assert_eq!(cause(&report, slot), Some(EndCause::Partitioned));
+    }
+    assert!(frames(&report, 2) > frames(&report, 1), "what 1 would have taken back");
+}

@@ -190,3 +190,22 @@ fn one_that_is_lost_in_a_search_can_be_sent_away() {
     // Where nobody departs by silence, all waited for its word, and whoever sent it away was told that nothing is played.
     passes(storm(719), 719);
 }
+
+#[test]
+fn one_that_leaves_in_a_search_is_not_kept_there() {
+    // A search took no leave, so that whoever stayed with one that was lost, and could not send it away, stayed for ever.
+    passes(storm(1519), 1519);
+    passes(storm(7919), 7919);
+}
+
+#[test]
+fn with_what_a_former_life_has_claimed_nobody_goes_on_twice() {
+    // One that began anew did not count for a quorum, but another had gone on with what it had claimed before it was cut off.
+    passes(storm(7246), 7246);
+}
+
+#[test]
+fn one_that_is_let_in_begins_after_all_that_it_was_given() {
+    // The last claim came when the others had long given that view up, and recorded frames without it.
+    passes(storm(8319), 8319);
+}
