@@ -15,7 +15,7 @@ WHEEL_SOURCES := $(shell find rollback-core/src rollback-signaling/src rollback-
 	rollback-py/src rollback-py/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
 	Cargo.toml Cargo.lock rollback-py/pyproject.toml $(wildcard rollback-*/Cargo.toml)
 
-.PHONY: help demo test test-rust test-python lint nightly bench simulate fuzz wheel docs clean
+.PHONY: help demo test test-rust test-python lint nightly bench simulate fuzz lab test-lab nightly-lab system wheel docs clean
 
 help:
 	@echo 'make demo [ENV=kitchen|spread]   two processes play a real environment; their recordings are equal and verified'
@@ -24,6 +24,8 @@ help:
 	@echo 'make bench                       criterion benches and the counts, with the peers in the same run'
 	@echo 'make simulate SEED=n | SEEDS=a..b | STORM=storm   one simulated match, or a range of them (0..10000)'
 	@echo 'make fuzz [FUZZERS=datagram] [FUZZ_SECONDS=60]    hostile datagrams, files and messages, each fuzzer so long'
+	@echo 'make lab [SCENARIO=name] [TIMES=n] [SEED=n]       real processes over bad lines, NATs and outages (root on Linux; docs/lab.md)'
+	@echo 'make system                      installs what tests need from the system (Debian, as root), or says what is missing'
 	@echo 'make wheel                       the Python wheel, into target/wheels'
 	@echo 'make docs                        the documentation of the crates'
 
@@ -85,12 +87,35 @@ fuzz:
 			-artifact_prefix=artifacts/$$fuzzer/ corpus/$$fuzzer ../../rollback-*/tests/corpus/$$fuzzer; \
 	done
 
+# Only a short choice unless one is named: a minute or two.
+LAB_SHORT := delay-100ms one-way-200ms-and-loss outage-2.5s killed-peer
+LAB := $(if $(SCENARIO),$(SCENARIO),$(LAB_SHORT))
+
+lab:
+	cargo build --locked --workspace --all-features --bins
+	target/debug/lab run $(LAB:%=lab/scenarios/%.toml) --times $(or $(TIMES),1) --seed $(or $(SEED),1)
+
+# What no package manager of a language brings: for the lab, and for tests of TURN, proxies and browsers.
+SYSTEM := iproute2:ip nftables:nft coturn:turnserver tinyproxy:tinyproxy chromium:chromium
+
+system:
+	@missing=(); for package in $(SYSTEM); do \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v "$${package#*:}" >/dev/null || missing+=("$${package%%:*}"); \
+	done; \
+	if [ $${#missing[@]} -eq 0 ]; then \
+		echo 'the system has all that the tests need'; \
+	elif [ "$$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "missing, and to be installed by hand (on Debian as root: apt-get install $${missing[*]})"; exit 1; \
+	else \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qqy --no-install-recommends "$${missing[@]}"; \
+	fi
+
 docs:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
 
 # -- what CI runs -------------------------------------------------------------------------------------------------
 
-test: lint test-rust test-python
+test: lint test-rust test-lab test-python
 
 lint:
 	cargo fmt --all --check
@@ -100,6 +125,8 @@ test-rust:
 	cargo test --locked --workspace --all-features
 	cargo build --locked -p rollback-core --no-default-features
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features
+
+test-lab: lab
 
 test-python: $(VENV)/.wheel-dev
 	$(BIN)/ruff check rollback-py examples
@@ -114,6 +141,10 @@ nightly: $(VENV)/.wheel-release
 	cargo run --release -p rollback-core --features testing --example explore
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	cd rollback-py && $(BIN)/pytest -m nightly
+	$(MAKE) nightly-lab
+
+nightly-lab:
+	$(MAKE) lab SCENARIO='$(patsubst lab/scenarios/%.toml,%,$(sort $(wildcard lab/scenarios/*.toml)))' TIMES=5
 
 clean:
 	rm -rf target $(VENV)

@@ -1,0 +1,309 @@
+//! One run of a scenario: makes the hosts, starts the processes, lets the scenario happen, and hands all to the judge.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::cable::Cable;
+use crate::hosts::{Hosts, HostsError, Interface};
+use crate::judge::{Judgement, judge};
+use crate::processes::{Processes, Program};
+use crate::scenario::{Event, Scenario};
+use crate::switch::{PUBLIC, Switch};
+
+/// Where a run finds what it needs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The folder with `arena` and `rollback-server`.
+    pub binaries: PathBuf,
+    /// A folder of the run's own, in which it leaves recordings and what the processes said.
+    pub folder: PathBuf,
+    /// From which all chance follows.
+    pub seed: u64,
+}
+
+/// Runs a scenario once. All that it makes in the system is gone when it returns, however it ends.
+///
+/// # Errors
+/// When it cannot be run here, or is interrupted. What goes wrong in play is in the judgement.
+pub fn run(
+    scenario: &Scenario,
+    place: &Place,
+    interrupted: &AtomicBool,
+) -> Result<Judgement, RunError> {
+    let file = |source| RunError::File { path: place.folder.clone(), source };
+    fs::create_dir_all(&place.folder).map_err(file)?;
+    let mut hosts = Hosts::new()?;
+    build(scenario, &mut hosts)?;
+    let (ports, devices) = hosts.take_devices();
+    let mut switch = Switch::new(ports, place.seed);
+    for rule in &scenario.line {
+        switch.apply(&rule.rule());
+    }
+    let cable = Cable::connect(switch, devices).map_err(file)?;
+    let mut processes = programs(scenario, place, &hosts).map_err(file)?;
+    let mut course = Course {
+        scenario,
+        place,
+        hosts: &hosts,
+        cable: &cable,
+        processes: &mut processes,
+        done: BTreeMap::new(),
+        trouble: Vec::new(),
+    };
+    course.go(interrupted)?;
+    let Course { done, trouble, .. } = course;
+    let outputs = scenario.peer_names().map(|peer| processes.output(&peer, "out")).collect();
+    let errors = scenario.peer_names().map(|peer| processes.output(&peer, "err")).collect();
+    drop(processes);
+    let switch = cable.finish();
+    drop(hosts);
+    let mut judgement = judge(scenario, place, &done, outputs, trouble);
+    judgement.errors = errors;
+    judgement.switch = switch;
+    Ok(judgement)
+}
+
+/// What happens while the processes run.
+struct Course<'a> {
+    scenario: &'a Scenario,
+    place: &'a Place,
+    hosts: &'a Hosts,
+    cable: &'a Cable,
+    processes: &'a mut Processes,
+    /// The peers that have ended by themselves, and whether well.
+    done: BTreeMap<String, bool>,
+    trouble: Vec<String>,
+}
+
+impl Course<'_> {
+    fn go(&mut self, interrupted: &AtomicBool) -> Result<(), RunError> {
+        let peers: Vec<String> = self.scenario.peer_names().collect();
+        let first = ["turn"].into_iter().filter(|_| self.scenario.turn).chain(["server"]);
+        for name in first.map(str::to_owned).chain(peers.iter().cloned()) {
+            self.processes.start(&name).map_err(RunError::Process)?;
+        }
+        let began = Instant::now();
+        let deadline = began + Duration::from_secs(self.scenario.seconds_max);
+        let mut playing_since = None;
+        let mut events = self.scenario.at.iter().peekable();
+        loop {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(RunError::Interrupted);
+            }
+            for peer in &peers {
+                if let Some(status) = self.processes.ended(peer).map_err(RunError::Process)? {
+                    self.done.insert(peer.clone(), status.success());
+                }
+            }
+            if self.done.len() == peers.len() {
+                for event in events {
+                    self.trouble.push(format!("all had ended before second {}", event.seconds));
+                }
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let late: Vec<&str> = peers
+                    .iter()
+                    .filter(|peer| !self.done.contains_key(*peer))
+                    .map(String::as_str)
+                    .collect();
+                self.trouble.push(format!("not done in time: {}", late.join(", ")));
+                return Ok(());
+            }
+            if playing_since.is_none() && peers.iter().all(|peer| self.is_recording(peer)) {
+                playing_since = Some(Instant::now());
+            }
+            if let Some(since) = playing_since {
+                let is_due = |event: &&Event| since.elapsed().as_secs_f64() >= event.seconds;
+                while let Some(event) = events.next_if(|event| is_due(event)) {
+                    self.happen(event)?;
+                }
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn happen(&mut self, event: &Event) -> Result<(), RunError> {
+        let Event { seconds: _, line, kill, start, down, up } = event;
+        if let Some(rule) = line {
+            self.cable.apply(rule.rule());
+        }
+        if let Some(name) = kill {
+            // One that has ended too early is no error of the lab.
+            if let Err(error) = self.processes.kill(name) {
+                self.trouble.push(error.to_string());
+            }
+            self.done.remove(name);
+        }
+        if let Some(name) = start {
+            self.processes.start(name).map_err(RunError::Process)?;
+        }
+        if let Some((host, device)) = down.as_deref().and_then(|name| name.split_once('.')) {
+            self.hosts.set_up(host, device, false)?;
+        }
+        if let Some((host, device)) = up.as_deref().and_then(|name| name.split_once('.')) {
+            self.hosts.set_up(host, device, true)?;
+            self.hosts.route(host, device, usize::from(device == SECOND))?;
+        }
+        Ok(())
+    }
+
+    /// A recording begins when play does.
+    fn is_recording(&self, peer: &str) -> bool {
+        fs::read_dir(self.place.folder.join(peer)).is_ok_and(|entries| {
+            entries.flatten().any(|entry| entry.path().extension().is_some_and(|end| end == "rbk"))
+        })
+    }
+}
+
+/// Makes all hosts with their interfaces.
+fn build(scenario: &Scenario, hosts: &mut Hosts) -> Result<(), HostsError> {
+    let public = |name: &str, address| Interface {
+        name: name.to_owned(),
+        address,
+        prefix_len: 16,
+        network: PUBLIC,
+        is_gateway: false,
+    };
+    let servers = [("server", SERVER)].into_iter().chain(scenario.turn.then_some(("turn", TURN)));
+    for (host, address) in servers {
+        hosts.add(host)?;
+        hosts.add_interface(host, host, &public(FIRST, address))?;
+        hosts.route(host, FIRST, 0)?;
+    }
+    for (number, peer) in (0..scenario.peers).zip(scenario.peer_names()) {
+        hosts.add(&peer)?;
+        let address = Ipv4Addr::new(10, 77, 1, 10 + number);
+        if let Some(home) = scenario.nat.iter().find(|home| home.peer == peer) {
+            let router = format!("router{number}");
+            hosts.add(&router)?;
+            hosts.add_interface(&router, &peer, &public("wan", address))?;
+            hosts.route(&router, "wan", 0)?;
+            let inside = |name: &str, last, is_gateway| Interface {
+                name: name.to_owned(),
+                address: Ipv4Addr::new(10, 100 + number, 0, last),
+                prefix_len: 24,
+                network: PUBLIC + 1 + usize::from(number),
+                is_gateway,
+            };
+            let (own, gateway) = (inside(FIRST, 2, false), inside("home", 1, true));
+            hosts.add_interface(&router, &peer, &gateway)?;
+            hosts.add_interface(&peer, &peer, &own)?;
+            hosts.route_through(&peer, gateway.address)?;
+            hosts.translate(&router, "wan", own.address, home.kind)?;
+            continue;
+        }
+        hosts.add_interface(&peer, &peer, &public(FIRST, address))?;
+        hosts.route(&peer, FIRST, 0)?;
+        hosts.route_by_source(&peer, address, 0)?;
+        if scenario.second_interface.contains(&peer) {
+            let address = Ipv4Addr::new(10, 78, 1, 10 + number);
+            hosts.add_interface(&peer, &peer, &public(SECOND, address))?;
+            hosts.route_by_source(&peer, address, 1)?;
+            hosts.set_up(&peer, SECOND, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says how each process is started.
+fn programs(scenario: &Scenario, place: &Place, hosts: &Hosts) -> io::Result<Processes> {
+    let mut processes = Processes::new(&place.folder);
+    let mut add = |host: &str, file: PathBuf, arguments: Vec<String>| {
+        processes.add(host, Program { namespace: hosts.namespace(host), file, arguments });
+    };
+    let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let Scenario { peers, game, .. } = scenario;
+    let serve = words(format!("--listen {SERVER}:{PORT} --players {peers}"));
+    add("server", place.binaries.join("rollback-server"), serve);
+    if scenario.turn {
+        let turn = format!(
+            "-n --log-file stdout --simple-log --no-tls --no-dtls --no-cli --lt-cred-mech --realm lab \
+             --user {TURN_USER}:{TURN_PASSWORD} --listening-ip {TURN} --relay-ip {TURN}"
+        );
+        add("turn", PathBuf::from("turnserver"), words(turn));
+    }
+    for (number, peer) in scenario.peer_names().enumerate() {
+        let folder = place.folder.join(&peer);
+        fs::create_dir_all(&folder)?;
+        let mut arguments = words(format!(
+            "play ws://{SERVER}:{PORT}/lab --episodes {} --frames {} --fps {} --input-delay {} \
+             --departure-timeout {} --members-min {} --connect-timeout 30 --name {peer} --seed {}",
+            game.episodes,
+            game.frames,
+            game.fps,
+            game.input_delay,
+            game.departure_timeout_s,
+            game.members_min,
+            place.seed.wrapping_add(number as u64),
+        ));
+        let token = folder.join("token");
+        for (option, path) in [("--folder", &folder), ("--token-file", &token)] {
+            arguments.extend([option.to_owned(), path.display().to_string()]);
+        }
+        if scenario.turn {
+            arguments.extend(words(format!(
+                "--ice-server stun:{TURN}:3478 \
+                 --ice-server turn:{TURN}:3478?transport=udp,{TURN_USER},{TURN_PASSWORD}"
+            )));
+        }
+        if scenario.relay_only {
+            arguments.push("--relay-only".to_owned());
+        }
+        add(&peer, place.binaries.join("arena"), arguments);
+    }
+    Ok(processes)
+}
+
+/// The folder of this program, where cargo puts the others, too.
+///
+/// # Errors
+/// When the system does not say.
+pub fn own_folder() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+const PORT: u16 = 8080;
+
+const TURN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+const TURN_USER: &str = "lab";
+
+const TURN_PASSWORD: &str = "lab";
+
+const FIRST: &str = "net0";
+
+const SECOND: &str = "net1";
+
+/// How often it is looked what has happened.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Why a scenario was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no network.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    /// A process cannot be started.
+    #[error("a process of the scenario: {0}")]
+    Process(#[source] io::Error),
+    /// A file cannot be made.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Somebody pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}

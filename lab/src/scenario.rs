@@ -1,0 +1,346 @@
+//! The file that describes a scenario, and what is wrong with it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::line::Change;
+use crate::switch::{ALL, PEER, PEERS, Rule};
+
+/// What is played, over which lines, what happens meanwhile, and what has to come of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// One sentence.
+    pub about: String,
+    /// How many peers play: `peer0`, `peer1` and so on.
+    #[serde(default = "two")]
+    pub peers: u8,
+    /// Whether there is a TURN server, `turn`.
+    #[serde(default)]
+    pub turn: bool,
+    /// Whether peers play through TURN only.
+    #[serde(default)]
+    pub relay_only: bool,
+    /// Peers that sit behind a router of their own.
+    #[serde(default)]
+    pub nat: Vec<Home>,
+    /// Peers with a second interface, which is down at the beginning: `net1` beside `net0`.
+    #[serde(default)]
+    pub second_interface: Vec<String>,
+    /// How long all of it may take.
+    #[serde(default = "two_minutes")]
+    pub seconds_max: u64,
+    /// What is played.
+    #[serde(default)]
+    pub game: GamePlan,
+    /// What the lines are like from the beginning.
+    #[serde(default)]
+    pub line: Vec<LineRule>,
+    /// What happens, in the order of time.
+    #[serde(default)]
+    pub at: Vec<Event>,
+    /// What has to come of it, beside equal and verified recordings.
+    #[serde(default)]
+    pub expect: Expectation,
+}
+
+/// What the peers are told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GamePlan {
+    /// How many episodes.
+    pub episodes: u32,
+    /// How many frames each.
+    pub frames: u32,
+    /// Frames a second.
+    pub fps: u16,
+    /// Frames until an input takes effect.
+    pub input_delay: u8,
+    /// How long one may be silent.
+    pub departure_timeout_s: u64,
+    /// With fewer an episode ends.
+    pub members_min: u8,
+}
+
+/// A peer behind a router.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Home {
+    /// The peer.
+    pub peer: String,
+    /// What its router does.
+    pub kind: Nat,
+}
+
+/// What a router does with the ports of those behind it (RFC 4787 §4 and §5 have finer words).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Nat {
+    /// Another port for each remote end, so that nobody can be told in advance where to send.
+    Symmetric,
+    /// One port for all, and everybody may send to it.
+    FullCone,
+}
+
+/// What some lines are like.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineRule {
+    /// The sender: a host, `peers`, or `*`.
+    #[serde(default = "all")]
+    pub from: String,
+    /// The receiver.
+    #[serde(default = "all")]
+    pub to: String,
+    /// Whether the other direction, too.
+    #[serde(default)]
+    pub both_ways: bool,
+    /// What they are like.
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Event {
+    /// Seconds since all play.
+    pub seconds: f64,
+    /// Lines that change.
+    pub line: Option<LineRule>,
+    /// A process that is ended by `kill -9`: `server`, `turn` or a peer.
+    pub kill: Option<String>,
+    /// The same, started again.
+    pub start: Option<String>,
+    /// An interface that is taken down, such as `peer0.net0`.
+    pub down: Option<String>,
+    /// An interface that is taken up.
+    pub up: Option<String>,
+}
+
+/// What has to come of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expectation {
+    /// How each episode ends.
+    pub end: String,
+    /// No peer stood still longer.
+    pub stall_ms_max: Option<u64>,
+    /// Some peer stood still as long.
+    pub stall_ms_min: Option<u64>,
+    /// Each peer rolled back as often.
+    pub rollbacks_min: u64,
+    /// Some peer made as many connections anew.
+    pub reconnections_min: u64,
+    /// No peer made more.
+    pub reconnections_max: Option<u64>,
+    /// What the first way of each peer begins with.
+    pub path_first: Option<String>,
+    /// What some later way of some peer begins with.
+    pub path_between: Option<String>,
+    /// What the last way of each peer begins with.
+    pub path_last: Option<String>,
+    /// Some peer lost the server as often.
+    pub server_losses_min: u64,
+}
+
+impl Scenario {
+    /// Reads a scenario and checks it.
+    ///
+    /// # Errors
+    /// When it cannot be read or makes no sense.
+    pub fn read(path: &Path) -> Result<Self, ScenarioError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ScenarioError::Io { path: path.to_owned(), source })?;
+        Self::parse(&text)
+    }
+
+    /// The scenario in a text.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        let mut scenario: Self = basic_toml::from_str(text)?;
+        scenario.at.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// The names of those that play.
+    pub fn peer_names(&self) -> impl Iterator<Item = String> + use<> {
+        (0..self.peers).map(|number| format!("{PEER}{number}"))
+    }
+
+    fn check(&self) -> Result<(), ScenarioError> {
+        if !(2..=8).contains(&self.peers) {
+            return Err(ScenarioError::Peers { got: self.peers });
+        }
+        let peers: Vec<String> = self.peer_names().collect();
+        let known = |name: &str| match name {
+            "server" => true,
+            "turn" => self.turn,
+            name => peers.iter().any(|peer| peer == name),
+        };
+        let expect = |name: &str, is_right: bool| match is_right {
+            true => Ok(()),
+            false => Err(ScenarioError::Unknown { name: name.to_owned() }),
+        };
+        let homes = self.nat.iter().map(|home| &home.peer);
+        for peer in homes.chain(&self.second_interface) {
+            expect(peer, peers.contains(peer))?;
+        }
+        for rule in self.line.iter().chain(self.at.iter().filter_map(|event| event.line.as_ref())) {
+            for end in [&rule.from, &rule.to] {
+                expect(end, end == ALL || end == PEERS || known(end))?;
+            }
+            for share in [rule.change.loss, rule.change.duplicate, rule.change.reorder] {
+                if let Some(got) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+                    return Err(ScenarioError::Share { got });
+                }
+            }
+        }
+        for event in &self.at {
+            for process in event.kill.iter().chain(&event.start) {
+                expect(process, known(process))?;
+            }
+            for interface in event.down.iter().chain(&event.up) {
+                let is_known =
+                    interface.split_once('.').is_some_and(|(host, device)| match device {
+                        "net0" => peers.iter().any(|peer| peer == host),
+                        "net1" => self.second_interface.iter().any(|peer| peer == host),
+                        _ => false,
+                    });
+                expect(interface, is_known)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LineRule {
+    /// The rule for the switch.
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        let Self { from, to, both_ways, change } = self.clone();
+        Rule { from, to, both_ways, change }
+    }
+}
+
+impl Default for GamePlan {
+    fn default() -> Self {
+        Self {
+            episodes: 1,
+            frames: 600,
+            fps: 60,
+            input_delay: 2,
+            departure_timeout_s: 60,
+            members_min: 1,
+        }
+    }
+}
+
+impl Default for Expectation {
+    fn default() -> Self {
+        Self {
+            end: "finished".to_owned(),
+            stall_ms_max: None,
+            stall_ms_min: None,
+            rollbacks_min: 0,
+            reconnections_min: 0,
+            reconnections_max: None,
+            path_first: None,
+            path_between: None,
+            path_last: None,
+            server_losses_min: 0,
+        }
+    }
+}
+
+const fn two() -> u8 {
+    2
+}
+
+const fn two_minutes() -> u64 {
+    120
+}
+
+fn all() -> String {
+    ALL.to_owned()
+}
+
+/// What is wrong with a scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is no TOML, or has a field that no scenario has.
+    #[error(transparent)]
+    Toml(#[from] basic_toml::Error),
+    /// Too few or too many.
+    #[error("expected 2 to 8 peers, got {got}")]
+    Peers {
+        /// As many.
+        got: u8,
+    },
+    /// No such host, process or interface.
+    #[error("the scenario has no {name:?}")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// A share that is none.
+    #[error("expected a share from 0 to 1, got {got}")]
+    Share {
+        /// The number.
+        got: f64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_scenarios_of_the_lab_make_sense() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.len() > 2);
+        for file in files {
+            let read = Scenario::read(&file);
+            assert!(read.is_ok(), "{}: {}", file.display(), read.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let unknown = |text: &str| match Scenario::parse(&format!("about = ''\n{text}")) {
+            Err(ScenarioError::Unknown { name }) => name,
+            other => format!("{other:?}"),
+        };
+        assert_eq!(unknown("[[line]]\nfrom = 'peer2'\nloss = 0.1"), "peer2");
+        assert_eq!(unknown("[[at]]\nkill = 'turn'"), "turn");
+        assert_eq!(unknown("[[at]]\ndown = 'peer0.net1'"), "peer0.net1");
+        assert_eq!(unknown("second_interface = ['server']"), "server");
+        let wrong = |text: &str| Scenario::parse(&format!("about = ''\n{text}")).is_err();
+        assert!(wrong("[[line]]\nloss = 1.5"));
+        assert!(wrong("[[line]]\nlos = 0.5"));
+        assert!(wrong("peers = 9"));
+    }
+
+    #[test]
+    fn events_come_in_the_order_of_time() {
+        let text = "about = ''\n[[at]]\nseconds = 3\nkill = 'server'\n[[at]]\nseconds = 1.5\nkill = 'peer0'";
+        let scenario = Scenario::parse(text).unwrap();
+        assert_eq!(scenario.at[0].kill.as_deref(), Some("peer0"));
+    }
+}

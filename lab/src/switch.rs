@@ -1,0 +1,309 @@
+//! Carries packets between ports: finds out where each goes, and lets the line between the two hosts decide when it arrives.
+//! Time is an argument; knows no device.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::line::{Change, Counters, Line};
+use crate::packet::Header;
+
+/// A place where packets come in and go out.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// The host it belongs to, by the name that rules have for it: a router stands for the peer behind it.
+    pub host: String,
+    /// The network that it is in; packets never leave their network but through a host that is in two.
+    pub network: usize,
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// Whether packets to addresses that nobody has in this network go here.
+    pub is_gateway: bool,
+}
+
+/// Which lines a change is about.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The sender: a host, or [`ALL`], or [`PEERS`].
+    pub from: String,
+    /// The receiver, likewise.
+    pub to: String,
+    /// Whether the other direction is meant, too.
+    pub both_ways: bool,
+    /// What changes.
+    pub change: Change,
+}
+
+/// The switch with all packets that are under way.
+#[derive(Debug)]
+pub struct Switch {
+    ports: Vec<Port>,
+    /// By the hosts' names, sender first. In the public network only: what is within a home has no line.
+    lines: BTreeMap<(String, String), Line>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
+    next_number: u64,
+    unroutable: u64,
+}
+
+/// Ordered by its arrival; at the same time, first come, first served.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct UnderWay {
+    arrives_at: Duration,
+    number: u64,
+    port: usize,
+    packet: Vec<u8>,
+}
+
+impl Switch {
+    /// A switch of these ports with perfect lines. All chance follows from the seed.
+    #[must_use]
+    pub fn new(ports: Vec<Port>, seed: u64) -> Self {
+        let mut hosts: Vec<&str> = ports
+            .iter()
+            .filter(|port| port.network == PUBLIC)
+            .map(|port| port.host.as_str())
+            .collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let mut lines = BTreeMap::new();
+        for from in &hosts {
+            for to in hosts.iter().filter(|to| *to != from) {
+                let number = lines.len() as u64 + 1;
+                let seed = seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                lines.insert(((*from).to_owned(), (*to).to_owned()), Line::new(seed));
+            }
+        }
+        Self { ports, lines, under_way: BinaryHeap::new(), next_number: 0, unroutable: 0 }
+    }
+
+    /// Changes lines. Packets that are under way already are not touched. Answers how many lines it was.
+    pub fn apply(&mut self, rule: &Rule) -> usize {
+        let mut changed = 0;
+        for ((from, to), line) in &mut self.lines {
+            let is_meant = rule.is_about(from, to) || rule.both_ways && rule.is_about(to, from);
+            if is_meant {
+                line.apply(&rule.change);
+                changed += 1;
+            }
+        }
+        changed
+    }
+
+    /// Takes a packet that came in at a port.
+    pub fn accept(&mut self, now: Duration, port: usize, packet: Vec<u8>) {
+        let Some((from, header)) = self.ports.get(port).zip(Header::read(&packet)) else { return };
+        let Some(to) = self.route(from.network, header.to) else {
+            self.unroutable += 1;
+            return;
+        };
+        let ends = self.ports.get(to).map(|to| (from.host.clone(), to.host.clone()));
+        let line =
+            ends.filter(|_| from.network == PUBLIC).and_then(|ends| self.lines.get_mut(&ends));
+        let arrivals = match line {
+            Some(line) => line.send(now, packet.len(), header.is_udp),
+            None => [Some(now), None],
+        };
+        for arrives_at in arrivals.into_iter().flatten() {
+            let number = self.next_number;
+            self.next_number += 1;
+            let packet = packet.clone();
+            self.under_way.push(Reverse(UnderWay { arrives_at, number, port: to, packet }));
+        }
+    }
+
+    /// The next packet that has arrived, and where it goes out.
+    pub fn take_due(&mut self, now: Duration) -> Option<(usize, Vec<u8>)> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let Reverse(UnderWay { port, packet, .. }) = self.under_way.pop()?;
+        Some((port, packet))
+    }
+
+    /// When the next packet arrives.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        self.under_way.peek().map(|Reverse(next)| next.arrives_at)
+    }
+
+    /// What became of the packets on each line, by its two hosts.
+    pub fn counters(&self) -> impl Iterator<Item = (&(String, String), Counters)> {
+        self.lines.iter().map(|(ends, line)| (ends, line.counters()))
+    }
+
+    /// Packets to nobody.
+    #[must_use]
+    pub const fn unroutable(&self) -> u64 {
+        self.unroutable
+    }
+
+    fn route(&self, network: usize, to: Ipv4Addr) -> Option<usize> {
+        let find = |is_it: &dyn Fn(&Port) -> bool| {
+            self.ports.iter().position(|port| port.network == network && is_it(port))
+        };
+        find(&|port| port.address == to).or_else(|| find(&|port| port.is_gateway))
+    }
+}
+
+impl Rule {
+    fn is_about(&self, from: &str, to: &str) -> bool {
+        matches(&self.from, from) && matches(&self.to, to)
+    }
+}
+
+fn matches(selector: &str, host: &str) -> bool {
+    selector == ALL || selector == host || selector == PEERS && host.starts_with(PEER)
+}
+
+/// The network that all are in, be it through a router.
+pub const PUBLIC: usize = 0;
+
+/// Every host.
+pub const ALL: &str = "*";
+
+/// Every host that plays.
+pub const PEERS: &str = "peers";
+
+/// What the names of hosts that play begin with.
+pub const PEER: &str = "peer";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::tests::packet;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn address(last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, last)
+    }
+
+    fn port(host: &str, last: u8) -> Port {
+        let is_gateway = false;
+        Port { host: host.to_owned(), network: PUBLIC, address: address(last), is_gateway }
+    }
+
+    fn switch() -> Switch {
+        Switch::new(vec![port("server", 1), port("peer0", 2), port("peer1", 3)], 5)
+    }
+
+    fn rule(from: &str, to: &str, both_ways: bool, change: Change) -> Rule {
+        Rule { from: from.to_owned(), to: to.to_owned(), both_ways, change }
+    }
+
+    fn from_to(from: u8, to: u8, tag: u8) -> Vec<u8> {
+        let mut packet = packet(address(from), address(to), true, 100);
+        packet[99] = tag;
+        packet
+    }
+
+    fn all_due(switch: &mut Switch, now: Duration) -> Vec<(usize, u8)> {
+        std::iter::from_fn(|| switch.take_due(now))
+            .map(|(port, packet)| (port, packet[99]))
+            .collect()
+    }
+
+    #[test]
+    fn packets_go_where_they_are_addressed_to_in_their_order() {
+        let mut switch = switch();
+        switch.accept(MS, 1, from_to(2, 3, 1));
+        switch.accept(MS, 1, from_to(2, 1, 2));
+        switch.accept(MS, 1, from_to(2, 3, 3));
+        switch.accept(MS, 1, from_to(2, 9, 4));
+        switch.accept(MS, 1, vec![0x60; 40]);
+        assert_eq!(all_due(&mut switch, MS), [(2, 1), (0, 2), (2, 3)]);
+        assert_eq!(switch.unroutable(), 1);
+    }
+
+    #[test]
+    fn a_delay_in_one_direction_leaves_the_other_alone() {
+        let mut switch = switch();
+        let change = Change { delay_ms: Some(200.0), ..Change::default() };
+        assert_eq!(switch.apply(&rule("peer0", "*", false, change)), 2);
+        switch.accept(MS, 1, from_to(2, 3, 1));
+        switch.accept(MS, 2, from_to(3, 2, 2));
+        assert_eq!(all_due(&mut switch, 200 * MS), [(1, 2)]);
+        assert_eq!(switch.next_due(), Some(201 * MS));
+        assert_eq!(all_due(&mut switch, 201 * MS), [(2, 1)]);
+    }
+
+    #[test]
+    fn a_cut_between_peers_leaves_the_server_and_ends_again() {
+        let mut switch = switch();
+        let cut = |cut| Change { cut: Some(cut), ..Change::default() };
+        assert_eq!(switch.apply(&rule("peers", "peers", false, cut(true))), 2);
+        switch.accept(MS, 1, from_to(2, 3, 1));
+        switch.accept(MS, 2, from_to(3, 2, 2));
+        switch.accept(MS, 2, from_to(3, 1, 3));
+        assert_eq!(all_due(&mut switch, MS), [(0, 3)]);
+        assert_eq!(switch.apply(&rule("peer0", "peer1", true, cut(false))), 2);
+        switch.accept(MS, 2, from_to(3, 2, 4));
+        assert_eq!(all_due(&mut switch, MS), [(1, 4)]);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_change_arrives_as_it_was_to() {
+        let mut switch = switch();
+        let change = Change { delay_ms: Some(100.0), ..Change::default() };
+        switch.apply(&rule("*", "*", false, change));
+        switch.accept(MS, 1, from_to(2, 3, 1));
+        let change = Change { delay_ms: Some(10.0), ..Change::default() };
+        switch.apply(&rule("*", "*", false, change));
+        switch.accept(MS, 1, from_to(2, 3, 2));
+        assert_eq!(all_due(&mut switch, 50 * MS), [(2, 2)]);
+        assert_eq!(all_due(&mut switch, 101 * MS), [(2, 1)]);
+    }
+
+    #[test]
+    fn packets_leave_a_home_through_its_gateway_and_bear_no_line_there() {
+        let inside = Ipv4Addr::new(10, 100, 0, 2);
+        let gateway = Ipv4Addr::new(10, 100, 0, 1);
+        let home = |host: &str, address, is_gateway| Port {
+            host: host.to_owned(),
+            network: 1,
+            address,
+            is_gateway,
+        };
+        let ports = vec![
+            port("peer0", 2),
+            home("peer0", gateway, true),
+            home("peer0", inside, false),
+            port("peer1", 3),
+        ];
+        let mut switch = Switch::new(ports, 1);
+        let change = Change { delay_ms: Some(100.0), ..Change::default() };
+        switch.apply(&rule("*", "*", false, change));
+        switch.accept(MS, 2, packet(inside, address(3), true, 100));
+        assert_eq!(switch.take_due(MS).map(|(port, _)| port), Some(1));
+        // The router sends it on with an address of its own.
+        switch.accept(MS, 0, packet(address(2), address(3), true, 100));
+        assert_eq!(switch.take_due(100 * MS), None);
+        assert_eq!(switch.take_due(101 * MS).map(|(port, _)| port), Some(3));
+        // Nobody gets into a home from outside by its address there.
+        switch.accept(MS, 3, packet(address(3), inside, true, 100));
+        assert_eq!((switch.take_due(MS), switch.unroutable()), (None, 1));
+    }
+
+    #[test]
+    fn the_same_seed_loses_the_same_packets() {
+        let play = |seed| {
+            let mut switch = Switch::new(vec![port("peer0", 2), port("peer1", 3)], seed);
+            let change = Change { loss: Some(0.2), ..Change::default() };
+            switch.apply(&rule("*", "*", false, change));
+            for tag in 0..200 {
+                switch.accept(MS, 0, from_to(2, 3, tag));
+                switch.accept(MS, 1, from_to(3, 2, tag));
+            }
+            all_due(&mut switch, MS)
+        };
+        assert_eq!(play(1), play(1));
+        assert_ne!(play(1), play(2));
+        let lost = |port| {
+            let arrived: Vec<u8> =
+                play(1).into_iter().filter(|(to, _)| *to == port).map(|(_, tag)| tag).collect();
+            (0..200).filter(|tag| !arrived.contains(tag)).collect::<Vec<u8>>()
+        };
+        assert_ne!(lost(0), lost(1), "each direction has chances of its own");
+    }
+}

@@ -1,0 +1,78 @@
+//! What came of a run, in rows for people.
+
+use crate::judge::Judgement;
+
+/// The rows: one for each peer, and what is wrong below.
+#[must_use]
+pub fn table(judgement: &Judgement) -> String {
+    let mut rows = vec![
+        [
+            "peer",
+            "life",
+            "frames",
+            "rollbacks",
+            "again",
+            "stalls",
+            "longest",
+            "rtt",
+            "anew",
+            "path",
+        ]
+        .map(str::to_owned),
+    ];
+    for summary in judgement.summaries.iter().flatten() {
+        let frames: u32 = summary.episodes.iter().map(|episode| episode.frames).sum();
+        let path = summary.paths.last().map(|taken| taken.path.clone());
+        rows.push([
+            summary.slot.to_string(),
+            summary.life.to_string(),
+            frames.to_string(),
+            summary.rollbacks.to_string(),
+            summary.resimulated.to_string(),
+            summary.stalls.to_string(),
+            format!("{} ms", summary.longest_stall_ms),
+            summary.rtt_ms.map(|rtt| format!("{rtt} ms")).unwrap_or_default(),
+            summary.reconnections.to_string(),
+            path.unwrap_or_default(),
+        ]);
+    }
+    let mut text = aligned(&rows);
+    if let Some(switch) = &judgement.switch {
+        let (mut accepted, mut gone) = (0, 0);
+        for (_, counters) in switch.counters() {
+            accepted += counters.accepted;
+            gone += counters.lost + counters.overflowed + counters.stopped;
+        }
+        text += &format!("  {accepted} packets, {gone} of them did not arrive\n");
+    }
+    for fault in &judgement.faults {
+        text += &format!("  WRONG {fault}\n");
+    }
+    for (peer, errors) in judgement.errors.iter().enumerate() {
+        let lines: Vec<&str> = errors.lines().rev().take(ERROR_LINES).collect();
+        for line in lines.iter().rev().filter(|_| !judgement.faults.is_empty()) {
+            text += &format!("  peer{peer} said: {line}\n");
+        }
+    }
+    text
+}
+
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        for (width, cell) in widths.iter().zip(row) {
+            text += &format!("  {cell:>width$}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// As much of what a process wrote is shown.
+const ERROR_LINES: usize = 5;
