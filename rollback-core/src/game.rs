@@ -278,7 +278,9 @@ impl<'a, I: Input> Step<'a, I> {
         InputFlags::from_bits(self.flags.get(player.index()).copied().unwrap_or_default())
     }
 
-    /// Whether this frame was stepped before: sound, logs and drawing were given once already.
+    /// Whether this frame was stepped before: sound, logs and drawing were given once already. Every frame is new once, in order: when
+    /// a step of it first succeeds, which may be with guesses, or only to be [shown](Self::is_ahead). Frames whose outcome was taken
+    /// over from another after a desync, before they were stepped here, are never new.
     #[must_use]
     pub fn is_resimulation(&self) -> bool {
         self.is_resimulation
@@ -291,7 +293,9 @@ impl<'a, I: Input> Step<'a, I> {
         self.is_ahead
     }
 
-    /// Whether no input is a guess, so that this frame will not be stepped again.
+    /// Whether no input is a guess: what is stepped so is what is recorded. It may be stepped again with the same inputs, on the way
+    /// from a state that was saved before it; and a frame whose guesses were all right is not stepped again, so it is never final. To
+    /// hear of each frame once, when nothing can take it back, take the [stable](crate::Output::Stable) ones.
     #[must_use]
     pub fn is_final(&self) -> bool {
         !self.is_ahead && !self.statuses.contains(&InputStatus::Predicted)

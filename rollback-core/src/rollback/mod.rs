@@ -37,6 +37,8 @@ pub(crate) struct Rollback<G: Game> {
     /// the next one is saved.
     halts_at_reports: bool,
     run_ahead: RunAhead<G::Snapshot>,
+    /// Every frame before this one was stepped, if only as a guess or to be shown; or another's outcome of it was taken over.
+    known_up_to: Frame,
     counters: RollbackCounters,
 }
 
@@ -112,6 +114,7 @@ impl<G: Game> Rollback<G> {
             interrupted: None,
             halts_at_reports: false,
             run_ahead: RunAhead::default(),
+            known_up_to: Frame::ZERO,
             counters: RollbackCounters::default(),
         }
     }
@@ -255,7 +258,7 @@ impl<G: Game> Rollback<G> {
             if self.halts_at_reports && frame == report && frame > base && frame <= confirmed {
                 return Ok(Way::Interrupted { next: frame, is_saved: true });
             }
-            self.step_frame(game, queue, predictor, frame, true)?;
+            self.step_frame(game, queue, predictor, frame)?;
             self.counters.resimulated += 1;
             steps += 1;
             frame = frame.next();
@@ -296,8 +299,7 @@ impl<G: Game> Rollback<G> {
     ) -> Result<(), GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
         if self.halt.is_none() && self.save_when_due(game, self.current, confirmed)? {
-            let was_shown = self.run_ahead.has_shown(self.current);
-            self.step_frame(game, queue, predictor, self.current, was_shown)?;
+            self.step_frame(game, queue, predictor, self.current)?;
         }
         self.current = self.current.next();
         queue.set_simulated(self.current);
@@ -400,14 +402,17 @@ impl<G: Game> Rollback<G> {
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
         frame: Frame,
-        is_resimulation: bool,
     ) -> Result<(), GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
         let width = queue.width();
         let row = queue.gather(frame, &mut game.watching(predictor));
-        let step = Step::new(frame, width, row, is_resimulation);
+        // Of frames that passed while the game stood still, none is known when it goes on.
+        let step = Step::new(frame, width, row, frame < self.known_up_to);
         self.output.clear();
         let stepped = game.step(&step);
+        if stepped.is_ok() {
+            self.known_up_to = self.known_up_to.max(frame.next());
+        }
         let stepped = stepped.and_then(|outcome| game.output(&mut self.output).map(|()| outcome));
         if !self.output.is_empty() || !self.outputs.is_empty() {
             self.keep_output(frame);

@@ -3,7 +3,7 @@
 use super::{GameError, Rollback};
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
-use crate::{Frame, Game, Outcome, Predictor, Step};
+use crate::{Game, Outcome, Predictor, Step};
 
 /// How far ahead the game is shown, and the state that it comes back to.
 #[derive(Default)]
@@ -12,14 +12,6 @@ pub(super) struct RunAhead<S> {
     /// How many frames the game is ahead now.
     ahead: u32,
     present: S,
-    /// Every frame before this one was shown, if only as a guess.
-    shown: Frame,
-}
-
-impl<S> RunAhead<S> {
-    pub(super) fn has_shown(&self, frame: Frame) -> bool {
-        frame < self.shown
-    }
 }
 
 impl<G: Game> Rollback<G> {
@@ -63,10 +55,10 @@ impl<G: Game> Rollback<G> {
         for frame in self.current.until(self.current.plus(self.run_ahead.frames)) {
             let width = queue.width();
             let row = queue.gather_ahead(frame, &mut game.watching(predictor));
-            let step = Step::new(frame, width, row, self.run_ahead.has_shown(frame)).ahead();
+            let step = Step::new(frame, width, row, frame < self.known_up_to).ahead();
             self.run_ahead.ahead += 1;
             let Ok(outcome) = game.step(&step) else { return self.come_back(game) };
-            self.run_ahead.shown = self.run_ahead.shown.max(frame.next());
+            self.known_up_to = self.known_up_to.max(frame.next());
             if outcome == Outcome::Ended {
                 break;
             }
@@ -80,6 +72,11 @@ impl<G: Game> Rollback<G> {
     /// Takes what is shown for what is played.
     pub(crate) fn forget_ahead(&mut self) {
         self.run_ahead.ahead = 0;
+    }
+
+    /// Takes every frame that was only shown for one that is not known.
+    pub(crate) fn forget_known(&mut self) {
+        self.known_up_to = self.known_up_to.min(self.current);
     }
 }
 

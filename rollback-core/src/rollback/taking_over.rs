@@ -61,6 +61,7 @@ impl<G: Game> Rollback<G> {
         self.halts_at_reports = true;
         // Of one that had not come as far no more is asked: what lies between is played.
         self.current = self.current.max(frame);
+        self.known_up_to = self.known_up_to.max(frame);
         queue.set_simulated(self.current);
         queue.note_incorrect(frame);
         Ok(true)

@@ -22,6 +22,8 @@ pub enum Sabotage {
     Pause,
     /// The game is not taken back from where it was shown.
     RunAhead,
+    /// What was only shown to the game counts as new when it is stepped.
+    Newness,
     /// Whoever watches stays with the host that it asked first.
     HostChange,
     /// What was promised for letting one in is not kept: inputs are filed beyond it before the view is committed.
@@ -50,6 +52,7 @@ impl<G: Game> Session<G> {
                 }
             }
             Sabotage::RunAhead => self.episode.rollback.forget_ahead(),
+            Sabotage::Newness => self.episode.rollback.forget_known(),
             Sabotage::Promise => links.queue.set_limit(None),
             Sabotage::Keyframe => ledger.forget_keyframes(),
             Sabotage::Pause => links.queue.put_pauses_off(),

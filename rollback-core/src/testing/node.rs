@@ -429,6 +429,10 @@ impl<G: Game<Error: Debug>> Node<G> {
                 }
                 Output::Stable(frame) => {
                     let at = frame.frame;
+                    if self.game.was_final_otherwise(at, frame.inputs) {
+                        let detail = format!("recorded with {:?}", frame.inputs);
+                        return Err(Violation::at(Oracle::Newness, at, detail));
+                    }
                     if !self.log.push(frame) {
                         let detail = format!("is row {} of the log", self.log.rows().len() - 1);
                         return Err(Violation::at(Oracle::StableLogs, at, detail));

@@ -15,6 +15,8 @@ pub(crate) struct Observed<G: Game> {
     states: Vec<Option<StateHash>>,
     /// The inputs of each frame that was stepped without a guess.
     finals: Vec<Option<Vec<u8>>>,
+    /// The first frame that was not new to the game yet.
+    next_new: Frame,
     pub(crate) steps: u64,
     pub(crate) failed_guesses: u64,
     /// The frame that could not be stepped, or the state not saved, without any guess in it.
@@ -39,6 +41,7 @@ impl<G: Game> Observed<G> {
             scratch: Saved::default(),
             states: Vec::new(),
             finals: Vec::new(),
+            next_new: Frame::ZERO,
             steps: 0,
             failed_guesses: 0,
             failed: None,
@@ -54,6 +57,12 @@ impl<G: Game> Observed<G> {
     /// The frame whose state the game holds.
     pub(crate) fn at(&self) -> Option<Frame> {
         self.at
+    }
+
+    /// Whether the frame was final with other inputs than these.
+    pub(crate) fn was_final_otherwise(&self, frame: Frame, row: &[u8]) -> bool {
+        let known = self.finals.get(frame.index() as usize).and_then(Option::as_ref);
+        known.is_some_and(|known| known != row)
     }
 
     /// Flips a bit of the live state, as a fault of the memory would. Answers whether it could.
@@ -79,7 +88,15 @@ impl<G: Game> Observed<G> {
             let detail = alloc::format!("stepped on the state of {:?}", self.at);
             self.violate(Oracle::Stepping, frame, detail);
         }
+        let (is_again, next) = (step.is_resimulation(), self.next_new);
+        if is_again && frame >= next || !is_again && frame != next {
+            let detail = alloc::format!("again: {is_again}, but {next} is the next new one");
+            self.violate(Oracle::Newness, frame, detail);
+        }
         match slot(&mut self.finals, frame) {
+            Some(Some(_)) if !step.is_final() && !step.is_ahead() => {
+                self.violate(Oracle::Newness, frame, "final, then stepped with guesses".into());
+            }
             Some(Some(known)) if known != step.row() => {
                 let detail =
                     alloc::format!("final with {known:?}, then stepped with {:?}", step.row());
@@ -122,6 +139,8 @@ impl<G: Game> Game for Observed<G> {
         self.at = slot.at;
         self.game.load(&slot.state)?;
         if let (true, Some(frame)) = (slot.is_imported, slot.at) {
+            // What another stepped up to there is not stepped here.
+            self.next_new = self.next_new.max(frame);
             self.note_state(frame)?;
         }
         Ok(())
@@ -141,6 +160,7 @@ impl<G: Game> Game for Observed<G> {
         }
         let outcome = stepped?;
         let next = step.frame().next();
+        self.next_new = self.next_new.max(next);
         self.at = Some(next);
         // A state that cannot be saved is unknown here; what the engine makes of it shows when it saves it itself.
         if self.note_state(next).is_err() {

@@ -22,6 +22,9 @@ pub enum Oracle {
     Retraction,
     /// A frame is stepped on the state before it, and only known states are loaded.
     Stepping,
+    /// Every frame is new to a game once, in order and without a gap but for frames whose outcome was taken over; and once final, it
+    /// stays so and is recorded so.
+    Newness,
     /// agreed ≤ stable ≤ confirmed, none of them moves back, and the current frame is within the window.
     Ladder,
     /// After all faults have healed, every survivor goes on, ends and is finished in bounded time.
@@ -50,12 +53,13 @@ pub enum Oracle {
 
 impl Oracle {
     /// Every promise.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::StableLogs,
         Self::Reference,
         Self::Inputs,
         Self::Retraction,
         Self::Stepping,
+        Self::Newness,
         Self::Ladder,
         Self::Liveness,
         Self::Ends,
@@ -79,6 +83,7 @@ impl Oracle {
             Self::Inputs => "recorded inputs are those that were given",
             Self::Retraction => "confirmed frames are never retracted",
             Self::Stepping => "frames are stepped in order on known states",
+            Self::Newness => "a frame is new to the game once, and final is final",
             Self::Ladder => "the ladder of finality holds",
             Self::Liveness => "play goes on after healing",
             Self::Ends => "ends agree",

@@ -76,6 +76,13 @@ fn a_game_that_is_not_taken_back_from_what_was_shown_is_found() {
 }
 
 #[test]
+fn a_frame_that_is_new_to_the_game_twice_is_found() {
+    let oracles = oracles_that_notice(Sabotage::Newness, on_a_bad_network);
+    assert!(!oracles.is_empty(), "nobody was shown anything ahead");
+    assert!(oracles.iter().all(|oracle| *oracle == Oracle::Newness), "{oracles:?}");
+}
+
+#[test]
 fn an_engine_that_does_not_send_again_is_found() {
     let oracles = oracles_that_notice(Sabotage::Acknowledgement, on_a_bad_network);
     assert_eq!(oracles.len(), SEEDS, "{oracles:?}");
