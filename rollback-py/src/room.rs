@@ -8,8 +8,8 @@ use pyo3::types::PyDict;
 use rollback_core::PeerId;
 use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
 use rollback_webrtc::{
-    ErrorCode, IcePolicy, IceServer, Inquiry, Joining, LinkConditions, PeerStats, Room, Transport,
-    TransportConfig, TransportEvent,
+    ErrorCode, IceServer, Inquiry, Joining, LinkConditions, PathPolicy, PeerStats, Room, Transport,
+    TransportConfig, TransportEvent, WayCounters,
 };
 
 use crate::errors::{Error, RollbackError, join_error, return_error};
@@ -31,7 +31,7 @@ pub(crate) type TransportSlot = Arc<Mutex<Option<Transport>>>;
 impl PyRoom {
     /// Starts joining.
     #[new]
-    #[pyo3(signature = (link, *, name=None, token=None, ice_servers=Vec::new(), relay_only=false, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
+    #[pyo3(signature = (link, *, name=None, token=None, ice_servers=Vec::new(), relay_only=false, server_relay=true, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         link: &str,
@@ -39,6 +39,7 @@ impl PyRoom {
         token: Option<String>,
         ice_servers: Vec<(String, String, String)>,
         relay_only: bool,
+        server_relay: bool,
         delay_ms: u32,
         jitter_ms: u32,
         loss_percent: f64,
@@ -49,7 +50,8 @@ impl PyRoom {
             name,
             token,
             ice_servers: ice_servers.into_iter().map(server).collect(),
-            ice_policy: if relay_only { IcePolicy::RelayOnly } else { IcePolicy::All },
+            path_policy: if relay_only { PathPolicy::RelayOnly } else { PathPolicy::All },
+            server_relay,
             link_conditions: LinkConditions { delay_ms, jitter_ms, loss_percent, seed },
             ..TransportConfig::default()
         };
@@ -198,7 +200,7 @@ pub(crate) struct PyServer {
 impl PyServer {
     /// Starts serving. Without rooms any name makes one of `players` members.
     #[new]
-    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600, watchers=8, unwatched=Vec::new()))]
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true))]
     fn new(
         listen: &str,
         rooms: Vec<(String, u8)>,
@@ -206,6 +208,7 @@ impl PyServer {
         slot_hold_s: u64,
         watchers: u8,
         unwatched: Vec<String>,
+        relay: bool,
     ) -> PyResult<Self> {
         let refused = |error: &dyn std::fmt::Display| RollbackError::new_err(error.to_string());
         let address = listen.parse().map_err(|_| Error::ListenAddress { got: listen.into() })?;
@@ -223,6 +226,7 @@ impl PyServer {
         let config = ServerConfig {
             playing_slot_hold,
             watchers_max: watchers,
+            relay,
             unwatched: unwatched.collect::<Result<_, _>>().map_err(|error| refused(&error))?,
             ..ServerConfig::new(rooms)
         };
@@ -260,6 +264,21 @@ pub(crate) fn stats_dict<'py>(py: Python<'py>, stats: &PeerStats) -> PyResult<Bo
     dict.set_item("datagrams_lost_by_conditions", stats.datagrams_lost_by_conditions)?;
     dict.set_item("datagrams_not_sent", stats.datagrams_not_sent)?;
     dict.set_item("violations", stats.violations)?;
+    dict.set_item("switches", stats.switches)?;
+    let ways =
+        [("direct", stats.direct), ("turn", stats.turn), ("server_relay", stats.server_relay)];
+    for (name, way) in ways {
+        dict.set_item(name, way_dict(py, &way)?)?;
+    }
+    Ok(dict)
+}
+
+fn way_dict<'py>(py: Python<'py>, way: &WayCounters) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("datagrams_sent", way.datagrams_sent)?;
+    dict.set_item("bytes_sent", way.bytes_sent)?;
+    dict.set_item("datagrams_received", way.datagrams_received)?;
+    dict.set_item("bytes_received", way.bytes_received)?;
     Ok(dict)
 }
 

@@ -10,7 +10,7 @@ use rollback_core::recording::RecordingHeader;
 use rollback_core::spectate::{SpectateError, SpectatorOptions, Watched};
 use rollback_core::{End, PeerId, PlayerHandle};
 use rollback_webrtc::{
-    IcePolicy, IceServer, JoiningWatch, LinkConditions, RecordError, TransportConfig, WatchError,
+    IceServer, JoiningWatch, LinkConditions, PathPolicy, RecordError, TransportConfig, WatchError,
     WatchLoop, WatchTransport,
 };
 
@@ -39,12 +39,13 @@ struct Show {
 impl PyWatching {
     /// Starts going to a room. Where nobody plays, it is tried again for so many seconds.
     #[new]
-    #[pyo3(signature = (link, *, ice_servers=Vec::new(), relay_only=false, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0, timeout_s=60.0))]
+    #[pyo3(signature = (link, *, ice_servers=Vec::new(), relay_only=false, server_relay=true, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0, timeout_s=60.0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         link: &str,
         ice_servers: Vec<(String, String, String)>,
         relay_only: bool,
+        server_relay: bool,
         delay_ms: u32,
         jitter_ms: u32,
         loss_percent: f64,
@@ -54,7 +55,8 @@ impl PyWatching {
         let server = |(url, username, credential)| IceServer { url, username, credential };
         let config = TransportConfig {
             ice_servers: ice_servers.into_iter().map(server).collect(),
-            ice_policy: if relay_only { IcePolicy::RelayOnly } else { IcePolicy::All },
+            path_policy: if relay_only { PathPolicy::RelayOnly } else { PathPolicy::All },
+            server_relay,
             link_conditions: LinkConditions { delay_ms, jitter_ms, loss_percent, seed },
             connect_timeout: seconds(timeout_s),
             ..TransportConfig::default()

@@ -2,6 +2,7 @@
 //! channel, and each connection has a bounded outbox.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rollback_signaling::{ClientMessage, RoomName, ServerMessage, Token};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{ClientId, Command, Effect, Entropy};
 use crate::config::ServerConfig;
 use crate::coordinator::{Coordinator, Status};
+use crate::relay::{Relay, Seat};
 
 /// What a connection, or a reader of the health page, wants of the app.
 #[derive(Debug)]
@@ -32,6 +34,12 @@ pub(crate) enum Request {
     Disconnected {
         client: ClientId,
     },
+    /// Whose relay a token opens, and of how many members its group is.
+    RelaySeat {
+        room: RoomName,
+        token: Token,
+        reply: oneshot::Sender<Option<(Seat, u8)>>,
+    },
     Status {
         reply: oneshot::Sender<Status>,
     },
@@ -40,15 +48,17 @@ pub(crate) enum Request {
 /// The task's state.
 pub(crate) struct App {
     coordinator: Coordinator,
+    relay: Option<Arc<Relay>>,
     outboxes: BTreeMap<ClientId, mpsc::Sender<ServerMessage>>,
     clients_seen: u64,
     started_at: Instant,
 }
 
 impl App {
-    pub(crate) fn new(config: ServerConfig) -> Self {
+    pub(crate) fn new(config: ServerConfig, relay: Option<Arc<Relay>>) -> Self {
         Self {
             coordinator: Coordinator::new(config),
+            relay,
             outboxes: BTreeMap::new(),
             clients_seen: 0,
             started_at: Instant::now(),
@@ -74,6 +84,9 @@ impl App {
             }
         }
         self.handle(Command::ShutDown);
+        if let Some(relay) = &self.relay {
+            relay.end_all();
+        }
     }
 
     fn answer(&mut self, request: Request) {
@@ -93,6 +106,9 @@ impl App {
             Request::Disconnected { client } => {
                 self.outboxes.remove(&client);
                 self.handle(Command::Disconnected { client });
+            }
+            Request::RelaySeat { room, token, reply } => {
+                let _ = reply.send(self.coordinator.relay_seat(&room, token));
             }
             Request::Status { reply } => {
                 // A reader that has gone away meanwhile needs no answer.
@@ -117,7 +133,11 @@ impl App {
         // A client whose outbox is full is dropped, which makes effects for others in turn; each
         // drop takes one outbox away, so this ends.
         while let Some(command) = commands.pop() {
-            for effect in self.coordinator.handle(self.started_at.elapsed(), command) {
+            let effects = self.coordinator.handle(self.started_at.elapsed(), command);
+            if let Some(relay) = &self.relay {
+                self.coordinator.vacated().for_each(|seat| relay.end(seat));
+            }
+            for effect in effects {
                 match effect {
                     Effect::Send { client, message } => {
                         let outbox = self.outboxes.get(&client);

@@ -25,6 +25,8 @@ pub struct ServerConfig {
     pub playing_slot_hold: Duration,
     /// Most who may watch one group, at most [`WATCHERS_MAX`]; with 0 nobody may.
     pub watchers_max: u8,
+    /// Whether members who have no better way to each other may send through the server.
+    pub relay: bool,
     /// Rooms in which nobody may watch.
     pub unwatched: BTreeSet<RoomName>,
 }
@@ -63,6 +65,7 @@ impl ServerConfig {
             waiting_slot_hold: Duration::from_secs(15),
             playing_slot_hold: Duration::from_secs(10 * 60),
             watchers_max: WATCHERS_MAX,
+            relay: true,
             unwatched: BTreeSet::new(),
         }
     }

@@ -13,6 +13,7 @@ use crate::config::ServerConfig;
 use crate::group::{Group, Presence, Seat};
 use crate::rate_limit::Allowance;
 
+mod relaying;
 mod signals;
 mod watching;
 
@@ -26,6 +27,8 @@ pub struct Coordinator {
     places: BTreeMap<Token, Place>,
     groups_founded: u64,
     counters: Counters,
+    /// Places that the last command ended.
+    vacated: Vec<Place>,
 }
 
 /// What happened since the start, and what there is now.
@@ -96,6 +99,7 @@ impl Coordinator {
                 signals_dropped: 0,
                 refusals: 0,
             },
+            vacated: Vec::new(),
         }
     }
 
@@ -104,6 +108,7 @@ impl Coordinator {
     #[must_use]
     pub fn handle(&mut self, now: Duration, command: Command) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.vacated.clear();
         match command {
             Command::Connected { client, room } => self.connect(now, client, room, &mut effects),
             Command::Join { client, join, entropy } => {
@@ -400,6 +405,7 @@ impl Coordinator {
         let Some(group) = self.groups.get_mut(&place.group) else { return };
         let Some(seat) = group.vacate(place.slot) else { return };
         self.places.remove(&seat.token);
+        self.vacated.push(place);
         if group.is_empty() {
             if self.waiting.get(&group.room) == Some(&place.group) {
                 self.waiting.remove(&group.room);

@@ -1,7 +1,7 @@
 //! The server that brings the members of a match together: rooms, signaling, health.
 //!
-//! `coordinator` holds all decisions and no I/O; `app` is the one task that owns it; `http` speaks
-//! with the world. [`run`] is the whole server for async callers and [`BackgroundServer`] for all
+//! `coordinator` holds all decisions and no I/O; `app` is the one task that owns it; `relay` passes on
+//! what members cannot send each other in another way; `http` speaks with the world. [`run`] is the whole server for async callers and [`BackgroundServer`] for all
 //! others.
 
 mod app;
@@ -12,10 +12,12 @@ mod coordinator;
 mod group;
 mod http;
 mod rate_limit;
+mod relay;
 mod run;
 
 pub use background::{BackgroundServer, BackgroundServerError};
 pub use command::{ClientId, Command, Effect, Entropy};
 pub use config::{GroupSize, GroupSizeError, Rooms, ServerConfig};
 pub use coordinator::{Coordinator, Counters, Status};
+pub use relay::RelayStatus;
 pub use run::run;

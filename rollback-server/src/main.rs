@@ -38,6 +38,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = WATCHERS_MAX)]
     watchers: u8,
 
+    /// Passes nothing between members: those without a direct or TURN path cannot play.
+    #[arg(long)]
+    no_relay: bool,
+
     /// A room in which nobody may watch; may be given several times.
     #[arg(long = "unwatched", value_name = "ROOM")]
     unwatched: Vec<RoomName>,
@@ -84,6 +88,7 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let config = ServerConfig {
         playing_slot_hold,
         watchers_max: arguments.watchers,
+        relay: !arguments.no_relay,
         unwatched: arguments.unwatched.into_iter().collect(),
         ..ServerConfig::new(rooms)
     };

@@ -1,6 +1,7 @@
 //! The whole server as one future, for `main`, tests and embedders alike.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
@@ -13,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::config::ServerConfig;
 use crate::http::{Door, router};
+use crate::relay::Relay;
 
 /// Serves on `listener` until `shutdown` is ready; then tells every client and closes all sockets,
 /// which takes at most two seconds.
@@ -26,13 +28,19 @@ pub async fn run(
 ) -> io::Result<()> {
     let (app, requests) = mpsc::channel(REQUESTS_MAX);
     let stop = CancellationToken::new();
-    let door = Door { app, sockets: TaskTracker::new(), abort: CancellationToken::new() };
+    let relay = config.relay.then(|| Arc::new(Relay::new(config.connections_max)));
+    let door = Door {
+        app,
+        relay: relay.clone(),
+        sockets: TaskTracker::new(),
+        abort: CancellationToken::new(),
+    };
     let (sockets, abort) = (door.sockets.clone(), door.abort.clone());
     // Dropping this future ends every task it started, as a shutdown would.
     let _stop_on_drop = stop.clone().drop_guard();
     let _abort_on_drop = abort.clone().drop_guard();
 
-    let app = tokio::spawn(App::new(config).serve(requests, stop.clone()));
+    let app = tokio::spawn(App::new(config, relay).serve(requests, stop.clone()));
     let listener = listener.tap_io(|stream| {
         // Candidates are small and urgent. A socket that refuses works all the same.
         let _ = stream.set_nodelay(true);

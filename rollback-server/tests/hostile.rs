@@ -102,7 +102,7 @@ fn join(room: &str, token: Option<Token>) -> String {
     let token = token.map(|token| format!(r#","token":"{}""#, String::from(token)));
     let token = token.unwrap_or_default();
     format!(
-        r#"{{"kind":"join","protocol_version":1,"room":"{room}","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"{token}}}"#
+        r#"{{"kind":"join","protocol_version":2,"room":"{room}","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"{token}}}"#
     )
 }
 

@@ -16,6 +16,7 @@
 mod hex_u64;
 mod message;
 mod names;
+mod relay;
 mod text;
 mod token;
 
@@ -27,12 +28,17 @@ pub use names::{
     MEMBER_NAME_BYTES_MAX, MemberName, NameError, RESERVED_ROOM_NAMES, ROOM_NAME_CHARS_MAX,
     RoomName,
 };
+pub use relay::{
+    RELAY_BULK_BYTES_MAX, RELAY_BULK_WINDOW_BYTES, RELAY_BYTES_PER_SECOND, RELAY_DATAGRAM_BYTES_MAX,
+    RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND, RelayAllowance, RelayJoin, RelayMessage,
+    RelayMessageError,
+};
 pub use text::{Text, TextError};
 pub use token::{Token, TokenError};
 
 /// The version of these messages. Client and server must have the same one; a server answers any
 /// other with [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Longest message in bytes, either way. The largest honest one, an offer, has 1–4 KiB; 64 KiB
 /// leaves room for [`SDP_BYTES_MAX`] with every character escaped.

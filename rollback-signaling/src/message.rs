@@ -365,14 +365,14 @@ mod tests {
 
     #[test]
     fn a_join_has_this_json_form() {
-        let text = r#"{"kind":"join","protocol_version":1,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
+        let text = r#"{"kind":"join","protocol_version":2,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
         assert_eq!(ClientMessage::Join(join()).to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), ClientMessage::Join(join()));
     }
 
     #[test]
     fn a_join_of_one_who_watches_says_so() {
-        let text = r#"{"kind":"join","protocol_version":1,"room":"kitchen","incarnation":"000000000000feed","settings":"","watch":true}"#;
+        let text = r#"{"kind":"join","protocol_version":2,"room":"kitchen","incarnation":"000000000000feed","settings":"","watch":true}"#;
         let watch = ClientMessage::Join(Join { watch: true, ..join() });
         assert_eq!(watch.to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), watch);
@@ -384,7 +384,7 @@ mod tests {
         assert!(unknown_kind.to_string().contains("unknown variant `dance`"), "{unknown_kind}");
         let texts = [
             r#"{"kind":"leave","x":1}"#,
-            r#"{"kind":"join","protocol_version":1,"room":"a","incarnation":"0000000000000000","x":1}"#,
+            r#"{"kind":"join","protocol_version":2,"room":"a","incarnation":"0000000000000000","x":1}"#,
             r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer","x":1}}"#,
             r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer"},"x":1}"#,
         ];
@@ -397,12 +397,12 @@ mod tests {
     #[test]
     fn fields_outside_their_limits_are_refused() {
         let long_settings = format!(
-            r#"{{"kind":"join","protocol_version":1,"room":"a","incarnation":"0000000000000000","settings":"{}"}}"#,
+            r#"{{"kind":"join","protocol_version":2,"room":"a","incarnation":"0000000000000000","settings":"{}"}}"#,
             "s".repeat(SETTINGS_BYTES_MAX + 1)
         );
         let texts = [
-            r#"{"kind":"join","protocol_version":1,"room":"A","incarnation":"0000000000000000"}"#,
-            r#"{"kind":"join","protocol_version":1,"room":"a","incarnation":7}"#,
+            r#"{"kind":"join","protocol_version":2,"room":"A","incarnation":"0000000000000000"}"#,
+            r#"{"kind":"join","protocol_version":2,"room":"a","incarnation":7}"#,
             r#"{"kind":"join","protocol_version":70000,"room":"a","incarnation":"0000000000000000"}"#,
             r#"{"kind":"signal","to":256,"payload":{"kind":"request_offer"}}"#,
             r#"{"kind":"signal","to":-1,"payload":{"kind":"request_offer"}}"#,

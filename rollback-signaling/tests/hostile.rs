@@ -15,8 +15,8 @@ const MUTANTS: usize = 100_000;
 
 /// Honest messages of a client.
 const FROM_CLIENTS: [&str; 7] = [
-    r#"{"kind":"join","protocol_version":1,"room":"kitchen","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"}"#,
-    r#"{"kind":"join","protocol_version":1,"room":"kitchen","token":"6d0c000102030405060708090a0b0c0d","name":"Ada","incarnation":"02c4417b90e5aa13","settings":""}"#,
+    r#"{"kind":"join","protocol_version":2,"room":"kitchen","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"}"#,
+    r#"{"kind":"join","protocol_version":2,"room":"kitchen","token":"6d0c000102030405060708090a0b0c0d","name":"Ada","incarnation":"02c4417b90e5aa13","settings":""}"#,
     r#"{"kind":"signal","to":1,"payload":{"kind":"offer","attempt":1,"sdp":"v=0\r\n"}}"#,
     r#"{"kind":"signal","to":0,"payload":{"kind":"answer","attempt":1,"sdp":"v=0\r\n"}}"#,
     r#"{"kind":"signal","to":1,"payload":{"kind":"candidate","attempt":1,"candidate":"{\"candidate\":\"candidate:1\"}"}}"#,

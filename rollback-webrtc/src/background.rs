@@ -19,6 +19,7 @@ use crate::lobby::Lobby;
 use crate::mailbox::Mailbox;
 use crate::mesh::{Mesh, MeshSetup};
 use crate::peer_connection::ConnectionSetup;
+use crate::relay::RelaySetup;
 use crate::signaling_client::SignalingClient;
 
 /// A running mesh, and how to speak with it. It is closed when this is dropped.
@@ -70,7 +71,8 @@ impl Background {
             clock,
             mailbox: Arc::clone(mailbox),
             ice_servers: config.ice_servers.clone(),
-            ice_policy: config.ice_policy,
+            path_policy: config.path_policy,
+            interrupted_after: config.interrupted_after,
             bind: bind_addresses(&config.bind, link.is_loopback()),
         };
         let setup = MeshSetup {
@@ -78,6 +80,11 @@ impl Background {
             watching: connection(&watchers),
             lobby: Arc::clone(&lobby),
             conditions: config.link_conditions,
+            relay: config.server_relay.then(|| RelaySetup {
+                url: link.relay_url(),
+                room: link.room().clone(),
+                proxy: config.proxy.clone(),
+            }),
             link: link.url().to_owned(),
             connect_timeout: config.connect_timeout,
             seed,
@@ -87,7 +94,7 @@ impl Background {
         let (incoming, from_server) = mpsc::channel(SIGNALING_MESSAGES);
         let stays = Arc::new(AtomicBool::new(false));
         let client =
-            SignalingClient::new(link, join, seed, (incoming, outgoing), Arc::clone(&stays));
+            SignalingClient::new((link, config.proxy), join, seed, (incoming, outgoing), Arc::clone(&stays));
         let mesh = Mesh::new(setup, to_server).run(client, from_server, close.clone());
         Self::spawn(mesh, (mailbox, watchers), lobby, (close, stays))
     }

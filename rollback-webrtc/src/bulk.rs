@@ -8,9 +8,15 @@
 //!
 //! | frame | bytes |
 //! |---|---|
-//! | hello | `1`, incarnation u64, next number expected u64, number taken up to u64 |
+//! | hello | `1`, own incarnation u64, that of the peer as far as it is known or 0 u64, next number expected u64, number taken up to u64 |
 //! | data | `2`, number u64, message |
 //! | taken | `3`, number taken up to u64 |
+//! | probe | `4`, number u64 |
+//! | echo | `5`, number u64: the answer to a probe |
+//!
+//! There may be two channels at once, one on each [`Way`]. Each side sends on the one that it prefers and takes what
+//! comes on either: on each channel numbers begin at or below the one that the receiver expects, and have no gaps but
+//! over what it has taken, so that whatever is sent twice is known by its number.
 //!
 //! A channel carries two such lanes: the application's messages, and the *notices* of the game loops, whose first byte has
 //! `16` added. Neither waits for the other to be taken. What a former process of a peer was told in notices, a new one is not.
@@ -18,6 +24,9 @@
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use rollback_signaling::RELAY_BULK_WINDOW_BYTES;
+
+use crate::route::Way;
 
 /// Longest bulk message in bytes.
 pub const BULK_MESSAGE_BYTES_MAX: usize = 16 * 1024;
@@ -33,7 +42,10 @@ pub(crate) struct BulkLink {
     peer_incarnation: Option<u64>,
     outgoing: Outgoing,
     incoming: Incoming,
-    channel: Channel,
+    webrtc: Channel,
+    server: Channel,
+    /// The number of the last probe that came back.
+    echoed: Option<u64>,
 }
 
 /// Whose messages they are.
@@ -55,8 +67,6 @@ struct Outgoing {
     /// Not taken by the peer's game yet; the first has the number `taken`.
     kept: VecDeque<Bytes>,
     taken: u64,
-    /// The next number to send on this channel.
-    next: u64,
 }
 
 #[derive(Debug, Default)]
@@ -66,17 +76,23 @@ struct Incoming {
     next: u64,
     /// Numbers below this were taken by the game.
     taken: u64,
-    /// What the peer was last told of `taken`.
-    told: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Channel {
-    /// Which channel it is, counted from the start; an earlier one may still have a task.
+    /// Which channel it is; an earlier one of the same way may still have a task.
     number: u64,
     is_open: bool,
     hello_sent: bool,
-    hello_received: bool,
+    /// The peer's process, as its hello on this channel said.
+    peer: Option<u64>,
+    /// The next number to send here.
+    next: u64,
+    /// What the peer was last told here of what was taken.
+    told: u64,
+    probe: Option<u64>,
+    /// A probe to answer.
+    echo: Option<u64>,
 }
 
 impl BulkLink {
@@ -88,25 +104,32 @@ impl BulkLink {
             peer_incarnation: None,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
-            channel: Channel::default(),
+            webrtc: Channel::default(),
+            server: Channel::default(),
+            echoed: None,
         }
     }
 
-    /// A new channel is open; an earlier one counts no more. Returns the number of the new one.
-    pub(crate) fn channel_opened(&mut self) -> u64 {
-        let number = self.channel.number + 1;
-        self.channel = Channel { number, is_open: true, ..Channel::default() };
-        number
+    /// A new channel with this number is open on a way; an earlier one there counts no more.
+    pub(crate) fn channel_opened(&mut self, way: Way, number: u64) {
+        *self.channel(way) = Channel { number, is_open: true, ..Channel::default() };
     }
 
-    /// There is no channel now.
-    pub(crate) fn channel_closed(&mut self) {
-        self.channel = Channel { number: self.channel.number, ..Channel::default() };
+    /// There is no channel on this way now.
+    pub(crate) fn channel_closed(&mut self, way: Way) {
+        let number = self.channel(way).number;
+        *self.channel(way) = Channel { number, ..Channel::default() };
     }
 
-    /// Whether this is the channel that counts now.
-    pub(crate) fn is_current(&self, number: u64) -> bool {
-        self.channel.is_open && self.channel.number == number
+    /// Whether this is the channel that counts now on its way.
+    pub(crate) fn is_current(&self, way: Way, number: u64) -> bool {
+        let channel = self.channel_on(way);
+        channel.is_open && channel.number == number
+    }
+
+    /// The number of the newest channel on a way.
+    pub(crate) const fn number(&self, way: Way) -> u64 {
+        self.channel_on(way).number
     }
 
     /// Queues a message; `false` when the window is full.
@@ -130,58 +153,109 @@ impl BulkLink {
         !self.incoming.waiting.is_empty()
     }
 
-    /// The next frame to send, if there is something to send now.
-    pub(crate) fn poll_frame(&mut self) -> Option<BytesMut> {
-        if !self.channel.is_open {
-            return None;
-        }
-        if !self.channel.hello_sent {
-            self.channel.hello_sent = true;
-            self.incoming.told = self.incoming.taken;
-            return Some(self.hello());
-        }
-        if !self.channel.hello_received {
-            return None;
-        }
-        if self.incoming.told < self.incoming.taken {
-            self.incoming.told = self.incoming.taken;
-            return Some(self.numbered(TAKEN, self.incoming.taken, &[]));
-        }
-        let number = self.outgoing.next;
-        let index = usize::try_from(number.checked_sub(self.outgoing.taken)?).ok()?;
-        let message = self.outgoing.kept.get(index)?;
-        let message = message.clone();
-        self.outgoing.next += 1;
-        Some(self.numbered(DATA, number, &message))
+    /// Sends a number through the WebRTC channel, to get it back.
+    pub(crate) fn probe(&mut self, number: u64) {
+        self.webrtc.probe = Some(number);
     }
 
-    /// Takes a frame from the peer.
-    pub(crate) fn handle_frame(&mut self, frame: &Bytes) -> Result<(), BulkViolation> {
+    /// The number of a probe that came back since the last call.
+    pub(crate) fn take_echo(&mut self) -> Option<u64> {
+        self.echoed.take()
+    }
+
+    /// The next frame to send on a way, if there is something to send there now. Messages go on the
+    /// `preferred` way, if there is a channel.
+    pub(crate) fn poll_frame(&mut self, way: Way, preferred: Way) -> Option<BytesMut> {
+        let is_carrier = self.carrier(preferred) == way;
+        let (expected, taken) = (self.incoming.next, self.incoming.taken);
+        let peer = self.peer_incarnation;
+        let mark = self.lane.mark();
+        let first_kept = self.outgoing.taken;
+        let channel = self.channel(way);
+        if !channel.is_open {
+            return None;
+        }
+        if !channel.hello_sent {
+            channel.hello_sent = true;
+            channel.told = taken;
+            return Some(self.hello(expected, taken));
+        }
+        if let Some(number) = channel.probe.take() {
+            return Some(numbered(PROBE | mark, number, &[]));
+        }
+        if let Some(number) = channel.echo.take() {
+            return Some(numbered(ECHO | mark, number, &[]));
+        }
+        if !is_carrier || channel.peer.is_none() || channel.peer != peer {
+            return None;
+        }
+        if channel.told < taken {
+            channel.told = taken;
+            return Some(numbered(TAKEN | mark, taken, &[]));
+        }
+        let number = channel.next.max(first_kept);
+        let index = usize::try_from(number - first_kept).ok()?;
+        let message = self.outgoing.kept.get(index)?.clone();
+        let under_way: usize = self.outgoing.kept.iter().take(index).map(Bytes::len).sum();
+        let is_too_much = under_way > 0 && under_way + message.len() > RELAY_BULK_WINDOW_BYTES;
+        if way == Way::Server && is_too_much {
+            return None;
+        }
+        self.channel(way).next = number + 1;
+        Some(numbered(DATA | mark, number, &message))
+    }
+
+    /// Takes a frame from the peer that came on a way.
+    pub(crate) fn handle_frame(&mut self, way: Way, frame: &Bytes) -> Result<(), BulkViolation> {
         let (kind, body) = frame.split_first().ok_or(BulkViolation)?;
         let (number, rest) = split_u64(body)?;
-        match (kind ^ self.lane.mark(), self.channel.hello_received) {
-            (HELLO, false) => self.handle_hello(number, rest),
-            (DATA, true) => self.handle_data(number, frame.slice_ref(rest)),
-            (TAKEN, true) if rest.is_empty() => self.handle_taken(number),
+        let sender = self.channel_on(way).peer;
+        match (kind ^ self.lane.mark(), sender) {
+            (HELLO, None) => self.handle_hello(way, number, rest),
+            (PROBE, _) if rest.is_empty() => {
+                self.channel(way).echo = Some(number);
+                Ok(())
+            }
+            (ECHO, _) if rest.is_empty() => {
+                self.echoed = Some(number);
+                Ok(())
+            }
+            // Of a process that another has followed since.
+            (DATA | TAKEN, Some(_)) if sender != self.peer_incarnation => Ok(()),
+            (DATA, Some(_)) => self.handle_data(number, frame.slice_ref(rest)),
+            (TAKEN, Some(_)) if rest.is_empty() => self.handle_taken(number),
             _ => Err(BulkViolation),
         }
     }
 
-    fn hello(&self) -> BytesMut {
-        let mut frame = self.numbered(HELLO, self.incarnation, &[]);
-        frame.put_u64_le(self.incoming.next);
-        frame.put_u64_le(self.incoming.taken);
+    fn hello(&self, expected: u64, taken: u64) -> BytesMut {
+        let mut frame = numbered(HELLO | self.lane.mark(), self.incarnation, &[]);
+        frame.put_u64_le(self.peer_incarnation.unwrap_or(0));
+        frame.put_u64_le(expected);
+        frame.put_u64_le(taken);
         frame
     }
 
-    fn handle_hello(&mut self, incarnation: u64, rest: &[u8]) -> Result<(), BulkViolation> {
+    fn handle_hello(
+        &mut self,
+        way: Way,
+        incarnation: u64,
+        rest: &[u8],
+    ) -> Result<(), BulkViolation> {
+        let (knows, rest) = split_u64(rest)?;
         let (next, rest) = split_u64(rest)?;
         let (taken, rest) = split_u64(rest)?;
         if !rest.is_empty() {
             return Err(BulkViolation);
         }
+        // What it says of another process, or of none, says nothing of this one.
+        let (next, taken) = if knows == self.incarnation { (next, taken) } else { (0, 0) };
         if self.peer_incarnation == Some(incarnation) {
-            self.resume_at(next, taken)?;
+            self.handle_taken(taken)?;
+            if next > self.outgoing.taken + self.outgoing.kept.len() as u64 {
+                return Err(BulkViolation);
+            }
+            self.channel(way).next = next;
         } else {
             // Another process: it numbers from zero, and knows nothing of what the former one got
             // or sent.
@@ -191,24 +265,12 @@ impl BulkLink {
             }
             self.incoming = Incoming::default();
             self.outgoing.taken = 0;
-            self.outgoing.next = 0;
+            let channel = self.channel(way);
+            channel.next = 0;
+            channel.told = 0;
         }
-        self.channel.hello_received = true;
+        self.channel(way).peer = Some(incarnation);
         Ok(())
-    }
-
-    fn resume_at(&mut self, next: u64, taken: u64) -> Result<(), BulkViolation> {
-        self.handle_taken(taken)?;
-        let end = self.outgoing.taken + self.outgoing.kept.len() as u64;
-        if next < self.outgoing.taken || next > end {
-            return Err(BulkViolation);
-        }
-        self.outgoing.next = next;
-        Ok(())
-    }
-
-    fn numbered(&self, kind: u8, number: u64, body: &[u8]) -> BytesMut {
-        numbered(kind | self.lane.mark(), number, body)
     }
 
     fn handle_data(&mut self, number: u64, message: Bytes) -> Result<(), BulkViolation> {
@@ -226,15 +288,43 @@ impl BulkLink {
     }
 
     fn handle_taken(&mut self, taken: u64) -> Result<(), BulkViolation> {
-        let newly = taken.checked_sub(self.outgoing.taken).ok_or(BulkViolation)?;
+        // One that was overtaken by a later one on the other way.
+        let Some(newly) = taken.checked_sub(self.outgoing.taken) else { return Ok(()) };
         let newly = usize::try_from(newly).map_err(|_| BulkViolation)?;
         if newly > self.outgoing.kept.len() {
             return Err(BulkViolation);
         }
         self.outgoing.kept.drain(..newly);
         self.outgoing.taken = taken;
-        self.outgoing.next = self.outgoing.next.max(taken);
         Ok(())
+    }
+
+    /// The way on which messages go: the preferred one, unless only the other has a channel that both
+    /// sides have greeted on.
+    fn carrier(&self, preferred: Way) -> Way {
+        let is_ready = |way| {
+            let channel = self.channel_on(way);
+            channel.is_open && channel.peer.is_some() && channel.peer == self.peer_incarnation
+        };
+        let other = match preferred {
+            Way::WebRtc => Way::Server,
+            Way::Server => Way::WebRtc,
+        };
+        if !is_ready(preferred) && is_ready(other) { other } else { preferred }
+    }
+
+    const fn channel(&mut self, way: Way) -> &mut Channel {
+        match way {
+            Way::WebRtc => &mut self.webrtc,
+            Way::Server => &mut self.server,
+        }
+    }
+
+    const fn channel_on(&self, way: Way) -> &Channel {
+        match way {
+            Way::WebRtc => &self.webrtc,
+            Way::Server => &self.server,
+        }
     }
 }
 
@@ -271,186 +361,12 @@ fn split_u64(bytes: &[u8]) -> Result<(u64, &[u8]), BulkViolation> {
 const HELLO: u8 = 1;
 const DATA: u8 = 2;
 const TAKEN: u8 = 3;
+const PROBE: u8 = 4;
+const ECHO: u8 = 5;
 /// Added to these in the lane of notices.
 const NOTICES: u8 = 16;
 
 const HEADER_BYTES: usize = 9;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two ends and the frames that the channel between them still holds.
-    struct Pair {
-        ends: [BulkLink; 2],
-    }
-
-    impl Pair {
-        fn new() -> Self {
-            let mut pair = Self { ends: [10, 20].map(bulk) };
-            pair.reconnect();
-            pair
-        }
-
-        fn reconnect(&mut self) {
-            for end in &mut self.ends {
-                end.channel_opened();
-            }
-        }
-
-        /// Passes frames until there are none; the first `limit` only.
-        fn pass(&mut self, limit: usize) {
-            for _ in 0..limit {
-                let [left, right] = &mut self.ends;
-                let (frame, to) = match left.poll_frame() {
-                    Some(frame) => (frame, right),
-                    None => match right.poll_frame() {
-                        Some(frame) => (frame, left),
-                        None => return,
-                    },
-                };
-                to.handle_frame(&frame.freeze()).unwrap();
-            }
-        }
-
-        fn take_all(&mut self, end: usize) -> Vec<u8> {
-            std::iter::from_fn(|| self.ends[end].pop()).map(|message| message[0]).collect()
-        }
-    }
-
-    fn bulk(incarnation: u64) -> BulkLink {
-        BulkLink::new(Lane::Bulk, incarnation)
-    }
-
-    fn frame_of(end: &mut BulkLink) -> Bytes {
-        end.poll_frame().unwrap().freeze()
-    }
-
-    #[test]
-    fn messages_arrive_in_order_both_ways() {
-        let mut pair = Pair::new();
-        for number in 0..10 {
-            assert!(pair.ends[0].push(&[number]));
-            assert!(pair.ends[1].push(&[100 + number]));
-        }
-        pair.pass(usize::MAX);
-        assert_eq!(pair.take_all(1), (0..10).collect::<Vec<u8>>());
-        assert_eq!(pair.take_all(0), (100..110).collect::<Vec<u8>>());
-    }
-
-    #[test]
-    fn the_window_opens_again_when_the_game_takes_messages() {
-        let mut pair = Pair::new();
-        let pushed = (0..=255).take_while(|&number| pair.ends[0].push(&[number])).count();
-        assert_eq!(pushed, BULK_WINDOW);
-        pair.pass(usize::MAX);
-        assert!(!pair.ends[0].push(&[0]), "received is not taken");
-        assert!(pair.ends[1].pop().is_some());
-        pair.pass(usize::MAX);
-        assert!(pair.ends[0].push(&[0]));
-        assert!(!pair.ends[0].push(&[0]));
-    }
-
-    #[test]
-    fn a_channel_that_ends_anywhere_loses_and_repeats_nothing() {
-        for cut in 0..40 {
-            let mut pair = Pair::new();
-            for number in 0..10 {
-                assert!(pair.ends[0].push(&[number]));
-            }
-            pair.pass(cut);
-            let mut taken: Vec<u8> = pair.ends[1].pop().iter().map(|first| first[0]).collect();
-            // Whatever the ends have produced but not passed on is lost with the channel.
-            let lost = pair.ends[0].poll_frame();
-            pair.reconnect();
-            pair.pass(usize::MAX);
-            taken.extend(pair.take_all(1));
-            assert_eq!(taken, (0..10).collect::<Vec<u8>>(), "cut at {cut}, lost {lost:?}");
-        }
-    }
-
-    #[test]
-    fn a_new_process_gets_what_was_not_taken_and_starts_its_own_numbers() {
-        let mut pair = Pair::new();
-        for number in 0..3 {
-            assert!(pair.ends[0].push(&[number]));
-            assert!(pair.ends[1].push(&[100 + number]));
-        }
-        pair.pass(usize::MAX);
-        assert_eq!(pair.take_all(0), [100, 101, 102]);
-        assert_eq!(pair.ends[1].pop().unwrap()[0], 0);
-        pair.pass(usize::MAX);
-
-        pair.ends[1] = bulk(21);
-        assert!(pair.ends[1].push(&[200]));
-        pair.reconnect();
-        pair.pass(usize::MAX);
-        assert_eq!(pair.take_all(1), [1, 2]);
-        assert_eq!(pair.take_all(0), [200]);
-    }
-
-    #[test]
-    fn what_a_former_process_was_told_in_notices_a_new_one_is_not() {
-        let notices = |incarnation| BulkLink::new(Lane::Notices, incarnation);
-        let mut pair = Pair { ends: [10, 20].map(notices) };
-        // What is said before the first connection arrives.
-        assert!(pair.ends[0].push(&[1]));
-        pair.reconnect();
-        pair.pass(usize::MAX);
-        assert!(pair.ends[0].push(&[2]));
-        pair.pass(usize::MAX);
-        assert_eq!(pair.take_all(1), [1, 2]);
-        assert!(pair.ends[0].push(&[3]));
-        pair.ends[1] = notices(21);
-        pair.reconnect();
-        pair.pass(usize::MAX);
-        assert!(pair.ends[0].push(&[4]));
-        pair.pass(usize::MAX);
-        assert_eq!(pair.take_all(1), [4]);
-        let frame = numbered(HELLO | NOTICES, 5, &[0; 16]).freeze();
-        assert_eq!((Lane::of(&frame), Lane::of(&Bytes::new())), (Lane::Notices, Lane::Bulk));
-        pair.ends[0] = bulk(10);
-        pair.reconnect();
-        assert_eq!(pair.ends[0].handle_frame(&frame), Err(BulkViolation), "of another lane");
-    }
-
-    #[test]
-    fn dishonest_frames_are_refused_and_change_nothing() {
-        let mut pair = Pair::new();
-        let mut other = bulk(30);
-        other.channel_opened();
-        let hello = frame_of(&mut other);
-        let victim = &mut pair.ends[0];
-        let data = |number, bytes: &[u8]| numbered(DATA, number, bytes).freeze();
-        assert_eq!(victim.handle_frame(&data(0, b"x")), Err(BulkViolation), "before the hello");
-        assert_eq!(victim.handle_frame(&hello), Ok(()));
-        let too_long = vec![0; BULK_MESSAGE_BYTES_MAX + 1];
-        let bad = [
-            Bytes::new(),
-            Bytes::from_static(&[DATA]),
-            Bytes::from_static(&[9; 9]),
-            hello.clone(),
-            data(1, b"a gap"),
-            data(0, &too_long),
-            numbered(TAKEN, 1, &[]).freeze(),
-            numbered(TAKEN, 0, b"tail").freeze(),
-        ];
-        for frame in bad {
-            assert_eq!(victim.handle_frame(&frame), Err(BulkViolation), "{frame:?}");
-        }
-        assert_eq!(victim.handle_frame(&data(0, &too_long[1..])), Ok(()));
-        assert_eq!(victim.pop().unwrap().len(), BULK_MESSAGE_BYTES_MAX);
-    }
-
-    #[test]
-    fn a_peer_that_ignores_the_window_is_refused() {
-        let mut pair = Pair::new();
-        pair.pass(usize::MAX);
-        let victim = &mut pair.ends[0];
-        for number in 0..BULK_WINDOW as u64 {
-            assert_eq!(victim.handle_frame(&numbered(DATA, number, b"x").freeze()), Ok(()));
-        }
-        let past = numbered(DATA, BULK_WINDOW as u64, b"x").freeze();
-        assert_eq!(victim.handle_frame(&past), Err(BulkViolation));
-    }
-}
+mod tests;

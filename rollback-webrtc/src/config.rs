@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::ice::{IcePolicy, IceServer};
+use crate::ice::{IceServer, PathPolicy};
 use crate::link_conditions::LinkConditions;
+use crate::proxy::ProxyChoice;
 
 /// How to join a room and connect to its members. The default contacts nothing but the server of the
 /// link and the members of the room.
@@ -22,7 +23,15 @@ pub struct TransportConfig {
     /// directly, as in one network.
     pub ice_servers: Vec<IceServer>,
     /// Which ways to take.
-    pub ice_policy: IcePolicy,
+    pub path_policy: PathPolicy,
+    /// Whether datagrams and bulk messages may go through the server when there is no better way, and
+    /// while one is being looked for. Both ends must allow it.
+    pub server_relay: bool,
+    /// How long nothing may come over a WebRTC connection until it counts as interrupted and another
+    /// way is taken; 0.2 to 10 s, 0.8 s by default.
+    pub interrupted_after: Duration,
+    /// Which HTTP proxy to take to the server.
+    pub proxy: ProxyChoice,
     /// Local addresses to use for WebRTC. Empty means all IPv4 addresses of this computer, and
     /// with a link to this computer itself also 127.0.0.1, so that it works offline.
     pub bind: Vec<IpAddr>,
@@ -34,10 +43,11 @@ pub struct TransportConfig {
 
 impl fmt::Debug for TransportConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, settings, token, ice_policy, bind, link_conditions, .. } = self;
+        let Self { name, settings, token, path_policy, bind, link_conditions, .. } = self;
         let mut config = formatter.debug_struct("TransportConfig");
         config.field("name", name).field("settings", settings);
-        config.field("comes_back", &token.is_some()).field("ice_policy", ice_policy);
+        config.field("comes_back", &token.is_some()).field("path_policy", path_policy);
+        config.field("server_relay", &self.server_relay).field("proxy", &self.proxy);
         config.field("bind", bind).field("link_conditions", link_conditions).finish_non_exhaustive()
     }
 }
@@ -49,7 +59,10 @@ impl Default for TransportConfig {
             settings: String::new(),
             token: None,
             ice_servers: Vec::new(),
-            ice_policy: IcePolicy::All,
+            path_policy: PathPolicy::All,
+            server_relay: true,
+            interrupted_after: Duration::from_millis(800),
+            proxy: ProxyChoice::Environment,
             bind: Vec::new(),
             link_conditions: LinkConditions::default(),
             connect_timeout: Duration::from_secs(10),

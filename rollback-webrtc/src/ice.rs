@@ -14,13 +14,16 @@ pub struct IceServer {
     pub credential: String,
 }
 
-/// Which ways may be taken.
+/// Which ways may be taken. The relay of the server is one of both, unless
+/// [`TransportConfig::server_relay`](crate::TransportConfig::server_relay) rules it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IcePolicy {
-    /// Direct ones first, TURN when there is none.
+pub enum PathPolicy {
+    /// Direct ones first, TURN when there is none, else the relay of the server.
     #[default]
     All,
-    /// Only through TURN, so that peers do not learn each other's addresses.
+    /// For privacy: only TURN and the relay of the server, so that peers do not learn each other's
+    /// addresses. One member's choice hides that member's address; with no TURN server named, its
+    /// datagrams all pass the server.
     RelayOnly,
 }
 
@@ -39,11 +42,16 @@ pub enum CandidateKind {
 
 /// The way that datagrams to one peer take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Path {
-    /// The own end.
-    pub local: CandidateKind,
-    /// The peer's end.
-    pub remote: CandidateKind,
+pub enum Path {
+    /// A WebRTC connection, direct or through TURN.
+    WebRtc {
+        /// The own end.
+        local: CandidateKind,
+        /// The peer's end.
+        remote: CandidateKind,
+    },
+    /// The relay of the server of the room, over WebSockets.
+    Server,
 }
 
 impl IceServer {
@@ -76,19 +84,25 @@ impl fmt::Debug for IceServer {
 }
 
 impl Path {
-    /// Whether a TURN server is on the way.
+    /// Whether a TURN server, or the server of the room, is on the way.
     #[must_use]
     pub fn is_relayed(&self) -> bool {
-        self.local == CandidateKind::Relay || self.remote == CandidateKind::Relay
+        match self {
+            Self::WebRtc { local, remote } => [local, remote].contains(&&CandidateKind::Relay),
+            Self::Server => true,
+        }
     }
 }
 
 /// Such as `direct host/host udp`: whether there is a relay, the own end, the peer's end, the
-/// protocol (which is always UDP).
+/// protocol (which is always UDP); or `relayed by the server, websocket`.
 impl fmt::Display for Path {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = if self.is_relayed() { "relayed" } else { "direct" };
-        write!(formatter, "{way} {}/{} udp", self.local, self.remote)
+        match self {
+            Self::WebRtc { local, remote } => write!(formatter, "{way} {local}/{remote} udp"),
+            Self::Server => write!(formatter, "{way} by the server, websocket"),
+        }
     }
 }
 
@@ -110,10 +124,11 @@ mod tests {
 
     #[test]
     fn a_path_says_whether_it_is_direct() {
-        let path = |local, remote| Path { local, remote }.to_string();
+        let path = |local, remote| Path::WebRtc { local, remote }.to_string();
         assert_eq!(path(CandidateKind::Host, CandidateKind::Host), "direct host/host udp");
         let relayed = path(CandidateKind::PeerReflexive, CandidateKind::Relay);
         assert_eq!(relayed, "relayed prflx/relay udp");
+        assert_eq!(Path::Server.to_string(), "relayed by the server, websocket");
     }
 
     #[test]

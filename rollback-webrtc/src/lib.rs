@@ -1,7 +1,7 @@
 //! WebRTC data channels as the transport of a rollback session.
 //!
-//! [`Transport`] joins a room at a `rollback-server`, connects to every other member directly or
-//! through TURN, keeps connecting for as long as both are there, and carries small unreliable
+//! [`Transport`] joins a room at a `rollback-server`, connects to every other member directly,
+//! through TURN or through the server, keeps connecting for as long as both are there, and carries small unreliable
 //! datagrams and bounded reliable bulk messages. It owns a background thread; the caller needs no
 //! async runtime. [`AsyncTransport`] is the same for async programs, and [`LoopbackTransport`] is a
 //! network within one process. A [`GameLoop`] takes any [`DatagramTransport`], and waits without
@@ -47,14 +47,18 @@ mod mesh;
 mod neighbours;
 mod pair;
 mod peer_connection;
+mod proxy;
 mod random;
 mod recording_file;
+mod relay;
 mod returning;
+mod route;
 mod signaling_client;
 mod stats;
 mod tls;
 mod transport;
 mod watching;
+mod websocket;
 
 pub use async_transport::AsyncTransport;
 pub use bulk::{BULK_MESSAGE_BYTES_MAX, BULK_WINDOW};
@@ -65,14 +69,15 @@ pub use datagram_transport::{
 pub use episode_setup::{EpisodeSetup, Hosts, START_TIMEOUT, SetupError};
 pub use error::{JoinError, LinkError, SendError};
 pub use game_loop::{GameLoop, LoopError};
-pub use ice::{CandidateKind, IcePolicy, IceServer, Path};
+pub use ice::{CandidateKind, IceServer, Path, PathPolicy};
 pub use link_conditions::LinkConditions;
 pub use lobby::{JoinProgress, Room, RoomMember};
 pub use loopback::LoopbackTransport;
+pub use proxy::{ProxyChoice, ProxyUrl, ProxyUrlError};
 pub use recording_file::RecordError;
 pub use returning::{Inquiry, ReturnError, Standing};
 pub use rollback_signaling::ErrorCode;
-pub use stats::{PeerStats, TransportEvent};
+pub use stats::{PeerStats, TransportEvent, WayCounters};
 pub use transport::{Joining, Transport};
 pub use watching::{JoiningWatch, WatchError, WatchLoop, WatchTransport};
 

@@ -14,7 +14,6 @@ pub(crate) struct RoomLink {
     url: String,
     room: RoomName,
     is_loopback: bool,
-    is_secure: bool,
 }
 
 impl RoomLink {
@@ -28,9 +27,14 @@ impl RoomLink {
         &self.room
     }
 
-    /// Whether it begins with `wss://`.
-    pub(crate) const fn is_secure(&self) -> bool {
-        self.is_secure
+    /// The link of the relay of its server.
+    pub(crate) fn relay_url(&self) -> String {
+        // The path ends with the room; a question behind it stays behind.
+        let (place, question) = match self.url.split_once('?') {
+            Some((place, question)) => (place, format!("?{question}")),
+            None => (self.url.as_str(), String::new()),
+        };
+        format!("{place}/relay{question}")
     }
 
     /// Whether the server is on this computer.
@@ -46,16 +50,15 @@ impl FromStr for RoomLink {
         let not_url = || LinkError::NotUrl { link: link.to_owned() };
         let uri: Uri = link.parse().map_err(|_| not_url())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(not_url)?;
-        let is_secure = match uri.scheme_str() {
-            Some("ws") => false,
-            Some("wss") => true,
+        match uri.scheme_str() {
+            Some("ws" | "wss") => {}
             Some(scheme) => return Err(LinkError::Scheme { scheme: scheme.to_owned() }),
             None => return Err(not_url()),
-        };
+        }
         let room = uri.path().rsplit('/').next().unwrap_or_default().parse()?;
         let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
         let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
-        Ok(Self { url: link.to_owned(), room, is_loopback, is_secure })
+        Ok(Self { url: link.to_owned(), room, is_loopback })
     }
 }
 
@@ -71,8 +74,13 @@ mod tests {
     fn the_last_part_of_the_path_is_the_room() {
         assert_eq!(parse("ws://10.0.0.1:8080/kitchen").unwrap().room().as_str(), "kitchen");
         assert_eq!(parse("wss://play.example.org/lab/hall").unwrap().room().as_str(), "hall");
-        assert!(parse("wss://h/hall").unwrap().is_secure());
-        assert!(!parse("ws://h/hall").unwrap().is_secure());
+    }
+
+    #[test]
+    fn the_relay_is_below_the_room() {
+        let relay = |link| parse(link).unwrap().relay_url();
+        assert_eq!(relay("ws://10.0.0.1:8080/kitchen"), "ws://10.0.0.1:8080/kitchen/relay");
+        assert_eq!(relay("wss://h/lab/hall?key=1"), "wss://h/lab/hall/relay?key=1");
     }
 
     #[test]

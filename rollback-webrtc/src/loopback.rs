@@ -12,6 +12,7 @@ use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received,
 use crate::error::SendError;
 use crate::link_conditions::LinkConditions;
 use crate::mailbox::Mailbox;
+use crate::route::Way;
 use crate::stats::PeerStats;
 
 /// One end of a network within this process. All ends share one clock.
@@ -66,9 +67,9 @@ impl DatagramTransport for LoopbackTransport {
         }
         let receiver = self.mailboxes.get(to.index()).filter(|_| to != self.local);
         let Some(receiver) = receiver else { return Ok(SendOutcome::NotConnected) };
-        receiver.deliver(self.local, Bytes::copy_from_slice(datagram));
+        receiver.deliver(self.local, Way::WebRtc, Bytes::copy_from_slice(datagram));
         if let Some(own) = self.mailbox() {
-            own.count_sent(to, datagram.len(), true);
+            own.count_sent(to, Way::WebRtc, datagram.len(), true);
         }
         Ok(SendOutcome::Queued)
     }

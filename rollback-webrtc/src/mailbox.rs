@@ -2,6 +2,7 @@
 //! messages and events, and the counters. No side ever waits for the other longer than a short lock.
 
 mod state;
+mod ways;
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,8 @@ use rollback_signaling::MEMBERS_MAX;
 use tokio::sync::Notify;
 
 use self::state::{Peer, State};
-use crate::bulk::{BULK_MESSAGE_BYTES_MAX, Lane};
+pub(crate) use self::ways::Relayed;
+use crate::bulk::BULK_MESSAGE_BYTES_MAX;
 use crate::clock::Clock;
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
 use crate::error::SendError;
@@ -31,6 +33,8 @@ pub(crate) struct Mailbox {
     arrived_async: Notify,
     /// For the task that wakes others when a delayed datagram is due.
     delayed: Notify,
+    /// For the task of the relay.
+    relayed: Notify,
     wakes: Vec<Wakes>,
 }
 
@@ -54,6 +58,7 @@ impl Mailbox {
             alarm: None,
             is_replaced: false,
             is_closed: false,
+            relay_turn: 0,
         };
         Self {
             clock,
@@ -61,6 +66,7 @@ impl Mailbox {
             arrived: Condvar::new(),
             arrived_async: Notify::new(),
             delayed: Notify::new(),
+            relayed: Notify::new(),
             wakes: peers().map(|_| Wakes::default()).collect(),
         }
     }
@@ -84,7 +90,8 @@ impl Mailbox {
         if datagram.len() > DATAGRAM_BYTES_MAX {
             return Err(SendError::DatagramTooLong { got: datagram.len() });
         }
-        let outcome = {
+        let now = self.clock.now();
+        let (outcome, way) = {
             let mut state = self.lock();
             let peer = state.peer(to).filter(|peer| peer.stats.is_connected);
             let Some(peer) = peer else { return Ok(SendOutcome::NotConnected) };
@@ -93,10 +100,14 @@ impl Mailbox {
                 peer.outgoing.pop_front();
                 peer.stats.datagrams_not_sent += 1;
             }
-            peer.outgoing.push_back(BytesMut::from(datagram));
-            if is_full { SendOutcome::OldestDropped } else { SendOutcome::Queued }
+            peer.outgoing.push_back((now, BytesMut::from(datagram)));
+            let outcome = match is_full {
+                true => SendOutcome::OldestDropped,
+                false => SendOutcome::Queued,
+            };
+            (outcome, peer.way)
         };
-        self.wake(to, |wakes| &wakes.datagrams);
+        self.wake_datagrams(to, way);
         Ok(outcome)
     }
 
@@ -126,7 +137,7 @@ impl Mailbox {
             }
             peer.stats.bulk_sent += 1;
         }
-        self.wake(to, |wakes| &wakes.bulk);
+        self.wake_bulk(to);
         Ok(())
     }
 
@@ -140,7 +151,7 @@ impl Mailbox {
             (from, peer.bulk.pop()?)
         };
         // The sender has to learn that its window opens.
-        self.wake(taken.0, |wakes| &wakes.bulk);
+        self.wake_bulk(taken.0);
         Some(taken)
     }
 
@@ -149,7 +160,7 @@ impl Mailbox {
         let is_queued = notice.len() <= BULK_MESSAGE_BYTES_MAX
             && self.lock().peer(to).is_some_and(|peer| peer.notices.push(notice));
         if is_queued {
-            self.wake(to, |wakes| &wakes.bulk);
+            self.wake_bulk(to);
         }
         is_queued
     }
@@ -161,7 +172,7 @@ impl Mailbox {
             let from = PeerId::new(slot)?;
             (from, state.peer(from)?.notices.pop()?)
         };
-        self.wake(taken.0, |wakes| &wakes.bulk);
+        self.wake_bulk(taken.0);
         Some(taken)
     }
 
@@ -246,49 +257,6 @@ impl Mailbox {
 
     // The background's side.
 
-    /// A datagram from a peer.
-    pub(crate) fn deliver(&self, from: PeerId, datagram: Bytes) {
-        let now = self.clock.now();
-        let mut state = self.lock();
-        let Some(peer) = state.peer(from) else { return };
-        if datagram.len() > DATAGRAM_BYTES_MAX {
-            peer.stats.violations += 1;
-            return;
-        }
-        peer.stats.datagrams_received += 1;
-        peer.stats.bytes_received += datagram.len() as u64;
-        if let Some(link) = &mut peer.conditions {
-            if !link.offer(now, datagram) {
-                peer.stats.datagrams_lost_by_conditions += 1;
-                return;
-            }
-            drop(state);
-            self.delayed.notify_one();
-        } else {
-            peer.admit(now, datagram);
-            drop(state);
-        }
-        self.announce();
-    }
-
-    /// A frame from a peer's bulk channel with this number.
-    pub(crate) fn deliver_bulk(&self, from: PeerId, channel: u64, frame: &Bytes) {
-        let mut state = self.lock();
-        let Some(peer) = state.peer(from).filter(|peer| peer.bulk.is_current(channel)) else {
-            return;
-        };
-        let lane = match Lane::of(frame) {
-            Lane::Bulk => &mut peer.bulk,
-            Lane::Notices => &mut peer.notices,
-        };
-        let is_valid = lane.handle_frame(frame).is_ok();
-        peer.stats.violations += u64::from(!is_valid);
-        state.has_news = true;
-        drop(state);
-        self.wake(from, |wakes| &wakes.bulk);
-        self.announce();
-    }
-
     /// Tells the game.
     pub(crate) fn report(&self, event: TransportEvent) {
         let mut state = self.lock();
@@ -300,89 +268,6 @@ impl Mailbox {
         state.has_news = true;
         drop(state);
         self.announce();
-    }
-
-    /// The next datagram to send to a peer, once there is one.
-    pub(crate) async fn next_outgoing(&self, to: PeerId) -> BytesMut {
-        loop {
-            let datagram = self.lock().peer(to).and_then(|peer| peer.outgoing.pop_front());
-            match (datagram, self.wakes.get(to.index())) {
-                (Some(datagram), _) => return datagram,
-                (None, Some(wakes)) => wakes.datagrams.notified().await,
-                (None, None) => std::future::pending().await,
-            }
-        }
-    }
-
-    /// The next frame for a peer's bulk channel with this number, once there is one.
-    pub(crate) async fn next_bulk_frame(&self, to: PeerId, channel: Option<u64>) -> BytesMut {
-        let Some(wakes) = self.wakes.get(to.index()) else { return std::future::pending().await };
-        loop {
-            {
-                let mut state = self.lock();
-                match (state.peer(to), channel) {
-                    (Some(peer), Some(channel)) if peer.bulk.is_current(channel) => {
-                        let frame = peer.bulk.poll_frame();
-                        if let Some(frame) = frame.or_else(|| peer.notices.poll_frame()) {
-                            return frame;
-                        }
-                    }
-                    _ => {
-                        // The wake was for the task of a newer channel.
-                        wakes.bulk.notify_one();
-                        break;
-                    }
-                }
-            }
-            wakes.bulk.notified().await;
-        }
-        std::future::pending().await
-    }
-
-    /// A datagram was handed to the connection, or could not be.
-    pub(crate) fn count_sent(&self, to: PeerId, bytes: usize, was_sent: bool) {
-        self.update(to, |stats| {
-            if was_sent {
-                stats.datagrams_sent += 1;
-                stats.bytes_sent += bytes as u64;
-            } else {
-                stats.datagrams_not_sent += 1;
-            }
-        });
-    }
-
-    /// Changes what is known about a peer.
-    pub(crate) fn update(&self, peer: PeerId, change: impl FnOnce(&mut PeerStats)) {
-        if let Some(peer) = self.lock().peer(peer) {
-            change(&mut peer.stats);
-        }
-    }
-
-    /// A connection to a peer is open: nothing older than it is sent on it.
-    pub(crate) fn connected(&self, peer: PeerId) {
-        if let Some(peer) = self.lock().peer(peer) {
-            peer.outgoing.clear();
-            peer.stats.is_connected = true;
-        }
-    }
-
-    /// The connection to a peer is gone.
-    pub(crate) fn disconnected(&self, peer: PeerId) {
-        if let Some(peer) = self.lock().peer(peer) {
-            peer.bulk.channel_closed();
-            peer.notices.channel_closed();
-            peer.stats.is_connected = false;
-            peer.stats.path = None;
-            peer.stats.round_trip = None;
-        }
-    }
-
-    /// A bulk channel to a peer is open; it gets this number.
-    pub(crate) fn bulk_opened(&self, peer: PeerId) -> Option<u64> {
-        self.lock().peer(peer).map(|peer| {
-            peer.notices.channel_opened();
-            peer.bulk.channel_opened()
-        })
     }
 
     /// Another process took this member's slot.
@@ -423,12 +308,6 @@ impl Mailbox {
         self.arrived_async.notify_waiters();
     }
 
-    fn wake(&self, peer: PeerId, which: impl FnOnce(&Wakes) -> &Notify) {
-        if let Some(wakes) = self.wakes.get(peer.index()) {
-            which(wakes).notify_one();
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // No operation leaves the state half changed, so a panic elsewhere does not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -444,6 +323,9 @@ const INCOMING_DATAGRAMS: usize = 256;
 
 /// Events that wait for the game.
 const EVENTS: usize = 256;
+
+/// How old a datagram may be when the relay takes it; over WebRTC SCTP sees to that (rule R5).
+const OUTGOING_AGE_MAX: Duration = Duration::from_millis(60);
 
 /// Longest time that a thread waits in one call.
 const WAIT_MAX: Duration = Duration::from_secs(60);

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::relaying::Relaying;
 use self::watching::Shown;
 use crate::error::JoinError;
 use crate::link_conditions::LinkConditions;
@@ -22,6 +23,7 @@ use crate::neighbours::Neighbours;
 use crate::pair::{Pair, Role};
 use crate::peer_connection::ConnectionSetup;
 use crate::random::SplitMix64;
+use crate::relay::RelaySetup;
 use crate::signaling_client::{SignalingClient, SignalingEvent};
 use crate::stats::TransportEvent;
 
@@ -32,6 +34,8 @@ pub(crate) struct MeshSetup {
     pub(crate) watching: ConnectionSetup,
     pub(crate) lobby: Arc<Lobby>,
     pub(crate) conditions: LinkConditions,
+    /// `None` when nothing is to pass the server.
+    pub(crate) relay: Option<RelaySetup>,
     pub(crate) link: String,
     pub(crate) connect_timeout: Duration,
     /// For the jitter of delays.
@@ -54,6 +58,7 @@ pub(crate) struct Mesh {
     /// Who is connected to the server, where this one watches.
     watched: BTreeMap<u8, Member>,
     server: mpsc::Sender<ClientMessage>,
+    relaying: Relaying,
 }
 
 /// How far joining is.
@@ -91,6 +96,7 @@ impl Mesh {
             watchers: Neighbours::new(setup.watching),
             watched: BTreeMap::new(),
             server,
+            relaying: Relaying::new(setup.relay),
         }
     }
 
@@ -117,6 +123,7 @@ impl Mesh {
                     let now = self.mailbox.now();
                     self.watchers.handle(now, happened);
                 }
+                event = self.relaying.next() => self.handle_relay(event),
                 () = sleep(until_timeout) => self.handle_timeout(),
             }
             self.act();
@@ -272,7 +279,7 @@ impl Mesh {
             if !member.connected {
                 pair.handle_peer_away();
             }
-            self.members.insert(peer, pair);
+            self.members.insert(now, peer, pair);
         }
         let has_left =
             |peer: &PeerId| *peer != joined.local && !self.members.peers.contains_key(peer);
@@ -281,6 +288,7 @@ impl Mesh {
         }
         self.mailbox.set_conditions(&self.conditions, joined.local);
         self.stage = Stage::Playing { session_id, has_signaling: true };
+        self.start_relay(joined.token);
         self.lobby.open(room);
     }
 
@@ -313,7 +321,8 @@ impl Mesh {
         {
             self.fail_unreachable("no answer".to_owned());
         }
-        self.pairs().for_each(|pair| pair.handle_timeout(now));
+        self.members.handle_timeout(now);
+        self.watchers.handle_timeout(now);
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {
@@ -335,8 +344,19 @@ impl Mesh {
         // When the server does not read, the attempt's deadline repairs what is lost here.
         let server = &self.server;
         let signal = |to, payload| drop(server.try_send(ClientMessage::Signal { to, payload }));
-        self.members.act(|peer, payload| signal(peer.slot(), payload));
-        self.watchers.act(|place, payload| signal(WATCHER_SLOTS + place.slot(), payload));
+        let relaying = &self.relaying;
+        let hear = |slot, is_heard| relaying.note_heard(slot, is_heard);
+        let now = self.mailbox.now();
+        self.members.act(
+            now,
+            |peer, payload| signal(peer.slot(), payload),
+            |peer, is_heard| hear(peer.slot(), is_heard),
+        );
+        self.watchers.act(
+            now,
+            |place, payload| signal(WATCHER_SLOTS + place.slot(), payload),
+            |place, is_heard| hear(WATCHER_SLOTS + place.slot(), is_heard),
+        );
     }
 
     fn fail_unreachable(&mut self, reason: String) {
@@ -391,6 +411,7 @@ async fn wake_when_due(mailbox: Arc<Mailbox>) {
 /// How long the goodbye to the server may take after all connections are closed.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
+mod relaying;
 mod watching;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Connections to some others: what their pairs decide is done here. Does not know the server, nor who the others are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::pair::{Action, ConnectionEvent, Pair, PairReport, Remote};
 use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
+use crate::route::{Route, RouteAction};
 use crate::stats::TransportEvent;
 
 /// All connections of one kind: to the other members, or to those who watch, each under a number of its own.
@@ -23,11 +24,14 @@ pub(crate) struct Neighbours {
     events_sender: mpsc::Sender<AttemptEvent>,
     connections: JoinSet<()>,
     attempts: HashMap<Id, (PeerId, AttemptId)>,
+    /// With whom there is the relay of the server, also of those who are no neighbours yet.
+    relayed: BTreeSet<PeerId>,
 }
 
 /// One of them.
 pub(crate) struct Neighbour {
     pub(crate) pair: Pair,
+    route: Route,
     /// To the connection in progress; dropping it closes the connection.
     remote: Option<mpsc::Sender<Remote>>,
 }
@@ -48,11 +52,16 @@ impl Neighbours {
             events_sender,
             connections: JoinSet::new(),
             attempts: HashMap::new(),
+            relayed: BTreeSet::new(),
         }
     }
 
-    pub(crate) fn insert(&mut self, peer: PeerId, pair: Pair) {
-        self.peers.insert(peer, Neighbour { pair, remote: None });
+    pub(crate) fn insert(&mut self, now: Timestamp, peer: PeerId, pair: Pair) {
+        let mut route = Route::new(now);
+        if self.relayed.contains(&peer) {
+            route.handle_server(now, true);
+        }
+        self.peers.insert(peer, Neighbour { pair, route, remote: None });
     }
 
     pub(crate) fn pairs(&mut self) -> impl Iterator<Item = &mut Pair> {
@@ -63,6 +72,36 @@ impl Neighbours {
         let neighbour = PeerId::new(slot).and_then(|peer| self.peers.get_mut(&peer));
         if let Some(neighbour) = neighbour {
             change(&mut neighbour.pair);
+        }
+    }
+
+    pub(crate) fn with_route(&mut self, peer: PeerId, change: impl FnOnce(&mut Route)) {
+        if let Some(neighbour) = self.peers.get_mut(&peer) {
+            change(&mut neighbour.route);
+        }
+    }
+
+    /// Whether both sides have a relay socket.
+    pub(crate) fn handle_server(&mut self, now: Timestamp, peer: PeerId, is_there: bool) {
+        match is_there {
+            true => self.relayed.insert(peer),
+            false => self.relayed.remove(&peer),
+        };
+        self.with_route(peer, |route| route.handle_server(now, is_there));
+    }
+
+    /// The own relay socket is gone.
+    pub(crate) fn handle_server_lost(&mut self, now: Timestamp) {
+        for peer in std::mem::take(&mut self.relayed) {
+            self.with_route(peer, |route| route.handle_server(now, false));
+        }
+    }
+
+    /// Lets pairs and routes do what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
+        for neighbour in self.peers.values_mut() {
+            neighbour.pair.handle_timeout(now);
+            neighbour.route.handle_timeout(now);
         }
     }
 
@@ -103,17 +142,33 @@ impl Neighbours {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
-        self.peers.values().filter_map(|peer| peer.pair.next_timeout()).min()
+        let timeouts = |peer: &Neighbour| [peer.pair.next_timeout(), peer.route.next_timeout()];
+        self.peers.values().flat_map(timeouts).flatten().min()
     }
 
-    /// Does what the pairs have decided; `signal` sends something to one of the others.
-    pub(crate) fn act(&mut self, mut signal: impl FnMut(PeerId, SignalPayload)) {
+    /// Does what pairs and routes have decided; `signal` sends something to one of the others, and `hear` writes down
+    /// whether it is heard over WebRTC.
+    pub(crate) fn act(
+        &mut self,
+        now: Timestamp,
+        mut signal: impl FnMut(PeerId, SignalPayload),
+        mut hear: impl FnMut(PeerId, bool),
+    ) {
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for peer in peers {
             while let Some(action) =
                 self.peers.get_mut(&peer).and_then(|neighbour| neighbour.pair.poll_action())
             {
-                self.perform(peer, action, &mut signal);
+                self.perform(now, peer, action, &mut signal);
+            }
+            while let Some(action) =
+                self.peers.get_mut(&peer).and_then(|neighbour| neighbour.route.poll_action())
+            {
+                match action {
+                    RouteAction::Choose(way) => self.setup.mailbox.choose(peer, way),
+                    RouteAction::Probe(number) => self.setup.mailbox.probe(peer, number),
+                    RouteAction::Hear(is_heard) => hear(peer, is_heard),
+                }
             }
             if let Some(neighbour) = self.peers.get_mut(&peer) {
                 let stale = neighbour.pair.take_stale_signals();
@@ -126,6 +181,7 @@ impl Neighbours {
 
     fn perform(
         &mut self,
+        now: Timestamp,
         peer: PeerId,
         action: Action,
         signal: &mut impl FnMut(PeerId, SignalPayload),
@@ -144,20 +200,27 @@ impl Neighbours {
                 if let Some(neighbour) = self.peers.get_mut(&peer) {
                     neighbour.remote = None;
                 }
+                self.setup.mailbox.webrtc_closed(peer);
             }
             Action::Signal(payload) => signal(peer, payload),
-            Action::Report(PairReport::Connected) => {
-                self.setup.mailbox.connected(peer);
-                self.setup.mailbox.report(TransportEvent::PeerConnected { peer });
-            }
-            Action::Report(PairReport::Disconnected) => {
-                self.setup.mailbox.disconnected(peer);
-                self.setup.mailbox.report(TransportEvent::PeerDisconnected { peer });
-            }
-            Action::Report(PairReport::Left) => {
-                self.setup.mailbox.update(peer, |stats| stats.has_left = true);
-                self.setup.mailbox.report(TransportEvent::PeerLeft { peer });
-            }
+            Action::Report(report) => self.note(now, peer, report),
+        }
+    }
+
+    fn note(&mut self, now: Timestamp, peer: PeerId, report: PairReport) {
+        self.with_route(peer, |route| match report {
+            PairReport::Connected => route.handle_opened(now),
+            PairReport::Interrupted => route.handle_silence(now),
+            PairReport::Resumed => route.handle_resumed(now),
+            PairReport::Echoed(number) => route.handle_echo(now, number),
+            PairReport::Disconnected => route.handle_closed(now),
+            PairReport::Renewed => route.handle_renewed(now),
+            PairReport::Left => route.handle_left(now),
+        });
+        if report == PairReport::Left {
+            self.setup.mailbox.choose(peer, None);
+            self.setup.mailbox.update(peer, |stats| stats.has_left = true);
+            self.setup.mailbox.report(TransportEvent::PeerLeft { peer });
         }
     }
 

@@ -10,16 +10,14 @@ use rollback_signaling::{ClientMessage, ErrorCode, Join, MESSAGE_BYTES_MAX, Serv
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
-};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::link::RoomLink;
-use crate::tls::{TlsError, system_connector};
+use crate::proxy::ProxyChoice;
+use crate::websocket::{OpenError, open};
 
 /// What the mesh learns from the connection.
 #[derive(Debug)]
@@ -37,6 +35,7 @@ pub(crate) enum SignalingEvent {
 /// The connection's state between tries.
 pub(crate) struct SignalingClient {
     link: RoomLink,
+    proxy: ProxyChoice,
     join: Join,
     /// Whether the token is of a group that is not complete yet. When the server does not know it
     /// any more, because it waited for too long or is another process, joining anew loses nothing.
@@ -64,14 +63,14 @@ pub(crate) enum End {
 impl SignalingClient {
     /// A client that joins with `join` and draws its jitter from `seed`.
     pub(crate) fn new(
-        link: RoomLink,
+        (link, proxy): (RoomLink, ProxyChoice),
         join: Join,
         seed: u64,
         (incoming, outgoing): (mpsc::Sender<SignalingEvent>, mpsc::Receiver<ClientMessage>),
         stays: Arc<AtomicBool>,
     ) -> Self {
         let backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, seed);
-        Self { link, join, may_join_anew: false, backoff, incoming, outgoing, stays }
+        Self { link, proxy, join, may_join_anew: false, backoff, incoming, outgoing, stays }
     }
 
     /// Connects, and connects again after each loss, until `close`, after which the server is told
@@ -106,11 +105,8 @@ impl SignalingClient {
     }
 
     async fn connect_and_serve(&mut self, close: &CancellationToken) -> End {
-        let connector = match self.connector() {
-            Ok(connector) => connector,
-            Err(error) => return End::Foreign(error.to_string()),
-        };
-        let connecting = timeout(CONNECT_TIMEOUT, connect(self.link.url(), connector));
+        let opening = open(self.link.url(), &self.proxy, MESSAGE_BYTES_MAX);
+        let connecting = timeout(CONNECT_TIMEOUT, opening);
         let connected = tokio::select! {
             () = close.cancelled() => return End::Closed,
             connected = connecting => connected,
@@ -132,10 +128,6 @@ impl SignalingClient {
         }
         let _ = timeout(WRITE_TIMEOUT, socket.close(None)).await;
         end
-    }
-
-    fn connector(&self) -> Result<Connector, TlsError> {
-        if self.link.is_secure() { system_connector() } else { Ok(Connector::Plain) }
     }
 
     async fn serve(
@@ -215,27 +207,12 @@ impl SignalingClient {
     }
 }
 
-async fn connect(
-    url: &str,
-    connector: Connector,
-) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, tungstenite::Error> {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    // Without delay, because candidates are small and urgent.
-    let (socket, _) =
-        connect_async_tls_with_config(url, Some(config), true, Some(connector)).await?;
-    Ok(socket)
-}
-
-fn connect_error(error: &tungstenite::Error) -> End {
+fn connect_error(error: &OpenError) -> End {
     match error {
-        // A web server answered, and not as a signaling server does. Proxies in front of one that
-        // is just starting answer 5xx, and that passes.
-        tungstenite::Error::Http(response) if !response.status().is_server_error() => {
+        OpenError::Server(tungstenite::Error::Http(response)) if error.is_final() => {
             End::Foreign(format!("it answers {}", response.status()))
         }
-        tungstenite::Error::Url(reason) => End::Foreign(reason.to_string()),
+        error if error.is_final() => End::Foreign(error.to_string()),
         error => End::Lost(error.to_string()),
     }
 }
@@ -255,58 +232,3 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the server may be silent. It pings every 20 s.
 const SILENCE_MAX: Duration = Duration::from_secs(50);
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-    use std::sync::Arc;
-
-    use rustls::RootCertStore;
-    use rustls::crypto::ring;
-    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-    use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
-
-    use super::*;
-    use crate::tls::connector;
-
-    /// A server with a certificate that it signed itself; its link and the certificate.
-    async fn secure_server() -> (String, rustls::pki_types::CertificateDer<'static>) {
-        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let key = PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der());
-        let certificate = signed.cert.der().clone();
-        let config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![certificate.clone()], PrivateKeyDer::Pkcs8(key))
-                .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let link = format!("wss://localhost:{}/kitchen", listener.local_addr().unwrap().port());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
-                    socket.send(Message::text("welcome")).await.unwrap();
-                }
-            }
-        });
-        (link, certificate)
-    }
-
-    #[tokio::test]
-    async fn a_secure_link_works_with_a_trusted_certificate_only() {
-        let (link, certificate) = secure_server().await;
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let mut socket = connect(&link, connector(roots).unwrap()).await.unwrap();
-        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("welcome"));
-
-        let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(other.cert.der().clone()).unwrap();
-        assert!(connect(&link, connector(roots).unwrap()).await.is_err());
-    }
-}

@@ -6,15 +6,29 @@ use rollback_core::PeerId;
 
 use crate::ice::Path;
 
+/// What went over one way to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WayCounters {
+    /// Datagrams handed to it.
+    pub datagrams_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Datagrams that arrived.
+    pub datagrams_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+}
+
 /// What was counted about one peer since the start, and its connection as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PeerStats {
-    /// Whether datagrams can be sent to it now.
+    /// Whether datagrams can be sent to it now, over whatever way.
     pub is_connected: bool,
     /// The way that datagrams take, while connected.
     pub path: Option<Path>,
     /// The round trip as ICE measured it last, about every half second, while connected. It is that of
-    /// the real path: [`LinkConditions`](crate::LinkConditions) are not in it.
+    /// the real path: [`LinkConditions`](crate::LinkConditions) are not in it. Not known of the relay of
+    /// the server.
     pub round_trip: Option<Duration>,
     /// Attempts to connect, with those that worked.
     pub attempts: u64,
@@ -28,6 +42,14 @@ pub struct PeerStats {
     pub datagrams_received: u64,
     /// Their bytes.
     pub bytes_received: u64,
+    /// What of all that went over direct WebRTC connections.
+    pub direct: WayCounters,
+    /// What went over WebRTC connections through TURN.
+    pub turn: WayCounters,
+    /// What went through the relay of the server.
+    pub server_relay: WayCounters,
+    /// How often the way was another one than before.
+    pub switches: u64,
     /// Datagrams that the link conditions lost.
     pub datagrams_lost_by_conditions: u64,
     /// Datagrams that arrived and were dropped, because the game did not take the older ones.
@@ -48,7 +70,7 @@ pub struct PeerStats {
 /// Something that happened to the mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportEvent {
-    /// Datagrams can be sent to this peer now.
+    /// Datagrams can be sent to this peer now, over whatever way.
     PeerConnected {
         /// The peer.
         peer: PeerId,
@@ -60,7 +82,7 @@ pub enum TransportEvent {
         /// The way.
         path: Path,
     },
-    /// The connection is lost; attempts to get a new one go on.
+    /// There is no way left; attempts to get one go on.
     PeerDisconnected {
         /// The peer.
         peer: PeerId,

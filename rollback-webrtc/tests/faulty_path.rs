@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use common::faulty_path::FaultyPath;
 use common::{join_all, local, peer, server, wait_connected, wait_event, wait_until};
-use rollback_webrtc::{DATAGRAM_BYTES_MAX, Transport, TransportEvent};
+use rollback_webrtc::{DATAGRAM_BYTES_MAX, Transport, TransportConfig, TransportEvent};
 
-/// Two members over a bad network, not connected yet.
+/// Two members over a bad network, not connected yet, who have nothing else.
 fn join_two(path: &FaultyPath, room: &str) -> Vec<Transport> {
-    join_all(&path.link(room), vec![local(), local()])
+    let alone = || TransportConfig { server_relay: false, ..local() };
+    join_all(&path.link(room), vec![alone(), alone()])
 }
 
 /// The ages at arrival of the datagrams that `to` got.

@@ -92,12 +92,14 @@ class Server:
         slot_hold_s: int = 600,
         watchers: int = 8,
         unwatched: Sequence[str] = ...,
+        relay: bool = True,
     ) -> Server:
         """Listen on an address; port 0 takes a free one.
 
         Each of `rooms` is a name and how many members make it complete; without any, every name
         makes a room of `players`. The slot of a member that is away is kept for `slot_hold_s`.
         Up to `watchers`, at most 8, may watch a match, and nobody in the rooms `unwatched`.
+        With `relay`, members that have no better way to each other send through the server.
         """
 
     @property
@@ -123,12 +125,17 @@ class Room:
         token: str | None = None,
         ice_servers: Sequence[tuple[str, str, str]] = ...,
         relay_only: bool = False,
+        server_relay: bool = True,
         delay_ms: int = 0,
         jitter_ms: int = 0,
         loss_percent: float = 0.0,
         seed: int = 0,
     ) -> Room:
-        """Start joining. An ICE server is URL, user and password, the latter two for TURN."""
+        """Start joining. An ICE server is URL, user and password, the latter two for TURN.
+
+        `relay_only` keeps this computer's address from the others: only TURN, and the server
+        unless `server_relay` is False.
+        """
 
     def wait(self, seconds: float) -> bool:
         """Wait for the room to be complete; False when the time is over."""
@@ -319,6 +326,7 @@ class Watching:
         *,
         ice_servers: Sequence[tuple[str, str, str]] = ...,
         relay_only: bool = False,
+        server_relay: bool = True,
         delay_ms: int = 0,
         jitter_ms: int = 0,
         loss_percent: float = 0.0,

@@ -96,6 +96,7 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument(
         "--unwatched", action="append", default=[], metavar="NAME", help="a room nobody may watch"
     )
+    serve.add_argument("--no-relay", action="store_true", help="pass nothing between members")
     serve.add_argument("--json", action="store_true", help="print lines of JSON")
     serve.set_defaults(handler=_serve)
 
@@ -109,6 +110,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         slot_hold_s=parsed.slot_hold,
         watchers=parsed.watchers,
         unwatched=parsed.unwatched,
+        relay=not parsed.no_relay,
     )
     links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
     invitations = [f"    rollback play {link} --env MODULE:FUNCTION …" for link in links]
@@ -157,7 +159,8 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--name", help="what the others call you")
     play.add_argument("--anew", action="store_true", help="do not go back to where a crash was")
     play.add_argument("--ice-server", action="append", default=[], metavar="URL[,USER,PASSWORD]")
-    play.add_argument("--relay-only", action="store_true", help="only through TURN")
+    play.add_argument("--relay-only", action="store_true", help="nothing directly, for privacy")
+    play.add_argument("--no-server-relay", action="store_true", help="nothing through the server")
     play.add_argument("--delay-ms", type=int, default=0, help="a bad network: each way, later by")
     play.add_argument("--jitter-ms", type=int, default=0, help="… and at most so much more")
     play.add_argument("--loss-percent", type=float, default=0.0, help="… and so many lost")
@@ -193,6 +196,7 @@ def _play(parsed: argparse.Namespace) -> int:
         lockstep_fallback=not parsed.no_lockstep,
         ice_servers=[_ice_server(text) for text in parsed.ice_server],
         relay_only=parsed.relay_only,
+        server_relay=not parsed.no_server_relay,
         link_conditions=conditions,
         predictor=parsed.predictor,
         run_ahead=parsed.run_ahead,
@@ -249,7 +253,8 @@ def _add_watch(commands: Any) -> None:
     command.add_argument("--data", default="data", metavar="FOLDER", help="where recordings go")
     command.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="to wait")
     command.add_argument("--ice-server", action="append", default=[], metavar="URL[,USER,PASSWORD]")
-    command.add_argument("--relay-only", action="store_true", help="only through TURN")
+    command.add_argument("--relay-only", action="store_true", help="nothing directly, for privacy")
+    command.add_argument("--no-server-relay", action="store_true", help="nothing by the server")
     command.add_argument("--json", action="store_true", help="print lines of JSON")
     command.set_defaults(handler=_watch)
 
@@ -262,6 +267,7 @@ def _watch(parsed: argparse.Namespace) -> int:
         data=parsed.data,
         ice_servers=[_ice_server(text) for text in parsed.ice_server],
         relay_only=parsed.relay_only,
+        server_relay=not parsed.no_server_relay,
         timeout_s=parsed.timeout,
     ) as watching:
         _say(parsed, "watching", f"watching {len(watching.members)} who play")

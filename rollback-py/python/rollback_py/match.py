@@ -109,6 +109,7 @@ def join(
     lockstep_fallback: bool = True,
     ice_servers: Sequence[tuple[str, str, str]] = (),
     relay_only: bool = False,
+    server_relay: bool = True,
     link_conditions: LinkConditions | None = None,
     predictor: str = "repeat",
     run_ahead: int = 0,
@@ -126,6 +127,11 @@ def join(
     A process that starts after one that was killed takes that one's slot in the running match: with
     its `token`, or by itself if it has the same `data` folder, unless `come_back` is False. Then
     `Match.life` is not 0, and `Match.episodes` begins with the episode that the others are in.
+
+    Computers send to each other directly, through a TURN server of `ice_servers`, or, where neither
+    works or while it does not, through the server of the link, unless `server_relay` is False.
+    `relay_only` hides this computer's address from the others: nothing is sent directly. The server
+    is reached through the HTTP proxy of the environment (``HTTPS_PROXY``, ``NO_PROXY``), if any.
 
     Two settings are this computer's own, and change nothing that is recorded. `predictor` guesses
     what the others do: ``"repeat"`` what they did last, ``"idle"`` nothing, ``"learned"`` what
@@ -155,6 +161,7 @@ def join(
             token=token,
             ice_servers=list(ice_servers),
             relay_only=relay_only,
+            server_relay=server_relay,
             delay_ms=conditions.delay_ms,
             jitter_ms=conditions.jitter_ms,
             loss_percent=conditions.loss_percent,

@@ -49,6 +49,7 @@ def watch(
     snapshots: SnapshotOptions | None = None,
     ice_servers: Sequence[tuple[str, str, str]] = (),
     relay_only: bool = False,
+    server_relay: bool = True,
     link_conditions: LinkConditions | None = None,
     timeout_s: float = 60.0,
 ) -> Watching:
@@ -69,6 +70,7 @@ def watch(
             link,
             ice_servers=list(ice_servers),
             relay_only=relay_only,
+            server_relay=server_relay,
             delay_ms=conditions.delay_ms,
             jitter_ms=conditions.jitter_ms,
             loss_percent=conditions.loss_percent,

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::Door;
 use crate::app::Request;
 use crate::coordinator::Status;
+use crate::relay::RelayStatus;
 
 #[derive(Serialize)]
 struct Health {
@@ -19,6 +20,9 @@ struct Health {
     protocol_version: u16,
     #[serde(flatten)]
     load: Status,
+    /// Missing where there is no relay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<RelayStatus>,
 }
 
 pub(crate) async fn health(State(door): State<Door>) -> Response {
@@ -32,6 +36,7 @@ pub(crate) async fn health(State(door): State<Door>) -> Response {
             version: env!("CARGO_PKG_VERSION"),
             protocol_version: PROTOCOL_VERSION,
             load,
+            relay: door.relay.as_ref().map(|relay| relay.status()),
         })
         .into_response(),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),

@@ -1,8 +1,11 @@
-//! The server as the world sees it: `/health` and one WebSocket link for each room.
+//! The server as the world sees it: `/health`, and for each room one WebSocket link and one relay.
 
 mod health;
+mod relay;
 mod room;
 mod socket;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get};
@@ -11,11 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::Request;
+use crate::relay::Relay;
 
 /// What every handler needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
     pub(crate) app: mpsc::Sender<Request>,
+    /// What members without a better way send each other; `None` where that is not wanted.
+    pub(crate) relay: Option<Arc<Relay>>,
     /// Counts the sockets still open, so that a stop can wait for them.
     pub(crate) sockets: TaskTracker,
     /// Ends sockets that do not end by themselves when the server stops.
@@ -27,5 +33,6 @@ pub(crate) fn router(door: Door) -> Router {
     Router::new()
         .route("/health", get(health::health))
         .route("/{room}", any(room::room))
+        .route("/{room}/relay", any(relay::relay))
         .with_state(door)
 }

@@ -1,13 +1,16 @@
 //! What a mailbox holds behind its lock: for each peer what waits in each direction, and what happened.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
 use super::INCOMING_DATAGRAMS;
 use crate::bulk::{BulkLink, Lane};
+use crate::ice::Path;
 use crate::link_conditions::ConditionedLink;
+use crate::route::Way;
 use crate::stats::{PeerStats, TransportEvent};
 
 #[derive(Debug)]
@@ -22,15 +25,23 @@ pub(super) struct State {
     /// Whether another process took this member's slot.
     pub(super) is_replaced: bool,
     pub(super) is_closed: bool,
+    /// Whose turn it is on the relay.
+    pub(super) relay_turn: u8,
 }
 
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) outgoing: VecDeque<BytesMut>,
+    /// With the time at which each was given.
+    pub(super) outgoing: VecDeque<(Timestamp, BytesMut)>,
     pub(super) incoming: VecDeque<(Timestamp, Bytes)>,
     pub(super) conditions: Option<ConditionedLink>,
     pub(super) bulk: BulkLink,
     pub(super) notices: BulkLink,
+    /// The way that datagrams take, if there is one.
+    pub(super) way: Option<Way>,
+    /// What is known of the WebRTC connection, whether it is in use or not.
+    pub(super) webrtc_path: Option<Path>,
+    pub(super) webrtc_round_trip: Option<Duration>,
     pub(super) stats: PeerStats,
 }
 
@@ -71,6 +82,9 @@ impl Peer {
             conditions: None,
             bulk: BulkLink::new(Lane::Bulk, incarnation),
             notices: BulkLink::new(Lane::Notices, incarnation),
+            way: None,
+            webrtc_path: None,
+            webrtc_round_trip: None,
             stats: PeerStats::default(),
         }
     }

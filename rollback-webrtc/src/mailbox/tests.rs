@@ -1,6 +1,9 @@
 //! What the queues keep and what they drop.
 
+use bytes::Bytes;
+
 use super::*;
+use crate::route::Way;
 
 fn peer(slot: u8) -> PeerId {
     PeerId::new(slot).unwrap()
@@ -23,7 +26,7 @@ fn taken(mailbox: &Mailbox) -> Vec<(u8, u8)> {
 fn datagrams_are_taken_in_the_order_of_their_arrival_whoever_sent_them() {
     let mailbox = mailbox();
     for (from, number) in [(2, 1), (0, 2), (2, 3), (1, 4)] {
-        mailbox.deliver(peer(from), Bytes::from(vec![number]));
+        mailbox.deliver(peer(from), Way::WebRtc, Bytes::from(vec![number]));
         // So that no two have the same microsecond.
         let now = mailbox.now();
         while mailbox.now() == now {}
@@ -35,7 +38,7 @@ fn datagrams_are_taken_in_the_order_of_their_arrival_whoever_sent_them() {
 fn the_newest_datagrams_are_kept_when_the_game_takes_none() {
     let mailbox = mailbox();
     for number in (0..=u8::MAX).chain(0..3) {
-        mailbox.deliver(peer(0), Bytes::from(vec![number]));
+        mailbox.deliver(peer(0), Way::WebRtc, Bytes::from(vec![number]));
     }
     let taken = taken(&mailbox);
     assert_eq!(INCOMING_DATAGRAMS, 256);
@@ -48,7 +51,7 @@ fn the_newest_datagrams_are_kept_when_the_game_takes_none() {
 fn the_newest_datagrams_are_kept_when_they_cannot_be_sent() {
     let mailbox = mailbox();
     assert_eq!(mailbox.try_send(peer(1), b"x"), Ok(SendOutcome::NotConnected));
-    mailbox.connected(peer(1));
+    mailbox.choose(peer(1), Some(Way::WebRtc));
     for _ in 0..OUTGOING_DATAGRAMS {
         assert_eq!(mailbox.try_send(peer(1), b"x"), Ok(SendOutcome::Queued));
     }
@@ -59,10 +62,10 @@ fn the_newest_datagrams_are_kept_when_they_cannot_be_sent() {
 #[test]
 fn a_datagram_above_the_limit_is_counted_and_dropped() {
     let mailbox = mailbox();
-    mailbox.deliver(peer(0), Bytes::from(vec![0; DATAGRAM_BYTES_MAX + 1]));
+    mailbox.deliver(peer(0), Way::WebRtc, Bytes::from(vec![0; DATAGRAM_BYTES_MAX + 1]));
     assert_eq!(taken(&mailbox), []);
     assert_eq!(mailbox.stats(peer(0)).violations, 1);
-    mailbox.deliver(peer(0), Bytes::from(vec![0; DATAGRAM_BYTES_MAX]));
+    mailbox.deliver(peer(0), Way::WebRtc, Bytes::from(vec![0; DATAGRAM_BYTES_MAX]));
     assert_eq!(taken(&mailbox).len(), 1);
 }
 
@@ -99,7 +102,7 @@ fn waiting_ends_when_a_delayed_datagram_is_due() {
     let conditions = LinkConditions { delay_ms: 20, ..Default::default() };
     mailbox.set_conditions(&conditions, peer(0));
     let sent = mailbox.now();
-    mailbox.deliver(peer(1), Bytes::from_static(b"x"));
+    mailbox.deliver(peer(1), Way::WebRtc, Bytes::from_static(b"x"));
     assert!(mailbox.wait(WAIT_MAX));
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     let received = mailbox.try_receive(&mut buffer).unwrap();
@@ -111,9 +114,9 @@ fn frames_of_an_earlier_bulk_channel_do_not_count() {
     let mailbox = mailbox();
     let first = mailbox.bulk_opened(peer(1)).unwrap();
     let second = mailbox.bulk_opened(peer(1)).unwrap();
-    mailbox.deliver_bulk(peer(1), first, &Bytes::from_static(b"nonsense"));
+    mailbox.deliver_bulk(peer(1), (Way::WebRtc, first), &Bytes::from_static(b"nonsense"));
     assert_eq!(mailbox.stats(peer(1)).violations, 0);
-    mailbox.deliver_bulk(peer(1), second, &Bytes::from_static(b"nonsense"));
+    mailbox.deliver_bulk(peer(1), (Way::WebRtc, second), &Bytes::from_static(b"nonsense"));
     assert_eq!(mailbox.stats(peer(1)).violations, 1);
 }
 
@@ -133,7 +136,7 @@ async fn waiting_tasks_are_woken_by_datagrams_and_when_their_time_is_over() {
     assert!(short.1 >= wait && mailbox.now().since(began) >= 2 * wait);
 
     let (came, ()) = tokio::join!(mailbox.wait_async(WAIT_MAX), async {
-        mailbox.deliver(peer(0), Bytes::from_static(b"x"));
+        mailbox.deliver(peer(0), Way::WebRtc, Bytes::from_static(b"x"));
     });
     assert!(came && mailbox.now().since(began) < WAIT_MAX);
     mailbox.close();

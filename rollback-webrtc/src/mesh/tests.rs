@@ -11,7 +11,8 @@ use rollback_signaling::{AttemptId, Join, PROTOCOL_VERSION, SignalPayload, Text}
 
 use super::*;
 use crate::clock::Clock;
-use crate::ice::IcePolicy;
+use crate::ice::PathPolicy;
+use crate::proxy::ProxyChoice;
 use crate::pair::{Action, ConnectionEvent, PairReport, Remote};
 
 const TEXTS: u64 = 100_000;
@@ -31,7 +32,8 @@ impl Client {
             clock,
             mailbox: Arc::new(Mailbox::new(clock, 1)),
             ice_servers: Vec::new(),
-            ice_policy: IcePolicy::All,
+            path_policy: PathPolicy::All,
+            interrupted_after: Duration::from_millis(800),
             bind: Vec::new(),
         };
         let setup = MeshSetup {
@@ -39,6 +41,7 @@ impl Client {
             watching: connection(),
             lobby: Arc::new(Lobby::new(clock)),
             conditions: LinkConditions::default(),
+            relay: None,
             link: "ws://127.0.0.1:1/kitchen".to_owned(),
             connect_timeout: Duration::from_secs(600),
             seed: 1,
@@ -57,7 +60,7 @@ impl Client {
         let (_, from_mesh) = mpsc::channel(16);
         let link = setup.link.parse().unwrap();
         Self {
-            signaling: SignalingClient::new(link, join, 1, (incoming, from_mesh), Arc::default()),
+            signaling: SignalingClient::new((link, ProxyChoice::Never), join, 1, (incoming, from_mesh), Arc::default()),
             heard,
             mesh: Mesh::new(setup, to_server),
             _to_server: outgoing,

@@ -33,7 +33,7 @@ impl Mesh {
             && matches!(payload, SignalPayload::Offer { .. })
         {
             let pair = Pair::new(now, Role::Answerer, 0, self.seeds.next());
-            self.watchers.insert(place, pair);
+            self.watchers.insert(now, place, pair);
         }
         self.watchers.with_pair(place.slot(), |pair| pair.handle_signal(now, payload));
     }
@@ -117,7 +117,7 @@ impl Mesh {
         for member in others {
             let Some(peer) = PeerId::new(member.slot) else { continue };
             let seed = self.seeds.next();
-            self.members.insert(peer, Pair::new(now, Role::Offerer, member.incarnation, seed));
+            self.members.insert(now, peer, Pair::new(now, Role::Offerer, member.incarnation, seed));
         }
     }
 }

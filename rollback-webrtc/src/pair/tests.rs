@@ -151,10 +151,11 @@ fn a_short_interruption_is_left_alone() {
     let mut pair = offerer();
     connect(&mut pair, FIRST);
     pair.handle_connection(at(5000), FIRST, ConnectionEvent::Interrupted);
-    assert_eq!(pair.next_timeout(), Some(at(6500)));
+    assert_eq!(pair.next_timeout(), Some(at(7200)));
     pair.handle_connection(at(6000), FIRST, ConnectionEvent::Resumed);
     assert_eq!(pair.next_timeout(), None);
-    assert_eq!(actions(&mut pair), []);
+    let reports = [PairReport::Interrupted, PairReport::Resumed].map(Action::Report);
+    assert_eq!(actions(&mut pair), reports);
 }
 
 #[test]
@@ -164,7 +165,8 @@ fn a_long_interruption_ends_the_connection_once_a_new_one_can_be_made() {
     pair.handle_signaling(false);
     pair.handle_connection(at(5000), FIRST, ConnectionEvent::Interrupted);
     pair.handle_timeout(at(60_000));
-    assert_eq!(actions(&mut pair), [], "it may still come back, and there is nothing better");
+    let report = Action::Report(PairReport::Interrupted);
+    assert_eq!(actions(&mut pair), [report], "it may still come back, and there is nothing better");
     pair.handle_signaling(true);
     pair.handle_timeout(at(60_001));
     assert_eq!(actions(&mut pair), LOST);
@@ -195,13 +197,15 @@ fn a_new_process_of_the_peer_gets_a_new_connection() {
     let mut pair = offerer();
     connect(&mut pair, FIRST);
     pair.handle_peer_here(at(9000), 8);
-    assert_eq!(actions(&mut pair), LOST);
+    let renewed = Action::Report(PairReport::Renewed);
+    assert_eq!(actions(&mut pair), [renewed, LOST[0].clone(), LOST[1].clone()]);
     assert_eq!(until_next_attempt(&mut pair, SECOND), at(9000));
 
     let mut pair = answerer();
     connect(&mut pair, FIRST);
     pair.handle_peer_here(at(9000), 8);
-    assert_eq!(actions(&mut pair), LOST);
+    let renewed = Action::Report(PairReport::Renewed);
+    assert_eq!(actions(&mut pair), [renewed, LOST[0].clone(), LOST[1].clone()]);
     pair.handle_signal(at(9001), offer(FIRST));
     let opened = Action::Open { attempt: FIRST, offer: Some(String::new()) };
     assert_eq!(actions(&mut pair), [opened], "the new process counts anew");

@@ -10,6 +10,7 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 
 use super::Opened;
 use crate::mailbox::Mailbox;
+use crate::route::Way;
 
 /// **Rule R1: send only on channels you created.** In `rtc` 0.21.1 the side that *accepts* a channel
 /// never applies the channel's reliability to its own stream: it sends reliable and ordered,
@@ -49,7 +50,7 @@ pub(super) async fn send_datagrams(
             datagram = mailbox.next_outgoing(peer), if is_open => {
                 let bytes = datagram.len();
                 let was_sent = send_datagram(&*channel, datagram).await;
-                mailbox.count_sent(peer, bytes, was_sent);
+                mailbox.count_sent(peer, Way::WebRtc, bytes, was_sent);
             }
         }
     }
@@ -75,7 +76,9 @@ pub(super) async fn receive_datagrams(
 ) {
     while let Some(event) = channel.poll().await {
         match event {
-            DataChannelEvent::OnMessage(message) => mailbox.deliver(peer, message.data.freeze()),
+            DataChannelEvent::OnMessage(message) => {
+                mailbox.deliver(peer, Way::WebRtc, message.data.freeze());
+            }
             DataChannelEvent::OnClose => return,
             _ => {}
         }
@@ -98,7 +101,11 @@ pub(super) async fn carry_bulk(
                     let _ = opened.send(Opened::Bulk).await;
                 }
                 (Some(DataChannelEvent::OnMessage(message)), Some(number)) => {
-                    mailbox.deliver_bulk(peer, number, &message.data.freeze());
+                    let frame = message.data.freeze();
+                    let echo = mailbox.deliver_bulk(peer, (Way::WebRtc, number), &frame);
+                    if let Some(echo) = echo {
+                        let _ = opened.send(Opened::Echo(echo)).await;
+                    }
                 }
                 (Some(DataChannelEvent::OnClose) | None, _) => return,
                 _ => {}

@@ -25,10 +25,9 @@ use webrtc::peer_connection::{
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
 use self::open_link::OpenLink;
 use crate::clock::Clock;
-use crate::ice::{CandidateKind, IcePolicy, IceServer, Path};
+use crate::ice::{CandidateKind, IceServer, Path, PathPolicy};
 use crate::mailbox::Mailbox;
 use crate::pair::{ConnectionEvent, Remote};
-use crate::stats::TransportEvent;
 
 /// What all connections of a mesh have in common.
 #[derive(Debug)]
@@ -36,7 +35,9 @@ pub(crate) struct ConnectionSetup {
     pub(crate) clock: Clock,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) ice_servers: Vec<IceServer>,
-    pub(crate) ice_policy: IcePolicy,
+    pub(crate) path_policy: PathPolicy,
+    /// How long nothing may come until a connection counts as interrupted.
+    pub(crate) interrupted_after: Duration,
     /// Addresses to bind, each with port 0.
     pub(crate) bind: Vec<SocketAddr>,
 }
@@ -79,6 +80,8 @@ struct Progress {
 enum Opened {
     OwnDatagrams,
     Bulk,
+    /// Not a channel, but a probe that came back through one.
+    Echo(u64),
 }
 
 /// What WebRTC tells, on its own task.
@@ -269,6 +272,7 @@ impl Connection {
         match opened {
             Opened::OwnDatagrams => self.progress.own_datagrams = true,
             Opened::Bulk => self.progress.bulk = true,
+            Opened::Echo(number) => return self.tell(ConnectionEvent::Echoed(number)).await,
         }
         self.report_when_open().await;
     }
@@ -287,22 +291,14 @@ impl Connection {
     async fn measure(&self) {
         let path = self.selected_path().await;
         let round_trip = self.round_trip().await;
-        let mut is_new = false;
-        self.setup.mailbox.update(self.peer, |stats| {
-            is_new = path.is_some() && path != stats.path;
-            stats.path = path.or(stats.path);
-            stats.round_trip = round_trip.or(stats.round_trip);
-        });
-        if let Some(path) = path.filter(|_| is_new) {
-            self.setup.mailbox.report(TransportEvent::PathChosen { peer: self.peer, path });
-        }
+        self.setup.mailbox.measured(self.peer, path, round_trip);
     }
 
     async fn selected_path(&self) -> Option<Path> {
         // Not through the statistics: their candidate ids do not match in this version.
         let ice = self.link.pc.sctp().await?.transport().ice_transport();
         let pair = ice.get_selected_candidate_pair().await.ok()??;
-        Some(Path { local: kind(pair.local().typ)?, remote: kind(pair.remote().typ)? })
+        Some(Path::WebRtc { local: kind(pair.local().typ)?, remote: kind(pair.remote().typ)? })
     }
 
     async fn round_trip(&self) -> Option<Duration> {

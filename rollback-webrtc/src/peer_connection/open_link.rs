@@ -17,7 +17,7 @@ use webrtc::runtime::Runtime;
 
 use super::flush_runtime::FlushRuntime;
 use super::{Callback, ConnectionSetup};
-use crate::ice::{IcePolicy, IceServer};
+use crate::ice::{IceServer, PathPolicy};
 
 /// A built connection, which closes itself even if its task panics on a hostile description.
 pub(super) struct OpenLink {
@@ -36,9 +36,9 @@ impl OpenLink {
             username: server.username.clone(),
             credential: server.credential.clone(),
         };
-        let policy = match setup.ice_policy {
-            IcePolicy::All => RTCIceTransportPolicy::All,
-            IcePolicy::RelayOnly => RTCIceTransportPolicy::Relay,
+        let policy = match setup.path_policy {
+            PathPolicy::All => RTCIceTransportPolicy::All,
+            PathPolicy::RelayOnly => RTCIceTransportPolicy::Relay,
         };
         let configuration = RTCConfigurationBuilder::default()
             .with_ice_servers(setup.ice_servers.iter().map(server).collect())
@@ -47,7 +47,7 @@ impl OpenLink {
         let runtime = Arc::new(FlushRuntime::default());
         let pc = PeerConnectionBuilder::new()
             .with_configuration(configuration)
-            .with_setting_engine(settings(setup.ice_policy))
+            .with_setting_engine(settings(setup.path_policy, setup.interrupted_after))
             .with_handler(Arc::new(Callbacks(heard)))
             .with_runtime(Arc::clone(&runtime) as Arc<dyn Runtime>)
             .with_udp_addrs(setup.bind.clone())
@@ -75,14 +75,17 @@ impl Drop for OpenLink {
     }
 }
 
-fn settings(policy: IcePolicy) -> SettingEngine {
+fn settings(policy: PathPolicy, interrupted_after: Duration) -> SettingEngine {
+    let interrupted_after = interrupted_after.clamp(INTERRUPTED_MIN, INTERRUPTED_MAX);
+    // Well below half, so that one lost check is no interruption; it also measures the round trip.
+    let keepalive = interrupted_after / 4;
     let relay_wait = match policy {
         // Direct ways get half a second's start; the default is two seconds.
-        IcePolicy::All => Duration::from_millis(500),
-        IcePolicy::RelayOnly => Duration::ZERO,
+        PathPolicy::All => Duration::from_millis(500),
+        PathPolicy::RelayOnly => Duration::ZERO,
     };
     SettingEngineBuilder::new()
-        .with_ice_timeouts(Some(ICE_DISCONNECTED), Some(ICE_FAILED), Some(ICE_KEEPALIVE))
+        .with_ice_timeouts(Some(interrupted_after), Some(ICE_FAILED), Some(keepalive))
         // By default a pair of candidates has 7 checks in 1.4 s, too little for a bad link.
         .with_ice_connection_attempts(Some(Duration::from_millis(50)), Some(60))
         .with_relay_acceptance_min_wait(Some(relay_wait))
@@ -124,11 +127,9 @@ impl PeerConnectionEventHandler for Callbacks {
     }
 }
 
-/// ICE says so when nothing has come for this long.
-const ICE_DISCONNECTED: Duration = Duration::from_millis(1500);
+/// ICE says that a connection is interrupted when nothing has come for as long as is configured, within these limits.
+const INTERRUPTED_MIN: Duration = Duration::from_millis(200);
+const INTERRUPTED_MAX: Duration = Duration::from_secs(10);
 
-/// And that the connection has failed after this much more.
+/// And that it has failed after this much more.
 const ICE_FAILED: Duration = Duration::from_secs(5);
-
-/// How often ICE checks, which also measures the round trip; well below half of [`ICE_DISCONNECTED`].
-const ICE_KEEPALIVE: Duration = Duration::from_millis(400);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rollback_signaling::{AttemptId, ClientMessage, ServerMessage, SignalPayload, Text};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,10 @@ pub(crate) struct Faults {
     pub(crate) jitter_ms: AtomicU32,
     /// Nothing passes.
     pub(crate) is_cut: AtomicBool,
+    /// Nothing passes to the lower slot.
+    pub(crate) is_cut_to_lower: AtomicBool,
+    /// The relay of the server is not to be reached, and its sockets break.
+    pub(crate) relay_is_cut: AtomicBool,
     /// The DTLS server's long flight does not pass, in so many attempts.
     pub(crate) handshakes_to_spoil: AtomicU32,
     packets: AtomicU32,
@@ -113,6 +118,9 @@ async fn pass_signals(
     };
     let mut client = tokio_tungstenite::accept_hdr_async(stream, note_path).await.ok()?;
     let url = format!("ws://{server}{path}");
+    if path.ends_with("/relay") {
+        return pass_relayed(client, url, &faults).await;
+    }
     let (mut upstream, _) =
         tokio_tungstenite::connect_async_with_config(url, None, true).await.ok()?;
     let mut own_slot = None;
@@ -139,6 +147,25 @@ async fn pass_signals(
             },
         }
     }
+}
+
+/// Passes the messages of a relay socket on, for as long as that is not cut.
+async fn pass_relayed(
+    mut client: WebSocketStream<TcpStream>,
+    url: String,
+    faults: &Faults,
+) -> Option<()> {
+    let (mut upstream, _) =
+        tokio_tungstenite::connect_async_with_config(url, None, true).await.ok()?;
+    let mut look = tokio::time::interval(Duration::from_millis(10));
+    while !faults.relay_is_cut.load(Ordering::Relaxed) {
+        tokio::select! {
+            said = client.next() => upstream.send(said?.ok()?).await.ok()?,
+            said = upstream.next() => client.send(said?.ok()?).await.ok()?,
+            _ = look.tick() => {}
+        }
+    }
+    None
 }
 
 /// Puts the relay's address in place of a candidate's.
@@ -238,6 +265,7 @@ impl Faults {
 
     fn swallow(&self, pairing: Pairing, is_to_lower: bool, packet: &[u8]) -> bool {
         self.is_cut.load(Ordering::Relaxed)
+            || (is_to_lower && self.is_cut_to_lower.load(Ordering::Relaxed))
             || self.draw(100) < self.loss_percent.load(Ordering::Relaxed)
             || (is_to_lower && self.spoils_handshake(pairing, packet))
     }

@@ -1,0 +1,328 @@
+//! The relay behind real sockets: who gets in, what passes, and what ends a socket.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its expectation does")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
+use rollback_signaling::{
+    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, RELAY_MESSAGE_BYTES_MAX,
+    RELAY_MESSAGES_PER_SECOND, RelayJoin, RelayMessage, ServerMessage, Text, Token,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// Longest time that anything in these tests may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+/// What a socket hears.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Binary(Vec<u8>),
+    Refusal(ErrorCode),
+    End,
+}
+
+impl Socket {
+    async fn open(server: &BackgroundServer, path: &str) -> Self {
+        let link = format!("ws://{}/{path}", server.local_addr());
+        Self(connect_async(link).await.unwrap().0)
+    }
+
+    /// The relay socket of a member.
+    async fn relay(server: &BackgroundServer, room: &str, token: Token) -> Self {
+        let mut socket = Self::open(server, &format!("{room}/relay")).await;
+        socket.send(Message::text(relay_join(room, token))).await;
+        socket
+    }
+
+    async fn send(&mut self, message: Message) {
+        // The server may have ended it already.
+        let _ = self.0.send(message).await;
+    }
+
+    async fn say(&mut self, message: RelayMessage<'_>) {
+        self.send(Message::binary(message.to_bytes())).await;
+    }
+
+    async fn hear(&mut self) -> Heard {
+        loop {
+            match timeout(PATIENCE, self.0.next()).await.unwrap() {
+                Some(Ok(Message::Binary(bytes))) => return Heard::Binary(bytes.to_vec()),
+                Some(Ok(Message::Text(text))) => match ServerMessage::from_json(&text).unwrap() {
+                    ServerMessage::Error { code, .. } => return Heard::Refusal(code),
+                    other => panic!("{other:?}"),
+                },
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Heard::End,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    async fn expect(&mut self, message: RelayMessage<'_>) {
+        assert_eq!(self.hear().await, Heard::Binary(message.to_bytes()));
+    }
+
+    async fn expect_refusal(&mut self, code: ErrorCode) {
+        loop {
+            match self.hear().await {
+                Heard::Binary(_) => {}
+                heard => break assert_eq!(heard, Heard::Refusal(code)),
+            }
+        }
+        assert_eq!(self.hear().await, Heard::End);
+    }
+}
+
+/// A member's signaling socket and its token.
+struct Member(Socket, Token);
+
+impl Member {
+    async fn join(server: &BackgroundServer, room: &str) -> Self {
+        let mut socket = Socket::open(server, room).await;
+        let join = Join {
+            protocol_version: PROTOCOL_VERSION,
+            room: room.parse().unwrap(),
+            token: None,
+            name: None,
+            incarnation: 1,
+            settings: Text::default(),
+            watch: false,
+        };
+        socket.send(Message::text(ClientMessage::Join(join).to_json().unwrap())).await;
+        loop {
+            let Some(Ok(Message::Text(text))) = socket.0.next().await else { panic!("joined") };
+            if let ServerMessage::Joined { token, .. } = ServerMessage::from_json(&text).unwrap() {
+                return Self(socket, token);
+            }
+        }
+    }
+
+    async fn leave(mut self) {
+        self.0.send(Message::text(ClientMessage::Leave {}.to_json().unwrap())).await;
+    }
+}
+
+fn server_with(change: impl FnOnce(&mut ServerConfig)) -> BackgroundServer {
+    let mut config = ServerConfig::new(Rooms::Any(GroupSize::try_from(2).unwrap()));
+    change(&mut config);
+    BackgroundServer::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), config).unwrap()
+}
+
+async fn pair(server: &BackgroundServer, room: &str) -> [Member; 2] {
+    [Member::join(server, room).await, Member::join(server, room).await]
+}
+
+/// Two members and their relay sockets, which know of each other; `pairing` is their number.
+async fn relayed(server: &BackgroundServer, room: &str) -> ([Member; 2], [Socket; 2], u64) {
+    let members = pair(server, room).await;
+    let mut first = Socket::relay(server, room, members[0].1).await;
+    first.expect(RelayMessage::Welcome { slot: 0 }).await;
+    let mut second = Socket::relay(server, room, members[1].1).await;
+    second.expect(RelayMessage::Welcome { slot: 1 }).await;
+    let Heard::Binary(here) = first.hear().await else { panic!("the other is here") };
+    let Ok(RelayMessage::Here { slot: 1, pairing }) = RelayMessage::parse(&here) else {
+        panic!("{here:?}")
+    };
+    second.expect(RelayMessage::Here { slot: 0, pairing }).await;
+    (members, [first, second], pairing)
+}
+
+fn relay_join(room: &str, token: Token) -> String {
+    let room = room.parse().unwrap();
+    RelayJoin { protocol_version: PROTOCOL_VERSION, room, token }.to_json().unwrap()
+}
+
+async fn get(server: &BackgroundServer, path: &str) -> String {
+    let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+/// A number of the relay on the health page.
+async fn counted(server: &BackgroundServer, name: &str) -> u64 {
+    let answer = get(server, "/health").await;
+    let health: serde_json::Value =
+        serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    health["relay"][name].as_u64().unwrap()
+}
+
+const HELLO: RelayMessage<'static> = RelayMessage::Datagram { slot: 1, datagram: b"hello" };
+const HELLO_FROM_0: RelayMessage<'static> = RelayMessage::Datagram { slot: 0, datagram: b"hello" };
+
+#[tokio::test]
+async fn datagrams_and_bulk_frames_pass_between_two_members() {
+    let server = server_with(|_| {});
+    let (_members, [mut first, mut second], pairing) = relayed(&server, "kitchen").await;
+    first.say(HELLO).await;
+    second.expect(HELLO_FROM_0).await;
+    let frame = vec![7; 16 * 1024];
+    second.say(RelayMessage::Bulk { slot: 0, pairing, frame: &frame }).await;
+    first.expect(RelayMessage::Bulk { slot: 1, pairing, frame: &frame }).await;
+    second.say(RelayMessage::Hearing { slot: 0, is_heard: false }).await;
+    first.expect(RelayMessage::Hearing { slot: 1, is_heard: false }).await;
+    assert_eq!(counted(&server, "sockets").await, 2);
+    assert_eq!(counted(&server, "datagrams").await, 1);
+    drop(second);
+    first.expect(RelayMessage::Gone { slot: 1 }).await;
+}
+
+#[tokio::test]
+async fn only_members_of_complete_groups_get_in() {
+    let server = server_with(|_| {});
+    let [member, _other] = pair(&server, "kitchen").await;
+    let waiting = Member::join(&server, "hall").await;
+    let foreign = Token::from_bytes([9; 16]);
+    for (room, token) in [("kitchen", foreign), ("hall", waiting.1), ("hall", member.1)] {
+        let mut socket = Socket::relay(&server, room, token).await;
+        socket.expect_refusal(ErrorCode::UnknownToken).await;
+    }
+    let wrong_room = relay_join("hall", member.1);
+    let wrong_version = relay_join("kitchen", member.1)
+        .replace(&format!(":{PROTOCOL_VERSION},"), &format!(":{},", PROTOCOL_VERSION + 1));
+    let binary = Message::binary(HELLO.to_bytes());
+    for (first, code) in [
+        (Message::text(wrong_room), ErrorCode::WrongRoom),
+        (Message::text(wrong_version), ErrorCode::UnsupportedVersion),
+        (Message::text("hello"), ErrorCode::BadMessage),
+        (Message::text("{}"), ErrorCode::BadMessage),
+        (binary, ErrorCode::BadMessage),
+    ] {
+        let mut socket = Socket::open(&server, "kitchen/relay").await;
+        socket.send(first).await;
+        socket.expect_refusal(code).await;
+    }
+    assert_eq!(counted(&server, "refused").await, 8);
+    assert_eq!(counted(&server, "sockets").await, 0);
+}
+
+#[tokio::test]
+async fn what_no_honest_member_sends_ends_its_socket_is_counted_and_disturbs_nobody() {
+    let server = server_with(|_| {});
+    let (members, [first, mut second], _) = relayed(&server, "kitchen").await;
+    drop(first);
+    second.expect(RelayMessage::Gone { slot: 0 }).await;
+    let bad = [
+        (Message::text("hello"), Some(ErrorCode::BadMessage)),
+        (Message::binary(vec![]), Some(ErrorCode::BadMessage)),
+        (Message::binary(vec![9, 1]), Some(ErrorCode::BadMessage)),
+        (Message::binary([vec![1, 1], vec![0; 1101]].concat()), Some(ErrorCode::BadMessage)),
+        (Message::binary(vec![0; RELAY_MESSAGE_BYTES_MAX + 1]), None),
+        (
+            Message::binary(RelayMessage::Here { slot: 1, pairing: 1 }.to_bytes()),
+            Some(ErrorCode::BadMessage),
+        ),
+        (
+            Message::binary(RelayMessage::Datagram { slot: 0, datagram: b"" }.to_bytes()),
+            Some(ErrorCode::UnknownMember),
+        ),
+        (
+            Message::binary(RelayMessage::Datagram { slot: 2, datagram: b"" }.to_bytes()),
+            Some(ErrorCode::UnknownMember),
+        ),
+        (Message::binary(vec![1, 200]), Some(ErrorCode::BadMessage)),
+    ];
+    let count = u64::try_from(bad.len()).unwrap();
+    for (message, code) in bad {
+        let mut socket = Socket::relay(&server, "kitchen", members[0].1).await;
+        socket.expect(RelayMessage::Welcome { slot: 0 }).await;
+        socket.send(message.clone()).await;
+        match code {
+            Some(code) => socket.expect_refusal(code).await,
+            None => while socket.hear().await != Heard::End {},
+        }
+    }
+    assert_eq!(counted(&server, "violations").await, count);
+    let mut first = Socket::relay(&server, "kitchen", members[0].1).await;
+    first.expect(RelayMessage::Welcome { slot: 0 }).await;
+    first.say(HELLO).await;
+    loop {
+        match second.hear().await {
+            Heard::Binary(bytes) if bytes == HELLO_FROM_0.to_bytes() => break,
+            Heard::Binary(_) => {}
+            heard => panic!("{heard:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_off_and_kept_out_and_others_are_not_disturbed() {
+    let server = server_with(|_| {});
+    let (members, [mut flooder, mut victim], _) = relayed(&server, "kitchen").await;
+    let (_others, [mut third, mut fourth], _) = relayed(&server, "hall").await;
+    let message = Message::binary(HELLO.to_bytes());
+    for _ in 0..20 * RELAY_MESSAGES_PER_SECOND {
+        if flooder.0.feed(message.clone()).await.is_err() {
+            break;
+        }
+    }
+    let mut heard = 0;
+    while victim.hear().await == Heard::Binary(HELLO_FROM_0.to_bytes()) {
+        heard += 1;
+    }
+    // What passes in the time that the flood takes is a second's worth, and what grows back meanwhile.
+    assert!(heard <= 4 * RELAY_MESSAGES_PER_SECOND, "{heard}");
+    assert_eq!(counted(&server, "floods").await, 1);
+    let mut again = Socket::relay(&server, "kitchen", members[0].1).await;
+    again.expect_refusal(ErrorCode::RateLimited).await;
+    third.say(HELLO).await;
+    fourth.expect(HELLO_FROM_0).await;
+}
+
+#[tokio::test]
+async fn a_second_socket_replaces_the_first_and_a_member_that_leaves_loses_its_own() {
+    let server = server_with(|_| {});
+    let ([first, second], [mut old, mut other], _) = relayed(&server, "kitchen").await;
+    let mut new = Socket::relay(&server, "kitchen", first.1).await;
+    new.expect(RelayMessage::Welcome { slot: 0 }).await;
+    old.expect_refusal(ErrorCode::Replaced).await;
+    let Heard::Binary(here) = new.hear().await else { panic!("here") };
+    assert_eq!(other.hear().await, Heard::Binary([&[here[0], 0], &here[2..]].concat()));
+    second.leave().await;
+    other.expect_refusal(ErrorCode::Replaced).await;
+    new.expect(RelayMessage::Gone { slot: 1 }).await;
+    // A member that only lost its signaling socket keeps its slot, and its relay.
+    drop(first.0);
+    let token = first.1;
+    let mut back = Socket::relay(&server, "kitchen", token).await;
+    back.expect(RelayMessage::Welcome { slot: 0 }).await;
+}
+
+#[tokio::test]
+async fn a_server_may_have_no_relay() {
+    let server = server_with(|config| config.relay = false);
+    let [_member, _other] = pair(&server, "kitchen").await;
+    let refused = connect_async(format!("ws://{}/kitchen/relay", server.local_addr())).await;
+    let Err(Error::Http(response)) = refused else { panic!("there is one") };
+    assert_eq!(response.status(), 404);
+    assert!(!get(&server, "/health").await.contains("relay"));
+}
+
+#[tokio::test]
+async fn a_browser_is_told_and_a_server_that_stops_says_so() {
+    let server = server_with(|_| {});
+    assert!(get(&server, "/kitchen/relay").await.starts_with("HTTP/1.1 426"));
+    assert!(get(&server, "/Kitchen/relay").await.starts_with("HTTP/1.1 404"));
+    let (_members, [mut first, _second], _) = relayed(&server, "kitchen").await;
+    let stopping = tokio::task::spawn_blocking(move || server.stop());
+    assert_ne!(first.hear().await, Heard::End);
+    timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn sockets_above_the_limit_are_turned_away() {
+    let server = server_with(|config| config.connections_max = 2);
+    let (_members, _sockets, _) = relayed(&server, "kitchen").await;
+    let refused = connect_async(format!("ws://{}/kitchen/relay", server.local_addr())).await;
+    let Err(Error::Http(response)) = refused else { panic!("there is room") };
+    assert_eq!(response.status(), 503);
+}
