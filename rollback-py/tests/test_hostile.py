@@ -286,7 +286,7 @@ class RawClient:
 
 def join_message(room, changes):
     """Return an honest join with some fields changed."""
-    honest = {"protocol_version": 1, "room": room, "incarnation": "0" * 16, "settings": ""}
+    honest = {"protocol_version": 2, "room": room, "incarnation": "0" * 16, "settings": ""}
     return {"kind": "join", **honest, **changes}
 
 

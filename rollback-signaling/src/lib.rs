@@ -29,9 +29,9 @@ pub use names::{
     RoomName,
 };
 pub use relay::{
-    RELAY_BULK_BYTES_MAX, RELAY_BULK_WINDOW_BYTES, RELAY_BYTES_PER_SECOND, RELAY_DATAGRAM_BYTES_MAX,
-    RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND, RelayAllowance, RelayJoin, RelayMessage,
-    RelayMessageError,
+    RELAY_BULK_BYTES_MAX, RELAY_BULK_WINDOW_BYTES, RELAY_BYTES_PER_SECOND,
+    RELAY_DATAGRAM_BYTES_MAX, RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND, RelayAllowance,
+    RelayJoin, RelayMessage, RelayMessageError,
 };
 pub use text::{Text, TextError};
 pub use token::{Token, TokenError};

@@ -353,7 +353,7 @@ mod tests {
 
     fn join() -> Join {
         Join {
-            protocol_version: 1,
+            protocol_version: 2,
             room: "kitchen".parse().unwrap(),
             token: None,
             name: None,

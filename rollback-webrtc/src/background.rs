@@ -93,8 +93,13 @@ impl Background {
         let (to_server, outgoing) = mpsc::channel(SIGNALING_MESSAGES);
         let (incoming, from_server) = mpsc::channel(SIGNALING_MESSAGES);
         let stays = Arc::new(AtomicBool::new(false));
-        let client =
-            SignalingClient::new((link, config.proxy), join, seed, (incoming, outgoing), Arc::clone(&stays));
+        let client = SignalingClient::new(
+            (link, config.proxy),
+            join,
+            seed,
+            (incoming, outgoing),
+            Arc::clone(&stays),
+        );
         let mesh = Mesh::new(setup, to_server).run(client, from_server, close.clone());
         Self::spawn(mesh, (mailbox, watchers), lobby, (close, stays))
     }

@@ -69,7 +69,8 @@ impl std::str::FromStr for ProxyUrl {
 
     fn from_str(url: &str) -> Result<Self, ProxyUrlError> {
         // Many people leave the scheme out, and curl takes that too.
-        let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let with_scheme =
+            if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let uri: Uri = with_scheme.parse().map_err(|_| ProxyUrlError::NotUrl)?;
         if uri.scheme_str() != Some("http") {
             return Err(ProxyUrlError::Scheme);
@@ -254,10 +255,13 @@ mod tests {
         let passes = |host: &str, exceptions: &str| {
             chosen(host, true, &[("HTTPS_PROXY", "http://p"), ("NO_PROXY", exceptions)]).is_none()
         };
-        for exceptions in ["example.org", ".example.org", "a, *.example.org", "*", "x.example.org:443"] {
+        for exceptions in
+            ["example.org", ".example.org", "a, *.example.org", "*", "x.example.org:443"]
+        {
             assert!(passes("x.example.org", exceptions), "{exceptions}");
         }
-        for exceptions in ["", "ample.org", "y.example.org", "x.example.org:80", "x.example.org.de"] {
+        for exceptions in ["", "ample.org", "y.example.org", "x.example.org:80", "x.example.org.de"]
+        {
             assert!(!passes("x.example.org", exceptions), "{exceptions}");
         }
         assert!(passes("192.168.0.7", "10.0.0.1,192.168.0.7"));

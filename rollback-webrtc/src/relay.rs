@@ -455,9 +455,8 @@ mod tests {
 
     #[test]
     fn a_refusal_that_may_pass_is_no_end() {
-        let refused = |code: &str| {
-            refusal(&format!(r#"{{"kind":"error","code":"{code}","message":"why"}}"#))
-        };
+        let refused =
+            |code: &str| refusal(&format!(r#"{{"kind":"error","code":"{code}","message":"why"}}"#));
         for code in ["rate_limited", "server_full", "shutting_down", "timed_out"] {
             assert!(matches!(refused(code), End::Lost(_)), "{code}");
         }

@@ -215,7 +215,9 @@ impl Route {
             WebRtc::Up { proved_at: Some(at) } if self.is_heard => {
                 let hold = match self.falls {
                     0 => Duration::ZERO,
-                    falls => HOLD_FIRST.saturating_mul(2u32.saturating_pow(falls - 1)).min(HOLD_MAX),
+                    falls => {
+                        HOLD_FIRST.saturating_mul(2u32.saturating_pow(falls - 1)).min(HOLD_MAX)
+                    }
                 };
                 Some(at.plus(hold))
             }

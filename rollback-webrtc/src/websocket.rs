@@ -6,9 +6,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::UrlError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
-use tokio_tungstenite::{
-    Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
-};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use crate::proxy::{self, ProxyChoice, ProxyError, Target};
 use crate::tls::{TlsError, system_connector};
@@ -183,8 +181,7 @@ mod tests {
         let (port, certificate) = secure_server().await;
         let (proxy, mut questions) = proxy_to(port).await;
         let link = format!("wss://{NAME}/kitchen");
-        let mut socket =
-            open_with(&link, &proxy, 1024, trusting(certificate)).await.unwrap();
+        let mut socket = open_with(&link, &proxy, 1024, trusting(certificate)).await.unwrap();
         assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("welcome"));
         let question = questions.recv().await.unwrap();
         assert!(question.starts_with("CONNECT play.example.org:443 HTTP/1.1\r\n"), "{question}");

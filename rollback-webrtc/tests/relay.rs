@@ -120,7 +120,11 @@ fn play_goes_on_over_the_relay_when_the_direct_path_is_cut_for_good() {
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), arrived, "a datagram came twice");
-        assert!(arrived + 100 > usize::try_from(played.sent).unwrap(), "{arrived} of {}", played.sent);
+        assert!(
+            arrived + 100 > usize::try_from(played.sent).unwrap(),
+            "{arrived} of {}",
+            played.sent
+        );
         assert!(stats.server_relay.datagrams_received > 180, "{stats:?}");
         let other = others(transport)[0];
         let happened = events(transport);
@@ -332,11 +336,8 @@ fn proxy_to(server: SocketAddr) -> (ProxyChoice, Arc<AtomicUsize>, Arc<AtomicBoo
 fn signaling_and_relay_work_through_an_http_proxy() {
     let server = server(2);
     let (proxy, asked, is_over) = proxy_to(server.local_addr());
-    let hidden = || TransportConfig {
-        proxy: proxy.clone(),
-        path_policy: PathPolicy::RelayOnly,
-        ..local()
-    };
+    let hidden =
+        || TransportConfig { proxy: proxy.clone(), path_policy: PathPolicy::RelayOnly, ..local() };
     let transports = join_all("ws://play.example.org/kitchen", vec![hidden(), hidden()]);
     wait_connected(&transports);
     let played = play(&transports, Duration::from_secs(1), |_| {});

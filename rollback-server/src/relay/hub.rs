@@ -103,8 +103,7 @@ impl Hub {
         }
         self.opened += 1;
         let serial = self.opened;
-        let allowance =
-            RelayAllowance::new(now, RELAY_MESSAGES_PER_SECOND, RELAY_BYTES_PER_SECOND);
+        let allowance = RelayAllowance::new(now, RELAY_MESSAGES_PER_SECOND, RELAY_BYTES_PER_SECOND);
         self.woken.insert(seat);
         let mut queue = Queue::default();
         queue.push_notice(&RelayMessage::Welcome { slot: seat.slot });

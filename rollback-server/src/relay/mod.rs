@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+use self::hub::Hub;
 pub use self::hub::RelayStatus;
 pub(crate) use self::hub::{LineId, Next, Refusal, Seat};
-use self::hub::Hub;
 
 /// The relay of a server. Each call takes a lock for some microseconds.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl Relay {
         let wake = Arc::new(Notify::new());
         let now = self.started_at.elapsed();
         let mut shared = self.lock();
-        let id = shared.hub.open(now, seat, expected).inspect_err(|_| shared.hub.count_refused())?;
+        let id =
+            shared.hub.open(now, seat, expected).inspect_err(|_| shared.hub.count_refused())?;
         // The writer of the socket that was replaced looks once more, and ends.
         if let Some(replaced) = shared.wakes.insert(seat, Arc::clone(&wake)) {
             replaced.notify_one();

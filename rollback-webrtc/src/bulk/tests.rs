@@ -40,7 +40,9 @@ impl Pair {
     fn pass_on(&mut self, ways: &[Way], limit: usize) {
         for _ in 0..limit {
             let mut passed = false;
-            for (from, way) in [0, 1].into_iter().flat_map(|end| ways.iter().map(move |way| (end, *way))) {
+            for (from, way) in
+                [0, 1].into_iter().flat_map(|end| ways.iter().map(move |way| (end, *way)))
+            {
                 if let Some(frame) = self.ends[from].poll_frame(way, self.preferred[from]) {
                     self.ends[1 - from].handle_frame(way, &frame.freeze()).unwrap();
                     passed = true;

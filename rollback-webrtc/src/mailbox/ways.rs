@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
-use super::{Mailbox, OUTGOING_AGE_MAX};
 use super::state::Peer;
+use super::{Mailbox, OUTGOING_AGE_MAX};
 use crate::bulk::Lane;
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::Path;

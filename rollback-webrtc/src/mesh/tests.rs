@@ -12,8 +12,8 @@ use rollback_signaling::{AttemptId, Join, PROTOCOL_VERSION, SignalPayload, Text}
 use super::*;
 use crate::clock::Clock;
 use crate::ice::PathPolicy;
-use crate::proxy::ProxyChoice;
 use crate::pair::{Action, ConnectionEvent, PairReport, Remote};
+use crate::proxy::ProxyChoice;
 
 const TEXTS: u64 = 100_000;
 
@@ -60,7 +60,13 @@ impl Client {
         let (_, from_mesh) = mpsc::channel(16);
         let link = setup.link.parse().unwrap();
         Self {
-            signaling: SignalingClient::new((link, ProxyChoice::Never), join, 1, (incoming, from_mesh), Arc::default()),
+            signaling: SignalingClient::new(
+                (link, ProxyChoice::Never),
+                join,
+                1,
+                (incoming, from_mesh),
+                Arc::default(),
+            ),
             heard,
             mesh: Mesh::new(setup, to_server),
             _to_server: outgoing,
