@@ -339,7 +339,7 @@ fn different_settings_are_refused() {
 fn a_wrong_version_a_wrong_room_and_a_second_join_are_refused() {
     let mut bench = Bench::new(3);
     let _ = bench.connect(1, "a");
-    let effects = bench.join_with(1, Join { protocol_version: 2, ..join("a") });
+    let effects = bench.join_with(1, Join { protocol_version: PROTOCOL_VERSION + 1, ..join("a") });
     assert_eq!(refusal(&effects, 1), Some(ErrorCode::UnsupportedVersion));
     let _ = bench.connect(2, "a");
     assert_eq!(refusal(&bench.join_with(2, join("b")), 2), Some(ErrorCode::WrongRoom));

@@ -153,7 +153,7 @@ async fn counted(server: &BackgroundServer, name: &str) -> u64 {
     let answer = get(server, "/health").await;
     let health: serde_json::Value =
         serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    health["relay"][name].as_u64().unwrap()
+    health.pointer(&format!("/relay/{name}")).unwrap().as_u64().unwrap()
 }
 
 const HELLO: RelayMessage<'static> = RelayMessage::Datagram { slot: 1, datagram: b"hello" };

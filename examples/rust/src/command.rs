@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use rollback_webrtc::{IcePolicy, IceServer, TransportConfig};
+use rollback_webrtc::{IceServer, PathPolicy, TransportConfig};
 
 use crate::play::Plan;
 
@@ -82,9 +82,13 @@ pub struct PlayArguments {
     #[arg(long = "ice-server", value_name = "URL[,USER,PASSWORD]")]
     ice_servers: Vec<Server>,
 
-    /// Play through TURN only, so that nobody learns this computer's address.
+    /// Send nothing directly, so that nobody learns this computer's address.
     #[arg(long)]
     relay_only: bool,
+
+    /// Send nothing through the server.
+    #[arg(long)]
+    no_server_relay: bool,
 
     /// A local address to use; may be given several times. Without it, all of them.
     #[arg(long, value_name = "ADDRESS")]
@@ -113,11 +117,12 @@ impl FromStr for Server {
 
 impl From<PlayArguments> for Plan {
     fn from(arguments: PlayArguments) -> Self {
-        let policy = if arguments.relay_only { IcePolicy::RelayOnly } else { IcePolicy::All };
+        let policy = if arguments.relay_only { PathPolicy::RelayOnly } else { PathPolicy::All };
         let transport = TransportConfig {
             name: arguments.name,
             ice_servers: arguments.ice_servers.into_iter().map(|server| server.0).collect(),
-            ice_policy: policy,
+            path_policy: policy,
+            server_relay: !arguments.no_server_relay,
             bind: arguments.bind,
             connect_timeout: Duration::from_secs(arguments.connect_timeout),
             ..TransportConfig::default()
