@@ -83,7 +83,10 @@ impl ClockSync {
     }
 
     fn least(&self) -> Option<i64> {
-        self.halves.into_iter().flatten().min()
+        match self.halves {
+            [Some(running), Some(last)] => Some(running.min(last)),
+            [one, other] => one.or(other),
+        }
     }
 }
 

@@ -176,10 +176,13 @@ impl Reports {
     }
 
     /// Compares what was heard with what is known. Answers a disagreement, when there is one.
+    #[inline]
     pub(crate) fn compare(&mut self, members: PeerSet) -> Option<Disagreement> {
-        if !core::mem::take(&mut self.has_news) {
-            return None;
-        }
+        if core::mem::take(&mut self.has_news) { self.compare_news(members) } else { None }
+    }
+
+    #[inline(never)]
+    fn compare_news(&mut self, members: PeerSet) -> Option<Disagreement> {
         for peer in members.iter() {
             let Some(theirs) = self.theirs.get(peer.index()) else { continue };
             let Some(agreed) = self.agreed.get_mut(peer.index()) else { continue };

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::InputQueue;
+use super::{InputQueue, copy};
 use crate::game::StepRow;
 use crate::{Frame, InputFlags, InputStatus, PlayerHandle, Predictor};
 
@@ -35,8 +35,10 @@ impl InputQueue {
     ) -> StepRow<'_> {
         self.start_row(frame);
         self.used.copy_row(&self.given, frame);
-        for slot in 0..self.players {
-            self.guess_player(slot, frame, predictor);
+        for index in 0..self.streams.len() {
+            if self.streams.get(index).is_some_and(|stream| !stream.is_known(frame)) {
+                self.guess_players(index, frame, predictor);
+            }
         }
         let (inputs, flags) = self.used.row(frame);
         StepRow { inputs, flags, statuses: &self.statuses }
@@ -79,17 +81,21 @@ impl InputQueue {
         stream.is_some_and(|stream| stream.is_known(frame))
     }
 
-    fn guess_player(&mut self, slot: usize, frame: Frame, predictor: &mut dyn Predictor) {
-        let player = u8::try_from(slot).ok().and_then(PlayerHandle::new);
-        let Some(player) = player.filter(|player| !self.is_held(*player, frame)) else { return };
-        let (guess, flags) = self.guess(player, frame, predictor);
-        self.used.set_input(player, frame, &guess);
-        self.used.set_flags(player, frame, flags);
-        if let Some(status) = self.statuses.get_mut(slot) {
-            *status = InputStatus::Predicted;
-            self.is_all_given = false;
+    /// Guesses the inputs of all players of the peer with this index.
+    fn guess_players(&mut self, index: usize, frame: Frame, predictor: &mut dyn Predictor) {
+        for place in 0.. {
+            let players = self.streams.get(index).map(|stream| stream.players.as_slice());
+            let Some(player) = players.and_then(|players| players.get(place)).copied() else {
+                return;
+            };
+            let (guess, flags) = self.guess(player, frame, predictor);
+            self.used.set_cell(player, frame, &guess, flags);
+            if let Some(status) = self.statuses.get_mut(player.index()) {
+                *status = InputStatus::Predicted;
+                self.is_all_given = false;
+            }
+            self.guess = guess;
         }
-        self.guess = guess;
     }
 
     /// A guess, in the scratch that [`guess`](Self::guess) takes and the caller puts back.
@@ -100,10 +106,10 @@ impl InputQueue {
         predictor: &mut dyn Predictor,
     ) -> (Vec<u8>, InputFlags) {
         let mut guess = core::mem::take(&mut self.guess);
-        guess.copy_from_slice(&self.idle);
+        copy(&mut guess, &self.idle);
         let history = InputHistory { queue: self };
         match self.hint(player, frame) {
-            Some(hint) => guess.copy_from_slice(hint),
+            Some(hint) => copy(&mut guess, hint),
             None => predictor.predict(player, frame, &history, &mut guess),
         }
         let last = history.last_frame_before(player, frame);

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 pub use self::guess::{GuessCounters, InputHistory};
 use self::rows::Rows;
+pub(crate) use self::rows::copy;
 use self::stream::Stream;
 use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
@@ -51,8 +52,8 @@ pub(crate) struct InputQueue {
     items: Vec<(PeerId, ItemAt)>,
     pauses: Pauses,
     floor: Frame,
-    /// How far the floor of another member may be behind.
-    reports_pending: usize,
+    /// For how many frames beyond the floor every member has room, as its own may be behind.
+    room: u32,
     simulated: Frame,
     first_incorrect: Option<Frame>,
     /// The first frame of which some player's input is neither held nor filled in.
@@ -91,7 +92,7 @@ impl InputQueue {
             items: Vec::new(),
             pauses: Pauses::default(),
             floor: Frame::ZERO,
-            reports_pending: config.reports_pending_frames(),
+            room: u32::try_from(capacity - 2 - config.reports_pending_frames()).unwrap_or(u32::MAX),
             simulated: Frame::ZERO,
             first_incorrect: None,
             confirmed_end: Frame::ZERO,
@@ -208,8 +209,7 @@ impl InputQueue {
     /// The last frame for which every member has room. No input is filed here for a later one, so that what a member holds
     /// of one that departs can be held by all, although their floors stand still until the departure is agreed.
     pub(crate) fn last_room(&self) -> Frame {
-        let room = self.capacity - 2 - self.reports_pending;
-        self.floor.plus(u32::try_from(room).unwrap_or(u32::MAX))
+        self.floor.plus(self.room)
     }
 
     /// The last frame for which inputs are filed here now.
@@ -230,6 +230,34 @@ impl InputQueue {
             })
     }
 
+    /// Takes a frame of `peer` that arrived: of each of its players, in order, `next` answers the input and the flags where
+    /// they are not those of the frame `base`, or idle. Takes it as held, as [`arrived`](Self::arrived) does.
+    #[inline]
+    pub(crate) fn file<'a>(
+        &mut self,
+        peer: PeerId,
+        (base, frame): (Option<Frame>, Frame),
+        mut next: impl FnMut() -> (Option<&'a [u8]>, Option<InputFlags>),
+        items: &[Item],
+    ) {
+        let Some(stream) = self.streams.get(peer.index()) else { return };
+        let base = base.filter(|_| frame > stream.start);
+        for player in &stream.players {
+            let (input, flags) = next();
+            match base {
+                Some(base) => self.given.repeat(*player, base, frame),
+                None => self.given.set_cell(*player, frame, &self.idle, InputFlags::NONE),
+            }
+            if let Some(input) = input {
+                self.given.set_input(*player, frame, input);
+            }
+            if let Some(flags) = flags {
+                self.given.set_flags(*player, frame, flags);
+            }
+        }
+        self.arrived(peer, frame, items);
+    }
+
     /// Writes one player's input into its row. It counts when [`arrived`](Self::arrived) is called for its peer.
     pub(crate) fn write(
         &mut self,
@@ -238,23 +266,14 @@ impl InputQueue {
         input: &[u8],
         flags: InputFlags,
     ) {
-        self.given.set_input(player, frame, input);
-        self.given.set_flags(player, frame, flags);
-    }
-
-    /// Writes other flags beside an input.
-    pub(crate) fn write_flags(&mut self, player: PlayerHandle, frame: Frame, flags: InputFlags) {
-        self.given.set_flags(player, frame, flags);
+        self.given.set_cell(player, frame, input, flags);
     }
 
     /// Writes the same input and flags as in the frame `base`, or the idle input and none.
     pub(crate) fn repeat(&mut self, player: PlayerHandle, base: Option<Frame>, frame: Frame) {
         match base {
             Some(base) => self.given.repeat(player, base, frame),
-            None => {
-                self.given.set_input(player, frame, &self.idle);
-                self.given.set_flags(player, frame, InputFlags::NONE);
-            }
+            None => self.given.set_cell(player, frame, &self.idle, InputFlags::NONE),
         }
     }
 
@@ -272,6 +291,7 @@ impl InputQueue {
     }
 
     /// A player's input of `frame` where it differs from the one of `base`, or from idle; and the same of its flags.
+    #[inline]
     pub(crate) fn changes(
         &self,
         player: PlayerHandle,
@@ -288,6 +308,7 @@ impl InputQueue {
     }
 
     /// Takes the peer's frame as held, with its items, and compares it with what was used in its place.
+    #[inline]
     pub(crate) fn arrived(&mut self, peer: PeerId, frame: Frame, items: &[Item]) {
         let Some(stream) = self.streams.get_mut(peer.index()) else { return };
         let was_least = stream.complete_end() == self.confirmed_end;
@@ -299,15 +320,20 @@ impl InputQueue {
             self.take_items(peer, frame, items);
         }
         if frame < self.simulated && !items.contains(&Item::Leave) {
-            let wrong = self.wrong_players(peer, frame);
-            // A frame that passes without a step, as after the end, is guessed for nobody.
-            if frame < self.guessed {
-                self.guesses.guesses += self.players_of(peer).len() as u64;
-                self.guesses.mispredictions += wrong as u64;
-            }
-            if wrong > 0 {
-                self.note_incorrect(frame);
-            }
+            self.compare_with_used(peer, frame);
+        }
+    }
+
+    /// Takes that a frame which was stepped without the peer's inputs has them now.
+    fn compare_with_used(&mut self, peer: PeerId, frame: Frame) {
+        let wrong = self.wrong_players(peer, frame);
+        // A frame that passes without a step, as after the end, is guessed for nobody.
+        if frame < self.guessed {
+            self.guesses.guesses += self.players_of(peer).len() as u64;
+            self.guesses.mispredictions += wrong as u64;
+        }
+        if wrong > 0 {
+            self.note_incorrect(frame);
         }
     }
 
@@ -394,6 +420,7 @@ impl InputQueue {
     }
 
     /// Takes every input for given, but those of players who are gone.
+    #[inline]
     fn start_row(&mut self, frame: Frame) {
         if !self.is_all_given {
             self.statuses.fill(InputStatus::Given);
@@ -405,6 +432,7 @@ impl InputQueue {
     }
 
     /// Fills idle in for every player whose peer has left by `frame`.
+    #[inline(never)]
     fn fill_closed(&mut self, frame: Frame) {
         for peer in PeerId::all(self.streams.len()) {
             if self.stream(peer).is_some_and(|stream| stream.is_idle(frame)) {
@@ -437,10 +465,12 @@ impl InputQueue {
     }
 
     /// Whether what is now given for `frame` means what it was stepped with.
+    #[inline]
     fn is_as_used(&self, player: PlayerHandle, frame: Frame) -> bool {
         self.means_what_was_used(player, frame, self.given.cell(player, frame))
     }
 
+    #[inline]
     fn means_what_was_used(
         &self,
         player: PlayerHandle,

@@ -3,7 +3,7 @@
 use super::{Handshake, Lateness};
 use crate::clock_sync::ClockSync;
 use crate::wire::{Applied, Bound, Digest, InputsHead, LinkKeys, Want};
-use crate::{Frame, PEERS_MAX, PeerId, Timestamp};
+use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
 /// One remote peer.
 #[derive(Clone, Debug)]
@@ -21,8 +21,9 @@ pub(crate) struct Link {
     pub(crate) confirmed: Frame,
     /// Its last report, by number.
     pub(crate) report: Option<(u32, Digest)>,
-    /// What it lacks of third peers, by slot.
-    pub(crate) wants: [Option<Frame>; PEERS_MAX],
+    /// What it lacks of third peers, by slot; and of whom it lacks something.
+    pub(crate) wants: [Frame; PEERS_MAX],
+    pub(crate) wants_of: PeerSet,
     /// The newest view that it was seen in.
     pub(crate) seen_view: u8,
     /// When it was last heard, directly or through another.
@@ -113,7 +114,8 @@ impl Link {
             held_beyond_gap: 0,
             confirmed: Frame::ZERO,
             report: None,
-            wants: [None; PEERS_MAX],
+            wants: [Frame::ZERO; PEERS_MAX],
+            wants_of: PeerSet::EMPTY,
             seen_view: 0,
             heard_at: now,
             heard_directly_at: now,
@@ -200,7 +202,8 @@ impl Link {
 
     pub(crate) fn handle_want(&mut self, want: Want) {
         if let Some(slot) = self.wants.get_mut(want.owner.index()) {
-            *slot = Some(want.end);
+            *slot = want.end;
+            self.wants_of.insert(want.owner);
         }
     }
 

@@ -13,6 +13,7 @@ pub use self::markov::Markov;
 pub use self::per_player::PerPlayer;
 pub use self::trial::{PredictionTrial, TrialResult};
 
+use crate::input_queue::copy;
 use crate::{Frame, InputHistory, PlayerHandle};
 
 /// Guesses the input of a remote player. What was used is remembered by the engine, so a predictor may change its
@@ -42,7 +43,7 @@ impl Predictor for RepeatLast {
         guess: &mut [u8],
     ) {
         if let Some((_, last)) = history.last_before(player, frame) {
-            guess.copy_from_slice(last);
+            copy(guess, last);
         }
     }
 }

@@ -48,10 +48,15 @@ impl Links {
 
     /// Those that said that they have left are members no more. They have heard that everything before their end is
     /// confirmed here; the word that it is their end comes with the frame after that, perhaps later than they said it.
+    #[inline]
     pub(crate) fn retire_leavers(&mut self) {
-        if self.have_left.is_empty() {
-            return;
+        if !self.have_left.is_empty() {
+            self.retire_those_who_left();
         }
+    }
+
+    #[inline(never)]
+    fn retire_those_who_left(&mut self) {
         for peer in self.have_left.and(self.others()).iter() {
             let confirmed = self.queue.confirmed_end();
             if self.queue.closed(peer).is_some_and(|end| confirmed >= end) {
@@ -84,7 +89,13 @@ impl Links {
     }
 
     /// Commits a proposed departure when it can be. Answers the last cut.
+    #[inline]
     pub(crate) fn commit_departure(&mut self) -> Option<(PeerId, Frame)> {
+        if self.membership.is_open() { self.commit_open_departure() } else { None }
+    }
+
+    #[inline(never)]
+    fn commit_open_departure(&mut self) -> Option<(PeerId, Frame)> {
         if self.is_passed_by() {
             return None;
         }
@@ -133,7 +144,19 @@ impl Links {
     }
 
     /// Members that were silent for too long, as long as it matters.
+    #[inline]
     pub(crate) fn note_silence(&mut self, now: Timestamp) {
+        if now >= self.silence_due && !self.links.is_empty() {
+            self.look_for_silence(now);
+        }
+    }
+
+    #[inline(never)]
+    fn look_for_silence(&mut self, now: Timestamp) {
+        // Who is heard of meanwhile is silent later still.
+        let least = self.links.iter().map(|link| link.heard_at).min().unwrap_or(now);
+        let matters_after = self.departure_micros.min(INTERRUPTED_AFTER_MICROS);
+        self.silence_due = Timestamp::from_micros(least.as_micros().saturating_add(matters_after));
         let others = self.others_not_done().minus(self.membership.departing());
         let mut suspects = PeerSet::EMPTY;
         // Where all wait for one that is silent, one that leaves does not.

@@ -140,24 +140,6 @@ impl<G: Game> Episode<G> {
         }
     }
 
-    /// How the episode ended, once it is over.
-    pub(super) fn end(&self) -> Option<End> {
-        match self.phase {
-            Phase::Over { end, .. } => Some(end),
-            _ => None,
-        }
-    }
-
-    /// Whether the episode is over and nobody needs this peer any more, or it has stayed long enough by `now`.
-    pub(super) fn is_finished(&self, now: Timestamp) -> bool {
-        let Phase::Over { since, .. } = self.phase else { return false };
-        let goodbyes_are_heard =
-            self.links.goodbye.is_some() && self.links.links.iter().all(|link| link.heard_goodbye);
-        goodbyes_are_heard
-            || self.links.others_not_done().is_empty()
-            || now.since(since) >= self.config.linger()
-    }
-
     pub(super) fn window(&self) -> u32 {
         self.config.prediction_window_frames()
     }
@@ -331,14 +313,6 @@ impl<G: Game> Episode<G> {
         self.finish(now, self.row_limit(), cause, None);
     }
 
-    /// Where the episode ends, as far as confirmed inputs tell.
-    pub(super) fn end_frame(&self) -> Option<End> {
-        let Some(ended) = self.rollback.ended_at() else { return self.ledger.end(None) };
-        let simulated = self.rollback.simulated_end(&self.links.queue);
-        let confirmed = self.links.queue.confirmed_end();
-        self.ledger.end(Some(ended).filter(|end| *end <= simulated.min(confirmed)))
-    }
-
     /// Moves the frontiers: hashes what is final, compares reports, and sees whether the episode is over.
     fn settle(
         &mut self,
@@ -369,10 +343,14 @@ impl<G: Game> Episode<G> {
         game: &mut Witness<'_, G>,
         simulated: Frame,
     ) -> Result<(), GameError<G::Error>> {
+        let known = simulated.min(self.links.queue.confirmed_end());
+        if self.links.reports.next_frame() > known {
+            return Ok(());
+        }
         let end = self.end_frame();
         loop {
             let frame = self.links.reports.next_frame();
-            let is_final = frame <= simulated.min(self.links.queue.confirmed_end());
+            let is_final = frame <= known;
             let is_stepped =
                 frame < self.rollback.current() || self.rollback.ended_at() == Some(frame);
             let is_in_episode = end.is_none_or(|end| frame <= end.frame);
@@ -386,6 +364,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// Hashes and reports the state of a frame. Answers whether it was saved.
+    #[inline(never)]
     pub(super) fn report(
         &mut self,
         game: &mut Witness<'_, G>,
@@ -478,6 +457,9 @@ impl<G: Game> Episode<G> {
 
     /// How far ahead of the other members this peer is, in thousandths of a frame.
     pub(super) fn advantage(&self, now: Timestamp) -> Option<i64> {
+        if self.links.links.is_empty() {
+            return None;
+        }
         let others = self.links.others_not_done();
         let period = self.links.period_micros;
         let links = self.links.links.iter().filter(|link| others.contains(link.peer));

@@ -97,8 +97,10 @@ impl Events {
         self.waiting.push_back(event);
     }
 
+    /// The oldest. An event is large, so that to find none must not move one.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        self.waiting.pop_front()
+        if self.waiting.is_empty() { None } else { self.waiting.pop_front() }
     }
 
     pub(crate) fn lost(&self) -> u64 {

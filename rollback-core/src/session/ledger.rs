@@ -90,6 +90,7 @@ impl Ledger {
     }
 
     /// Notes what the items of a frame end, and answers their bytes.
+    #[inline(never)]
     fn note_items(&mut self, links: &Links, frame: Frame) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut leavers = PeerSet::EMPTY;
@@ -142,6 +143,12 @@ impl Ledger {
         }
     }
 
+    /// Whether the members' items or departures make an end.
+    #[inline]
+    pub(crate) fn has_planned_end(&self) -> bool {
+        self.planned.is_some()
+    }
+
     /// Where the episode ends, as far as is certain: by the game at `game_ended`, or earlier by the members.
     pub(crate) fn end(&self, game_ended: Option<Frame>) -> Option<End> {
         let finished = game_ended.map(|frame| End { frame, cause: EndCause::Finished, by: None });
@@ -187,7 +194,15 @@ impl Ledger {
     }
 
     /// Takes the state that all took over at the frame that is being handed out, if there is one, and says so.
+    #[inline]
     pub(crate) fn take_keyframe(&mut self, frame: Frame) {
+        if self.row_keyframe.is_some() || !self.keyframes.is_empty() {
+            self.find_keyframe(frame);
+        }
+    }
+
+    #[inline(never)]
+    fn find_keyframe(&mut self, frame: Frame) {
         self.row_keyframe = None;
         if self.keyframes.front().is_some_and(|(kept, _)| kept.frame == frame)
             && let Some((keyframe, attempts)) = self.keyframes.pop_front()

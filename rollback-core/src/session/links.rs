@@ -16,8 +16,7 @@ use crate::search::Search;
 use crate::session::Event;
 use crate::time::micros;
 use crate::wire::{
-    self, Base, Control, ExtraRun, Goodbye, Hello, HintRun, Inputs, InputsHead, Kind, LinkKeys,
-    WireError,
+    self, Base, Control, Goodbye, Hello, Inputs, InputsHead, Kind, LinkKeys, WireError,
 };
 use crate::{Frame, PeerId, PeerSet, SessionConfig, Silence, Ticket, Timestamp};
 
@@ -50,6 +49,8 @@ pub(crate) struct Links {
     pub(crate) relay_after_micros: u64,
     /// A member is given up when it was silent for this long.
     pub(super) departure_micros: u64,
+    /// No silence matters before this.
+    pub(super) silence_due: Timestamp,
     /// What becomes of one that was.
     pub(super) silence: Silence,
     /// Slots into which nobody comes back.
@@ -110,6 +111,7 @@ impl Links {
             period_micros: micros(config.frame_duration()),
             relay_after_micros: micros(config.frame_duration()) * RELAY_AFTER_FRAMES,
             departure_micros: micros(config.departure_timeout()),
+            silence_due: Timestamp::ZERO,
             silence: config.silence(),
             closed_slots: PeerSet::EMPTY,
             config_digest: digest,
@@ -141,8 +143,8 @@ impl Links {
 
     /// The other members that do not know yet that the episode is over.
     pub(crate) fn others_not_done(&self) -> PeerSet {
-        let done = self.links.iter().filter(|link| link.is_done).map(|link| link.peer).collect();
-        self.others().minus(done)
+        let done = self.links.iter().filter(|link| link.is_done).map(|link| link.peer);
+        self.others().minus(done.collect())
     }
 
     /// What the members decided about this peer or the view, once.
@@ -204,6 +206,7 @@ impl Links {
         }
     }
 
+    #[inline(never)]
     fn handle_hello(&mut self, index: usize, now: Timestamp, bytes: &[u8]) -> Result<(), Refused> {
         let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
         if wire::is_next_hello(&link.keys_in, bytes) {
@@ -247,28 +250,11 @@ impl Links {
             wire::apply_run(&mut self.queue, from, &inputs.run, Base::Previous, Frame::MAX)?;
 
         let is_in_view = view == self.membership.view().number;
-        let mut newest = inputs.run.end();
-        for extra in inputs.extra_runs(
-            // Borrowed apart from the queue, which the runs are applied to.
-            |peer| self.ticket.roster.players_of(peer).count(),
-            width,
-        ) {
-            let Ok(extra) = extra else { break };
-            if extra.owner == from {
-                newest = newest.max(extra.run.end());
-            }
-            Self::apply_extra(
-                (&mut self.queue, &mut self.links, &mut self.reports),
-                (&self.membership, self.local, is_in_view),
-                (now, index, own_end),
-                &extra,
-            );
-        }
-
+        let newest = match inputs.has_extras() {
+            true => self.take_extras(now, index, &inputs, is_in_view).max(inputs.run.end()),
+            false => inputs.run.end(),
+        };
         let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
-        for hints in inputs.hints(|peer| self.ticket.roster.players_of(peer).count(), width) {
-            apply_hints(&mut self.queue, link, &hints);
-        }
         link.handle_heard(now);
         link.handshake.is_heard = true;
         link.seen_view = view;
@@ -280,8 +266,8 @@ impl Links {
             let implied = (peers == 2).then(|| head.ack.min(newest));
             link.handle_confirmed(head.confirmed.or(implied).unwrap_or_default(), own_end);
         }
-        for want in inputs.wants() {
-            link.handle_want(want);
+        if inputs.has_wants() {
+            inputs.wants().for_each(|want| link.handle_want(want));
         }
         let delay = self.queue.input_delay_of(from);
         link.handle_progress(now, newest.minus(delay));
@@ -300,53 +286,17 @@ impl Links {
         Ok(())
     }
 
-    /// Files what a peer passes on of another, or apart from its own main run.
-    fn apply_extra(
-        (queue, links, reports): (&mut InputQueue, &mut [Link], &mut Reports),
-        (membership, local, is_in_view): (&Membership, PeerId, bool),
-        (now, sender, own_end): (Timestamp, usize, Frame),
-        extra: &ExtraRun<'_>,
-    ) {
-        let owner = extra.owner;
-        // Of a departing peer only what a member claimed is taken, and of one that is gone nothing.
-        let limit = match membership.is_frozen(owner) {
-            true if membership.departing().contains(owner) => membership.claimed(owner),
-            true => return,
-            false => Frame::MAX,
-        };
-        let is_known = links.iter().any(|link| link.peer == owner);
-        if owner == local || !is_known {
-            return;
-        }
-        let applied = wire::apply_run(queue, owner, &extra.run, Base::Idle, limit);
-        let sender_is_owner = links.get(sender).is_some_and(|link| link.peer == owner);
-        if let (Ok(applied), Some(link)) = (applied, links.get_mut(sender)) {
-            link.count_applied(applied, !sender_is_owner);
-        }
-        let Some(link) = links.iter_mut().find(|link| link.peer == owner) else { return };
-        if !sender_is_owner {
-            let has_new = applied.is_ok_and(|applied| applied.new > 0);
-            if has_new || extra.confirmed > link.confirmed {
-                link.heard_at = now;
-            }
-            if is_in_view {
-                link.handle_confirmed(extra.confirmed, own_end);
-            }
-            if let Some((number, digest)) = extra.report {
-                let number = reports.handle_report(owner, number, digest);
-                link.handle_report(number, digest);
-            }
-        }
-    }
-
     /// The view in which a datagram was sealed: the one in force, or one next to it.
     fn view_of(&self, link: &Link, head: &InputsHead, bytes: &[u8]) -> Option<u8> {
         let view = self.membership.view().number;
-        [view, view.wrapping_sub(1), view.wrapping_add(1)]
-            .into_iter()
-            .find(|view| wire::is_sealed(&link.keys_in, Link::bound(*view, head), bytes))
+        let is_of = |view| wire::is_sealed(&link.keys_in, Link::bound(view, head), bytes);
+        match is_of(view) {
+            true => Some(view),
+            false => [view.wrapping_sub(1), view.wrapping_add(1)].into_iter().find(|v| is_of(*v)),
+        }
     }
 
+    #[inline(never)]
     fn handle_control(
         &mut self,
         index: usize,
@@ -389,7 +339,9 @@ impl Links {
 
     /// Every peer is due one datagram, and the rare messages that wait.
     pub(crate) fn make_due(&mut self, now: Timestamp) {
-        self.control.clear();
+        if !self.control.is_empty() {
+            self.control.clear();
+        }
         if let Some(search) = &mut self.search {
             search.next_turn();
         }
@@ -433,8 +385,9 @@ impl Links {
                 self.control.push_back((peer, Control::Ready { frame }));
             }
             if !is_frozen {
-                let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
-                self.control.extend(goodbye.map(|goodbye| (peer, goodbye)));
+                if let (Some(goodbye), false) = (self.goodbye, heard) {
+                    self.control.push_back((peer, Control::Goodbye(goodbye)));
+                }
                 transmit::search_messages(self.search.as_deref(), peer, &mut self.control);
             }
         }
@@ -448,22 +401,6 @@ impl Links {
             link.counters.bytes_sent += bytes.len() as u64;
         }
         Some(to)
-    }
-}
-
-/// Takes what a peer's players will probably do, to be guessed.
-fn apply_hints(queue: &mut InputQueue, link: &mut Link, hints: &HintRun<'_>) {
-    if hints.owner != link.peer {
-        link.counters.hints_refused += 1;
-        return;
-    }
-    if !queue.are_newest_hints(link.peer, hints.first) {
-        return;
-    }
-    for (frame, place, input) in hints.hints() {
-        let player = queue.players_of(link.peer).get(place).copied();
-        let taken = player.is_some_and(|player| queue.take_hint(link.peer, player, frame, input));
-        link.counters.hints += u64::from(taken);
     }
 }
 

@@ -78,16 +78,20 @@ impl LocalInputs {
         if target < local.end {
             return Ok(None);
         }
-        // What was done last goes on while a delay becomes longer; before the first input, nothing is done.
-        let last = (local.end > queue.start(self.local)).then(|| local.end.minus(1));
-        for frame in local.end.until(target) {
-            queue.repeat(player, last, frame);
+        if local.end < target {
+            // What was done last goes on while a delay becomes longer; before the first input, nothing is done.
+            let last = (local.end > queue.start(self.local)).then(|| local.end.minus(1));
+            for frame in local.end.until(target) {
+                queue.repeat(player, last, frame);
+            }
         }
-        // Who drives it is said at the frame of the first input, so the swap waits for a frame with room to say it.
-        let said = self.items.iter().filter(|(at, _)| *at == Some(target)).count();
-        if local.told != local.actor && said < ITEMS_PER_FRAME {
-            local.told = local.actor;
-            self.items.push((Some(target), Item::Actor { player, actor: local.actor }));
+        if local.told != local.actor {
+            // Who drives it is said at the frame of the first input, so the swap waits for a frame with room to say it.
+            let said = self.items.iter().filter(|(at, _)| *at == Some(target)).count();
+            if said < ITEMS_PER_FRAME {
+                local.told = local.actor;
+                self.items.push((Some(target), Item::Actor { player, actor: local.actor }));
+            }
         }
         queue.write(player, target, input, local.told.flags(flags.of_a_given_input()));
         local.end = target.next();
@@ -286,23 +290,28 @@ impl LocalInputs {
     fn complete_frames(&mut self, queue: &mut InputQueue) {
         let end = self.players.iter().map(|local| local.end).min().unwrap_or_default();
         for frame in queue.end(self.local).until(end) {
-            if self.items.is_empty() {
-                queue.arrived(self.local, frame, &[]);
-                continue;
+            match self.items.is_empty() {
+                true => queue.arrived(self.local, frame, &[]),
+                false => queue.arrived(self.local, frame, &self.take_items(frame)),
             }
-            let mut said = Vec::with_capacity(ITEMS_PER_FRAME);
-            // What belongs to this frame comes first; there is room for it.
-            for wanted in [Some(frame), None] {
-                self.items.retain(|(at, item)| {
-                    let is_said = *at == wanted && said.len() < ITEMS_PER_FRAME;
-                    if is_said {
-                        said.push(*item);
-                    }
-                    !is_said
-                });
-            }
-            queue.arrived(self.local, frame, &said);
         }
+    }
+
+    /// The items that `frame` carries.
+    #[inline(never)]
+    fn take_items(&mut self, frame: Frame) -> Vec<Item> {
+        let mut said = Vec::with_capacity(ITEMS_PER_FRAME);
+        // What belongs to this frame comes first; there is room for it.
+        for wanted in [Some(frame), None] {
+            self.items.retain(|(at, item)| {
+                let is_said = *at == wanted && said.len() < ITEMS_PER_FRAME;
+                if is_said {
+                    said.push(*item);
+                }
+                !is_said
+            });
+        }
+        said
     }
 }
 

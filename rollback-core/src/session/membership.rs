@@ -295,6 +295,11 @@ impl Membership {
         self.proposal.is_some()
     }
 
+    /// Whether a view may be committed: one is proposed, or was by others.
+    pub(crate) fn is_open(&self) -> bool {
+        self.proposal.is_some() || self.decided.is_some()
+    }
+
     pub(crate) fn is_joining(&self) -> bool {
         self.is_joining
     }

@@ -11,7 +11,7 @@ use crate::wire::{
     self, Base, CLOCK_UNKNOWN, Control, DATAGRAM_BYTES_MAX, DigestBlock, Hello, InputsHead, Kind,
     Want,
 };
-use crate::{Frame, PEERS_MAX, PeerId, Timestamp};
+use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
 /// Writes the next datagram that is due, and answers its receiver.
 pub(crate) fn write_datagram(
@@ -19,7 +19,9 @@ pub(crate) fn write_datagram(
     now: Timestamp,
     bytes: &mut Vec<u8>,
 ) -> Option<PeerId> {
-    if let Some((to, message)) = links.control.pop_front() {
+    if !links.control.is_empty()
+        && let Some((to, message)) = links.control.pop_front()
+    {
         wire::start(Kind::Control, bytes);
         message.encode(bytes);
         wire::seal(&links.link(to)?.keys_out, wire::Bound::default(), bytes);
@@ -31,15 +33,14 @@ pub(crate) fn write_datagram(
         write_hello(&links.hello, link, bytes);
         return Some(link.peer);
     }
-    let index = links.links.iter().position(|link| link.is_due)?;
-    let to = links.links.get_mut(index).map(|link| {
-        link.is_due = false;
-        link.peer
-    })?;
+    let (index, link) = links.links.iter_mut().enumerate().find(|(_, link)| link.is_due)?;
+    link.is_due = false;
+    let to = link.peer;
     write_inputs(links, index, now, bytes);
     Some(to)
 }
 
+#[inline(never)]
 fn write_hello(hello: &Hello, link: &Link, bytes: &mut Vec<u8>) {
     wire::start(Kind::Hello, bytes);
     hello.encode(link.handshake.remote.is_some(), bytes);
@@ -51,11 +52,11 @@ fn write_hello(hello: &Hello, link: &Link, bytes: &mut Vec<u8>) {
 fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec<u8>) {
     links.queue.note_changes(links.local);
     // Of two peers neither lacks a third one's inputs.
-    let wants = if links.links.len() > 1 { wants(links, index, now) } else { Wants::default() };
+    let has_two_peers = links.links.len() == 1;
+    let wants = (!has_two_peers).then(|| wants(links, index, now));
     let Some(link) = links.links.get(index) else { return };
     let (queue, own) = (&links.queue, links.local);
     let (first, end) = (link.acked, links.own_end());
-    let has_two_peers = links.links.len() == 1;
     let head = InputsHead {
         ack: queue.end(link.peer),
         first,
@@ -67,7 +68,9 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     };
     wire::start(Kind::Inputs, bytes);
     head.encode(links.long, bytes);
-    wire::put_wants(bytes, wants.as_slice());
+    if let Some(wants) = wants {
+        wire::put_wants(bytes, wants.as_slice());
+    }
 
     let fixed = bytes.len();
     // The main run stops at the first frame that the receiver holds behind a gap.
@@ -87,16 +90,8 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     if rest < end {
         put_extra_run(links, own, (rest, end), bytes);
     }
-    // Whose turn it is comes first: a datagram may have no room for all.
-    if link.wants.iter().any(Option::is_some) {
-        let sent = link.counters.datagrams_sent % PEERS_MAX as u64;
-        let turn = usize::try_from(sent).unwrap_or_default();
-        let wanted = PeerId::all(PEERS_MAX).zip(link.wants);
-        for (owner, from) in wanted.clone().skip(turn).chain(wanted.take(turn)) {
-            if let Some(from) = from {
-                put_extra_run(links, owner, (from, queue.end(owner)), bytes);
-            }
-        }
+    if !link.wants_of.is_empty() {
+        put_wanted_runs(links, link, bytes);
     }
     if links.queue.has_hints() {
         let room = DATAGRAM_BYTES_MAX.saturating_sub(bytes.len());
@@ -107,13 +102,28 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     let bound = Link::bound(links.membership.view().number, &head);
     wire::seal(&link.keys_out, bound, bytes);
     if let Some(link) = links.links.get_mut(index) {
-        link.wants = [None; PEERS_MAX];
+        link.wants_of = PeerSet::EMPTY;
         link.digests_due = link.digests_due.saturating_sub(1);
+    }
+}
+
+/// Appends the runs of third peers that the receiver asked for.
+#[inline(never)]
+fn put_wanted_runs(links: &Links, link: &Link, bytes: &mut Vec<u8>) {
+    // Whose turn it is comes first: a datagram may have no room for all.
+    let sent = link.counters.datagrams_sent % PEERS_MAX as u64;
+    let turn = usize::try_from(sent).unwrap_or_default();
+    let wanted = PeerId::all(PEERS_MAX).zip(link.wants);
+    for (owner, from) in wanted.clone().skip(turn).chain(wanted.take(turn)) {
+        if link.wants_of.contains(owner) {
+            put_extra_run(links, owner, (from, links.queue.end(owner)), bytes);
+        }
     }
 }
 
 /// The last own report, in turn with the last one that the receiver has made as well: a receiver that may make no
 /// further one until an earlier one is agreed can compare that.
+#[inline(never)]
 fn digest_block(links: &Links, link: &Link) -> DigestBlock {
     let last = links.reports.last();
     let report = match link.report {
@@ -132,6 +142,7 @@ fn digest_block(links: &Links, link: &Link) -> DigestBlock {
 }
 
 /// Appends a run of `owner` that can be read by itself, when it fits.
+#[inline(never)]
 fn put_extra_run(links: &Links, owner: PeerId, (first, end): (Frame, Frame), bytes: &mut Vec<u8>) {
     let room = DATAGRAM_BYTES_MAX.saturating_sub(bytes.len());
     let Some(budget) = room.checked_sub(wire::EXTRA_RUN_HEAD_BYTES_MAX) else { return };

@@ -81,10 +81,15 @@ pub(crate) struct ExtraRun<'a> {
 impl InputsHead {
     /// Writes the head; the kind and the tag's room are there already.
     pub(crate) fn encode(&self, long: bool, bytes: &mut Vec<u8>) {
-        put_frame(bytes, self.ack, long);
-        put_frame(bytes, self.first, long);
-        bytes.put_u8(self.count);
-        bytes.put_u16(self.clock);
+        let ([ack, ack_high, ..], [first, first_high, ..]) =
+            (self.ack.index().to_le_bytes(), self.first.index().to_le_bytes());
+        let [clock, clock_high] = self.clock.to_le_bytes();
+        match long {
+            false => bytes.put(&[ack, first, self.count, clock, clock_high]),
+            true => {
+                bytes.put(&[ack, ack_high, first, first_high, self.count, clock, clock_high]);
+            }
+        }
         if let Some(confirmed) = self.confirmed {
             put_frame(bytes, confirmed, long);
             set_flag(bytes, FLAG_CONFIRMED);
@@ -170,13 +175,25 @@ impl<'a> Inputs<'a> {
             _ => reader.rest(),
         };
         let inputs = Self { run, wants, extra };
-        for extra in inputs.extras(&players_of, width) {
-            extra?;
+        if inputs.has_extras() {
+            for extra in inputs.extras(&players_of, width) {
+                extra?;
+            }
         }
         match reader.remaining() - extra.len() {
             0 => Ok(inputs),
             got => Err(WireError::Trailing { got }),
         }
+    }
+
+    /// Whether something follows the main run.
+    pub(crate) fn has_extras(&self) -> bool {
+        !self.extra.is_empty()
+    }
+
+    /// Whether the sender lacks frames of third peers.
+    pub(crate) fn has_wants(&self) -> bool {
+        !self.wants.is_empty()
     }
 
     /// What the sender lacks of third peers.

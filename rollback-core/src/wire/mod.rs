@@ -111,8 +111,7 @@ impl Bound {
 /// Starts a datagram: the kind, and room for the tag.
 pub(crate) fn start(kind: Kind, bytes: &mut Vec<u8>) {
     bytes.clear();
-    bytes.put_u8(kind.bits());
-    bytes.put_u32(0);
+    bytes.put(&[kind.bits(), 0, 0, 0, 0]);
 }
 
 /// Writes the tag of a whole datagram.

@@ -72,6 +72,9 @@ impl<'a> Run<'a> {
 
     fn items_at(&self, offset: u8, items: &mut [Item; ITEMS_PER_FRAME]) -> usize {
         let mut count = 0;
+        if self.items.is_empty() {
+            return count;
+        }
         for at in self.items.chunks_exact(ITEM_AT_BYTES).filter(|at| at.first() == Some(&offset)) {
             let item = Item::decode(&mut ByteReader::new(at.get(1..).unwrap_or_default()));
             if let (Ok(item), Some(slot)) = (item, items.get_mut(count)) {
@@ -83,6 +86,9 @@ impl<'a> Run<'a> {
     }
 
     fn flags_at(&self, offset: u8, player: usize) -> Option<InputFlags> {
+        if self.flags.is_empty() {
+            return None;
+        }
         self.flags.chunks_exact(FLAG_CHANGE_BYTES).find_map(|change| match *change {
             [at, of, flags] if at == offset && usize::from(of) == player => {
                 Some(InputFlags::from_bits(flags))
@@ -132,53 +138,28 @@ pub(crate) fn apply_run(
             applied.refused += u32::from(run.count - offset);
             break;
         }
-        for index in 0..players {
-            let changed = run.is_changed(bit);
-            bit += 1;
-            let (value, rest) = values.split_at(if changed { width } else { 0 });
-            values = rest;
-            if is_new {
-                let base = (offset > 0 || base == Base::Previous).then(|| frame.minus(1));
-                write_player(
-                    queue,
-                    owner,
-                    index,
-                    frame,
-                    base,
-                    (value, run.flags_at(offset, index)),
-                );
-            }
-        }
+        let mut index = 0;
+        let next = || {
+            let is_changed = run.is_changed(bit);
+            let size = if is_changed { width } else { 0 };
+            let (value, rest) = values.split_at_checked(size).unwrap_or_default();
+            let flags = run.flags_at(offset, index);
+            (bit, index, values) = (bit + 1, index + 1, rest);
+            (is_changed.then_some(value), flags)
+        };
         if is_new {
+            let base = (offset > 0 || base == Base::Previous).then(|| frame.minus(1));
             let mut items = [Item::Leave; ITEMS_PER_FRAME];
             let count = run.items_at(offset, &mut items);
-            queue.arrived(owner, frame, items.get(..count).unwrap_or_default());
+            let items = items.get(..count).unwrap_or_default();
+            queue.file(owner, (base, frame), next, items);
             applied.new += 1;
         } else {
+            core::iter::repeat_with(next).take(players).for_each(drop);
             applied.known += 1;
         }
     }
     Ok(applied)
-}
-
-fn write_player(
-    queue: &mut InputQueue,
-    owner: PeerId,
-    index: usize,
-    frame: Frame,
-    base: Option<Frame>,
-    (value, flags): (&[u8], Option<InputFlags>),
-) {
-    let Some(player) = queue.players_of(owner).get(index).copied() else { return };
-    let base = base.filter(|_| frame > queue.start(owner));
-    queue.repeat(player, base, frame);
-    if !value.is_empty() {
-        let before = queue.given_flags(player, frame);
-        queue.write(player, frame, value, before);
-    }
-    if let Some(flags) = flags {
-        queue.write_flags(player, frame, flags);
-    }
 }
 
 /// Appends the inputs of `owner` from `first` up to at most `end` while they fit into `budget` bytes. Answers how many

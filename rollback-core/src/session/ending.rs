@@ -1,0 +1,40 @@
+//! Where the episode ends, as far as that is known.
+
+use super::End;
+use super::episode::{Episode, Phase};
+use crate::{Game, Timestamp};
+
+impl<G: Game> Episode<G> {
+    /// How the episode ended, once it is over.
+    pub(super) fn end(&self) -> Option<End> {
+        match self.phase {
+            Phase::Over { end, .. } => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Whether the episode is over and nobody needs this peer any more, or it has stayed long enough by `now`.
+    pub(super) fn is_finished(&self, now: Timestamp) -> bool {
+        let Phase::Over { since, .. } = self.phase else { return false };
+        let goodbyes_are_heard =
+            self.links.goodbye.is_some() && self.links.links.iter().all(|link| link.heard_goodbye);
+        goodbyes_are_heard
+            || self.links.others_not_done().is_empty()
+            || now.since(since) >= self.config.linger()
+    }
+
+    /// Where the episode ends, as far as confirmed inputs tell.
+    #[inline]
+    pub(super) fn end_frame(&self) -> Option<End> {
+        let is_in_sight = self.ledger.has_planned_end() || self.rollback.ended_at().is_some();
+        if is_in_sight { self.find_end() } else { None }
+    }
+
+    #[inline(never)]
+    fn find_end(&self) -> Option<End> {
+        let Some(ended) = self.rollback.ended_at() else { return self.ledger.end(None) };
+        let simulated = self.rollback.simulated_end(&self.links.queue);
+        let confirmed = self.links.queue.confirmed_end();
+        self.ledger.end(Some(ended).filter(|end| *end <= simulated.min(confirmed)))
+    }
+}
