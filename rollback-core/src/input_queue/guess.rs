@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::rows::Rows;
+use super::stream::Stream;
 use super::{InputQueue, copy};
 use crate::game::StepRow;
 use crate::{Frame, InputFlags, InputStatus, PlayerHandle, Predictor};
@@ -35,9 +37,23 @@ impl InputQueue {
     ) -> StepRow<'_> {
         self.start_row(frame);
         self.used.copy_row(&self.given, frame);
-        for index in 0..self.streams.len() {
-            if self.streams.get(index).is_some_and(|stream| !stream.is_known(frame)) {
-                self.guess_players(index, frame, predictor);
+        let repeats = predictor.repeats_last() && self.hints.is_none();
+        for player in PlayerHandle::all(self.players) {
+            if self.is_held(player, frame) {
+                continue;
+            }
+            if repeats {
+                let (input, flags) =
+                    last_or_idle((&self.given, &self.idle), self.last(player, frame), player);
+                self.used.set_cell(player, frame, input, flags);
+            } else {
+                let (guess, flags) = self.guess(player, frame, predictor);
+                self.used.set_cell(player, frame, &guess, flags);
+                self.guess = guess;
+            }
+            if let Some(status) = self.statuses.get_mut(player.index()) {
+                *status = InputStatus::Predicted;
+                self.is_all_given = false;
             }
         }
         let (inputs, flags) = self.used.row(frame);
@@ -61,11 +77,14 @@ impl InputQueue {
 
     fn is_unchanged(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> bool {
         self.start_row(frame);
-        (0..self.players).all(|slot| {
-            let player = u8::try_from(slot).ok().and_then(PlayerHandle::new);
-            let Some(player) = player else { return false };
+        let repeats = predictor.repeats_last() && self.hints.is_none();
+        PlayerHandle::all(self.players).all(|player| {
             if self.is_held(player, frame) {
                 return self.is_as_used(player, frame);
+            }
+            if repeats {
+                let (given, last) = ((&self.given, self.idle.as_slice()), self.last(player, frame));
+                return self.means_what_was_used(player, frame, last_or_idle(given, last, player));
             }
             let (guess, flags) = self.guess(player, frame, predictor);
             let is_same = self.means_what_was_used(player, frame, (&guess, flags));
@@ -75,30 +94,24 @@ impl InputQueue {
     }
 
     /// Whether a player's input of `frame` was given or is filled in.
+    #[inline]
     fn is_held(&self, player: PlayerHandle, frame: Frame) -> bool {
-        let host = self.hosts.get(player.index());
-        let stream = host.and_then(|host| self.stream(*host));
-        stream.is_some_and(|stream| stream.is_known(frame))
+        self.stream_of(player).is_some_and(|stream| stream.is_known(frame))
     }
 
-    /// Guesses the inputs of all players of the peer with this index.
-    fn guess_players(&mut self, index: usize, frame: Frame, predictor: &mut dyn Predictor) {
-        for place in 0.. {
-            let players = self.streams.get(index).map(|stream| stream.players.as_slice());
-            let Some(player) = players.and_then(|players| players.get(place)).copied() else {
-                return;
-            };
-            let (guess, flags) = self.guess(player, frame, predictor);
-            self.used.set_cell(player, frame, &guess, flags);
-            if let Some(status) = self.statuses.get_mut(player.index()) {
-                *status = InputStatus::Predicted;
-                self.is_all_given = false;
-            }
-            self.guess = guess;
-        }
+    /// The last frame before `frame` of which a player's input is held.
+    #[inline]
+    fn last(&self, player: PlayerHandle, frame: Frame) -> Option<Frame> {
+        self.stream_of(player)?.last_before(frame, self.floor)
+    }
+
+    #[inline]
+    fn stream_of(&self, player: PlayerHandle) -> Option<&Stream> {
+        self.stream(*self.hosts.get(player.index())?)
     }
 
     /// A guess, in the scratch that [`guess`](Self::guess) takes and the caller puts back.
+    #[inline(never)]
     fn guess(
         &mut self,
         player: PlayerHandle,
@@ -112,9 +125,19 @@ impl InputQueue {
             Some(hint) => copy(&mut guess, hint),
             None => predictor.predict(player, frame, &history, &mut guess),
         }
-        let last = history.last_frame_before(player, frame);
-        (guess, last.map_or(InputFlags::NONE, |last| self.given_flags(player, last)))
+        let flags = self.last(player, frame).map(|last| self.given_flags(player, last));
+        (guess, flags.unwrap_or_default())
     }
+}
+
+/// A player's input and flags of the frame `last`, or the idle ones.
+#[inline]
+fn last_or_idle<'a>(
+    (given, idle): (&'a Rows, &'a [u8]),
+    last: Option<Frame>,
+    player: PlayerHandle,
+) -> (&'a [u8], InputFlags) {
+    last.map_or((idle, InputFlags::NONE), |last| given.cell(player, last))
 }
 
 /// What a [`Predictor`] may look at: the inputs that are held.
@@ -140,22 +163,8 @@ impl InputHistory<'_> {
     /// The last input of `player` before `frame` that is held, and its frame.
     #[must_use]
     pub fn last_before(&self, player: PlayerHandle, frame: Frame) -> Option<(Frame, &[u8])> {
-        let last = self.last_frame_before(player, frame)?;
+        let last = self.queue.last(player, frame)?;
         Some((last, self.queue.given(player, last)))
-    }
-
-    fn last_frame_before(&self, player: PlayerHandle, frame: Frame) -> Option<Frame> {
-        let host = *self.queue.hosts.get(player.index())?;
-        let stream = self.queue.stream(host)?;
-        let mut last = stream.newest.min(frame);
-        while last > self.queue.floor {
-            last = last.minus(1);
-            if stream.has(last) {
-                return Some(last);
-            }
-        }
-        // The row before the floor stays in the ring.
-        (last > Frame::ZERO).then(|| last.minus(1))
     }
 }
 

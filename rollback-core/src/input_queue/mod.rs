@@ -284,10 +284,10 @@ impl InputQueue {
         }
     }
 
-    /// The first frame from `from` on and before `end` of which an input or flags of `peer` may not be those of the frame
-    /// before it.
-    pub(crate) fn next_change(&self, peer: PeerId, from: Frame, end: Frame) -> Option<Frame> {
-        Some(self.stream(peer)?.next_change(from)).filter(|change| *change < end)
+    /// Of which of the 64 frames from `from` on an input or flags of `peer` may not be those of the frame before it: bit `n` for
+    /// frame `from + n`.
+    pub(crate) fn changes_from(&self, peer: PeerId, from: Frame) -> u64 {
+        self.stream(peer).map_or(u64::MAX, |stream| stream.changes_from(from))
     }
 
     /// A player's input of `frame` where it differs from the one of `base`, or from idle; and the same of its flags.
@@ -460,17 +460,21 @@ impl InputQueue {
 
     /// For how many of a peer's players what is now given for `frame` differs from what it was stepped with.
     fn wrong_players(&self, peer: PeerId, frame: Frame) -> usize {
-        let players = self.players_of(peer).iter();
-        players.filter(|player| !self.is_as_used(**player, frame)).count()
+        let mut wrong = 0;
+        for player in self.players_of(peer) {
+            wrong += usize::from(!self.is_as_used(*player, frame));
+        }
+        wrong
     }
 
     /// Whether what is now given for `frame` means what it was stepped with.
     #[inline]
     fn is_as_used(&self, player: PlayerHandle, frame: Frame) -> bool {
-        self.means_what_was_used(player, frame, self.given.cell(player, frame))
+        self.given.is_same(&self.used, player, frame)
+            || self.means_what_was_used(player, frame, self.given.cell(player, frame))
     }
 
-    #[inline]
+    #[inline(never)]
     fn means_what_was_used(
         &self,
         player: PlayerHandle,

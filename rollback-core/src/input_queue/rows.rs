@@ -107,6 +107,18 @@ impl Rows {
         }
     }
 
+    /// Whether a player's input and flags are those in another ring of the same shape.
+    #[inline]
+    pub(super) fn is_same(&self, other: &Self, player: PlayerHandle, frame: Frame) -> bool {
+        let range = self.range(frame);
+        let rows = self.bytes.get(range.clone()).zip(other.bytes.get(range));
+        let Some((one, other)) = rows else { return false };
+        let (input, flags) = (self.input_range(player), self.inputs + player.index());
+        let inputs = one.get(input.clone()).zip(other.get(input));
+        one.get(flags) == other.get(flags)
+            && inputs.is_some_and(|(one, other)| are_equal(one, other))
+    }
+
     /// Whether a player's input or flags differ between two frames.
     #[inline]
     pub(super) fn differ(&self, player: PlayerHandle, one: Frame, other: Frame) -> bool {

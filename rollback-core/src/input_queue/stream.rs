@@ -82,6 +82,13 @@ impl Stream {
             return;
         }
         self.end = self.end.next();
+        if self.end < self.newest {
+            self.close_gap();
+        }
+    }
+
+    #[inline(never)]
+    fn close_gap(&mut self) {
         while self.end < self.newest && self.ahead.get(self.end) {
             self.ahead.set(self.end, false);
             self.end = self.end.next();
@@ -100,24 +107,43 @@ impl Stream {
         self.compared = self.end;
     }
 
-    /// The first frame from `from` on that differs from the one before it, or was not compared.
-    pub(super) fn next_change(&self, from: Frame) -> Frame {
-        let mut frame = from;
-        while frame < self.compared {
-            let (run, is_found) = self.changed.zeros_from(frame);
-            frame = frame.plus(run);
-            if is_found {
-                return frame.min(self.compared);
+    /// Which of the 64 frames from `from` on may differ from the one before them, as it is known or they were not compared:
+    /// bit `n` for frame `from + n`.
+    pub(super) fn changes_from(&self, from: Frame) -> u64 {
+        let not_compared = u64::MAX.checked_shl(self.compared.since(from)).unwrap_or(0);
+        self.changed.from(from) | not_compared
+    }
+
+    /// The last frame before `frame` that is held or before the `floor`; `None` where there is none.
+    #[inline]
+    pub(super) fn last_before(&self, frame: Frame, floor: Frame) -> Option<Frame> {
+        if self.newest <= frame && self.newest > floor {
+            return Some(self.newest.minus(1));
+        }
+        self.last_within(frame, floor)
+    }
+
+    #[inline(never)]
+    fn last_within(&self, frame: Frame, floor: Frame) -> Option<Frame> {
+        let mut last = self.newest.min(frame);
+        while last > floor {
+            last = last.minus(1);
+            if self.has(last) {
+                return Some(last);
             }
         }
-        self.compared.max(from)
+        // The row before the floor stays in the ring.
+        (last > Frame::ZERO).then(|| last.minus(1))
     }
 
     /// The frames after the first gap that are held: bit `n` for frame `end + 1 + n`.
+    #[inline]
     pub(super) fn held_beyond_gap(&self) -> u32 {
-        if self.newest <= self.end {
-            return 0;
-        }
+        if self.newest <= self.end { 0 } else { self.held_after_gap() }
+    }
+
+    #[inline(never)]
+    fn held_after_gap(&self) -> u32 {
         let first = self.end.next();
         let held = (0..32).filter(|bit| self.has(first.plus(*bit)));
         held.fold(0, |mask, bit| mask | 1 << bit)
@@ -145,11 +171,12 @@ impl Bits {
         }
     }
 
-    /// How many frames from `frame` on have no bit, as far as its word goes, and whether the next one has.
-    fn zeros_from(&self, frame: Frame) -> (u32, bool) {
+    /// The bits of the 64 frames from `frame` on.
+    fn from(&self, frame: Frame) -> u64 {
         let (word, bit) = self.place(frame);
-        let rest = self.0.get(word).map_or(0, |word| word >> bit);
-        (rest.trailing_zeros().min(64 - bit), rest != 0)
+        let low = self.0.get(word).map_or(0, |word| word >> bit);
+        let next = self.0.get((word + 1) & (self.0.len() - 1)).copied().unwrap_or_default();
+        low | next.checked_shl(64 - bit).unwrap_or(0)
     }
 
     /// The word and the bit in it. A history shorter than a word uses it all: no two of its frames are as far apart.

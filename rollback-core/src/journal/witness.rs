@@ -125,4 +125,9 @@ impl Predictor for Watched<'_> {
             journal.note(&Entry::Guess(guess));
         }
     }
+
+    fn repeats_last(&self) -> bool {
+        // A journal has every guess.
+        self.journal.is_none() && self.predictor.repeats_last()
+    }
 }

@@ -207,6 +207,11 @@ impl Link {
         }
     }
 
+    pub(crate) fn count_sent(&mut self, bytes: usize) {
+        self.counters.datagrams_sent += 1;
+        self.counters.bytes_sent += bytes as u64;
+    }
+
     pub(crate) fn count_applied(&mut self, applied: Applied, is_relayed: bool) {
         let new = match is_relayed {
             true => &mut self.counters.frames_relayed,

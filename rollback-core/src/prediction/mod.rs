@@ -28,6 +28,11 @@ pub trait Predictor {
         history: &InputHistory<'_>,
         guess: &mut [u8],
     );
+
+    /// Whether it always guesses what [`RepeatLast`] does: then it need not be asked.
+    fn repeats_last(&self) -> bool {
+        false
+    }
 }
 
 /// Guesses that a player goes on doing what it last did. Right for held keys.
@@ -45,6 +50,10 @@ impl Predictor for RepeatLast {
         if let Some((_, last)) = history.last_before(player, frame) {
             copy(guess, last);
         }
+    }
+
+    fn repeats_last(&self) -> bool {
+        true
     }
 }
 

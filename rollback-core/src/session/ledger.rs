@@ -84,7 +84,9 @@ impl Ledger {
                 return;
             }
             self.inputs = self.inputs.link(links.queue.confirmed_bytes(frame));
-            self.inputs = items.map_or(self.inputs, |items| self.inputs.link(&items));
+            if let Some(items) = items {
+                self.inputs = self.inputs.link(&items);
+            }
             self.chained = frame.next();
         }
     }

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use super::event::Events;
 use super::membership::{Membership, Verdict};
@@ -349,15 +348,18 @@ impl Links {
         self.tell_dispute(now, members);
         // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
         let takes_part = self.has_started || !self.membership.departing().is_empty();
+        let is_told_all = self.membership.has_claims()
+            || self.caught_up_to.is_some()
+            || self.goodbye.is_some()
+            || self.search.is_some();
         for index in 0..self.links.len() {
             let Some(peer) = self.links.get(index).map(|link| link.peer) else { return };
             let is_frozen = self.membership.is_frozen(peer) && !self.is_returning(peer);
-            let is_member = self.others().contains(peer);
             let Some(link) = self.links.get_mut(index) else { return };
             // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
             let is_silent = now.micros_since(link.heard_at) >= self.departure_micros;
             let is_leaving = !link.has_said_goodbye && !is_silent;
-            link.is_due = takes_part && !is_frozen && (is_member || is_leaving);
+            link.is_due = takes_part && !is_frozen && (is_leaving || members.contains(peer));
             // One that waits for others goes on saying so, or those that play already would give it up.
             let is_silent =
                 !self.has_started && now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;
@@ -368,39 +370,37 @@ impl Links {
             if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {
                 link.digests_due = DIGEST_REPEATS;
             }
-            if core::mem::take(&mut link.owes_goodbye_heard) {
-                self.control.push_back((peer, Control::GoodbyeHeard));
-            }
-            if core::mem::take(&mut link.owes_eviction) {
-                let eviction =
-                    self.membership.eviction_of(peer, link.last_life()).map(Control::Claim);
-                self.control.extend(eviction.map(|claim| (peer, claim)));
-            }
-            let (seen, heard) = (link.seen_view, link.heard_goodbye);
-            if self.membership.has_claims() && !is_frozen {
-                let claims = self.membership.claims_for(seen).map(Control::Claim);
-                self.control.extend(claims.map(|claim| (peer, claim)));
-            }
-            if let Some(frame) = self.caught_up_to {
-                self.control.push_back((peer, Control::Ready { frame }));
-            }
-            if !is_frozen {
-                if let (Some(goodbye), false) = (self.goodbye, heard) {
-                    self.control.push_back((peer, Control::Goodbye(goodbye)));
-                }
-                transmit::search_messages(self.search.as_deref(), peer, &mut self.control);
+            if is_told_all || link.owes_goodbye_heard || link.owes_eviction {
+                self.tell(index, is_frozen);
             }
         }
     }
 
-    /// Writes the next datagram that is due, and answers its receiver.
-    pub(crate) fn write_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
-        let to = transmit::write_datagram(self, now, bytes)?;
-        if let Some(link) = self.links.iter_mut().find(|link| link.peer == to) {
-            link.counters.datagrams_sent += 1;
-            link.counters.bytes_sent += bytes.len() as u64;
+    /// The rare messages to one peer.
+    #[inline(never)]
+    fn tell(&mut self, index: usize, is_frozen: bool) {
+        let Some(link) = self.links.get_mut(index) else { return };
+        let peer = link.peer;
+        if core::mem::take(&mut link.owes_goodbye_heard) {
+            self.control.push_back((peer, Control::GoodbyeHeard));
         }
-        Some(to)
+        if core::mem::take(&mut link.owes_eviction) {
+            let eviction = self.membership.eviction_of(peer, link.last_life()).map(Control::Claim);
+            self.control.extend(eviction.map(|claim| (peer, claim)));
+        }
+        let (seen, heard) = (link.seen_view, link.heard_goodbye);
+        if self.membership.has_claims() && !is_frozen {
+            let claims = self.membership.claims_for(seen).map(Control::Claim);
+            self.control.extend(claims.map(|claim| (peer, claim)));
+        }
+        if let Some(frame) = self.caught_up_to {
+            self.control.push_back((peer, Control::Ready { frame }));
+        }
+        if !is_frozen {
+            let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
+            self.control.extend(goodbye.map(|goodbye| (peer, goodbye)));
+            transmit::search_messages(self.search.as_deref(), peer, &mut self.control);
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Files the local players' inputs at now + delay. Does not send them.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use thiserror::Error;
 
+use super::episode::Episode;
 use crate::input_queue::InputQueue;
+use crate::journal::{Entry, Journal};
 use crate::wire::ITEMS_PER_FRAME;
-use crate::{Actor, DELAY_MAX, Frame, InputFlags, Item, PeerId, PlayerHandle, SessionConfig};
+use crate::{Actor, DELAY_MAX, Frame, Game, InputFlags, Item, PeerId, PlayerHandle, SessionConfig};
 
 /// The local players and how far ahead their inputs are filed.
 #[derive(Clone, Debug)]
@@ -32,6 +35,24 @@ struct LocalPlayer {
     told: Actor,
     /// The first frame that has no input yet.
     end: Frame,
+}
+
+impl<G: Game> Episode<G> {
+    /// Files what a local player does, and writes down that it was called.
+    #[inline]
+    pub(super) fn file_local_input(
+        &mut self,
+        journal: &mut Option<Box<Journal>>,
+        player: PlayerHandle,
+        input: &[u8],
+        flags: InputFlags,
+    ) -> Result<Option<Frame>, InputError> {
+        if let Some(journal) = journal {
+            journal.note(&Entry::Input { player, flags, input });
+        }
+        let current = self.rollback.current();
+        self.local_inputs.file(&mut self.links.queue, current, player, input, flags)
+    }
 }
 
 impl LocalInputs {
@@ -287,13 +308,15 @@ impl LocalInputs {
     }
 
     /// Frames for which every local player has an input are held now.
+    #[inline]
     fn complete_frames(&mut self, queue: &mut InputQueue) {
-        let end = self.players.iter().map(|local| local.end).min().unwrap_or_default();
-        for frame in queue.end(self.local).until(end) {
+        let mut frame = queue.end(self.local);
+        while !self.players.is_empty() && self.players.iter().all(|local| local.end > frame) {
             match self.items.is_empty() {
                 true => queue.arrived(self.local, frame, &[]),
                 false => queue.arrived(self.local, frame, &self.take_items(frame)),
             }
+            frame = frame.next();
         }
     }
 

@@ -244,11 +244,9 @@ impl<G: Game> Session<G> {
         player: PlayerHandle,
         input: &G::Input,
     ) -> Result<Option<Frame>, InputError> {
-        let mut bytes = core::mem::take(&mut self.input);
-        input.write(&mut bytes);
-        let filed = self.set_local_input_bytes(player, &bytes, InputFlags::NONE);
-        self.input = bytes;
-        filed
+        input.write(&mut self.input);
+        let Self { episode, journal, input, .. } = self;
+        episode.file_local_input(journal, player, input, InputFlags::NONE)
     }
 
     /// The same for an input that is bytes already, with flags beside it.
@@ -261,9 +259,7 @@ impl<G: Game> Session<G> {
         input: &[u8],
         flags: InputFlags,
     ) -> Result<Option<Frame>, InputError> {
-        self.note(&Entry::Input { player, flags, input });
-        let current = self.episode.rollback.current();
-        self.episode.local_inputs.file(&mut self.episode.links.queue, current, player, input, flags)
+        self.episode.file_local_input(&mut self.journal, player, input, flags)
     }
 
     /// Whether an input of this local player would be filed now: false while the session waits with the one it has.
@@ -289,7 +285,9 @@ impl<G: Game> Session<G> {
 
     /// Takes a datagram of a peer. Nothing in it can fail the session: what is wrong is counted and dropped.
     pub fn handle_datagram(&mut self, now: Timestamp, from: PeerId, bytes: &[u8]) {
-        self.note(&Entry::Datagram { now, from, bytes });
+        if self.journal.is_some() {
+            self.note(&Entry::Datagram { now, from, bytes });
+        }
         let confirmed = self.episode.links.queue.confirmed_end();
         self.episode.links.handle_datagram(now, from, bytes);
         // A session that waits for an input goes on as soon as it is there.
@@ -332,7 +330,9 @@ impl<G: Game> Session<G> {
         now: Timestamp,
         game: &mut G,
     ) -> Result<Advance, AdvanceError<G::Error>> {
-        self.note(&Entry::Advance { now });
+        if self.journal.is_some() {
+            self.note(&Entry::Advance { now });
+        }
         let mut game = Witness { game, journal: self.journal.as_deref_mut() };
         let advance = self.episode.advance(now, &mut game);
         let is_resimulating = matches!(advance, Ok(Advance::Stalled(Stall::Resimulating { .. })));

@@ -13,31 +13,32 @@ use crate::wire::{
 };
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
-/// Writes the next datagram that is due, and answers its receiver.
-pub(crate) fn write_datagram(
-    links: &mut Links,
-    now: Timestamp,
-    bytes: &mut Vec<u8>,
-) -> Option<PeerId> {
-    if !links.control.is_empty()
-        && let Some((to, message)) = links.control.pop_front()
-    {
-        wire::start(Kind::Control, bytes);
-        message.encode(bytes);
-        wire::seal(&links.link(to)?.keys_out, wire::Bound::default(), bytes);
-        return Some(to);
+impl Links {
+    /// Writes the next datagram that is due, and answers its receiver.
+    pub(crate) fn write_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
+        if !self.control.is_empty()
+            && let Some((to, message)) = self.control.pop_front()
+        {
+            let link = self.links.iter_mut().find(|link| link.peer == to)?;
+            wire::start(Kind::Control, bytes);
+            message.encode(bytes);
+            wire::seal(&link.keys_out, wire::Bound::default(), bytes);
+            link.count_sent(bytes.len());
+            return Some(to);
+        }
+        if let Some(link) = self.links.iter_mut().find(|link| link.is_hello_due) {
+            link.is_hello_due = false;
+            link.hello_at = now;
+            write_hello(&self.hello, link, bytes);
+            link.count_sent(bytes.len());
+            return Some(link.peer);
+        }
+        let (index, link) = self.links.iter_mut().enumerate().find(|(_, link)| link.is_due)?;
+        link.is_due = false;
+        let to = link.peer;
+        write_inputs(self, index, now, bytes);
+        Some(to)
     }
-    if let Some(link) = links.links.iter_mut().find(|link| link.is_hello_due) {
-        link.is_hello_due = false;
-        link.hello_at = now;
-        write_hello(&links.hello, link, bytes);
-        return Some(link.peer);
-    }
-    let (index, link) = links.links.iter_mut().enumerate().find(|(_, link)| link.is_due)?;
-    link.is_due = false;
-    let to = link.peer;
-    write_inputs(links, index, now, bytes);
-    Some(to)
 }
 
 #[inline(never)]
@@ -104,6 +105,7 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     if let Some(link) = links.links.get_mut(index) {
         link.wants_of = PeerSet::EMPTY;
         link.digests_due = link.digests_due.saturating_sub(1);
+        link.count_sent(bytes.len());
     }
 }
 

@@ -183,7 +183,10 @@ pub(crate) fn encode_run(
     };
     let bits = usize::from(count) * players.len();
     let mask_at = bytes.len();
-    bytes.resize(mask_at + bits.div_ceil(8), 0);
+    match bits.div_ceil(8) {
+        1 => bytes.put_u8(0),
+        mask => bytes.resize(mask_at + mask, 0),
+    }
     let (mut flag_changes, mut items) = (0_u8, 0_u8);
     let end = first.plus(count.into());
     for (frame, before) in changed_frames(queue, owner, (first, end), base) {
@@ -194,7 +197,10 @@ pub(crate) fn encode_run(
                 if let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
                     *byte |= 1 << (bit % 8);
                 }
-                bytes.put(input);
+                match input {
+                    [byte] => bytes.put_u8(*byte),
+                    _ => bytes.put(input),
+                }
             }
             flag_changes += u8::from(flags.is_some());
         }
@@ -210,6 +216,7 @@ pub(crate) fn encode_run(
     (count, has_meta)
 }
 
+#[inline(never)]
 fn encode_meta(
     queue: &InputQueue,
     owner: PeerId,
@@ -238,6 +245,7 @@ fn encode_meta(
 }
 
 /// How many frames of a run fit, counting each at its dearest: every input and flag changed.
+#[inline(never)]
 fn frames_that_fit(
     queue: &InputQueue,
     owner: PeerId,
@@ -281,15 +289,20 @@ fn changed_frames(
     (first, end): (Frame, Frame),
     base: Base,
 ) -> impl Iterator<Item = (Frame, Option<Frame>)> {
-    let (mut next, start) = (first, queue.start(owner));
+    let start = queue.start(owner);
+    let changes = move |from: Frame| match from > start {
+        true => queue.changes_from(owner, from),
+        false => u64::MAX,
+    };
+    let (mut from, mut bits) = (first, changes(first) | u64::from(base == Base::Idle));
     core::iter::from_fn(move || {
-        let base = before((next, start), next.since(first), base);
-        let frame = match base {
-            Some(_) => queue.next_change(owner, next, end)?,
-            None => Some(next).filter(|next| *next < end)?,
-        };
-        next = frame.next();
-        Some((frame, base.map(|_| frame.minus(1))))
+        while bits == 0 {
+            from = from.plus(u64::BITS);
+            bits = if from < end { changes(from) } else { return None };
+        }
+        let frame = from.plus(bits.trailing_zeros());
+        bits &= bits - 1;
+        (frame < end).then(|| (frame, before((frame, start), frame.since(first), base)))
     })
 }
 
@@ -301,10 +314,14 @@ fn before((frame, start): (Frame, Frame), offset: u32, base: Base) -> Option<Fra
 
 /// How many of the first `bits` bits are set.
 pub(super) fn ones(mask: &[u8], bits: usize) -> usize {
-    let (whole, part) = mask.split_at_checked(bits / 8).unwrap_or((mask, &[]));
-    let count = |byte: &u8| byte.count_ones() as usize;
-    let part = part.first().map_or(0, |byte| count(&(byte & ((1 << (bits % 8)) - 1))));
-    whole.iter().map(count).sum::<usize>() + part
+    let (mut ones, mut left) = (0, bits);
+    // One byte is the most that a run usually has.
+    for byte in mask {
+        let wanted = if left < 8 { (1 << left) - 1 } else { u8::MAX };
+        ones += (byte & wanted).count_ones() as usize;
+        left = left.saturating_sub(8);
+    }
+    ones
 }
 
 /// The most frames of a run: one byte counts them.
