@@ -33,7 +33,7 @@ impl PeerId {
 
     /// Every peer of a match of `peers` peers, in order.
     pub fn all(peers: usize) -> impl Iterator<Item = Self> + Clone {
-        (0..=u8::MAX).take(peers.min(PEERS_MAX)).map(Self)
+        (0..u8::try_from(peers.min(PEERS_MAX)).unwrap_or(u8::MAX)).map(Self)
     }
 }
 
@@ -68,7 +68,7 @@ impl PlayerHandle {
 
     /// Every player of a simulation of `players` players, in order.
     pub fn all(players: usize) -> impl Iterator<Item = Self> + Clone {
-        (0..=u8::MAX).take(players.min(PLAYERS_MAX)).map(Self)
+        (0..u8::try_from(players.min(PLAYERS_MAX)).unwrap_or(u8::MAX)).map(Self)
     }
 }
 

@@ -42,14 +42,12 @@ impl InputQueue {
             if self.is_held(player, frame) {
                 continue;
             }
-            if repeats {
-                let (input, flags) =
-                    last_or_idle((&self.given, &self.idle), self.last(player, frame), player);
-                self.used.set_cell(player, frame, input, flags);
+            if !repeats {
+                self.ask(player, frame, predictor);
+            } else if let Some(last) = self.last(player, frame) {
+                self.used.repeat_of(&self.given, player, last, frame);
             } else {
-                let (guess, flags) = self.guess(player, frame, predictor);
-                self.used.set_cell(player, frame, &guess, flags);
-                self.guess = guess;
+                self.used.set_cell(player, frame, &self.idle, InputFlags::NONE);
             }
             if let Some(status) = self.statuses.get_mut(player.index()) {
                 *status = InputStatus::Predicted;
@@ -58,6 +56,14 @@ impl InputQueue {
         }
         let (inputs, flags) = self.used.row(frame);
         StepRow { inputs, flags, statuses: &self.statuses }
+    }
+
+    /// Uses what the predictor guesses.
+    #[inline(never)]
+    fn ask(&mut self, player: PlayerHandle, frame: Frame, predictor: &mut dyn Predictor) {
+        let (guess, flags) = self.guess(player, frame, predictor);
+        self.used.set_cell(player, frame, &guess, flags);
+        self.guess = guess;
     }
 
     /// The first frame from `first` on from which every input up to `end` is what was used: given so, or guessed so

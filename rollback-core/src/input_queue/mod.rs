@@ -26,7 +26,7 @@ use crate::{Actor, Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster,
 pub(crate) struct InputQueue {
     width: usize,
     players: usize,
-    capacity: usize,
+    capacity: u32,
     idle: Vec<u8>,
     given: Rows,
     /// What guessed frames were last stepped with.
@@ -72,7 +72,7 @@ impl InputQueue {
         Self {
             width,
             players,
-            capacity,
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             idle: config.idle_input().to_vec(),
             given: Rows::new(capacity, players, width),
             used: Rows::new(capacity, players, width),
@@ -112,7 +112,7 @@ impl InputQueue {
 
     /// How many frames the rings hold.
     pub(crate) fn capacity(&self) -> u32 {
-        u32::try_from(self.capacity).unwrap_or(u32::MAX)
+        self.capacity
     }
 
     /// The players of a peer, in order.
@@ -290,8 +290,34 @@ impl InputQueue {
         self.stream(peer).map_or(u64::MAX, |stream| stream.changes_from(from))
     }
 
+    /// Appends a player's input of `frame` where it differs from the one of `base`, or from idle. Answers whether it did, and
+    /// whether the flags differ.
+    #[inline(never)]
+    pub(crate) fn put_change(
+        &self,
+        player: PlayerHandle,
+        base: Option<Frame>,
+        frame: Frame,
+        bytes: &mut Vec<u8>,
+    ) -> (bool, bool) {
+        let (has_input, has_flags) = match base {
+            Some(base) => self.given.differences(player, frame, base),
+            None => {
+                let (input, flags) = self.changes(player, base, frame);
+                (input.is_some(), flags.is_some())
+            }
+        };
+        if has_input {
+            match self.given.input(player, frame) {
+                [byte] => bytes.push(*byte),
+                input => bytes.extend_from_slice(input),
+            }
+        }
+        (has_input, has_flags)
+    }
+
     /// A player's input of `frame` where it differs from the one of `base`, or from idle; and the same of its flags.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn changes(
         &self,
         player: PlayerHandle,
@@ -470,11 +496,14 @@ impl InputQueue {
     /// Whether what is now given for `frame` means what it was stepped with.
     #[inline]
     fn is_as_used(&self, player: PlayerHandle, frame: Frame) -> bool {
-        self.given.is_same(&self.used, player, frame)
-            || self.means_what_was_used(player, frame, self.given.cell(player, frame))
+        self.given.is_same(&self.used, player, frame) || self.is_equivalent(player, frame)
     }
 
     #[inline(never)]
+    fn is_equivalent(&self, player: PlayerHandle, frame: Frame) -> bool {
+        self.means_what_was_used(player, frame, self.given.cell(player, frame))
+    }
+
     fn means_what_was_used(
         &self,
         player: PlayerHandle,

@@ -2,7 +2,6 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use crate::{Frame, InputFlags, PlayerHandle};
 
@@ -32,28 +31,41 @@ impl Rows {
     /// Both, one after the other.
     #[inline]
     pub(super) fn bytes(&self, frame: Frame) -> &[u8] {
-        self.bytes.get(self.range(frame)).unwrap_or_default()
+        let from = self.bytes.get(self.start(frame)..).unwrap_or_default();
+        from.get(..self.row).unwrap_or_default()
     }
 
     /// Takes the row of another ring of the same shape.
     pub(super) fn copy_row(&mut self, from: &Self, frame: Frame) {
-        let range = self.range(frame);
-        if let (Some(to), Some(from)) = (self.bytes.get_mut(range.clone()), from.bytes.get(range)) {
-            to.copy_from_slice(from);
+        if let Some(row) = self.row_mut(frame) {
+            let from = from.bytes(frame);
+            if row.len() == from.len() {
+                row.copy_from_slice(from);
+            }
         }
     }
 
     pub(super) fn input(&self, player: PlayerHandle, frame: Frame) -> &[u8] {
-        self.bytes(frame).get(self.input_range(player)).unwrap_or_default()
+        self.cell(player, frame).0
     }
 
     pub(super) fn flags(&self, player: PlayerHandle, frame: Frame) -> InputFlags {
-        let flags = self.bytes(frame).get(self.inputs + player.index()).copied();
-        InputFlags::from_bits(flags.unwrap_or_default())
+        self.cell(player, frame).1
     }
 
-    /// Writes a player's input and flags.
+    /// A player's input and flags.
     #[inline]
+    pub(super) fn cell(&self, player: PlayerHandle, frame: Frame) -> (&[u8], InputFlags) {
+        let row = self.bytes(frame);
+        let flags = row.get(self.inputs + player.index()).copied().unwrap_or_default();
+        (self.input_in(row, player), InputFlags::from_bits(flags))
+    }
+
+    // What follows is a call each, wherever it is used: most peers have one player and most datagrams one new frame, so
+    // that what a loop around it would do only once is not worth to be done before it.
+
+    /// Writes a player's input and flags.
+    #[inline(never)]
     pub(super) fn set_cell(
         &mut self,
         player: PlayerHandle,
@@ -61,91 +73,127 @@ impl Rows {
         input: &[u8],
         flags: InputFlags,
     ) {
-        let (input_range, flags_at) = (self.input_range(player), self.inputs + player.index());
-        let range = self.range(frame);
-        let Some(row) = self.bytes.get_mut(range) else { return };
-        if let Some(slot) = row.get_mut(input_range) {
-            copy(slot, input);
-        }
-        if let Some(slot) = row.get_mut(flags_at) {
-            *slot = flags.bits();
-        }
+        let start = self.start(frame);
+        self.set_byte(start + self.inputs + player.index(), flags.bits());
+        self.set_bytes(start + player.index() * self.width, input);
     }
 
+    #[inline(never)]
     pub(super) fn set_input(&mut self, player: PlayerHandle, frame: Frame, input: &[u8]) {
-        let (range, input_range) = (self.range(frame), self.input_range(player));
-        if let Some(slot) = self.bytes.get_mut(range).and_then(|row| row.get_mut(input_range)) {
-            copy(slot, input);
-        }
+        self.set_bytes(self.start(frame) + player.index() * self.width, input);
     }
 
+    #[inline(never)]
     pub(super) fn set_flags(&mut self, player: PlayerHandle, frame: Frame, flags: InputFlags) {
-        let index = self.range(frame).start + self.inputs + player.index();
-        if let Some(slot) = self.bytes.get_mut(index) {
-            *slot = flags.bits();
-        }
+        self.set_byte(self.start(frame) + self.inputs + player.index(), flags.bits());
     }
 
     /// Has a player's input and flags be those of another frame.
-    #[inline]
+    #[inline(never)]
     pub(super) fn repeat(&mut self, player: PlayerHandle, from: Frame, to: Frame) {
-        let (from, to) = (self.range(from).start, self.range(to).start);
-        let input = self.input_range(player);
-        if self.width == 1 {
-            self.copy_byte(from + input.start, to + input.start);
-        } else {
-            self.bytes.copy_within(from + input.start..from + input.end, to + input.start);
+        let (from, to) = (self.start(from), self.start(to));
+        let (input, flags) = (player.index() * self.width, self.inputs + player.index());
+        self.set_byte(to + flags, self.byte(from + flags));
+        match self.width {
+            1 => self.set_byte(to + input, self.byte(from + input)),
+            width => self.bytes.copy_within(from + input..from + input + width, to + input),
         }
-        let flags = self.inputs + player.index();
-        self.copy_byte(from + flags, to + flags);
     }
 
-    fn copy_byte(&mut self, from: usize, to: usize) {
-        let byte = self.bytes.get(from).copied().unwrap_or_default();
-        if let Some(slot) = self.bytes.get_mut(to) {
-            *slot = byte;
+    /// Takes a player's input and flags of the frame `last` in another ring of the same shape for those of `frame`.
+    #[inline(never)]
+    pub(super) fn repeat_of(
+        &mut self,
+        other: &Self,
+        player: PlayerHandle,
+        last: Frame,
+        frame: Frame,
+    ) {
+        let (from, to) = (other.start(last), self.start(frame));
+        let (input, flags) = (player.index() * self.width, self.inputs + player.index());
+        self.set_byte(to + flags, other.byte(from + flags));
+        match self.width {
+            1 => self.set_byte(to + input, other.byte(from + input)),
+            _ => self.set_bytes(to + input, other.input(player, last)),
         }
     }
 
     /// Whether a player's input and flags are those in another ring of the same shape.
-    #[inline]
+    #[inline(never)]
     pub(super) fn is_same(&self, other: &Self, player: PlayerHandle, frame: Frame) -> bool {
-        let range = self.range(frame);
-        let rows = self.bytes.get(range.clone()).zip(other.bytes.get(range));
-        let Some((one, other)) = rows else { return false };
-        let (input, flags) = (self.input_range(player), self.inputs + player.index());
-        let inputs = one.get(input.clone()).zip(other.get(input));
-        one.get(flags) == other.get(flags)
-            && inputs.is_some_and(|(one, other)| are_equal(one, other))
+        let start = self.start(frame);
+        let flags = start + self.inputs + player.index();
+        self.byte(flags) == other.byte(flags) && self.is_same_input((other, start), player, start)
     }
 
-    /// Whether a player's input or flags differ between two frames.
-    #[inline]
-    pub(super) fn differ(&self, player: PlayerHandle, one: Frame, other: Frame) -> bool {
-        let ((one, one_flags), (other, other_flags)) =
-            (self.cell(player, one), self.cell(player, other));
-        one_flags != other_flags || !are_equal(one, other)
+    /// Whether a player's input and flags differ between two frames.
+    #[inline(never)]
+    pub(super) fn differences(
+        &self,
+        player: PlayerHandle,
+        one: Frame,
+        other: Frame,
+    ) -> (bool, bool) {
+        let (one, other) = (self.start(one), self.start(other));
+        let flags = self.inputs + player.index();
+        let is_same = self.is_same_input((self, other), player, one);
+        (!is_same, self.byte(one + flags) != self.byte(other + flags))
     }
 
-    /// A player's input and flags.
-    #[inline]
-    pub(super) fn cell(&self, player: PlayerHandle, frame: Frame) -> (&[u8], InputFlags) {
-        let row = self.bytes(frame);
-        let flags = row.get(self.inputs + player.index()).copied();
-        let input = row.get(self.input_range(player)).unwrap_or_default();
-        (input, InputFlags::from_bits(flags.unwrap_or_default()))
+    /// Whether a player's input in the row that begins at `start` is that in the row of another ring.
+    fn is_same_input(
+        &self,
+        (other, other_start): (&Self, usize),
+        player: PlayerHandle,
+        start: usize,
+    ) -> bool {
+        let at = player.index() * self.width;
+        match self.width {
+            1 => self.byte(start + at) == other.byte(other_start + at),
+            width => {
+                self.bytes.get(start + at..start + at + width)
+                    == other.bytes.get(other_start + at..other_start + at + width)
+            }
+        }
     }
 
     #[inline]
-    fn range(&self, frame: Frame) -> Range<usize> {
-        let start = (frame.index() as usize & self.mask) * self.row;
-        start..start + self.row
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or_default()
     }
 
     #[inline]
-    fn input_range(&self, player: PlayerHandle) -> Range<usize> {
-        let start = player.index() * self.width;
-        start..start + self.width
+    fn set_byte(&mut self, at: usize, byte: u8) {
+        if let Some(slot) = self.bytes.get_mut(at) {
+            *slot = byte;
+        }
+    }
+
+    #[inline]
+    fn set_bytes(&mut self, at: usize, input: &[u8]) {
+        if let [byte] = input {
+            self.set_byte(at, *byte);
+        } else if let Some(slot) = self.bytes.get_mut(at..at + input.len()) {
+            slot.copy_from_slice(input);
+        }
+    }
+
+    #[inline]
+    fn row_mut(&mut self, frame: Frame) -> Option<&mut [u8]> {
+        let start = self.start(frame);
+        self.bytes.get_mut(start..)?.get_mut(..self.row)
+    }
+
+    #[inline]
+    fn input_in<'a>(&self, row: &'a [u8], player: PlayerHandle) -> &'a [u8] {
+        let from = row.get(player.index() * self.width..).unwrap_or_default();
+        from.get(..self.width).unwrap_or_default()
+    }
+
+    /// Where a frame's row begins.
+    #[inline]
+    fn start(&self, frame: Frame) -> usize {
+        (frame.index() as usize & self.mask) * self.row
     }
 }
 

@@ -101,7 +101,10 @@ impl Stream {
             let before = frame.minus(1);
             // Nothing is before the first frame, so it is taken for changed.
             let is_changed = frame == before
-                || self.players.iter().any(|player| given.differ(*player, frame, before));
+                || self
+                    .players
+                    .iter()
+                    .any(|player| given.differences(*player, frame, before) != (false, false));
             self.changed.set(frame, is_changed);
         }
         self.compared = self.end;

@@ -70,11 +70,9 @@ impl<'a> Run<'a> {
         self.mask.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
     }
 
+    #[inline(never)]
     fn items_at(&self, offset: u8, items: &mut [Item; ITEMS_PER_FRAME]) -> usize {
         let mut count = 0;
-        if self.items.is_empty() {
-            return count;
-        }
         for at in self.items.chunks_exact(ITEM_AT_BYTES).filter(|at| at.first() == Some(&offset)) {
             let item = Item::decode(&mut ByteReader::new(at.get(1..).unwrap_or_default()));
             if let (Ok(item), Some(slot)) = (item, items.get_mut(count)) {
@@ -85,10 +83,8 @@ impl<'a> Run<'a> {
         count
     }
 
+    #[inline(never)]
     fn flags_at(&self, offset: u8, player: usize) -> Option<InputFlags> {
-        if self.flags.is_empty() {
-            return None;
-        }
         self.flags.chunks_exact(FLAG_CHANGE_BYTES).find_map(|change| match *change {
             [at, of, flags] if at == offset && usize::from(of) == player => {
                 Some(InputFlags::from_bits(flags))
@@ -143,14 +139,14 @@ pub(crate) fn apply_run(
             let is_changed = run.is_changed(bit);
             let size = if is_changed { width } else { 0 };
             let (value, rest) = values.split_at_checked(size).unwrap_or_default();
-            let flags = run.flags_at(offset, index);
+            let flags = if run.flags.is_empty() { None } else { run.flags_at(offset, index) };
             (bit, index, values) = (bit + 1, index + 1, rest);
             (is_changed.then_some(value), flags)
         };
         if is_new {
             let base = (offset > 0 || base == Base::Previous).then(|| frame.minus(1));
             let mut items = [Item::Leave; ITEMS_PER_FRAME];
-            let count = run.items_at(offset, &mut items);
+            let count = if run.items.is_empty() { 0 } else { run.items_at(offset, &mut items) };
             let items = items.get(..count).unwrap_or_default();
             queue.file(owner, (base, frame), next, items);
             applied.new += 1;
@@ -192,17 +188,11 @@ pub(crate) fn encode_run(
     for (frame, before) in changed_frames(queue, owner, (first, end), base) {
         let first_bit = frame.since(first) as usize * players.len();
         for (bit, player) in (first_bit..).zip(players) {
-            let (input, flags) = queue.changes(*player, before, frame);
-            if let Some(input) = input {
-                if let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
-                    *byte |= 1 << (bit % 8);
-                }
-                match input {
-                    [byte] => bytes.put_u8(*byte),
-                    _ => bytes.put(input),
-                }
+            let (has_input, has_flags) = queue.put_change(*player, before, frame, bytes);
+            if has_input && let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
+                *byte |= 1 << (bit % 8);
             }
-            flag_changes += u8::from(flags.is_some());
+            flag_changes += u8::from(has_flags);
         }
     }
     if queue.has_items() {
