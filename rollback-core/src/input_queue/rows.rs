@@ -140,6 +140,33 @@ impl Rows {
         (!is_same, self.byte(one + flags) != self.byte(other + flags))
     }
 
+    /// Appends a player's input of `frame` where it is not that of `base`. Answers whether it did, and whether the flags differ.
+    #[inline(never)]
+    pub(super) fn put_change(
+        &self,
+        player: PlayerHandle,
+        base: Frame,
+        frame: Frame,
+        bytes: &mut Vec<u8>,
+    ) -> (bool, bool) {
+        let (one, other) = (self.start(frame), self.start(base));
+        let flags = self.inputs + player.index();
+        let has_flags = self.byte(one + flags) != self.byte(other + flags);
+        if self.width == 1 {
+            let byte = self.byte(one + player.index());
+            let has_input = byte != self.byte(other + player.index());
+            if has_input {
+                bytes.push(byte);
+            }
+            return (has_input, has_flags);
+        }
+        let has_input = !self.is_same_input((self, other), player, one);
+        if has_input {
+            bytes.extend_from_slice(self.input(player, frame));
+        }
+        (has_input, has_flags)
+    }
+
     /// Whether a player's input in the row that begins at `start` is that in the row of another ring.
     fn is_same_input(
         &self,

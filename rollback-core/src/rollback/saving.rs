@@ -7,20 +7,38 @@ use crate::{Costs, Frame, Game, Same};
 
 impl<G: Game> Rollback<G> {
     /// Saves the state of `frame` where that is due. Answers whether the frame can be stepped.
+    #[inline]
     pub(super) fn save_when_due(
         &mut self,
         game: &mut Witness<'_, G>,
         frame: Frame,
         confirmed: Frame,
     ) -> Result<bool, GameError<G::Error>> {
-        Ok(!self.should_save(game, frame, confirmed) || self.save(game, frame, confirmed)?)
+        let is_report = frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO;
+        // Of what is confirmed, only a report is needed.
+        if frame < confirmed && !is_report {
+            return Ok(true);
+        }
+        self.save_if_needed(game, (frame, is_report), confirmed)
     }
 
-    fn should_save(&self, game: &mut Witness<'_, G>, frame: Frame, confirmed: Frame) -> bool {
-        let is_report = frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO;
-        if frame < confirmed || is_report && frame == confirmed {
-            return is_report;
-        }
+    #[inline(never)]
+    fn save_if_needed(
+        &mut self,
+        game: &mut Witness<'_, G>,
+        (frame, is_report): (Frame, bool),
+        confirmed: Frame,
+    ) -> Result<bool, GameError<G::Error>> {
+        let is_needed =
+            is_report && frame <= confirmed || self.should_save_guessed(game, (frame, is_report));
+        if is_needed { self.save(game, frame, confirmed) } else { Ok(true) }
+    }
+
+    fn should_save_guessed(
+        &self,
+        game: &mut Witness<'_, G>,
+        (frame, is_report): (Frame, bool),
+    ) -> bool {
         let costs = game.costs();
         // Saving every guessed frame makes a rollback step no frame in vain.
         if costs.save_nanos <= costs.step_nanos {

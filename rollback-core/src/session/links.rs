@@ -337,7 +337,15 @@ impl Links {
     }
 
     /// Every peer is due one datagram, and the rare messages that wait.
+    #[inline]
     pub(crate) fn make_due(&mut self, now: Timestamp) {
+        if !self.links.is_empty() {
+            self.make_due_to_each(now);
+        }
+    }
+
+    #[inline(never)]
+    fn make_due_to_each(&mut self, now: Timestamp) {
         if !self.control.is_empty() {
             self.control.clear();
         }

@@ -308,7 +308,7 @@ impl LocalInputs {
     }
 
     /// Frames for which every local player has an input are held now.
-    #[inline]
+    #[inline(always)]
     fn complete_frames(&mut self, queue: &mut InputQueue) {
         let mut frame = queue.end(self.local);
         while !self.players.is_empty() && self.players.iter().all(|local| local.end > frame) {

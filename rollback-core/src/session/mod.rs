@@ -335,21 +335,26 @@ impl<G: Game> Session<G> {
         }
         let mut game = Witness { game, journal: self.journal.as_deref_mut() };
         let advance = self.episode.advance(now, &mut game);
-        let is_resimulating = matches!(advance, Ok(Advance::Stalled(Stall::Resimulating { .. })));
-        if !is_resimulating && matches!(advance, Ok(Advance::Stalled(_))) {
-            self.stalls += 1;
-        }
         // Also while waiting, and after the end: a lost datagram costs one frame, not a timeout.
         self.make_due(now);
-        let has_stepped = matches!(advance, Ok(Advance::Stepped { .. } | Advance::Held { .. }));
-        if is_resimulating || has_stepped && self.episode.is_behind() {
+        match &advance {
+            Ok(Advance::Stepped { .. } | Advance::Held { .. }) if !self.episode.is_behind() => {
+                self.pacer.handle_frame(now, self.episode.advantage(now));
+            }
             // The driver looks at the network between two parts of a rollback, and does not wait.
-            self.pacer.hurry(now);
-        } else if !matches!(advance, Err(AdvanceError::MissingInput { .. })) {
-            // In a pause nobody runs ahead.
-            let is_paused = matches!(advance, Ok(Advance::Stalled(Stall::Paused { .. })));
-            let advantage = if is_paused { None } else { self.episode.advantage(now) };
-            self.pacer.handle_frame(now, advantage);
+            Ok(
+                Advance::Stepped { .. }
+                | Advance::Held { .. }
+                | Advance::Stalled(Stall::Resimulating { .. }),
+            ) => self.pacer.hurry(now),
+            Err(AdvanceError::MissingInput { .. }) => {}
+            waits => {
+                self.stalls += u64::from(matches!(waits, Ok(Advance::Stalled(_))));
+                // In a pause nobody runs ahead.
+                let is_paused = matches!(waits, Ok(Advance::Stalled(Stall::Paused { .. })));
+                let advantage = if is_paused { None } else { self.episode.advantage(now) };
+                self.pacer.handle_frame(now, advantage);
+            }
         }
         if let Some(journal) = &mut self.journal {
             journal.note(&Entry::Advanced { digest: digest_of_advance(&advance) });

@@ -15,7 +15,15 @@ use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
 impl Links {
     /// Writes the next datagram that is due, and answers its receiver.
+    #[inline]
     pub(crate) fn write_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
+        let is_any_due = !self.control.is_empty()
+            || self.links.iter().any(|link| link.is_due || link.is_hello_due);
+        if is_any_due { self.write_due_datagram(now, bytes) } else { None }
+    }
+
+    #[inline(never)]
+    fn write_due_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
         if !self.control.is_empty()
             && let Some((to, message)) = self.control.pop_front()
         {
