@@ -87,13 +87,17 @@ fuzz:
 			-artifact_prefix=artifacts/$$fuzzer/ corpus/$$fuzzer ../../rollback-*/tests/corpus/$$fuzzer; \
 	done
 
-# Only a short choice unless one is named: a minute or two.
-LAB_SHORT := delay-100ms one-way-200ms-and-loss outage-2.5s killed-peer
+# Only a short choice unless one is named: less than two minutes.
+LAB_SHORT := delay-100ms one-way-200ms-and-loss outage-2.5s killed-peer server-killed symmetric-nats
 LAB := $(if $(SCENARIO),$(SCENARIO),$(LAB_SHORT))
 
 lab:
-	cargo build --locked --workspace --all-features --bins
+	cargo build --locked -p rollback-lab -p rollback-arena -p rollback-server
+	$(run_lab)
+
+define run_lab
 	target/debug/lab run $(LAB:%=lab/scenarios/%.toml) --times $(or $(TIMES),1) --seed $(or $(SEED),1)
+endef
 
 # What no package manager of a language brings: for the lab, and for tests of TURN, proxies and browsers.
 SYSTEM := iproute2:ip nftables:nft coturn:turnserver tinyproxy:tinyproxy chromium:chromium
@@ -126,7 +130,10 @@ test-rust:
 	cargo build --locked -p rollback-core --no-default-features
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --all-features
 
-test-lab: lab
+# With the binaries of the tests, which are there already.
+test-lab:
+	cargo test --locked --workspace --all-features --no-run
+	$(run_lab)
 
 test-python: $(VENV)/.wheel-dev
 	$(BIN)/ruff check rollback-py examples

@@ -80,13 +80,13 @@ fn run_all(
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
-    Hosts::check()?;
     let binaries = binaries.map_or_else(own_folder, Ok)?;
     let read = |file: &PathBuf| match Scenario::read(file) {
         Ok(scenario) => Ok((name_of(file), scenario)),
         Err(error) => Err(format!("{}: {error}", file.display())),
     };
     let scenarios: Vec<(String, Scenario)> = files.iter().map(read).collect::<Result<_, _>>()?;
+    Hosts::check()?;
     let mut wrong = Vec::new();
     for (name, scenario) in &scenarios {
         for seed in first_seed..first_seed + times {

@@ -17,6 +17,8 @@ pub struct Summary {
     pub resimulated: u64,
     /// How many times a frame was due and had to wait.
     pub stalls: u64,
+    /// When its first frame was, since it began to join.
+    pub first_frame_ms: Option<u64>,
     /// The longest time between two frames.
     pub longest_stall_ms: u64,
     /// The least round trip of late to the farthest peer.

@@ -7,8 +7,9 @@ use crate::judge::Judgement;
 pub fn table(judgement: &Judgement) -> String {
     let mut rows = vec![
         [
-            "peer",
+            "slot",
             "life",
+            "first",
             "frames",
             "rollbacks",
             "again",
@@ -26,12 +27,13 @@ pub fn table(judgement: &Judgement) -> String {
         rows.push([
             summary.slot.to_string(),
             summary.life.to_string(),
+            in_ms(summary.first_frame_ms),
             frames.to_string(),
             summary.rollbacks.to_string(),
             summary.resimulated.to_string(),
             summary.stalls.to_string(),
-            format!("{} ms", summary.longest_stall_ms),
-            summary.rtt_ms.map(|rtt| format!("{rtt} ms")).unwrap_or_default(),
+            in_ms(Some(summary.longest_stall_ms)),
+            in_ms(summary.rtt_ms),
             summary.reconnections.to_string(),
             path.unwrap_or_default(),
         ]);
@@ -55,6 +57,10 @@ pub fn table(judgement: &Judgement) -> String {
         }
     }
     text
+}
+
+fn in_ms(time: Option<u64>) -> String {
+    time.map(|time| format!("{time} ms")).unwrap_or_default()
 }
 
 fn aligned<const N: usize>(rows: &[[String; N]]) -> String {

@@ -23,6 +23,8 @@ pub struct Summary {
     pub resimulated: u64,
     /// How many times a frame was due and had to wait.
     pub stalls: u64,
+    /// When the first frame was stepped, in milliseconds since this process began to join.
+    pub first_frame_ms: Option<u64>,
     /// The longest time between two frames, in milliseconds.
     pub longest_stall_ms: u64,
     /// The least round trip of late to the farthest peer, in milliseconds.
@@ -77,6 +79,7 @@ impl Observer {
 
     /// Play has gone on by a frame.
     pub fn frame(&mut self, now: Timestamp) {
+        self.summary.first_frame_ms.get_or_insert(millis(now.since(Timestamp::ZERO)));
         if let Some(last) = self.last_frame_at.replace(now) {
             let stall = millis(now.since(last));
             self.summary.longest_stall_ms = self.summary.longest_stall_ms.max(stall);
