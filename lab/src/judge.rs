@@ -10,7 +10,7 @@ use std::process::Command;
 use rollback_core::recording::{Comparison, Recording, compare};
 
 use crate::run::Place;
-use crate::scenario::{Expectation, Scenario};
+use crate::scenario::{Expectation, Play, Scenario};
 use crate::summary::Summary;
 use crate::switch::Switch;
 
@@ -46,14 +46,16 @@ pub fn judge(
     }
     let summaries: Vec<Option<Summary>> =
         outputs.iter().map(|output| Summary::of_output(output)).collect();
-    for (peer, summary) in scenario.peer_names().zip(&summaries) {
-        match summary {
-            Some(summary) => judge_summary(&peer, summary, &scenario.expect, &mut faults),
-            None => faults.push(format!("{peer} has no summary")),
+    if scenario.program == Play::Arena {
+        for (peer, summary) in scenario.peer_names().zip(&summaries) {
+            match summary {
+                Some(summary) => judge_summary(&peer, summary, &scenario.expect, &mut faults),
+                None => faults.push(format!("{peer} has no summary")),
+            }
         }
+        let all: Vec<&Summary> = summaries.iter().flatten().collect();
+        judge_all(&all, &scenario.expect, &mut faults);
     }
-    let all: Vec<&Summary> = summaries.iter().flatten().collect();
-    judge_all(&all, &scenario.expect, &mut faults);
     let recordings = judge_recordings(scenario, place, &mut faults);
     Judgement { summaries, faults, recordings, errors: Vec::new(), switch: None }
 }
@@ -84,7 +86,7 @@ fn judge_summary(peer: &str, summary: &Summary, expect: &Expectation, faults: &m
         [("first", &expect.path_first, &first), ("last", &expect.path_last, &last)]
     {
         let Some(expected) = expected else { continue };
-        for path in got.values().filter(|path| !path.starts_with(expected.as_str())) {
+        for path in got.values().filter(|path| kind_of(path) != expected) {
             faults.push(format!("{peer}: the {when} path is {path}, not {expected}"));
         }
         if got.is_empty() {
@@ -108,11 +110,21 @@ fn judge_all(all: &[&Summary], expect: &Expectation, faults: &mut Vec<String>) {
         summary.reconnections
     });
     at_least("losses of the server", expect.server_losses_min, |summary| summary.server_losses);
-    if let Some(expected) = &expect.path_between {
+    for expected in &expect.paths_seen {
         let mut paths = all.iter().flat_map(|summary| &summary.paths);
-        if !paths.any(|taken| taken.path.starts_with(expected.as_str())) {
-            faults.push(format!("no path was ever {expected}"));
+        if !paths.any(|taken| kind_of(&taken.path) == expected) {
+            faults.push(format!("no datagram ever went by {expected}"));
         }
+    }
+}
+
+/// What a scenario calls a path.
+fn kind_of(path: &str) -> &str {
+    match path {
+        path if path.starts_with("direct") => "direct",
+        path if path.starts_with("relayed by the server") => "server",
+        path if path.starts_with("relayed") => "turn",
+        other => other,
     }
 }
 
@@ -141,7 +153,7 @@ fn judge_recordings(scenario: &Scenario, place: &Place, faults: &mut Vec<String>
             faults.push(format!("episode {episode}: {got} whole recordings of {expected} peers"));
         }
         let Some(((first, reference), others)) = files.split_first() else { continue };
-        if let Err(said) = verify(place, first) {
+        if let Err(said) = verify(scenario.program, place, first) {
             faults.push(said);
         }
         for (file, recording) in others {
@@ -165,12 +177,19 @@ fn judge_recordings(scenario: &Scenario, place: &Place, faults: &mut Vec<String>
 }
 
 /// Lets the game simulate a recording again, and answers what it says unless that is right.
-fn verify(place: &Place, recording: &Path) -> Result<(), String> {
-    let arena = place.binaries.join("arena");
-    match Command::new(&arena).arg("verify").arg(recording).output() {
+fn verify(program: Play, place: &Place, recording: &Path) -> Result<(), String> {
+    let mut command = match program {
+        Play::Arena => Command::new(place.binaries.join("arena")),
+        Play::Python => Command::new(place.rollback()),
+    };
+    command.arg("verify").arg(recording);
+    if program == Play::Python {
+        command.args(["--env", "kitchen:make_env"]).current_dir(&place.python_example);
+    }
+    match command.output() {
         Ok(done) if done.status.success() => Ok(()),
         Ok(done) => Err(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
-        Err(error) => Err(format!("{}: {error}", arena.display())),
+        Err(error) => Err(format!("{command:?}: {error}")),
     }
 }
 

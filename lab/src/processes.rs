@@ -11,6 +11,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 pub struct Program {
     /// In which namespace.
     pub namespace: String,
+    /// In which folder.
+    pub folder: PathBuf,
     /// The file to run.
     pub file: PathBuf,
     /// With what.
@@ -59,6 +61,7 @@ impl Processes {
             .args(["netns", "exec", &program.namespace])
             .arg(&program.file)
             .args(&program.arguments)
+            .current_dir(&program.folder)
             .stdin(Stdio::null())
             .stdout(output("out")?)
             .stderr(output("err")?)

@@ -12,7 +12,7 @@ use crate::cable::Cable;
 use crate::hosts::{Hosts, HostsError, Interface};
 use crate::judge::{Judgement, judge};
 use crate::processes::{Processes, Program};
-use crate::scenario::{Event, Scenario};
+use crate::scenario::{Event, GamePlan, Play, Scenario};
 use crate::switch::{PUBLIC, Switch};
 
 /// Where a run finds what it needs.
@@ -20,6 +20,10 @@ use crate::switch::{PUBLIC, Switch};
 pub struct Place {
     /// The folder with `arena` and `rollback-server`.
     pub binaries: PathBuf,
+    /// The folder with the command `rollback` of the wheel.
+    pub python: PathBuf,
+    /// The folder of `kitchen.py`.
+    pub python_example: PathBuf,
     /// A folder of the run's own, in which it leaves recordings and what the processes said.
     pub folder: PathBuf,
     /// From which all chance follows.
@@ -66,6 +70,14 @@ pub fn run(
     judgement.errors = errors;
     judgement.switch = switch;
     Ok(judgement)
+}
+
+impl Place {
+    /// The command of the wheel.
+    #[must_use]
+    pub fn rollback(&self) -> PathBuf {
+        self.python.join("rollback")
+    }
 }
 
 /// What happens while the processes run.
@@ -214,40 +226,39 @@ fn build(scenario: &Scenario, hosts: &mut Hosts) -> Result<(), HostsError> {
 /// Says how each process is started.
 fn programs(scenario: &Scenario, place: &Place, hosts: &Hosts) -> io::Result<Processes> {
     let mut processes = Processes::new(&place.folder);
-    let mut add = |host: &str, file: PathBuf, arguments: Vec<String>| {
-        processes.add(host, Program { namespace: hosts.namespace(host), file, arguments });
+    let mut add = |host: &str, folder: &Path, file: PathBuf, arguments: Vec<String>| {
+        let (namespace, folder) = (hosts.namespace(host), folder.to_owned());
+        processes.add(host, Program { namespace, folder, file, arguments });
     };
-    let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let Scenario { peers, game, .. } = scenario;
-    let serve = words(format!("--listen {SERVER}:{PORT} --players {peers}"));
-    add("server", place.binaries.join("rollback-server"), serve);
+    let serve = format!("--listen {SERVER}:{PORT} --players {}", scenario.peers);
+    match scenario.program {
+        Play::Arena => {
+            add("server", &place.folder, place.binaries.join("rollback-server"), words(&serve));
+        }
+        Play::Python => {
+            let serve = format!("serve {serve} --room lab");
+            add("server", &place.folder, place.rollback(), words(&serve));
+        }
+    }
     if scenario.turn {
         let turn = format!(
             "-n --log-file stdout --simple-log --no-tls --no-dtls --no-cli --lt-cred-mech --realm lab \
              --user {TURN_USER}:{TURN_PASSWORD} --listening-ip {TURN} --relay-ip {TURN}"
         );
-        add("turn", PathBuf::from("turnserver"), words(turn));
+        add("turn", &place.folder, PathBuf::from("turnserver"), words(&turn));
     }
-    for (number, peer) in scenario.peer_names().enumerate() {
-        let folder = place.folder.join(&peer);
-        fs::create_dir_all(&folder)?;
-        let mut arguments = words(format!(
-            "play ws://{SERVER}:{PORT}/lab --episodes {} --frames {} --fps {} --input-delay {} \
-             --departure-timeout {} --members-min {} --connect-timeout 30 --name {peer} --seed {}",
-            game.episodes,
-            game.frames,
-            game.fps,
-            game.input_delay,
-            game.departure_timeout_s,
-            game.members_min,
-            place.seed.wrapping_add(number as u64),
-        ));
-        let token = folder.join("token");
-        for (option, path) in [("--folder", &folder), ("--token-file", &token)] {
-            arguments.extend([option.to_owned(), path.display().to_string()]);
-        }
+    for (number, peer) in (0..).zip(scenario.peer_names()) {
+        let own = place.folder.join(&peer);
+        fs::create_dir_all(&own)?;
+        let (folder, file, mut arguments) = match scenario.program {
+            Play::Arena => {
+                (&own, place.binaries.join("arena"), arena(scenario, place, number, &own))
+            }
+            Play::Python => (&place.python_example, place.rollback(), python(scenario, &own)),
+        };
+        arguments.extend(words(&format!("--name {peer}")));
         if scenario.turn {
-            arguments.extend(words(format!(
+            arguments.extend(words(&format!(
                 "--ice-server stun:{TURN}:3478 \
                  --ice-server turn:{TURN}:3478?transport=udp,{TURN_USER},{TURN_PASSWORD}"
             )));
@@ -255,9 +266,45 @@ fn programs(scenario: &Scenario, place: &Place, hosts: &Hosts) -> io::Result<Pro
         if scenario.relay_only {
             arguments.push("--relay-only".to_owned());
         }
-        add(&peer, place.binaries.join("arena"), arguments);
+        if !scenario.server_relay {
+            arguments.push("--no-server-relay".to_owned());
+        }
+        add(&peer, folder, file, arguments);
     }
     Ok(processes)
+}
+
+/// How `examples/rust` is told what to play.
+fn arena(scenario: &Scenario, place: &Place, number: u64, own: &Path) -> Vec<String> {
+    let GamePlan { episodes, frames, fps, input_delay, departure_timeout_s, members_min } =
+        &scenario.game;
+    let mut arguments = words(&format!(
+        "play ws://{SERVER}:{PORT}/lab --episodes {episodes} --frames {frames} --fps {fps} \
+         --input-delay {input_delay} --departure-timeout {departure_timeout_s} \
+         --members-min {members_min} --connect-timeout 30 --seed {}",
+        place.seed.wrapping_add(number),
+    ));
+    let token = own.join("token");
+    for (option, path) in [("--folder", own), ("--token-file", &token)] {
+        arguments.extend([option.to_owned(), path.display().to_string()]);
+    }
+    arguments
+}
+
+/// How the command of the wheel is.
+fn python(scenario: &Scenario, own: &Path) -> Vec<String> {
+    let GamePlan { episodes, fps, input_delay, departure_timeout_s, .. } = &scenario.game;
+    let mut arguments = words(&format!(
+        "play ws://{SERVER}:{PORT}/lab --env kitchen:make_env --policy kitchen:Cook --json \
+         --episodes {episodes} --fps {fps} --input-delay {input_delay} \
+         --on-departure wait --departure-timeout {departure_timeout_s}"
+    ));
+    arguments.extend(["--data".to_owned(), own.display().to_string()]);
+    arguments
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The folder of this program, where cargo puts the others, too.

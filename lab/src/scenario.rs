@@ -15,6 +15,9 @@ use crate::switch::{ALL, PEER, PEERS, Rule};
 pub struct Scenario {
     /// One sentence.
     pub about: String,
+    /// What plays.
+    #[serde(default)]
+    pub program: Play,
     /// How many peers play: `peer0`, `peer1` and so on.
     #[serde(default = "two")]
     pub peers: u8,
@@ -24,6 +27,9 @@ pub struct Scenario {
     /// Whether peers play through TURN only.
     #[serde(default)]
     pub relay_only: bool,
+    /// Whether peers may play through the server, which then is another way beside those that are bad here.
+    #[serde(default = "yes")]
+    pub server_relay: bool,
     /// Peers that sit behind a router of their own.
     #[serde(default)]
     pub nat: Vec<Home>,
@@ -45,6 +51,18 @@ pub struct Scenario {
     /// What has to come of it, beside equal and verified recordings.
     #[serde(default)]
     pub expect: Expectation,
+}
+
+/// What plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Play {
+    /// `examples/rust`, with `rollback-server`.
+    #[default]
+    Arena,
+    /// The command `rollback` of the wheel with the kitchen of `examples/python`, which has its own number of frames. It
+    /// prints no summary for the lab: only how it ends and what it records is judged.
+    Python,
 }
 
 /// What the peers are told.
@@ -122,7 +140,7 @@ pub struct Event {
 }
 
 /// What has to come of it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expectation {
     /// How each episode ends.
@@ -137,11 +155,11 @@ pub struct Expectation {
     pub reconnections_min: u64,
     /// No peer made more.
     pub reconnections_max: Option<u64>,
-    /// What the first way of each peer begins with.
+    /// The first way of each peer: `direct`, `turn` or `server`.
     pub path_first: Option<String>,
-    /// What some later way of some peer begins with.
-    pub path_between: Option<String>,
-    /// What the last way of each peer begins with.
+    /// Ways that someone's datagrams took at some time.
+    pub paths_seen: Vec<String>,
+    /// The last way of each peer.
     pub path_last: Option<String>,
     /// Some peer lost the server as often.
     pub server_losses_min: u64,
@@ -202,6 +220,13 @@ impl Scenario {
                 }
             }
         }
+        let Expectation { path_first, path_last, paths_seen, .. } = &self.expect;
+        for path in path_first.iter().chain(path_last).chain(paths_seen) {
+            expect(path, ["direct", "turn", "server"].contains(&path.as_str()))?;
+        }
+        if self.program == Play::Python {
+            expect("expect", self.expect == Expectation::default())?;
+        }
         for event in &self.at {
             for process in event.kill.iter().chain(&event.start) {
                 expect(process, known(process))?;
@@ -252,7 +277,7 @@ impl Default for Expectation {
             reconnections_min: 0,
             reconnections_max: None,
             path_first: None,
-            path_between: None,
+            paths_seen: Vec::new(),
             path_last: None,
             server_losses_min: 0,
         }
@@ -261,6 +286,10 @@ impl Default for Expectation {
 
 const fn two() -> u8 {
     2
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const fn two_minutes() -> u64 {
@@ -335,6 +364,7 @@ mod tests {
         assert!(wrong("[[line]]\nloss = 1.5"));
         assert!(wrong("[[line]]\nlos = 0.5"));
         assert!(wrong("peers = 9"));
+        assert_eq!(unknown("[expect]\npath_last = 'relayed'"), "relayed");
     }
 
     #[test]

@@ -70,7 +70,8 @@ impl Folder {
     fn judge(&self, scenario: &str, outputs: [&str; 2]) -> Judgement {
         let scenario = Scenario::parse(&format!("about = ''\n{scenario}")).unwrap();
         let folder = self.0.clone();
-        let place = Place { binaries: folder.clone(), folder, seed: 1 };
+        let (python, python_example) = (folder.clone(), folder.clone());
+        let place = Place { binaries: folder.clone(), python, python_example, folder, seed: 1 };
         let done = BTreeMap::from([("peer0".to_owned(), true), ("peer1".to_owned(), true)]);
         judge(&scenario, &place, &done, outputs.map(str::to_owned).into(), Vec::new())
     }
@@ -136,7 +137,7 @@ fn expectations_are_held_against_what_the_peers_say() {
     folder.record("peer1/a.rbk", 1, true);
     let one = said(900, &["direct host/host udp", "relayed relay/host udp"]);
     let right = "[expect]\nstall_ms_min = 900\nstall_ms_max = 900\nrollbacks_min = 7\nreconnections_max = 1\n\
-        reconnections_min = 1\npath_first = 'direct'\npath_last = 'relayed'\npath_between = 'relayed'";
+        reconnections_min = 1\npath_first = 'direct'\npath_last = 'turn'\npaths_seen = ['turn', 'direct']";
     assert_eq!(folder.judge(right, [&one, &one]).faults, Vec::<String>::new());
     for (wrong, count) in [
         ("end = 'left'", 2),
@@ -146,9 +147,9 @@ fn expectations_are_held_against_what_the_peers_say() {
         ("reconnections_min = 2", 1),
         ("reconnections_max = 0", 2),
         ("server_losses_min = 1", 1),
-        ("path_first = 'relayed'", 2),
+        ("path_first = 'turn'", 2),
         ("path_last = 'direct'", 2),
-        ("path_between = 'server'", 1),
+        ("paths_seen = ['turn', 'server']", 1),
     ] {
         let faults = folder.judge(&format!("[expect]\n{wrong}"), [&one, &one]).faults;
         assert_eq!(faults.len(), count, "{wrong}: {faults:?}");
