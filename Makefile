@@ -15,7 +15,7 @@ WHEEL_SOURCES := $(shell find rollback-core/src rollback-signaling/src rollback-
 	rollback-py/src rollback-py/python -name '*.rs' -o -name '*.py' -o -name '*.pyi') \
 	Cargo.toml Cargo.lock rollback-py/pyproject.toml $(wildcard rollback-*/Cargo.toml)
 
-.PHONY: help demo test test-rust test-python lint nightly bench simulate fuzz lab test-lab nightly-lab system wheel docs clean
+.PHONY: help demo test test-rust test-python lint nightly bench simulate fuzz lab test-lab nightly-lab soak system wheel docs clean
 
 help:
 	@echo 'make demo [ENV=kitchen|spread]   two processes play a real environment; their recordings are equal and verified'
@@ -26,6 +26,7 @@ help:
 	@echo 'make fuzz [FUZZERS=datagram] [FUZZ_SECONDS=60]    hostile datagrams, files and messages, each fuzzer so long'
 	@echo 'make lab [SCENARIO=name] [TIMES=n] [SEED=n]       real processes over bad lines, NATs and outages (root on Linux; docs/lab.md)'
 	@echo 'make system                      installs what tests need from the system (Debian, as root), or says what is missing'
+	@echo 'make soak [SCENARIO=pair|eight]   45 minutes in the lab with changing lines: nothing grows'
 	@echo 'make wheel                       the Python wheel, into target/wheels'
 	@echo 'make docs                        the documentation of the crates'
 
@@ -92,7 +93,8 @@ LAB_SHORT := delay-100ms one-way-200ms-and-loss outage-2.5s killed-peer server-k
 LAB := $(if $(SCENARIO),$(SCENARIO),$(LAB_SHORT))
 
 lab:
-	cargo build --locked -p rollback-lab -p rollback-arena -p rollback-server
+	cargo build --locked -p rollback-lab
+	cargo build --locked -p rollback-arena -p rollback-server
 	$(run_lab)
 
 define run_lab
@@ -149,6 +151,12 @@ nightly: $(VENV)/.wheel-release
 	$(MAKE) fuzz FUZZ_SECONDS=600
 	cd rollback-py && $(BIN)/pytest -m nightly
 	$(MAKE) nightly-lab
+
+# 45 minutes each.
+soak:
+	cargo build --locked --release -p rollback-lab
+	cargo build --locked --release -p rollback-arena -p rollback-server
+	target/release/lab run $(or $(SCENARIO:%=lab/soak/%.toml),lab/soak/pair.toml lab/soak/eight.toml)
 
 nightly-lab:
 	$(MAKE) lab SCENARIO='$(patsubst lab/scenarios/%.toml,%,$(sort $(wildcard lab/scenarios/*.toml)))' TIMES=5

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use rollback_core::recording::{Comparison, Recording, compare};
 
+use crate::footprint::Growth;
 use crate::run::Place;
 use crate::scenario::{Expectation, Play, Scenario};
 use crate::summary::Summary;
@@ -23,6 +24,8 @@ pub struct Judgement {
     pub faults: Vec<String>,
     /// How many recordings were compared and verified.
     pub recordings: usize,
+    /// What the peers took of the system, where they played for long.
+    pub growth: BTreeMap<String, Growth>,
     /// What the peers wrote of errors.
     pub errors: Vec<String>,
     /// The switch with its counters.
@@ -57,7 +60,27 @@ pub fn judge(
         judge_all(&all, &scenario.expect, &mut faults);
     }
     let recordings = judge_recordings(scenario, place, &mut faults);
-    Judgement { summaries, faults, recordings, errors: Vec::new(), switch: None }
+    let (growth, errors) = (BTreeMap::new(), Vec::new());
+    Judgement { summaries, faults, recordings, growth, errors, switch: None }
+}
+
+impl Judgement {
+    /// Holds what the peers took of the system against what is expected.
+    pub fn judge_growth(&mut self, expect: &Expectation, growth: BTreeMap<String, Growth>) {
+        for (peer, Growth { first, last }) in &growth {
+            let grown = [
+                ("KiB of memory", expect.memory_kib_growth_max, first.memory_kib, last.memory_kib),
+                ("descriptors", expect.descriptors_growth_max, first.descriptors, last.descriptors),
+                ("threads", expect.descriptors_growth_max, first.threads, last.threads),
+            ];
+            for (what, most, first, last) in grown {
+                if most.is_some_and(|most| last > first + most) {
+                    self.faults.push(format!("{peer} grew from {first} to {last} {what}"));
+                }
+            }
+        }
+        self.growth = growth;
+    }
 }
 
 /// What is expected of each peer.

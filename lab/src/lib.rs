@@ -5,6 +5,7 @@
 //! they recorded. `docs/lab.md` says how to write a scenario.
 
 pub mod cable;
+pub mod footprint;
 pub mod hosts;
 pub mod judge;
 pub mod line;

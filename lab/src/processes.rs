@@ -94,6 +94,12 @@ impl Processes {
         }
     }
 
+    /// The number of a process that runs.
+    #[must_use]
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.running.get(name).map(Child::id)
+    }
+
     /// What a process wrote, from its last start.
     #[must_use]
     pub fn output(&self, name: &str, kind: &str) -> String {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cable::Cable;
+use crate::footprint::{Footprint, Growth, LOOK_EVERY_S, WARM_UP_S};
 use crate::hosts::{Hosts, HostsError, Interface};
 use crate::judge::{Judgement, judge};
 use crate::processes::{Processes, Program};
@@ -57,16 +58,18 @@ pub fn run(
         cable: &cable,
         processes: &mut processes,
         done: BTreeMap::new(),
+        growth: BTreeMap::new(),
         trouble: Vec::new(),
     };
     course.go(interrupted)?;
-    let Course { done, trouble, .. } = course;
+    let Course { done, growth, trouble, .. } = course;
     let outputs = scenario.peer_names().map(|peer| processes.output(&peer, "out")).collect();
     let errors = scenario.peer_names().map(|peer| processes.output(&peer, "err")).collect();
     drop(processes);
     let switch = cable.finish();
     drop(hosts);
     let mut judgement = judge(scenario, place, &done, outputs, trouble);
+    judgement.judge_growth(&scenario.expect, growth);
     judgement.errors = errors;
     judgement.switch = switch;
     Ok(judgement)
@@ -89,6 +92,8 @@ struct Course<'a> {
     processes: &'a mut Processes,
     /// The peers that have ended by themselves, and whether well.
     done: BTreeMap<String, bool>,
+    /// What those that have not been killed take of the system.
+    growth: BTreeMap<String, Growth>,
     trouble: Vec<String>,
 }
 
@@ -103,6 +108,7 @@ impl Course<'_> {
         let deadline = began + Duration::from_secs(self.scenario.seconds_max);
         let mut playing_since = None;
         let mut events = self.scenario.at.iter().peekable();
+        let mut next_look = Duration::from_secs(WARM_UP_S);
         loop {
             if interrupted.load(Ordering::Relaxed) {
                 return Err(RunError::Interrupted);
@@ -135,6 +141,10 @@ impl Course<'_> {
                 while let Some(event) = events.next_if(|event| is_due(event)) {
                     self.happen(event)?;
                 }
+                if since.elapsed() >= next_look {
+                    next_look += Duration::from_secs(LOOK_EVERY_S);
+                    self.look_at_sizes(&peers);
+                }
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -151,6 +161,7 @@ impl Course<'_> {
                 self.trouble.push(error.to_string());
             }
             self.done.remove(name);
+            self.growth.remove(name);
         }
         if let Some(name) = start {
             self.processes.start(name).map_err(RunError::Process)?;
@@ -163,6 +174,15 @@ impl Course<'_> {
             self.hosts.route(host, device, usize::from(device == SECOND))?;
         }
         Ok(())
+    }
+
+    fn look_at_sizes(&mut self, peers: &[String]) {
+        for peer in peers.iter().filter(|peer| !self.done.contains_key(*peer)) {
+            if let Some(now) = self.processes.pid(peer).and_then(Footprint::of) {
+                let growth = Growth { first: now, last: now };
+                self.growth.entry(peer.clone()).or_insert(growth).last = now;
+            }
+        }
     }
 
     /// A recording begins when play does.

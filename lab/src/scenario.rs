@@ -163,6 +163,10 @@ pub struct Expectation {
     pub path_last: Option<String>,
     /// Some peer lost the server as often.
     pub server_losses_min: u64,
+    /// From its second minute of play on no peer's memory grew by more.
+    pub memory_kib_growth_max: Option<u64>,
+    /// And neither its open files and sockets nor its threads by more.
+    pub descriptors_growth_max: Option<u64>,
 }
 
 impl Scenario {
@@ -280,6 +284,8 @@ impl Default for Expectation {
             paths_seen: Vec::new(),
             path_last: None,
             server_losses_min: 0,
+            memory_kib_growth_max: None,
+            descriptors_growth_max: None,
         }
     }
 }
@@ -340,10 +346,11 @@ mod tests {
 
     #[test]
     fn all_scenarios_of_the_lab_make_sense() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let lab = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folders = ["scenarios", "soak"].map(|folder| fs::read_dir(lab.join(folder)).unwrap());
         let files: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(files.len() > 2);
+            folders.into_iter().flatten().map(|file| file.unwrap().path()).collect();
+        assert!(files.len() > 20);
         for file in files {
             let read = Scenario::read(&file);
             assert!(read.is_ok(), "{}: {}", file.display(), read.unwrap_err());

@@ -1,5 +1,6 @@
 //! What came of a run, in rows for people.
 
+use crate::footprint::Growth;
 use crate::judge::Judgement;
 
 /// The rows: one for each peer, and what is wrong below.
@@ -46,6 +47,17 @@ pub fn table(judgement: &Judgement) -> String {
             gone += counters.lost + counters.overflowed + counters.stopped;
         }
         text += &format!("  {accepted} packets, {gone} of them did not arrive\n");
+    }
+    for (peer, Growth { first, last }) in &judgement.growth {
+        text += &format!(
+            "  {peer}: {} KiB after a minute, {} at the end; {} and {} descriptors, {} and {} threads\n",
+            first.memory_kib,
+            last.memory_kib,
+            first.descriptors,
+            last.descriptors,
+            first.threads,
+            last.threads,
+        );
     }
     for fault in &judgement.faults {
         text += &format!("  WRONG {fault}\n");
