@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -44,6 +45,7 @@ pub async fn run(
     let listener = listener.tap_io(|stream| {
         // Candidates are small and urgent. A socket that refuses works all the same.
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&*stream).set_send_buffer_size(SEND_BUFFER_BYTES);
     });
     let stop_when_told = {
         let stop = stop.clone();
@@ -68,6 +70,10 @@ pub async fn run(
 
 /// Requests that may wait for the app. More make the sockets wait, and with them their senders.
 const REQUESTS_MAX: usize = 1024;
+
+/// What the system may hold of what was sent to one client: datagrams are to wait in the relay's queue, where the
+/// oldest are dropped, and not in the system's buffer of megabytes.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How long clients may take to read the goodbye, and how long aborted sockets may take to end.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);

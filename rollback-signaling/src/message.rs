@@ -107,6 +107,30 @@ pub enum SignalPayload {
         /// An `RTCIceCandidateInit` as JSON text.
         candidate: Text<CANDIDATE_BYTES_MAX>,
     },
+    /// A session description that gives an open connection new candidates, so that it finds another
+    /// path (RFC 8839 §4.4.1.1.1); sent by the lower slot.
+    RestartOffer {
+        /// The connection's attempt.
+        attempt: AttemptId,
+        /// Which restart of the attempt it is, from 1.
+        restart: u32,
+        /// The description (RFC 8866).
+        sdp: Text<SDP_BYTES_MAX>,
+    },
+    /// The answer to it; sent by the higher slot.
+    RestartAnswer {
+        /// The connection's attempt.
+        attempt: AttemptId,
+        /// The restart.
+        restart: u32,
+        /// The description (RFC 8866).
+        sdp: Text<SDP_BYTES_MAX>,
+    },
+    /// The higher slot asks for a restart, because nothing comes over its connection.
+    RequestRestart {
+        /// The connection's attempt.
+        attempt: AttemptId,
+    },
     /// The higher slot asks for a new offer, because its connection is lost or never came.
     RequestOffer {
         /// The attempt that the sender has given up, if it had one.

@@ -26,6 +26,9 @@ pub(crate) struct Pair {
     peer_is_here: bool,
     signaling_is_up: bool,
     offer_accepted_at: Option<Timestamp>,
+    /// Restarts of the present attempt, and when the last one began.
+    restarts: u32,
+    restarted_at: Option<Timestamp>,
     backoff: Backoff,
     actions: VecDeque<Action>,
     stale_signals: u64,
@@ -59,6 +62,10 @@ pub(crate) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remote {
     Answer(String),
+    /// An offer to restart ICE.
+    Offer(String),
+    /// Not of the peer: begin to restart ICE, with an offer.
+    Restart,
     Candidate(String),
 }
 
@@ -126,6 +133,8 @@ impl Pair {
             peer_is_here: true,
             signaling_is_up: true,
             offer_accepted_at: None,
+            restarts: 0,
+            restarted_at: None,
             backoff: Backoff::new(RETRY_FIRST, RETRY_MAX, seed),
             actions: VecDeque::new(),
             stale_signals: 0,
@@ -184,8 +193,23 @@ impl Pair {
             (SignalPayload::RequestOffer { replaces }, Role::Offerer) => {
                 self.handle_request(now, replaces);
             }
-            (SignalPayload::Offer { .. } | SignalPayload::RequestOffer { .. }, _)
-            | (SignalPayload::Answer { .. }, Role::Answerer) => self.stale_signals += 1,
+            (SignalPayload::RequestRestart { attempt }, Role::Offerer)
+                if self.may_restart(now, attempt) =>
+            {
+                self.restart(now);
+            }
+            (SignalPayload::RestartOffer { attempt, restart, sdp }, Role::Answerer)
+                if self.may_restart(now, attempt) && restart > self.restarts =>
+            {
+                (self.restarts, self.restarted_at) = (restart, Some(now));
+                self.actions.push_back(Action::Feed(Remote::Offer(sdp.into())));
+            }
+            (SignalPayload::RestartAnswer { attempt, restart, sdp }, Role::Offerer)
+                if restart == self.restarts =>
+            {
+                self.feed(attempt, Remote::Answer(sdp.into()));
+            }
+            _ => self.stale_signals += 1,
         }
     }
 
@@ -210,12 +234,14 @@ impl Pair {
             }
             (ConnectionEvent::Opened, State::Attempting { .. }) => {
                 self.state = State::Connected { attempt };
+                (self.restarts, self.restarted_at) = (0, None);
                 self.backoff.reset();
                 self.actions.push_back(Action::Report(PairReport::Connected));
             }
             (ConnectionEvent::Interrupted, State::Connected { .. }) => {
                 self.state = State::Interrupted { attempt, give_up_at: now.plus(INTERRUPTION_MAX) };
                 self.actions.push_back(Action::Report(PairReport::Interrupted));
+                self.mend(now, attempt);
             }
             (ConnectionEvent::Resumed, State::Interrupted { .. }) => {
                 self.state = State::Connected { attempt };
@@ -328,10 +354,43 @@ impl Pair {
             self.abandon(now);
             return;
         };
-        self.actions.push_back(Action::Signal(match self.role {
-            Role::Offerer => SignalPayload::Offer { attempt, sdp },
-            Role::Answerer => SignalPayload::Answer { attempt, sdp },
+        let restart = self.restarts;
+        let is_restart = !matches!(self.state, State::Attempting { .. });
+        self.actions.push_back(Action::Signal(match (self.role, is_restart) {
+            (Role::Offerer, false) => SignalPayload::Offer { attempt, sdp },
+            (Role::Answerer, false) => SignalPayload::Answer { attempt, sdp },
+            (Role::Offerer, true) => SignalPayload::RestartOffer { attempt, restart, sdp },
+            (Role::Answerer, true) => SignalPayload::RestartAnswer { attempt, restart, sdp },
         }));
+    }
+
+    /// Nothing comes over the connection: ICE is to look for another path, while the old one may recover.
+    fn mend(&mut self, now: Timestamp, attempt: AttemptId) {
+        match self.role {
+            _ if !self.can_signal() => {}
+            Role::Offerer if self.may_restart(now, attempt) => self.restart(now),
+            Role::Offerer => {}
+            Role::Answerer => {
+                self.actions.push_back(Action::Signal(SignalPayload::RequestRestart { attempt }));
+            }
+        }
+    }
+
+    fn restart(&mut self, now: Timestamp) {
+        self.restarts += 1;
+        self.restarted_at = Some(now);
+        self.actions.push_back(Action::Feed(Remote::Restart));
+    }
+
+    /// Whether the open connection is that of this attempt, and was not restarted just now. Both sides often notice an
+    /// interruption at once, and a flood of restarts costs sockets and packets.
+    fn may_restart(&self, now: Timestamp, attempt: AttemptId) -> bool {
+        let is_open = matches!(
+            self.state,
+            State::Connected { attempt: open } | State::Interrupted { attempt: open, .. }
+                if open == attempt
+        );
+        is_open && self.restarted_at.is_none_or(|at| now.since(at) >= RESTART_INTERVAL)
     }
 
     /// Gives the connection up; the next try comes after a while.
@@ -389,6 +448,9 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How long an interruption may last before the connection is replaced. ICE reports it after 0.8 s
 /// without a packet; after 2.5 s connections still came back by themselves within 0.4 s.
 const INTERRUPTION_MAX: Duration = Duration::from_millis(2200);
+
+/// Least time between two restarts of ICE in one connection.
+const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long an answerer waits for the first offer before it asks for one.
 const FIRST_QUESTION_AFTER: Duration = Duration::from_secs(1);

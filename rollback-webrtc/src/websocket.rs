@@ -1,7 +1,9 @@
 //! The one way to open a WebSocket: through a proxy where there is one, with TLS where the link says
 //! so.
 
-use tokio::net::TcpStream;
+use std::io;
+
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::UrlError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -68,19 +70,15 @@ pub(crate) async fn open_with(
     let chosen = proxy.proxy(target, |name| std::env::var(name).ok()).map_err(ProxyError::Url)?;
     let stream = match chosen {
         None => {
-            let address = (host.trim_matches(['[', ']']), port);
-            TcpStream::connect(address).await.map_err(tungstenite::Error::Io)?
+            connect((host.trim_matches(['[', ']']), port)).await.map_err(tungstenite::Error::Io)?
         }
         Some(proxy) => {
             let unreachable = |error| ProxyError::Unreachable { proxy: proxy.clone(), error };
-            let mut stream = TcpStream::connect(proxy.address()).await.map_err(unreachable)?;
-            stream.set_nodelay(true).map_err(unreachable)?;
+            let mut stream = connect(proxy.address()).await.map_err(unreachable)?;
             proxy::ask(&mut stream, &proxy, target).await?;
             stream
         }
     };
-    // Candidates and datagrams are small and urgent.
-    stream.set_nodelay(true).map_err(tungstenite::Error::Io)?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(message_bytes_max))
         .max_frame_size(Some(message_bytes_max));
@@ -88,6 +86,25 @@ pub(crate) async fn open_with(
         client_async_tls_with_config(request, stream, Some(config), Some(connector)).await?;
     Ok(socket)
 }
+
+async fn connect(place: (&str, u16)) -> io::Result<TcpStream> {
+    let mut last = io::Error::other("the name has no address");
+    for address in lookup_host(place).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Candidates and datagrams are small and urgent.
+        socket.set_nodelay(true)?;
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// What the system may hold of what was sent: when nothing gets through, datagrams are to wait where old ones are
+/// dropped (rule R5), and not for seconds in the system's buffer of megabytes.
+const SEND_BUFFER_BYTES: u32 = 32 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -152,3 +152,22 @@ fn a_long_outage_ends_in_a_new_connection_and_bulk_survives_it() {
     let numbers: Vec<u8> = got.iter().map(|(_, message)| message[0]).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
+
+#[test]
+fn a_connection_whose_path_is_gone_finds_another_by_a_restart() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "restart");
+    wait_connected(&transports);
+    path.faults.paths_gone.store(1, Ordering::Relaxed);
+    let seen = play(&transports, Duration::from_secs(7), |_| {});
+    assert!(path.faults.restarts.load(Ordering::Relaxed) >= 1);
+    for (transport, ages) in transports.iter().zip(&seen) {
+        let stats = transport.stats(common::others(transport)[0]);
+        assert_eq!(stats.attempts, 1, "the connection is the same");
+        assert!(stats.is_connected);
+        assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
+        let oldest = ages.iter().max().unwrap();
+        assert!(*oldest < Duration::from_millis(500), "{oldest:?}");
+    }
+}

@@ -51,8 +51,11 @@ impl Coordinator {
 
 fn payload_bytes(payload: &SignalPayload) -> usize {
     match payload {
-        SignalPayload::Offer { sdp, .. } | SignalPayload::Answer { sdp, .. } => sdp.as_str().len(),
+        SignalPayload::Offer { sdp, .. }
+        | SignalPayload::Answer { sdp, .. }
+        | SignalPayload::RestartOffer { sdp, .. }
+        | SignalPayload::RestartAnswer { sdp, .. } => sdp.as_str().len(),
         SignalPayload::Candidate { candidate, .. } => candidate.as_str().len(),
-        SignalPayload::RequestOffer { .. } => 0,
+        SignalPayload::RequestOffer { .. } | SignalPayload::RequestRestart { .. } => 0,
     }
 }

@@ -154,8 +154,8 @@ fn a_short_interruption_is_left_alone() {
     assert_eq!(pair.next_timeout(), Some(at(7200)));
     pair.handle_connection(at(6000), FIRST, ConnectionEvent::Resumed);
     assert_eq!(pair.next_timeout(), None);
-    let reports = [PairReport::Interrupted, PairReport::Resumed].map(Action::Report);
-    assert_eq!(actions(&mut pair), reports);
+    let [interrupted, resumed] = [PairReport::Interrupted, PairReport::Resumed].map(Action::Report);
+    assert_eq!(actions(&mut pair), [interrupted, Action::Feed(Remote::Restart), resumed]);
 }
 
 #[test]
@@ -269,4 +269,63 @@ fn descriptions_become_offers_and_answers() {
     pair.handle_connection(at(11), FIRST, description());
     let answer = SignalPayload::Answer { attempt: FIRST, sdp: sdp() };
     assert_eq!(actions(&mut pair), [Action::Signal(answer)]);
+}
+
+#[test]
+fn an_interrupted_connection_is_restarted_by_the_offerer_and_at_the_word_of_the_answerer() {
+    let sdp = || Text::try_from("v=0".to_owned()).unwrap();
+    let interrupted = Action::Report(PairReport::Interrupted);
+    let mut pair = offerer();
+    connect(&mut pair, FIRST);
+    let mut other = answerer();
+    connect(&mut other, FIRST);
+    other.handle_connection(at(5000), FIRST, ConnectionEvent::Interrupted);
+    let question = SignalPayload::RequestRestart { attempt: FIRST };
+    assert_eq!(actions(&mut other), [interrupted.clone(), Action::Signal(question.clone())]);
+
+    pair.handle_signal(at(5020), question.clone());
+    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Restart)]);
+    // It notices by itself, too, and is asked again.
+    pair.handle_connection(at(5030), FIRST, ConnectionEvent::Interrupted);
+    pair.handle_signal(at(5040), question.clone());
+    assert_eq!(actions(&mut pair), [interrupted]);
+    pair.handle_connection(at(5050), FIRST, ConnectionEvent::Description("v=0".to_owned()));
+    let offer = SignalPayload::RestartOffer { attempt: FIRST, restart: 1, sdp: sdp() };
+    assert_eq!(actions(&mut pair), [Action::Signal(offer.clone())]);
+
+    other.handle_signal(at(5070), offer.clone());
+    assert_eq!(actions(&mut other), [Action::Feed(Remote::Offer("v=0".to_owned()))]);
+    other.handle_connection(at(5080), FIRST, ConnectionEvent::Description("v=0".to_owned()));
+    let answer = SignalPayload::RestartAnswer { attempt: FIRST, restart: 1, sdp: sdp() };
+    assert_eq!(actions(&mut other), [Action::Signal(answer.clone())]);
+    pair.handle_signal(at(5100), answer);
+    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Answer("v=0".to_owned()))]);
+    assert_eq!((pair.take_stale_signals(), other.take_stale_signals()), (1, 0));
+
+    // The same offer again, another attempt's question, and a question much later.
+    other.handle_signal(at(9000), offer);
+    pair.handle_signal(at(9000), SignalPayload::RequestRestart { attempt: SECOND });
+    assert_eq!((actions(&mut pair), actions(&mut other)), (vec![], vec![]));
+    pair.handle_signal(at(9000), question);
+    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Restart)]);
+}
+
+#[test]
+fn a_flood_of_restarts_is_dropped_and_none_opens_a_connection() {
+    let mut other = answerer();
+    let offer =
+        |restart| SignalPayload::RestartOffer { attempt: FIRST, restart, sdp: Text::default() };
+    other.handle_signal(at(20), offer(1));
+    assert_eq!(actions(&mut other), [], "the connection is not open yet");
+    connect(&mut other, FIRST);
+    for restart in 1..1000 {
+        other.handle_signal(at(1000 + u64::from(restart)), offer(restart));
+    }
+    assert_eq!(actions(&mut other).len(), 1);
+    let mut pair = offerer();
+    connect(&mut pair, FIRST);
+    for millis in 0..1000 {
+        pair.handle_signal(at(1000 + millis), SignalPayload::RequestRestart { attempt: FIRST });
+    }
+    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Restart)]);
 }

@@ -170,6 +170,8 @@ impl Connection {
         loop {
             tokio::select! {
                 said = remote.recv() => match said {
+                    Some(Remote::Restart) => self.restart(None).await,
+                    Some(Remote::Offer(offer)) => self.restart(Some(offer)).await,
                     Some(remote) => self.hear(remote).await?,
                     None => return Ok(()),
                 },
@@ -201,12 +203,29 @@ impl Connection {
         Ok(sdp)
     }
 
+    /// Lets ICE look for another path, by an own offer or as the peer's asks. What goes wrong is no end: the connection
+    /// may recover, and its deadline comes.
+    async fn restart(&self, offer: Option<String>) {
+        let description = async {
+            if offer.is_none() {
+                self.link.pc.restart_ice().await?;
+            }
+            self.describe(offer).await
+        };
+        match description.await {
+            Ok(description) => self.tell(ConnectionEvent::Description(description)).await,
+            Err(error) => tracing::debug!(peer = ?self.peer, %error, "ICE is not restarted"),
+        }
+    }
+
     async fn hear(&self, remote: Remote) -> Result<(), Error> {
         let pc = &self.link.pc;
         match remote {
             Remote::Answer(sdp) => {
                 pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await
             }
+            // These are no words of the peer about an attempt that opens.
+            Remote::Offer(_) | Remote::Restart => Ok(()),
             Remote::Candidate(json) => {
                 let added = match serde_json::from_str::<RTCIceCandidateInit>(&json) {
                     Ok(candidate) => pc.add_ice_candidate(candidate).await.is_ok(),
@@ -228,9 +247,10 @@ impl Connection {
             Callback::State(RTCPeerConnectionState::Connected) => {
                 self.tell(ConnectionEvent::Resumed).await;
             }
-            Callback::State(RTCPeerConnectionState::Disconnected) => {
-                self.tell(ConnectionEvent::Interrupted).await;
-            }
+            // While ICE restarts no path is chosen, and nothing can be sent.
+            Callback::State(
+                RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Connecting,
+            ) if self.progress.is_reported => self.tell(ConnectionEvent::Interrupted).await,
             Callback::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
                 return false;
             }

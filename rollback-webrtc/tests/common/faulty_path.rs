@@ -32,6 +32,10 @@ pub(crate) struct Faults {
     pub(crate) is_cut_to_lower: AtomicBool,
     /// The relay of the server is not to be reached, and its sockets break.
     pub(crate) relay_is_cut: AtomicBool,
+    /// What passes between addresses that were given before so many restarts of a connection is lost: that path is gone.
+    pub(crate) paths_gone: AtomicU32,
+    /// Restarts that were offered.
+    pub(crate) restarts: AtomicU32,
     /// The DTLS server's long flight does not pass, in so many attempts.
     pub(crate) handshakes_to_spoil: AtomicU32,
     packets: AtomicU32,
@@ -56,10 +60,12 @@ struct Relay {
     lower: Mutex<Option<SocketAddr>>,
     higher: Mutex<Option<SocketAddr>>,
     pairing: Pairing,
+    /// How many restarts there were before its addresses were given.
+    generation: u32,
     faults: Arc<Faults>,
 }
 
-type Relays = Arc<tokio::sync::Mutex<HashMap<Pairing, Arc<Relay>>>>;
+type Relays = Arc<tokio::sync::Mutex<HashMap<(Pairing, u32), Arc<Relay>>>>;
 
 impl FaultyPath {
     pub(crate) fn to(server: SocketAddr) -> Self {
@@ -168,46 +174,87 @@ async fn pass_relayed(
     None
 }
 
-/// Puts the relay's address in place of a candidate's.
+/// Puts the relay's address in place of each candidate's, also of those in a description.
 async fn redirect(
     message: ClientMessage,
     own_slot: Option<u8>,
     relays: &Relays,
     faults: &Arc<Faults>,
 ) -> ClientMessage {
-    let ClientMessage::Signal { to, payload: SignalPayload::Candidate { attempt, candidate } } =
-        message
-    else {
-        return message;
-    };
+    let ClientMessage::Signal { to, payload } = message else { return message };
     let from = own_slot.unwrap();
-    let pairing = (from.min(to), from.max(to), attempt);
-    let relay = {
-        let mut relays = relays.lock().await;
-        match relays.entry(pairing) {
-            Entry::Occupied(known) => Arc::clone(known.get()),
-            Entry::Vacant(new) => {
-                Arc::clone(new.insert(Relay::open(pairing, Arc::clone(faults)).await))
-            }
+    let place = |attempt| Place { from, to, attempt, relays, faults };
+    let payload = match payload {
+        SignalPayload::Candidate { attempt, candidate } => {
+            let mut json: serde_json::Value = serde_json::from_str(candidate.as_str()).unwrap();
+            let line = json["candidate"].as_str().unwrap();
+            json["candidate"] = place(attempt).stand_in(line).await.into();
+            let candidate = Text::try_from(json.to_string()).unwrap();
+            SignalPayload::Candidate { attempt, candidate }
         }
+        SignalPayload::RestartOffer { attempt, restart, sdp } => {
+            faults.restarts.fetch_add(1, Ordering::Relaxed);
+            let sdp = place(attempt).stand_in_all(sdp.as_str()).await;
+            SignalPayload::RestartOffer { attempt, restart, sdp }
+        }
+        SignalPayload::RestartAnswer { attempt, restart, sdp } => {
+            let sdp = place(attempt).stand_in_all(sdp.as_str()).await;
+            SignalPayload::RestartAnswer { attempt, restart, sdp }
+        }
+        payload => payload,
     };
-    let mut json: serde_json::Value = serde_json::from_str(candidate.as_str()).unwrap();
-    let mut words: Vec<String> =
-        json["candidate"].as_str().unwrap().split(' ').map(str::to_owned).collect();
-    let real = format!("{}:{}", words[4], words[5]).parse().unwrap();
-    let (place, stand_in) = match from < to {
-        true => (&relay.lower, &relay.stands_for_lower),
-        false => (&relay.higher, &relay.stands_for_higher),
-    };
-    *place.lock().unwrap() = Some(real);
-    words[5] = stand_in.local_addr().unwrap().port().to_string();
-    json["candidate"] = words.join(" ").into();
-    let candidate = Text::try_from(json.to_string()).unwrap();
-    ClientMessage::Signal { to, payload: SignalPayload::Candidate { attempt, candidate } }
+    ClientMessage::Signal { to, payload }
+}
+
+/// Whose candidates are replaced.
+struct Place<'path> {
+    from: u8,
+    to: u8,
+    attempt: AttemptId,
+    relays: &'path Relays,
+    faults: &'path Arc<Faults>,
+}
+
+impl Place<'_> {
+    async fn stand_in_all<const BYTES_MAX: usize>(&self, sdp: &str) -> Text<BYTES_MAX> {
+        let mut lines = Vec::new();
+        for line in sdp.split("\r\n") {
+            lines.push(match line.starts_with("a=candidate:") {
+                true => self.stand_in(line).await,
+                false => line.to_owned(),
+            });
+        }
+        Text::try_from(lines.join("\r\n")).unwrap()
+    }
+
+    async fn stand_in(&self, candidate: &str) -> String {
+        let Self { from, to, attempt, relays, faults } = *self;
+        let pairing = (from.min(to), from.max(to), attempt);
+        let generation = faults.restarts.load(Ordering::Relaxed);
+        let relay = {
+            let mut relays = relays.lock().await;
+            match relays.entry((pairing, generation)) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(new) => {
+                    let relay = Relay::open(pairing, generation, Arc::clone(faults)).await;
+                    Arc::clone(new.insert(relay))
+                }
+            }
+        };
+        let mut words: Vec<String> = candidate.split(' ').map(str::to_owned).collect();
+        let real = format!("{}:{}", words[4], words[5]).parse().unwrap();
+        let (place, stand_in) = match from < to {
+            true => (&relay.lower, &relay.stands_for_lower),
+            false => (&relay.higher, &relay.stands_for_higher),
+        };
+        *place.lock().unwrap() = Some(real);
+        words[5] = stand_in.local_addr().unwrap().port().to_string();
+        words.join(" ")
+    }
 }
 
 impl Relay {
-    async fn open(pairing: Pairing, faults: Arc<Faults>) -> Arc<Self> {
+    async fn open(pairing: Pairing, generation: u32, faults: Arc<Faults>) -> Arc<Self> {
         let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
         let relay = Arc::new(Self {
             stands_for_lower: bind().await.unwrap(),
@@ -215,6 +262,7 @@ impl Relay {
             lower: Mutex::new(None),
             higher: Mutex::new(None),
             pairing,
+            generation,
             faults,
         });
         tokio::spawn(Arc::clone(&relay).pass(true));
@@ -228,7 +276,8 @@ impl Relay {
             let inlet = if is_to_lower { &self.stands_for_lower } else { &self.stands_for_higher };
             // Errors are a member's closed port.
             let Ok((len, _)) = inlet.recv_from(&mut buffer).await else { continue };
-            if self.faults.swallow(self.pairing, is_to_lower, &buffer[..len]) {
+            let is_gone = self.generation < self.faults.paths_gone.load(Ordering::Relaxed);
+            if is_gone || self.faults.swallow(self.pairing, is_to_lower, &buffer[..len]) {
                 continue;
             }
             let packet = buffer[..len].to_vec();
