@@ -135,7 +135,7 @@ impl Coordinator {
             connections: self.clients.len(),
             rooms_waiting: self.waiting.len(),
             groups: self.groups.len(),
-            members: self.places.len(),
+            members: self.places.values().filter(|place| place.slot < WATCHER_SLOTS).count(),
             since_start: self.counters,
         }
     }
@@ -175,7 +175,7 @@ impl Coordinator {
             return;
         }
         match join.token {
-            _ if join.watch => self.watch(now, client, &join, effects),
+            _ if join.watch => self.watch(now, client, &join, entropy.token, effects),
             Some(token) => self.take_back(now, client, token, join, effects),
             None => self.enter(now, client, join, entropy, effects),
         }
@@ -411,7 +411,7 @@ impl Coordinator {
                 self.waiting.remove(&group.room);
             }
             if let Some(group) = self.groups.remove(&place.group) {
-                self.send_away(&group, effects);
+                self.send_away(place.group, &group, effects);
             }
             return;
         }

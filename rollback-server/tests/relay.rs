@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
 use rollback_signaling::{
     ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, RELAY_MESSAGE_BYTES_MAX,
-    RELAY_MESSAGES_PER_SECOND, RelayJoin, RelayMessage, ServerMessage, Text, Token,
+    RELAY_MESSAGES_PER_SECOND, RelayJoin, RelayMessage, ServerMessage, Text, Token, WATCHER_SLOTS,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -86,16 +86,7 @@ struct Member(Socket, Token);
 impl Member {
     async fn join(server: &BackgroundServer, room: &str) -> Self {
         let mut socket = Socket::open(server, room).await;
-        let join = Join {
-            protocol_version: PROTOCOL_VERSION,
-            room: room.parse().unwrap(),
-            token: None,
-            name: None,
-            incarnation: 1,
-            settings: Text::default(),
-            watch: false,
-        };
-        socket.send(Message::text(ClientMessage::Join(join).to_json().unwrap())).await;
+        socket.send(Message::text(join(room, None, false))).await;
         loop {
             let Some(Ok(Message::Text(text))) = socket.0.next().await else { panic!("joined") };
             if let ServerMessage::Joined { token, .. } = ServerMessage::from_json(&text).unwrap() {
@@ -107,6 +98,30 @@ impl Member {
     async fn leave(mut self) {
         self.0.send(Message::text(ClientMessage::Leave {}.to_json().unwrap())).await;
     }
+}
+
+/// The signaling socket of somebody who watches, and its token.
+async fn watch(server: &BackgroundServer, room: &str) -> (Socket, Token) {
+    let mut socket = Socket::open(server, room).await;
+    socket.send(Message::text(join(room, None, true))).await;
+    let Some(Ok(Message::Text(text))) = socket.0.next().await else { panic!("watching") };
+    match ServerMessage::from_json(&text).unwrap() {
+        ServerMessage::Watching { token, .. } => (socket, token),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn join(room: &str, token: Option<Token>, watch: bool) -> String {
+    let join = Join {
+        protocol_version: PROTOCOL_VERSION,
+        room: room.parse().unwrap(),
+        token,
+        name: None,
+        incarnation: 1,
+        settings: Text::default(),
+        watch,
+    };
+    ClientMessage::Join(join).to_json().unwrap()
 }
 
 fn server_with(change: impl FnOnce(&mut ServerConfig)) -> BackgroundServer {
@@ -295,6 +310,35 @@ async fn a_second_socket_replaces_the_first_and_a_member_that_leaves_loses_its_o
     let token = first.1;
     let mut back = Socket::relay(&server, "kitchen", token).await;
     back.expect(RelayMessage::Welcome { slot: 0 }).await;
+}
+
+#[tokio::test]
+async fn whoever_watches_has_a_relay_to_the_members_until_it_goes() {
+    let server = server_with(|_| {});
+    let (_members, [mut first, _second], _) = relayed(&server, "kitchen").await;
+    let (watcher, token) = watch(&server, "kitchen").await;
+    let mut relay = Socket::relay(&server, "kitchen", token).await;
+    relay.expect(RelayMessage::Welcome { slot: WATCHER_SLOTS }).await;
+    let Heard::Binary(here) = first.hear().await else { panic!("here") };
+    let Ok(RelayMessage::Here { slot: WATCHER_SLOTS, .. }) = RelayMessage::parse(&here) else {
+        panic!("{here:?}")
+    };
+    relay.say(RelayMessage::Datagram { slot: 0, datagram: b"show me" }).await;
+    let asked = RelayMessage::Datagram { slot: WATCHER_SLOTS, datagram: b"show me" };
+    first.expect(asked).await;
+    first.say(RelayMessage::Datagram { slot: WATCHER_SLOTS, datagram: b"look" }).await;
+    for _ in 0..2 {
+        let Heard::Binary(here) = relay.hear().await else { panic!("here") };
+        assert!(matches!(RelayMessage::parse(&here), Ok(RelayMessage::Here { .. })));
+    }
+    relay.expect(RelayMessage::Datagram { slot: 0, datagram: b"look" }).await;
+    drop(watcher);
+    relay.expect_refusal(ErrorCode::Replaced).await;
+    Socket::relay(&server, "kitchen", token).await.expect_refusal(ErrorCode::UnknownToken).await;
+    // Its token is no member's.
+    let mut thief = Socket::open(&server, "kitchen").await;
+    thief.send(Message::text(join("kitchen", Some(token), false))).await;
+    thief.expect_refusal(ErrorCode::UnknownToken).await;
 }
 
 #[tokio::test]

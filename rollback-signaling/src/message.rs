@@ -158,6 +158,8 @@ pub enum ServerMessage {
     Watching {
         /// The client's place among those who watch the group.
         place: u8,
+        /// The secret with which this client opens the relay, and nothing else.
+        token: Token,
         /// As in [`Ready`](Self::Ready).
         #[serde(with = "hex_u64")]
         session_id: u64,
@@ -477,6 +479,7 @@ mod tests {
             ServerMessage::Ready { session_id: u64::MAX, seed: 0, members: vec![] },
             ServerMessage::Watching {
                 place: 7,
+                token: Token::from_bytes([3; 16]),
                 session_id: 1,
                 seed: u64::MAX,
                 members: vec![],

@@ -195,8 +195,8 @@ impl Mesh {
                 self.handle_ready(session_id, seed, &members);
             }
             ServerMessage::Signal { from, payload } => self.handle_signal(from, payload),
-            ServerMessage::Watching { place, session_id, seed, members, expected } => {
-                self.handle_watching(place, Shown { session_id, seed, members, expected });
+            ServerMessage::Watching { place, token, session_id, seed, members, expected } => {
+                self.handle_watching(place, Shown { token, session_id, seed, members, expected });
             }
             ServerMessage::WatcherJoined { place, incarnation } => {
                 self.handle_watcher(place, incarnation);

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::faulty_path::FaultyPath;
 use common::{PATIENCE, join_all, link, local, server, wait_until};
 use rollback_core::recording::Recording;
 use rollback_core::spectate::{SpectatorOptions, Watched};
@@ -137,9 +138,21 @@ fn recorded(folder: &Path, slot: u8, episode: u32) -> (Vec<u8>, Vec<Vec<u8>>) {
 
 #[test]
 fn whoever_comes_in_the_middle_of_an_episode_sees_what_is_recorded() {
-    let (server, folder) = (server(2), Folder::new("watched"));
-    let link = link(&server, "kitchen");
-    let transports = join_all(&link, vec![local(), local()]);
+    let server = server(2);
+    see_all(&link(&server, "kitchen"), "watched");
+}
+
+#[test]
+fn where_nothing_passes_directly_one_watches_through_the_server() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.is_cut.store(true, Ordering::Relaxed);
+    see_all(&path.link("kitchen"), "relayed");
+}
+
+fn see_all(link: &str, name: &str) {
+    let folder = Folder::new(name);
+    let transports = join_all(link, vec![local(), local()]);
     let signals = [Signals::default(), Signals::default()];
     std::thread::scope(|scope| {
         for transport in transports {
@@ -152,7 +165,7 @@ fn whoever_comes_in_the_middle_of_an_episode_sees_what_is_recorded() {
         wait_until("two hundred frames are played", || {
             signals[0].frame.load(Ordering::Relaxed) > 200
         });
-        let transport = WatchTransport::join_blocking(&link, local()).unwrap();
+        let transport = WatchTransport::join_blocking(link, local()).unwrap();
         assert_eq!(transport.members().len(), 2);
         let mut show = WatchLoop::new(transport, SpectatorOptions::default());
         for (episode, signals) in (0..).zip(&signals) {

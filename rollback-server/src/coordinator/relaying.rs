@@ -1,4 +1,4 @@
-//! Who may use the relay: the members of complete groups, as long as their slots are theirs.
+//! Who may use the relay: the members of complete groups and those who watch them, as long as their slots are theirs.
 
 use rollback_signaling::{RoomName, Token};
 

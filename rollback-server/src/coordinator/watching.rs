@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rollback_signaling::{ErrorCode, Join, ServerMessage, WATCHER_SLOTS};
+use rollback_signaling::{ErrorCode, Join, ServerMessage, Token, WATCHER_SLOTS};
 
-use super::{Coordinator, Place};
+use super::{Coordinator, GroupId, Place};
 use crate::command::{ClientId, Effect};
 use crate::group::Group;
 
@@ -15,6 +15,7 @@ impl Coordinator {
         now: Duration,
         client: ClientId,
         join: &Join,
+        token: Token,
         effects: &mut Vec<Effect>,
     ) {
         let most = self.config.watchers_of(&join.room);
@@ -41,6 +42,7 @@ impl Coordinator {
         };
         let message = ServerMessage::Watching {
             place,
+            token,
             session_id: group.session_id,
             seed: group.seed,
             members: group.members(),
@@ -54,6 +56,7 @@ impl Coordinator {
             }
         }
         let place = Place { group: *id, slot: WATCHER_SLOTS + place };
+        self.places.insert(token, place);
         if let Some(state) = self.clients.get_mut(&client) {
             state.place = Some(place);
         }
@@ -66,6 +69,8 @@ impl Coordinator {
         if !group.remove_watcher(number) {
             return;
         }
+        self.vacated.push(place);
+        self.places.retain(|_, known| *known != place);
         let message = ServerMessage::WatcherLeft { place: number };
         for (_, seat) in group.seats() {
             if let Some(client) = seat.client() {
@@ -74,8 +79,10 @@ impl Coordinator {
         }
     }
 
-    /// All members have left: there is nothing to watch any more.
-    pub(super) fn send_away(&mut self, group: &Group, effects: &mut Vec<Effect>) {
+    /// All members of a group have left: there is nothing to watch any more.
+    pub(super) fn send_away(&mut self, id: GroupId, group: &Group, effects: &mut Vec<Effect>) {
+        self.vacated.extend(self.places.values().filter(|place| place.group == id));
+        self.places.retain(|_, place| place.group != id);
         for client in group.watchers() {
             self.unseat(client);
             let code = ErrorCode::NothingToWatch;

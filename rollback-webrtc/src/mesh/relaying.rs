@@ -13,7 +13,7 @@ use crate::relay::{Hearing, RelayClient, RelayEvent, RelaySetup};
 
 /// The relay's client, started or not, and what it says.
 pub(super) struct Relaying {
-    /// `None` when there is to be no relay, or when the client has been started.
+    /// `None` when there is to be no relay.
     setup: Option<RelaySetup>,
     hearing: watch::Sender<Hearing>,
     events: mpsc::Receiver<RelayEvent>,
@@ -51,9 +51,17 @@ impl Drop for Relaying {
 }
 
 impl Mesh {
-    /// Opens the relay socket of this member, unless that is not wanted or has been done.
+    /// The same with another token, in place of the one that there was.
+    pub(super) fn restart_relay(&mut self, token: Token) {
+        let former = std::mem::take(&mut self.relaying.stop);
+        former.cancel();
+        self.handle_relay(RelayEvent::Lost);
+        self.start_relay(token);
+    }
+
+    /// Opens the relay socket of this member, unless that is not wanted.
     pub(super) fn start_relay(&mut self, token: Token) {
-        let Some(setup) = self.relaying.setup.take() else { return };
+        let Some(setup) = self.relaying.setup.clone() else { return };
         let mailboxes =
             (Arc::clone(&self.members.setup.mailbox), Arc::clone(&self.watchers.setup.mailbox));
         let client = RelayClient::new(

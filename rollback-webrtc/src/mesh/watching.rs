@@ -12,6 +12,7 @@ use crate::stats::TransportEvent;
 
 /// The group that one watches, as the server tells it.
 pub(super) struct Shown {
+    pub(super) token: Token,
     pub(super) session_id: u64,
     pub(super) seed: u64,
     pub(super) members: Vec<Member>,
@@ -45,13 +46,15 @@ impl Mesh {
     }
 
     pub(super) fn handle_watching(&mut self, place: u8, shown: Shown) {
-        let Shown { session_id, seed, members, expected } = shown;
+        let Shown { token, session_id, seed, members, expected } = shown;
         match &mut self.stage {
             Stage::Connecting { .. } => {}
             Stage::Playing { session_id: own, has_signaling } if *own == session_id => {
                 if !std::mem::replace(has_signaling, true) {
                     self.mailbox.report(TransportEvent::SignalingRegained);
                 }
+                // The former place has ended, and its relay with it.
+                self.restart_relay(token);
                 self.resume_playing(&members);
                 self.watched = by_slot(members);
                 return self.fill_watched(place);
@@ -76,6 +79,7 @@ impl Mesh {
         self.mailbox.set_conditions(&self.conditions, room.local);
         self.stage = Stage::Playing { session_id, has_signaling: true };
         self.watched = by_slot(members);
+        self.start_relay(token);
         self.fill_watched(place);
         self.lobby.open(room);
     }

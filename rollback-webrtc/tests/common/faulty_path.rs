@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use rollback_signaling::{AttemptId, ClientMessage, ServerMessage, SignalPayload, Text};
+use rollback_signaling::{
+    AttemptId, ClientMessage, ServerMessage, SignalPayload, Text, WATCHER_SLOTS,
+};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -143,8 +145,12 @@ async fn pass_signals(
             },
             said = upstream.next() => match said?.ok()? {
                 Message::Text(text) => {
-                    if let Ok(ServerMessage::Joined { slot, .. }) = ServerMessage::from_json(&text) {
-                        own_slot = Some(slot);
+                    match ServerMessage::from_json(&text) {
+                        Ok(ServerMessage::Joined { slot, .. }) => own_slot = Some(slot),
+                        Ok(ServerMessage::Watching { place, .. }) => {
+                            own_slot = Some(WATCHER_SLOTS + place);
+                        }
+                        _ => {}
                     }
                     client.send(Message::Text(text)).await.ok()?;
                 }
