@@ -54,6 +54,10 @@ pub struct PlayArguments {
     #[arg(long, value_name = "FRAMES", default_value_t = 2)]
     input_delay: u8,
 
+    /// How long the others may take to begin; connecting takes its time where much is lost.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    start_timeout: u64,
+
     /// How long the others may be silent before the match goes on without them.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     departure_timeout: u64,
@@ -134,6 +138,7 @@ impl From<PlayArguments> for Plan {
             frames: arguments.frames,
             fps: arguments.fps,
             input_delay: arguments.input_delay,
+            start_timeout: Duration::from_secs(arguments.start_timeout),
             departure_timeout: Duration::from_secs(arguments.departure_timeout),
             members_min: arguments.members_min,
             folder: arguments.folder,

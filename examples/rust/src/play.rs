@@ -32,6 +32,8 @@ pub struct Plan {
     pub fps: u16,
     /// How many frames later an input takes effect.
     pub input_delay: u8,
+    /// How long the others may take to begin.
+    pub start_timeout: Duration,
     /// How long the others may be silent before the match goes on without them.
     pub departure_timeout: Duration,
     /// With fewer members than this an episode ends.
@@ -176,7 +178,8 @@ impl Plan {
             (FRAMES.to_owned(), self.frames.to_string()),
         ];
         let facts = Facts { must_match, may_differ: Vec::new() };
-        Ok(EpisodeSetup { facts, ..EpisodeSetup::of_room(room, config)? })
+        let start_timeout = self.start_timeout;
+        Ok(EpisodeSetup { facts, start_timeout, ..EpisodeSetup::of_room(room, config)? })
     }
 
     /// The name is a new one for each life, since no recording is ever overwritten.
