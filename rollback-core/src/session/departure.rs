@@ -143,6 +143,11 @@ impl Links {
         self.membership.handle_left(self.local, |peer| queue.end(peer));
     }
 
+    /// Whether any other peer was heard within the departure timeout.
+    pub(crate) fn is_anybody_heard(&self, now: Timestamp) -> bool {
+        self.links.iter().any(|link| now.micros_since(link.heard_at) < self.departure_micros)
+    }
+
     /// Members that were silent for too long, as long as it matters.
     #[inline]
     pub(crate) fn note_silence(&mut self, now: Timestamp) {

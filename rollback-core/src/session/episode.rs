@@ -136,7 +136,11 @@ impl<G: Game> Episode<G> {
                 self.decide(Decision::End);
                 self.local_inputs.leave(&mut self.links.queue)
             }
-            Phase::CatchingUp | Phase::Failing { .. } | Phase::Over { .. } => self.links.own_end(),
+            Phase::CatchingUp => {
+                self.local_inputs.leave_once_begun();
+                self.links.caught_up_to.unwrap_or_default()
+            }
+            Phase::Failing { .. } | Phase::Over { .. } => self.links.own_end(),
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct LocalInputs {
     /// Whether a pause was proposed that was not ended since.
     is_pausing: bool,
     is_closed: bool,
+    /// Whether this peer, which waits to be let in, leaves as soon as it can.
+    wants_to_leave: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +74,7 @@ impl LocalInputs {
             automatic: None,
             is_pausing: false,
             is_closed: false,
+            wants_to_leave: false,
         }
     }
 
@@ -280,6 +283,15 @@ impl LocalInputs {
     /// Files nothing until [`begin_at`](Self::begin_at).
     pub(crate) fn wait(&mut self) {
         self.is_closed = true;
+    }
+
+    /// Leaves at the frame at which it begins, if it does.
+    pub(crate) fn leave_once_begun(&mut self) {
+        self.wants_to_leave = true;
+    }
+
+    pub(crate) fn wants_to_leave(&self) -> bool {
+        self.wants_to_leave
     }
 
     /// Begins to file inputs at `frame`, in a new life of the peer's slot.

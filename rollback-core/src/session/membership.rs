@@ -241,7 +241,7 @@ impl Membership {
     /// A claim of a member, at one that is to be let in: it claims the same with what it holds itself.
     fn handle_claim_to_join(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> Verdict {
         let is_let_in = claim.joiner.is_some() && claim.joiner == self.letting_in;
-        if !is_let_in || claim.claimant == self.local {
+        if !is_let_in || claim.claimant == self.local || self.has_no_say() {
             return Verdict::Unchanged;
         }
         if !claim.members.contains(self.local) {

@@ -277,7 +277,8 @@ impl<G: Game> Session<G> {
 
     /// Leaves in order: idle is filled in for the local players from the frame that is answered, and the others play
     /// on if enough of them are left. Where all are to play on after a desync, it leaves when they do; a dispute that every
-    /// application is to decide it [ends](Self::end_disputed), unless it has decided already.
+    /// application is to decide it [ends](Self::end_disputed), unless it has decided already. One that comes back leaves at once, or
+    /// with its first frame where the others may count on it already.
     pub fn leave(&mut self) -> Frame {
         self.note(&Entry::Leave);
         self.episode.leave()

@@ -140,16 +140,31 @@ impl<G: Game> Episode<G> {
             }
             let incarnation = self.links.hello.incarnation;
             self.local_inputs.begin_at(&self.links.queue, from, incarnation);
+            if self.local_inputs.wants_to_leave() {
+                self.local_inputs.leave(&mut self.links.queue);
+            }
             self.links.events.push(Event::Started);
             // The next call has an input for each player, which was refused so far.
             return Ok(Advance::Stalled(Stall::CatchingUp));
         }
-        let advance = self.step_or_stall(now, game).map_err(AdvanceError::Game);
+        if self.local_inputs.wants_to_leave() && !self.is_expected(now) {
+            let by = Some(self.links.local);
+            self.ledger.leaves_alone = true;
+            self.links.membership.handle_left(self.links.local, |_| Frame::ZERO);
+            self.finish(now, self.row_limit(), EndCause::Left, by);
+            return Ok(self.end().map_or(Advance::Stalled(Stall::CatchingUp), Advance::Ended));
+        }
+        let advance = self.step_or_stall(now, game).map_err(|error| self.fail(now, error));
         if let Some(frame) = self.differs_at {
             self.finish(now, frame, EndCause::Incompatible, None);
             return Err(AdvanceError::OtherState { frame });
         }
         advance
+    }
+
+    /// Whether this peer has claimed to be let in, so that others may count on it, and somebody can still be heard.
+    fn is_expected(&self, now: Timestamp) -> bool {
+        self.links.membership.is_proposing() && self.links.is_anybody_heard(now)
     }
 
     /// Compares the state of a frame with what was recorded of it.

@@ -191,26 +191,33 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             if !departed && (!is_cut_off || others_are_gone) {
                 continue;
             }
-            // A former life may have been the one that heard nothing.
-            let others = self.nodes.iter().filter(|other| other.peer != node.peer);
-            let former = self.former.iter().filter(|other| other.peer != node.peer);
-            let heard_before =
-                former.flat_map(|other| [other.closed_gap(node.peer), node.closed_gap(other.peer)]);
-            let heard = others.flat_map(|other| match self.is_gone(other) {
-                true => [other.closed_gap(node.peer), node.closed_gap(other.peer)],
-                false => {
-                    let ends = [node.ended_at, other.ended_at];
-                    let until = ends.into_iter().flatten().min().unwrap_or(self.now);
-                    [other.gap(until, node.peer), node.gap(until, other.peer)]
-                }
-            });
-            let silent = heard.chain(heard_before).max().unwrap_or(Duration::ZERO);
+            // Whoever is cut off heard all, perhaps, and others nothing of each other, so that too few agreed.
+            let about = self.nodes.iter().filter(|about| !departed || about.peer == node.peer);
+            let silent = about.map(|about| self.silence_of(about)).max().unwrap_or_default();
             if silent < limit {
                 let detail = format!("it departed; the longest silence was {silent:?}");
                 return Err((Some(node.peer), Violation::new(Oracle::Departures, detail)));
             }
         }
         Ok(())
+    }
+
+    /// The longest silence between a peer and another.
+    fn silence_of(&self, node: &Node<G>) -> Duration {
+        let others = self.nodes.iter().filter(|other| other.peer != node.peer);
+        // A former life may have been the one that heard nothing.
+        let former = self.former.iter().filter(|other| other.peer != node.peer);
+        let heard_before =
+            former.flat_map(|other| [other.closed_gap(node.peer), node.closed_gap(other.peer)]);
+        let heard = others.flat_map(|other| match self.is_gone(other) {
+            true => [other.closed_gap(node.peer), node.closed_gap(other.peer)],
+            false => {
+                let ends = [node.ended_at, other.ended_at];
+                let until = ends.into_iter().flatten().min().unwrap_or(self.now);
+                [other.gap(until, node.peer), node.gap(until, other.peer)]
+            }
+        });
+        heard.chain(heard_before).max().unwrap_or(Duration::ZERO)
     }
 
     /// Frames pass no faster than the controller, a fast clock and a short catching-up allow.

@@ -425,14 +425,12 @@ impl<G: Game<Error: Debug>> Node<G> {
                         }
                     }
                     self.pauses.note_event(now, self.peer, &event);
+                    self.note_return(&event);
                     self.events.push(event);
                 }
                 Output::Stable(frame) => {
                     let at = frame.frame;
-                    if self.game.was_final_otherwise(at, frame.inputs) {
-                        let detail = format!("recorded with {:?}", frame.inputs);
-                        return Err(Violation::at(Oracle::Newness, at, detail));
-                    }
+                    self.game.check_recorded(at, frame.inputs)?;
                     if !self.log.push(frame) {
                         let detail = format!("is row {} of the log", self.log.rows().len() - 1);
                         return Err(Violation::at(Oracle::StableLogs, at, detail));

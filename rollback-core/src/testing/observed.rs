@@ -59,10 +59,14 @@ impl<G: Game> Observed<G> {
         self.at
     }
 
-    /// Whether the frame was final with other inputs than these.
-    pub(crate) fn was_final_otherwise(&self, frame: Frame, row: &[u8]) -> bool {
+    /// What was final must be recorded so.
+    pub(crate) fn check_recorded(&self, frame: Frame, row: &[u8]) -> Result<(), Violation> {
         let known = self.finals.get(frame.index() as usize).and_then(Option::as_ref);
-        known.is_some_and(|known| known != row)
+        if known.is_some_and(|known| known != row) {
+            let detail = alloc::format!("final with {known:?}, recorded with {row:?}");
+            return Err(Violation::at(Oracle::Newness, frame, detail));
+        }
+        Ok(())
     }
 
     /// Flips a bit of the live state, as a fault of the memory would. Answers whether it could.

@@ -28,6 +28,15 @@ impl<G: Game<Error: Debug>> Node<G> {
     pub(crate) fn is_outside(&self) -> bool {
         self.feed.is_some() && !self.events.iter().any(|event| matches!(event, Event::Started))
     }
+
+    /// What its former life filed from where the new one begins on is in no recording.
+    pub(super) fn note_return(&mut self, event: &Event) {
+        if let Event::Joined { peer, from, .. } = *event
+            && peer == self.peer
+        {
+            self.given.retain(|(_, frame), _| *frame < from);
+        }
+    }
 }
 
 impl<G: Game<Error: Debug>> World<'_, G> {

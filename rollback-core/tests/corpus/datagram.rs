@@ -2,8 +2,8 @@
 
 use rollback_core::testing::doors;
 use rollback_core::{
-    Facts, Frame, InputFlags, Output, PeerId, PlayerHandle, Roster, Session, SessionConfig, Ticket,
-    Timestamp,
+    Facts, Frame, InputFlags, OnDesync, Output, PeerId, PlayerHandle, ResyncFrom, Roster, Session,
+    SessionConfig, Silence, Ticket, Timestamp,
 };
 
 use crate::games::{Arena, Rules};
@@ -37,14 +37,22 @@ struct Member {
 }
 
 impl Mesh {
-    fn new([rules, settings]: [u8; 2]) -> Self {
+    fn new([about, settings]: [u8; 2]) -> Self {
         let rules = Rules {
-            may_end_from: (rules & 1 != 0).then_some(4),
-            fails_on_guesses: rules & 2 != 0,
-            fails_at: (rules & 4 != 0).then_some(12),
+            may_end_from: (about & 1 != 0).then_some(4),
+            fails_on_guesses: about & 2 != 0,
+            fails_at: (about & 4 != 0).then_some(12),
             diverges_at: None,
             ..Rules::default()
         };
+        let anchor = PeerId::new(1).unwrap();
+        let on_desync = match about >> 3 & 3 {
+            0 => OnDesync::End,
+            1 => OnDesync::Pause,
+            2 => OnDesync::Resync(ResyncFrom::Majority { anchor }),
+            _ => OnDesync::Resync(ResyncFrom::Peer(anchor)),
+        };
+        let silence = if about & 32 != 0 { Silence::Wait } else { Silence::Depart };
         let config = SessionConfig::builder()
             .players(3)
             .prediction_window_frames(settings & 0x0f)
@@ -52,12 +60,16 @@ impl Mesh {
             .report_interval_frames(1 + (settings >> 6) * 2)
             .departure_timeout(core::time::Duration::from_millis(500))
             .linger(core::time::Duration::from_millis(500))
+            .on_desync(on_desync)
+            .silence(silence)
             .build()
             .unwrap();
         let member = |local| {
             let roster = Roster::one_player_each(3).unwrap();
             let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local, incarnation: 0 };
-            let game = Arena::with(rules);
+            // The last one may calculate differently from a frame on.
+            let differs = about & 64 != 0 && local.slot() == 2;
+            let game = Arena::with(Rules { diverges_at: differs.then_some(5), ..rules });
             let facts = Facts::default();
             let session = Session::new(&config, &ticket, facts, &game, Timestamp::ZERO).unwrap();
             let player = PlayerHandle::new(local.slot()).unwrap();
@@ -78,9 +90,7 @@ impl Mesh {
             10 => {
                 self.members[of].session.leave();
             }
-            11 => {
-                self.members[of].session.propose_end(script.byte().into());
-            }
+            11 => self.say(of, script.byte()),
             12 => {
                 // All of it anew, behind a true head or a made-up one.
                 let head = script.byte();
@@ -103,6 +113,18 @@ impl Mesh {
                 }
                 self.forge(from, forged);
             }
+        }
+    }
+
+    /// A member's application says what is to follow.
+    fn say(&mut self, of: usize, what: u8) {
+        let session = &mut self.members[of].session;
+        match what {
+            252 => _ = session.resync(),
+            253 => _ = session.end_disputed(),
+            254 => _ = session.kick(PeerId::new(1).unwrap()),
+            255 => _ = session.kick(PeerId::new(2).unwrap()),
+            code => _ = session.propose_end(code.into()),
         }
     }
 

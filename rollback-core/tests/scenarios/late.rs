@@ -120,3 +120,18 @@ fn one_that_was_given_what_others_played_without_it_does_not_begin_before_that()
     assert_eq!((cause(&report, 1), returns(&report, 2)), (Some(EndCause::Partitioned), vec![]));
     assert!(frames(&report, 2) > 300, "{}", frames(&report, 2));
 }
+
+#[test]
+fn one_that_leaves_before_it_is_let_in_is_not_kept_waiting() {
+    for at_ms in (3_050..4_500).step_by(50) {
+        let report = plays(
+            without(&[2], 3)
+                .at_ms(3_000, Fault::Return(peer(2)))
+                .at_ms(at_ms, Fault::Leave(peer(2))),
+        );
+        is_whole(&report, &[0, 1]);
+        assert_eq!(cause(&report, 2), Some(EndCause::Left), "left at {at_ms} ms");
+        let has_begun = !returns(&report, 2).is_empty();
+        assert!(has_begun || frames(&report, 2) < 280, "left at {at_ms} ms");
+    }
+}

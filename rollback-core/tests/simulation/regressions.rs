@@ -209,3 +209,21 @@ fn one_that_is_let_in_begins_after_all_that_it_was_given() {
     // The last claim came when the others had long given that view up, and recorded frames without it.
     passes(storm(8319), 8319);
 }
+
+#[test]
+fn one_that_leaves_before_it_is_let_in_goes() {
+    // It was kept waiting until it was let in, and had forgotten then that it wanted to leave.
+    passes(storm(15263), 15263);
+}
+
+#[test]
+fn what_a_former_life_filed_and_nobody_confirmed_is_filed_again() {
+    // The promise was at fault: the former life had given inputs for frames of the new one.
+    passes(storm(12271), 12271);
+}
+
+#[test]
+fn one_that_heard_all_is_cut_off_with_those_who_did_not() {
+    // The promise was at fault: of eight, enough heard nothing of each other for long that no view had a quorum.
+    passes(storm(10457), 10457);
+}
