@@ -175,6 +175,11 @@ impl Reports {
         number
     }
 
+    /// Compares all anew, also what was compared before.
+    pub(crate) fn look_again(&mut self) {
+        self.has_news = true;
+    }
+
     /// Compares what was heard with what is known. Answers a disagreement, when there is one.
     #[inline]
     pub(crate) fn compare(&mut self, members: PeerSet) -> Option<Disagreement> {

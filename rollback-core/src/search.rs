@@ -60,6 +60,8 @@ pub(crate) struct Search {
     /// The same state as bytes, where it can be had.
     pub(crate) pages: Option<Pages>,
     their_leaves: Option<TheirLeaves>,
+    /// Some member knows that all it plays with agree on what is searched: it plays without the one whose report differs.
+    pub(crate) is_settled: bool,
     turn: usize,
 }
 
@@ -91,11 +93,17 @@ impl Search {
             leaves: None,
             pages: None,
             their_leaves: None,
+            is_settled: false,
             turn: 0,
         }
     }
 
     pub(crate) fn handle_hashes(&mut self, from: PeerId, agreed: Frame, hashes: Vec<u32>) {
+        // Whoever searches has some.
+        if hashes.is_empty() {
+            self.is_settled |= agreed >= self.disagreement.frame;
+            return;
+        }
         self.heard.insert(from);
         self.agreed_by_others = self.agreed_by_others.max(agreed);
         if from == self.disagreement.peer {

@@ -51,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) owes_goodbye_heard: bool,
     /// It is to be told that the others go on without it.
     pub(crate) owes_eviction: bool,
+    /// It searches for what all others agree on, and is to be told so.
+    pub(crate) owes_agreement: bool,
     /// It was given up and is to be let in again.
     pub(crate) returning: Option<Returning>,
     /// The last life in which it was expected and not let in.
@@ -131,6 +133,7 @@ impl Link {
             has_said_goodbye: false,
             owes_goodbye_heard: false,
             owes_eviction: false,
+            owes_agreement: false,
             returning: None,
             refused_life: None,
             lacks_up_to: None,

@@ -66,4 +66,25 @@ impl<G: Game> Rollback<G> {
         queue.note_incorrect(frame);
         Ok(true)
     }
+
+    /// Goes on from the state of a report that is kept, after others were stepped to again.
+    pub(crate) fn resume_from(
+        &mut self,
+        game: &mut Witness<'_, G>,
+        queue: &mut InputQueue,
+        reported: Frame,
+    ) -> Result<(), GameError<G::Error>> {
+        let Some((frame, snapshot)) = self.snapshots.newest_up_to(reported) else { return Ok(()) };
+        game.load(snapshot).map_err(|source| GameError::Load { frame, source })?;
+        self.snapshots.forget_after(frame);
+        // What ended it after that, or made a step fail, is found again.
+        self.halt = self.halt.filter(|halt| *halt == Halt::Ended(frame));
+        self.interrupted = None;
+        self.halts_at_reports = true;
+        queue.set_simulated(self.current);
+        if self.halt.is_none() {
+            queue.note_incorrect(frame);
+        }
+        Ok(())
+    }
 }

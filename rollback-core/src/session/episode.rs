@@ -111,7 +111,9 @@ impl<G: Game> Episode<G> {
             Phase::Handshaking => self.shake_hands(now),
             Phase::CatchingUp => self.catch_up(now, game),
             Phase::Playing => self.play(now, game),
-            Phase::Searching { since } => Ok(self.search(now, since, game)),
+            Phase::Searching { since } => {
+                self.search(now, since, game).map_err(|error| self.fail(now, error))
+            }
             Phase::Disputed => self.dispute(now, game),
             Phase::Failing { since } => Ok(self.fail_on(now, since)),
             Phase::Over { end, .. } => {

@@ -17,7 +17,7 @@ use crate::time::micros;
 use crate::wire::{
     self, Base, Control, Goodbye, Hello, Inputs, InputsHead, Kind, LinkKeys, WireError,
 };
-use crate::{Frame, PeerId, PeerSet, SessionConfig, Silence, Ticket, Timestamp};
+use crate::{Frame, OnDesync, PeerId, PeerSet, SessionConfig, Silence, Ticket, Timestamp};
 
 /// The mesh as this peer sees it.
 pub(crate) struct Links {
@@ -52,6 +52,8 @@ pub(crate) struct Links {
     pub(super) silence_due: Timestamp,
     /// What becomes of one that was.
     pub(super) silence: Silence,
+    /// Whether all may play on after a desync.
+    pub(super) plays_on: bool,
     /// Slots into which nobody comes back.
     pub(super) closed_slots: PeerSet,
     pub(super) config_digest: u64,
@@ -112,6 +114,7 @@ impl Links {
             departure_micros: micros(config.departure_timeout()),
             silence_due: Timestamp::ZERO,
             silence: config.silence(),
+            plays_on: config.on_desync() != OnDesync::End,
             closed_slots: PeerSet::EMPTY,
             config_digest: digest,
             ticket: ticket.clone(),

@@ -215,6 +215,7 @@ impl Links {
 
     /// What a dispute has to tell the others now.
     pub(super) fn tell_dispute(&mut self, now: Timestamp, to: PeerSet) {
+        self.tell_agreement();
         let Some(resync) = &mut self.resync else { return };
         for peer in to.iter() {
             self.control.push_back((peer, Control::Vote(resync.own)));

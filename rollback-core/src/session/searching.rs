@@ -12,7 +12,7 @@ use crate::narrowing::Pages;
 use crate::search::{Desync, Search};
 use crate::wire::Control;
 use crate::{
-    DesyncDump, DumpedRow, DumpedState, Game, GameError, OnDesync, PeerId, STATE_BYTES_MAX,
+    DesyncDump, DumpedRow, DumpedState, Frame, Game, GameError, OnDesync, PeerId, STATE_BYTES_MAX,
     StateHash, Timestamp,
 };
 
@@ -41,16 +41,18 @@ impl<G: Game> Episode<G> {
         now: Timestamp,
         since: Timestamp,
         game: &mut Witness<'_, G>,
-    ) -> Advance {
+    ) -> Result<Advance, GameError<G::Error>> {
         let ends = self.config.on_desync() == OnDesync::End;
         if !ends {
             self.links.note_silence(now);
             self.update_members(now);
             if let Some(end) = self.end() {
-                return Advance::Ended(end);
+                return Ok(Advance::Ended(end));
             }
         }
-        let Some(search) = &mut self.links.search else { return Advance::Stalled(Stall::Closing) };
+        let Some(search) = &mut self.links.search else {
+            return Ok(Advance::Stalled(Stall::Closing));
+        };
         if let (Some(Some(frame)), None) = (search.first_bad(), &search.leaves) {
             let queue = &mut self.links.queue;
             // A game that cannot be replayed a second time still has its frame named.
@@ -59,14 +61,20 @@ impl<G: Game> Episode<G> {
             search.leaves = Some((frame, leaves.unwrap_or_default()));
             search.pages = Some(Pages::new(replayed.and_then(|replayed| replayed.export(game))));
         }
-        let is_late = now.since(since) >= self.config.departure_timeout();
         let others = self.links.membership.view().members.without(self.links.local);
+        let Disagreement { peer, frame, .. } = search.disagreement;
+        if !ends && search.is_settled && !others.contains(peer) {
+            return self.give_up_search(game, frame);
+        }
+        let is_late = now.since(since) >= self.config.departure_timeout();
         let has_heard_all = search.has_heard_all(others);
         let finding = search.finding().filter(|_| has_heard_all);
         // Where all play on, all must know from where.
         let is_late = is_late && (ends || has_heard_all);
         let finding = finding.or(is_late.then(|| search.late_finding()));
-        let Some(finding) = finding else { return Advance::Stalled(Stall::SearchingDesync) };
+        let Some(finding) = finding else {
+            return Ok(Advance::Stalled(Stall::SearchingDesync));
+        };
         let agreed = search.agreed();
         let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
         let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
@@ -74,13 +82,26 @@ impl<G: Game> Episode<G> {
         self.links.events.push(Event::Desync(desync));
         if !ends {
             self.begin_dispute(now, game, agreed);
-            return Advance::Stalled(Stall::SearchingDesync);
+            return Ok(Advance::Stalled(Stall::SearchingDesync));
         }
         self.ledger.agreed = agreed;
         // Whoever agrees with a state has confirmed all frames before it.
         self.ledger.stable = self.ledger.stable.max(agreed);
         self.finish(now, agreed, EndCause::Desync, None);
-        self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended)
+        Ok(self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended))
+    }
+
+    /// The one whose state differed is gone, and all others agree: this one plays on.
+    fn give_up_search(
+        &mut self,
+        game: &mut Witness<'_, G>,
+        reported: Frame,
+    ) -> Result<Advance, GameError<G::Error>> {
+        self.rollback.resume_from(game, &mut self.links.queue, reported)?;
+        self.links.search = None;
+        self.links.reports.look_again();
+        self.phase = Phase::Playing;
+        Ok(Advance::Stalled(Stall::SearchingDesync))
     }
 
     /// This side of a desync: the states at hand, and all rows that are kept.
@@ -118,7 +139,13 @@ impl<G: Game> Episode<G> {
 impl Links {
     /// Takes what a member says while the first bad frame is searched for.
     pub(super) fn handle_search(&mut self, from: PeerId, message: Control) {
-        let Some(search) = &mut self.search else { return };
+        let Some(search) = &mut self.search else {
+            if let Control::DesyncHashes { agreed, hashes } = message {
+                let frames = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
+                self.note_search_of(from, agreed.plus(frames));
+            }
+            return;
+        };
         let is_other = search.disagreement.peer == from;
         match message {
             Control::DesyncHashes { agreed, hashes } => search.handle_hashes(from, agreed, hashes),
@@ -127,6 +154,31 @@ impl Links {
             }
             Control::DesyncPages(pages) if is_other => search.handle_pages(&pages),
             _ => {}
+        }
+    }
+
+    /// Another searches for what differs in a state that all agree on here, where all may play on: the one that differs has gone
+    /// before it was heard.
+    fn note_search_of(&mut self, from: PeerId, reported: Frame) {
+        let others = self.others();
+        if !self.plays_on || self.resync.is_some() || !others.contains(from) {
+            return;
+        }
+        let is_agreed = self.reports.agreed_frame(others) >= reported;
+        if let Some(link) = self.links.iter_mut().find(|link| link.peer == from) {
+            link.owes_agreement = is_agreed;
+        }
+    }
+
+    /// Tells those that search for what differs in states on which all agree here.
+    pub(super) fn tell_agreement(&mut self) {
+        let others = self.others();
+        for link in &mut self.links {
+            if core::mem::take(&mut link.owes_agreement) {
+                let agreed = self.reports.agreed_frame(others);
+                let message = Control::DesyncHashes { agreed, hashes: Vec::new() };
+                self.control.push_back((link.peer, message));
+            }
         }
     }
 }

@@ -227,3 +227,9 @@ fn one_that_heard_all_is_cut_off_with_those_who_did_not() {
     // The promise was at fault: of eight, enough heard nothing of each other for long that no view had a quorum.
     passes(storm(10457), 10457);
 }
+
+#[test]
+fn what_one_differs_in_that_is_gone_is_searched_for_no_more() {
+    // One that had not heard the report that differed had no part in the search, and the others waited for its word.
+    passes(storm(19224), 19224);
+}
