@@ -7,6 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::AsFd;
@@ -64,7 +65,9 @@ impl Hosts {
     /// When iproute2 does not work here.
     pub fn new() -> Result<Self, HostsError> {
         remove_left_behind()?;
-        let prefix = format!("{PREFIX}{}-", std::process::id());
+        // Each run has names of its own: what could not be removed at once does not stop the next one.
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let prefix = format!("{PREFIX}{}-{run}-", std::process::id());
         Ok(Self { prefix, names: Vec::new(), ports: Vec::new(), devices: Vec::new() })
     }
 
@@ -215,20 +218,19 @@ fn open_device(namespace: &str, name: &str) -> Result<SyncDevice, HostsError> {
         .map_err(HostsError::Device)
 }
 
-/// Ends what still runs in a namespace, takes its devices away, and with them the threads that read them.
+/// Ends what still runs in a namespace, takes its devices away, and with them the threads that read them. Whatever fails on the
+/// way, the name is gone afterwards.
 fn remove(namespace: &str) -> Result<(), HostsError> {
-    let pids = output(Command::new("ip").args(["netns", "pids", namespace]))?;
+    let pids = output(Command::new("ip").args(["netns", "pids", namespace])).unwrap_or_default();
     for pid in pids.split_whitespace().filter_map(|pid| pid.parse().ok()) {
         if let Some(pid) = rustix::process::Pid::from_raw(pid) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
-    let links =
-        output(Command::new("ip").args(["-n", namespace, "-o", "link", "show", "type", "tun"]))?;
-    for line in links.lines() {
-        if let Some(name) = line.split(": ").nth(1) {
-            ip(&["-n", namespace, "link", "del", name])?;
-        }
+    let list = ["-n", namespace, "-o", "link", "show", "type", "tun"];
+    let links = output(Command::new("ip").args(list)).unwrap_or_default();
+    for name in links.lines().filter_map(|line| line.split(": ").nth(1)) {
+        let _ = ip(&["-n", namespace, "link", "del", name]);
     }
     ip(&["netns", "del", namespace])
 }
@@ -264,6 +266,9 @@ fn output(command: &mut Command) -> Result<String, HostsError> {
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
+
+/// How many runs this process has made hosts for.
+static RUNS: AtomicU32 = AtomicU32::new(0);
 
 /// Namespaces of the lab begin with it, and go on with the number of the process that made them.
 const PREFIX: &str = "rblab";
