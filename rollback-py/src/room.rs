@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rollback_core::PeerId;
-use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
+use rollback_server::{BackgroundServer, GroupSize, IceOptions, Rooms, ServerConfig};
 use rollback_webrtc::{
     ErrorCode, IceServer, Inquiry, Joining, LinkConditions, PathPolicy, PeerStats, Room, Transport,
     TransportConfig, TransportEvent, WayCounters,
@@ -200,7 +200,7 @@ pub(crate) struct PyServer {
 impl PyServer {
     /// Starts serving. Without rooms any name makes one of `players` members.
     #[new]
-    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true))]
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, ice=None))]
     fn new(
         listen: &str,
         rooms: Vec<(String, u8)>,
@@ -209,6 +209,7 @@ impl PyServer {
         watchers: u8,
         unwatched: Vec<String>,
         relay: bool,
+        ice: Option<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let refused = |error: &dyn std::fmt::Display| RollbackError::new_err(error.to_string());
         let address = listen.parse().map_err(|_| Error::ListenAddress { got: listen.into() })?;
@@ -228,6 +229,7 @@ impl PyServer {
             watchers_max: watchers,
             relay,
             unwatched: unwatched.collect::<Result<_, _>>().map_err(|error| refused(&error))?,
+            ice: ice_options(ice)?.offer().map_err(|error| refused(&error))?,
             ..ServerConfig::new(rooms)
         };
         let server = BackgroundServer::start(address, config);
@@ -253,6 +255,29 @@ impl PyServer {
         let stopped = py.detach(|| lock(&self.server).take().map(BackgroundServer::stop));
         stopped.unwrap_or(Ok(())).map_err(|error| RollbackError::new_err(error.to_string()))
     }
+}
+
+/// The options under their names, each of which may be missing.
+fn ice_options(given: Option<Bound<'_, PyDict>>) -> PyResult<IceOptions> {
+    let mut options = IceOptions::default();
+    for (name, value) in given.iter().flatten() {
+        match name.extract::<&str>()? {
+            "stun_urls" => options.stun_urls = value.extract()?,
+            "turn_urls" => options.turn_urls = value.extract()?,
+            "turn_secret_file" => options.turn_secret_file = value.extract()?,
+            "turn_user_file" => options.turn_user_file = value.extract()?,
+            "turn_ttl_s" => options.turn_ttl = value.extract()?,
+            "turn" => options.turn = value.extract()?,
+            "turn_port" => options.turn_port = value.extract()?,
+            "turn_address" => options.turn_address = value.extract()?,
+            "turn_relay_ports" => options.turn_relay_ports = value.extract()?,
+            name => {
+                let text = format!("there is no option {name:?} of STUN and TURN servers");
+                return Err(RollbackError::new_err(text));
+            }
+        }
+    }
+    Ok(options)
 }
 
 /// What was counted about the way to a peer.
@@ -297,6 +322,10 @@ pub(crate) fn transport_event_dict(
         TransportEvent::PathChosen { peer, path } => {
             peer_event("path_chosen", peer)?;
             dict.set_item("path", path.to_string())?;
+        }
+        TransportEvent::TurnFailed { peer, trouble } => {
+            peer_event("turn_failed", peer)?;
+            dict.set_item("reason", trouble.to_string())?;
         }
         TransportEvent::PeerDisconnected { peer } => peer_event("peer_disconnected", peer)?,
         TransportEvent::PeerLeft { peer } => peer_event("peer_left", peer)?,

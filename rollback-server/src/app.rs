@@ -2,6 +2,7 @@
 //! channel, and each connection has a bounded outbox.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{ClientId, Command, Effect, Entropy};
 use crate::config::ServerConfig;
 use crate::coordinator::{Coordinator, Status};
+use crate::offers::Offers;
 use crate::relay::{Relay, Seat};
 
 /// What a connection, or a reader of the health page, wants of the app.
@@ -20,6 +22,8 @@ use crate::relay::{Relay, Seat};
 pub(crate) enum Request {
     Connected {
         room: RoomName,
+        /// The address of this computer that it reached.
+        reached: Option<IpAddr>,
         outbox: mpsc::Sender<ServerMessage>,
         reply: oneshot::Sender<ClientId>,
     },
@@ -45,20 +49,28 @@ pub(crate) enum Request {
     },
 }
 
+/// The way to one client.
+struct Outbox {
+    messages: mpsc::Sender<ServerMessage>,
+    reached: Option<IpAddr>,
+}
+
 /// The task's state.
 pub(crate) struct App {
     coordinator: Coordinator,
     relay: Option<Arc<Relay>>,
-    outboxes: BTreeMap<ClientId, mpsc::Sender<ServerMessage>>,
+    offers: Offers,
+    outboxes: BTreeMap<ClientId, Outbox>,
     clients_seen: u64,
     started_at: Instant,
 }
 
 impl App {
-    pub(crate) fn new(config: ServerConfig, relay: Option<Arc<Relay>>) -> Self {
+    pub(crate) fn new(config: ServerConfig, relay: Option<Arc<Relay>>, offers: Offers) -> Self {
         Self {
             coordinator: Coordinator::new(config),
             relay,
+            offers,
             outboxes: BTreeMap::new(),
             clients_seen: 0,
             started_at: Instant::now(),
@@ -87,15 +99,16 @@ impl App {
         if let Some(relay) = &self.relay {
             relay.end_all();
         }
+        self.offers.close().await;
     }
 
     fn answer(&mut self, request: Request) {
         match request {
-            Request::Connected { room, outbox, reply } => {
+            Request::Connected { room, reached, outbox, reply } => {
                 let client = ClientId::new(self.clients_seen);
                 self.clients_seen += 1;
                 if reply.send(client).is_ok() {
-                    self.outboxes.insert(client, outbox);
+                    self.outboxes.insert(client, Outbox { messages: outbox, reached });
                     self.handle(Command::Connected { client, room });
                 }
             }
@@ -128,6 +141,15 @@ impl App {
         }
     }
 
+    /// The client is given up when it does not read.
+    fn send(&mut self, client: ClientId, message: ServerMessage) -> Option<Command> {
+        let outbox = self.outboxes.get(&client)?;
+        outbox.messages.try_send(message).err()?;
+        tracing::info!(%client, "dropped: it does not read what it is sent");
+        self.outboxes.remove(&client);
+        Some(Command::Disconnected { client })
+    }
+
     fn handle(&mut self, command: Command) {
         let mut commands = vec![command];
         // A client whose outbox is full is dropped, which makes effects for others in turn; each
@@ -140,11 +162,12 @@ impl App {
             for effect in effects {
                 match effect {
                     Effect::Send { client, message } => {
-                        let outbox = self.outboxes.get(&client);
-                        if outbox.is_some_and(|outbox| outbox.try_send(message).is_err()) {
-                            tracing::info!(%client, "dropped: it does not read what it is sent");
-                            self.outboxes.remove(&client);
-                            commands.push(Command::Disconnected { client });
+                        commands.extend(self.send(client, message));
+                    }
+                    Effect::OfferIceServers { client, who } => {
+                        let reached = self.outboxes.get(&client).and_then(|outbox| outbox.reached);
+                        if let Some(message) = self.offers.message(&who, reached) {
+                            commands.extend(self.send(client, message));
                         }
                     }
                     Effect::Close { client } => {

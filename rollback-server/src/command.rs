@@ -80,6 +80,13 @@ pub enum Effect {
         /// What to send.
         message: ServerMessage,
     },
+    /// Send the STUN and TURN servers, with new credentials.
+    OfferIceServers {
+        /// The connection to send them on.
+        client: ClientId,
+        /// Who it is, for the logs of TURN servers.
+        who: String,
+    },
     /// Close the connection once all is sent. The coordinator has forgotten it already.
     Close {
         /// The connection.

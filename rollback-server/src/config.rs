@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rollback_signaling::{MEMBERS_MAX, RoomName, WATCHERS_MAX};
 
+use crate::ice::IceOffer;
+
 /// Everything that decides how a server behaves. [`ServerConfig::new`] gives sensible limits.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -29,6 +31,8 @@ pub struct ServerConfig {
     pub relay: bool,
     /// Rooms in which nobody may watch.
     pub unwatched: BTreeSet<RoomName>,
+    /// The STUN and TURN servers that members are offered.
+    pub ice: IceOffer,
 }
 
 /// Which rooms a server has.
@@ -67,6 +71,7 @@ impl ServerConfig {
             watchers_max: WATCHERS_MAX,
             relay: true,
             unwatched: BTreeSet::new(),
+            ice: IceOffer::none(),
         }
     }
 }

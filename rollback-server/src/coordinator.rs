@@ -13,6 +13,7 @@ use crate::config::ServerConfig;
 use crate::group::{Group, Presence, Seat};
 use crate::rate_limit::Allowance;
 
+mod offers;
 mod relaying;
 mod signals;
 mod watching;
@@ -77,6 +78,8 @@ struct Client {
     room: RoomName,
     connected_at: Duration,
     place: Option<Place>,
+    /// When it got STUN and TURN servers last.
+    offered_at: Option<Duration>,
     allowance: Allowance,
 }
 
@@ -150,7 +153,10 @@ impl Coordinator {
         let is_full = self.clients.len() >= self.config.connections_max;
         let is_known = self.config.rooms.group_size(&room).is_some();
         let allowance = Allowance::full(now);
-        self.clients.insert(client, Client { room, connected_at: now, place: None, allowance });
+        self.clients.insert(
+            client,
+            Client { room, connected_at: now, place: None, offered_at: None, allowance },
+        );
         self.counters.connections += 1;
         if is_full {
             let limit = format!("the limit of {} connections", self.config.connections_max);
@@ -214,7 +220,7 @@ impl Coordinator {
             let explanation = "another connection returned with this member's token";
             self.refuse(now, replaced, ErrorCode::Replaced, explanation, effects);
         }
-        self.settle(client, place, token, effects);
+        self.settle(now, client, place, token, effects);
         self.tell_others(place, &ServerMessage::MemberBack { member }, effects);
         self.welcome_back(client, place, effects);
     }
@@ -253,7 +259,7 @@ impl Coordinator {
             self.tell_others(place, &ServerMessage::MemberLeft { slot }, effects);
         }
         self.places.insert(entropy.token, place);
-        self.settle(client, place, entropy.token, effects);
+        self.settle(now, client, place, entropy.token, effects);
         self.tell_others(place, &ServerMessage::MemberJoined { member }, effects);
         self.complete_if_full(id, effects);
     }
@@ -270,10 +276,15 @@ impl Coordinator {
         Some(id)
     }
 
-    fn settle(&mut self, client: ClientId, place: Place, token: Token, effects: &mut Vec<Effect>) {
-        if let Some(state) = self.clients.get_mut(&client) {
-            state.place = Some(place);
-        }
+    fn settle(
+        &mut self,
+        now: Duration,
+        client: ClientId,
+        place: Place,
+        token: Token,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.seat_client(now, client, place, effects);
         let Some(group) = self.groups.get(&place.group) else { return };
         let message = ServerMessage::Joined {
             slot: place.slot,
@@ -357,6 +368,7 @@ impl Coordinator {
         for place in self.overdue_places(now) {
             self.vacate(place, effects);
         }
+        self.renew_offers(now, effects);
     }
 
     fn overdue_clients(&self, now: Duration) -> Vec<(ClientId, &'static str)> {

@@ -6,18 +6,26 @@
 
 mod app;
 mod background;
+mod clock;
 mod command;
 mod config;
 mod coordinator;
 mod group;
 mod http;
+mod ice;
+mod ice_options;
+mod offers;
 mod rate_limit;
 mod relay;
 mod run;
+#[cfg(feature = "turn")]
+mod turn_server;
 
 pub use background::{BackgroundServer, BackgroundServerError};
 pub use command::{ClientId, Command, Effect, Entropy};
 pub use config::{GroupSize, GroupSizeError, Rooms, ServerConfig};
 pub use coordinator::{Coordinator, Counters, Status};
+pub use ice::{EmbeddedTurn, IceOffer, IceOfferError, TurnAccess};
+pub use ice_options::{IceOptions, IceOptionsError, parse_ports};
 pub use relay::RelayStatus;
 pub use run::run;

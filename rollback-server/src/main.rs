@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use rollback_server::{GroupSize, Rooms, ServerConfig, run};
+use rollback_server::{GroupSize, IceOptions, Rooms, ServerConfig, run};
 use rollback_signaling::{RoomName, WATCHERS_MAX};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -45,11 +45,14 @@ struct Arguments {
     /// A room in which nobody may watch; may be given several times.
     #[arg(long = "unwatched", value_name = "ROOM")]
     unwatched: Vec<RoomName>,
+
+    #[command(flatten)]
+    ice: IceOptions,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL_FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -90,10 +93,14 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         watchers_max: arguments.watchers,
         relay: !arguments.no_relay,
         unwatched: arguments.unwatched.into_iter().collect(),
+        ice: arguments.ice.offer()?,
         ..ServerConfig::new(rooms)
     };
     Ok(run(listener, config, interrupted).await?)
 }
+
+/// What is logged. Of the TURN server nothing: it writes a line for each datagram that it does not like.
+const USUAL_FILTER: &str = "info,turn=off";
 
 fn rooms(names: &[RoomName], players: &[u8]) -> Result<Rooms, Box<dyn std::error::Error>> {
     let sizes: Vec<GroupSize> =

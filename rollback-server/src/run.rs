@@ -4,8 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
-use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -14,7 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::config::ServerConfig;
-use crate::http::{Door, router};
+use crate::http::{Door, PromptListener, Reached, router};
+use crate::offers::Offers;
 use crate::relay::Relay;
 
 /// Serves on `listener` until `shutdown` is ready; then tells every client and closes all sockets,
@@ -27,6 +26,7 @@ pub async fn run(
     config: ServerConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let offers = Offers::start(&config.ice, listener.local_addr()?.ip()).await?;
     let (app, requests) = mpsc::channel(REQUESTS_MAX);
     let stop = CancellationToken::new();
     let relay = config.relay.then(|| Arc::new(Relay::new(config.connections_max)));
@@ -41,12 +41,8 @@ pub async fn run(
     let _stop_on_drop = stop.clone().drop_guard();
     let _abort_on_drop = abort.clone().drop_guard();
 
-    let app = tokio::spawn(App::new(config, relay).serve(requests, stop.clone()));
-    let listener = listener.tap_io(|stream| {
-        // Candidates are small and urgent. A socket that refuses works all the same.
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&*stream).set_send_buffer_size(SEND_BUFFER_BYTES);
-    });
+    let app = tokio::spawn(App::new(config, relay, offers).serve(requests, stop.clone()));
+    let listener = PromptListener(listener);
     let stop_when_told = {
         let stop = stop.clone();
         async move {
@@ -56,7 +52,10 @@ pub async fn run(
             }
         }
     };
-    let result = axum::serve(listener, router(door)).with_graceful_shutdown(stop_when_told).await;
+    let result =
+        axum::serve(listener, router(door).into_make_service_with_connect_info::<Reached>())
+            .with_graceful_shutdown(stop_when_told)
+            .await;
 
     stop.cancel();
     let _ = app.await;
@@ -70,10 +69,6 @@ pub async fn run(
 
 /// Requests that may wait for the app. More make the sockets wait, and with them their senders.
 const REQUESTS_MAX: usize = 1024;
-
-/// What the system may hold of what was sent to one client: datagrams are to wait in the relay's queue, where the
-/// oldest are dropped, and not in the system's buffer of megabytes.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How long clients may take to read the goodbye, and how long aborted sockets may take to end.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);

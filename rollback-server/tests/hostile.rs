@@ -208,7 +208,7 @@ fn mutator(honest: &Honest) -> Mutator {
         ("settings", text(PICKLES[0])),
         ("settings", text("")),
         ("incarnation", text("0000000000000000")),
-        ("protocol_version", "2".to_owned()),
+        ("protocol_version", "3".to_owned()),
         ("attempt", "4294967295".to_owned()),
         ("sdp", text(&"v".repeat(16_384))),
         ("candidate", text(PICKLES[0])),
@@ -267,6 +267,9 @@ fn storm(server: &mut Server, honest: &Honest, mutator: &Mutator) -> Outcome {
                         }
                         _ => {}
                     }
+                }
+                Effect::OfferIceServers { .. } => {
+                    panic!("text {number}: there is nothing to offer")
                 }
                 Effect::Close { client } => {
                     assert!(!honest.is(client), "text {number}: an honest one is sent away");

@@ -14,12 +14,17 @@
 //! ```
 
 mod hex_u64;
+mod ice;
 mod message;
 mod names;
 mod relay;
 mod text;
 mod token;
 
+pub use ice::{
+    ICE_CREDENTIAL_BYTES_MAX, ICE_SERVERS_MAX, ICE_URL_BYTES_MAX, OfferedIceServer,
+    OfferedIceServers, OfferedIceServersError,
+};
 pub use message::{
     AttemptId, CANDIDATE_BYTES_MAX, ClientMessage, ERROR_TEXT_BYTES_MAX, ErrorCode, Join, Member,
     MessageError, SDP_BYTES_MAX, SETTINGS_BYTES_MAX, ServerMessage, SignalPayload,

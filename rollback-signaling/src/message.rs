@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MESSAGE_BYTES_MAX, MemberName, RoomName, Text, Token, hex_u64};
+use crate::{MESSAGE_BYTES_MAX, MemberName, OfferedIceServers, RoomName, Text, Token, hex_u64};
 
 /// Longest session description in bytes; data-channel-only ones have 0.5–2 KiB.
 pub const SDP_BYTES_MAX: usize = 16 * 1024;
@@ -143,6 +143,14 @@ pub enum SignalPayload {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ServerMessage {
+    /// STUN and TURN servers for the connections of this client, in place of those offered before. It comes before
+    /// [`Joined`](Self::Joined) or [`Watching`](Self::Watching), and again before the credentials end.
+    IceServers {
+        /// The servers.
+        servers: OfferedIceServers,
+        /// How many seconds the credentials are good for.
+        valid_secs: u32,
+    },
     /// The answer to [`ClientMessage::Join`].
     Joined {
         /// The client's slot, from 0 to `expected - 1`.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::TransportConfig;
 use crate::error::JoinError;
+use crate::ice_servers::IceServers;
 use crate::link::RoomLink;
 use crate::lobby::Lobby;
 use crate::mailbox::Mailbox;
@@ -21,6 +22,7 @@ use crate::mesh::{Mesh, MeshSetup};
 use crate::peer_connection::ConnectionSetup;
 use crate::relay::RelaySetup;
 use crate::signaling_client::SignalingClient;
+use crate::tls::Trust;
 
 /// A running mesh, and how to speak with it. It is closed when this is dropped.
 #[derive(Debug)]
@@ -64,13 +66,18 @@ impl Background {
             settings: Text::try_from(config.settings).map_err(JoinError::Settings)?,
             watch,
         };
+        let trust = Trust::new(config.trusted_certificates).map_err(JoinError::Certificate)?;
+        let trust = Arc::new(trust);
+        let accepts_offers = config.use_offered_ice_servers;
+        let ice_servers = IceServers::new(&config.ice_servers, accepts_offers, Arc::clone(&trust))?;
+        let ice_servers = Arc::new(ice_servers);
         let mailbox = Arc::new(Mailbox::new(clock, incarnation));
         let lobby = Arc::new(Lobby::new(clock));
         let watchers = Arc::new(Mailbox::new(clock, incarnation));
         let connection = |mailbox: &Arc<Mailbox>| ConnectionSetup {
             clock,
             mailbox: Arc::clone(mailbox),
-            ice_servers: config.ice_servers.clone(),
+            ice_servers: Arc::clone(&ice_servers),
             path_policy: config.path_policy,
             interrupted_after: config.interrupted_after,
             bind: bind_addresses(&config.bind, link.is_loopback()),
@@ -84,6 +91,7 @@ impl Background {
                 url: link.relay_url(),
                 room: link.room().clone(),
                 proxy: config.proxy.clone(),
+                trust: Arc::clone(&trust),
             }),
             link: link.url().to_owned(),
             connect_timeout: config.connect_timeout,
@@ -94,7 +102,7 @@ impl Background {
         let (incoming, from_server) = mpsc::channel(SIGNALING_MESSAGES);
         let stays = Arc::new(AtomicBool::new(false));
         let client = SignalingClient::new(
-            (link, config.proxy),
+            (link, config.proxy, trust),
             join,
             seed,
             (incoming, outgoing),

@@ -19,9 +19,14 @@ pub struct TransportConfig {
     pub settings: String,
     /// The token of an earlier [`Room`](crate::Room), to return to the same slot.
     pub token: Option<String>,
-    /// STUN and TURN servers. Without any, members connect over addresses that reach each other
-    /// directly, as in one network.
+    /// STUN and TURN servers, at most 16. Without any, and without those of the server, members connect over
+    /// addresses that reach each other directly, as in one network.
     pub ice_servers: Vec<IceServer>,
+    /// Whether to use the STUN and TURN servers that the server of the link offers, too.
+    pub use_offered_ice_servers: bool,
+    /// Certificates of authorities, in DER, to trust besides those of the system: for `wss:` links, and for TURN
+    /// servers over TLS.
+    pub trusted_certificates: Vec<Vec<u8>>,
     /// Which ways to take.
     pub path_policy: PathPolicy,
     /// Whether datagrams and bulk messages may go through the server when there is no better way, and
@@ -59,6 +64,8 @@ impl Default for TransportConfig {
             settings: String::new(),
             token: None,
             ice_servers: Vec::new(),
+            use_offered_ice_servers: true,
+            trusted_certificates: Vec::new(),
             path_policy: PathPolicy::All,
             server_relay: true,
             interrupted_after: Duration::from_millis(800),

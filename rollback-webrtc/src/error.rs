@@ -7,6 +7,7 @@ use rollback_signaling::{ErrorCode, NameError, TextError, TokenError};
 
 use crate::bulk::{BULK_MESSAGE_BYTES_MAX, BULK_WINDOW};
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
+use crate::ice_servers::IceServerError;
 
 /// Why something was not accepted for sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +64,12 @@ pub enum JoinError {
     /// The configured token is wrong.
     #[error("the token is not valid: {0}")]
     Token(#[source] TokenError),
+    /// A configured STUN or TURN server is wrong.
+    #[error("a STUN or TURN server is not valid: {0}")]
+    IceServer(#[from] IceServerError),
+    /// A certificate of the configuration is none.
+    #[error("a certificate that is to be trusted is not valid: {0}")]
+    Certificate(#[source] rustls::Error),
     /// The background thread could not be started.
     #[error("cannot start the transport's thread: {0}")]
     Thread(#[source] io::Error),

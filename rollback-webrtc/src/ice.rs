@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// A STUN or TURN server. None is used unless the configuration names it.
+/// A STUN or TURN server. None is used unless the configuration names it, or the signaling server offers it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceServer {
-    /// `stun:host:port` or `turn:host:port?transport=udp`. TURN over TCP and TLS (`turns:`) is not
-    /// supported by the WebRTC stack in use.
+    /// `stun:host:port`, `turn:host:port`, with `?transport=tcp` for TURN over TCP, or `turns:host:port` for TLS. The
+    /// port is 3478 if none is given, and with TLS 5349.
     pub url: String,
     /// For TURN; empty for STUN.
     pub username: String,
@@ -38,6 +38,32 @@ pub enum CandidateKind {
     PeerReflexive,
     /// An address at a TURN server.
     Relay,
+}
+
+/// What keeps a TURN server from being of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnTrouble {
+    /// It refuses to relay, with this code of STUN: 401 and 400 mean credentials that are wrong or too old, 486 and 508
+    /// that it has no more to give.
+    Refused {
+        /// The code.
+        code: u16,
+    },
+    /// It goes on relaying for some minutes and then stops, with this code of STUN.
+    NotRenewed {
+        /// The code.
+        code: u16,
+    },
+    /// None is known, and only relayed ways are allowed.
+    Missing,
+    /// It does not answer.
+    Silent,
+    /// There is no connection to it by TCP.
+    Unreachable,
+    /// It is not secured by TLS, or by a certificate that is not trusted.
+    Tls,
+    /// The connection to it by TCP or TLS ended.
+    Lost,
 }
 
 /// The way that datagrams to one peer take.
@@ -115,6 +141,39 @@ impl fmt::Display for CandidateKind {
             Self::PeerReflexive => "prflx",
             Self::Relay => "relay",
         })
+    }
+}
+
+/// For people.
+impl fmt::Display for TurnTrouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { code } => {
+                write!(formatter, "the TURN server refuses: {code} {}", meaning(*code))
+            }
+            Self::NotRenewed { code } => {
+                write!(formatter, "the TURN server will stop: {code} {}", meaning(*code))
+            }
+            Self::Missing => formatter.write_str("no TURN server is known"),
+            Self::Silent => formatter.write_str("the TURN server does not answer"),
+            Self::Unreachable => formatter.write_str("no connection to the TURN server"),
+            Self::Tls => formatter.write_str("no TLS with the TURN server"),
+            Self::Lost => formatter.write_str("the connection to the TURN server is lost"),
+        }
+    }
+}
+
+/// Codes of STUN and TURN (RFC 8489 §14.8, RFC 8656 §19).
+const fn meaning(code: u16) -> &'static str {
+    match code {
+        400 => "(bad request)",
+        401 => "(unauthorized)",
+        403 => "(forbidden)",
+        437 => "(allocation mismatch)",
+        441 => "(wrong credentials)",
+        486 => "(allocation quota reached)",
+        508 => "(insufficient capacity)",
+        _ => "(another error)",
     }
 }
 

@@ -38,6 +38,8 @@ mod episode_setup;
 mod error;
 mod game_loop;
 mod ice;
+mod ice_servers;
+mod ice_url;
 mod link;
 mod link_conditions;
 mod lobby;
@@ -57,6 +59,7 @@ mod signaling_client;
 mod stats;
 mod tls;
 mod transport;
+mod turn_stream;
 mod watching;
 mod websocket;
 
@@ -69,7 +72,9 @@ pub use datagram_transport::{
 pub use episode_setup::{EpisodeSetup, Hosts, START_TIMEOUT, SetupError};
 pub use error::{JoinError, LinkError, SendError};
 pub use game_loop::{GameLoop, LoopError};
-pub use ice::{CandidateKind, IceServer, Path, PathPolicy};
+pub use ice::{CandidateKind, IceServer, Path, PathPolicy, TurnTrouble};
+pub use ice_servers::IceServerError;
+pub use ice_url::IceUrlError;
 pub use link_conditions::LinkConditions;
 pub use lobby::{JoinProgress, Room, RoomMember};
 pub use loopback::LoopbackTransport;

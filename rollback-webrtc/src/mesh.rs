@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::{
-    ClientMessage, ErrorCode, MEMBERS_MAX, Member, ServerMessage, Token, WATCHER_SLOTS,
+    ClientMessage, ErrorCode, MEMBERS_MAX, Member, OfferedIceServer, OfferedIceServers,
+    ServerMessage, Token, WATCHER_SLOTS,
 };
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::relaying::Relaying;
 use self::watching::Shown;
 use crate::error::JoinError;
+use crate::ice::IceServer;
 use crate::link_conditions::LinkConditions;
 use crate::lobby::{JoinProgress, Lobby, Room, RoomMember};
 use crate::mailbox::Mailbox;
@@ -183,6 +185,7 @@ impl Mesh {
 
     fn handle_message(&mut self, message: ServerMessage) {
         match message {
+            ServerMessage::IceServers { servers, .. } => self.handle_ice_servers(&servers),
             ServerMessage::Joined { slot, token, members, expected } => {
                 self.handle_joined(slot, token, members, expected);
             }
@@ -241,6 +244,18 @@ impl Mesh {
         let members = members.into_iter().map(|member| (member.slot, member)).collect();
         self.stage = Stage::Waiting { joined: Joined { local, token, expected }, members };
         self.change_waiting(|_| {});
+    }
+
+    /// For connections that are made from now on.
+    fn handle_ice_servers(&self, offered: &OfferedIceServers) {
+        let server = |server: &OfferedIceServer| IceServer {
+            url: server.url.to_string(),
+            username: server.username.to_string(),
+            credential: server.credential.to_string(),
+        };
+        let servers: Vec<IceServer> = offered.as_slice().iter().map(server).collect();
+        // Those who watch have the same.
+        self.members.setup.ice_servers.offer(&servers);
     }
 
     fn handle_ready(&mut self, session_id: u64, seed: u64, members: &[Member]) {

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Relayed};
 use crate::proxy::ProxyChoice;
 use crate::route::Way;
+use crate::tls::Trust;
 use crate::websocket::open;
 
 /// Where the relay is, and who asks for it.
@@ -34,6 +35,7 @@ pub(crate) struct RelaySetup {
     pub(crate) url: String,
     pub(crate) room: RoomName,
     pub(crate) proxy: ProxyChoice,
+    pub(crate) trust: Arc<Trust>,
 }
 
 /// What the mesh learns. Slots of those who watch begin at [`WATCHER_SLOTS`].
@@ -120,7 +122,8 @@ impl RelayClient {
     }
 
     async fn connect_and_serve(&mut self) -> End {
-        let opening = open(&self.setup.url, &self.setup.proxy, RELAY_MESSAGE_BYTES_MAX);
+        let opening =
+            open(&self.setup.url, (&self.setup.proxy, &self.setup.trust), RELAY_MESSAGE_BYTES_MAX);
         let mut socket = match timeout(CONNECT_TIMEOUT, opening).await {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) if error.is_final() => return End::Refused(error.to_string()),

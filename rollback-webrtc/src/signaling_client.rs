@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::link::RoomLink;
 use crate::proxy::ProxyChoice;
+use crate::tls::Trust;
 use crate::websocket::{OpenError, open};
 
 /// What the mesh learns from the connection.
@@ -36,6 +37,7 @@ pub(crate) enum SignalingEvent {
 pub(crate) struct SignalingClient {
     link: RoomLink,
     proxy: ProxyChoice,
+    trust: Arc<Trust>,
     join: Join,
     /// Whether the token is of a group that is not complete yet. When the server does not know it
     /// any more, because it waited for too long or is another process, joining anew loses nothing.
@@ -63,14 +65,14 @@ pub(crate) enum End {
 impl SignalingClient {
     /// A client that joins with `join` and draws its jitter from `seed`.
     pub(crate) fn new(
-        (link, proxy): (RoomLink, ProxyChoice),
+        (link, proxy, trust): (RoomLink, ProxyChoice, Arc<Trust>),
         join: Join,
         seed: u64,
         (incoming, outgoing): (mpsc::Sender<SignalingEvent>, mpsc::Receiver<ClientMessage>),
         stays: Arc<AtomicBool>,
     ) -> Self {
         let backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, seed);
-        Self { link, proxy, join, may_join_anew: false, backoff, incoming, outgoing, stays }
+        Self { link, proxy, trust, join, may_join_anew: false, backoff, incoming, outgoing, stays }
     }
 
     /// Connects, and connects again after each loss, until `close`, after which the server is told
@@ -105,7 +107,7 @@ impl SignalingClient {
     }
 
     async fn connect_and_serve(&mut self, close: &CancellationToken) -> End {
-        let opening = open(self.link.url(), &self.proxy, MESSAGE_BYTES_MAX);
+        let opening = open(self.link.url(), (&self.proxy, &self.trust), MESSAGE_BYTES_MAX);
         let connecting = timeout(CONNECT_TIMEOUT, opening);
         let connected = tokio::select! {
             () = close.cancelled() => return End::Closed,

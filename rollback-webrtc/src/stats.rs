@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollback_core::PeerId;
 
-use crate::ice::Path;
+use crate::ice::{Path, TurnTrouble};
 
 /// What went over one way to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +30,8 @@ pub struct PeerStats {
     /// the real path: [`LinkConditions`](crate::LinkConditions) are not in it. Not known of the relay of
     /// the server.
     pub round_trip: Option<Duration>,
+    /// What was wrong last with a TURN server that a connection to this peer should have used.
+    pub turn_trouble: Option<TurnTrouble>,
     /// Attempts to connect, with those that worked.
     pub attempts: u64,
     /// Datagrams handed to the connection.
@@ -81,6 +83,13 @@ pub enum TransportEvent {
         peer: PeerId,
         /// The way.
         path: Path,
+    },
+    /// A TURN server is of no use for a connection to this peer. Other ways may be.
+    TurnFailed {
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        trouble: TurnTrouble,
     },
     /// There is no way left; attempts to get one go on.
     PeerDisconnected {

@@ -1,11 +1,11 @@
-//! TLS for `wss://` links: which certificates are trusted, and which cryptography is used.
+//! TLS for `wss://` links and for TURN servers: which certificates are trusted, and which cryptography is used.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::load_native_certs;
-use tokio_tungstenite::Connector;
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -18,24 +18,50 @@ pub(crate) enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-/// Trusts what the operating system trusts, or the file that `SSL_CERT_FILE` names. Reads files.
-pub(crate) fn system_connector() -> Result<Connector, TlsError> {
-    let found = load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let reasons: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-        return Err(TlsError::NoRoots(reasons.join("; ")));
+/// What is trusted: what the operating system trusts, or the file that `SSL_CERT_FILE` names, and the certificates of
+/// the configuration. The system's are read when they are needed, and once.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    added: Vec<CertificateDer<'static>>,
+    config: OnceLock<Arc<ClientConfig>>,
+}
+
+impl Trust {
+    /// Trusts these certificates, in DER, besides those of the system.
+    ///
+    /// # Errors
+    /// When one of them is no certificate of an authority.
+    pub(crate) fn new(added: Vec<Vec<u8>>) -> Result<Self, rustls::Error> {
+        let added: Vec<CertificateDer<'static>> = added.into_iter().map(Into::into).collect();
+        let mut roots = RootCertStore::empty();
+        added.iter().try_for_each(|certificate| roots.add(certificate.clone()))?;
+        Ok(Self { added, config: OnceLock::new() })
     }
-    connector(roots)
+
+    /// The configuration of a client. Reads files the first time.
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        if let Some(config) = self.config.get() {
+            return Ok(Arc::clone(config));
+        }
+        let found = load_native_certs();
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(found.certs);
+        roots.add_parsable_certificates(self.added.iter().cloned());
+        if roots.is_empty() {
+            let reasons: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+            return Err(TlsError::NoRoots(reasons.join("; ")));
+        }
+        let config = client_config(roots)?;
+        Ok(Arc::clone(self.config.get_or_init(|| config)))
+    }
 }
 
 /// Trusts these certificates.
-pub(crate) fn connector(roots: RootCertStore) -> Result<Connector, TlsError> {
+pub(crate) fn client_config(roots: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
     // Named, because the library panics instead of choosing when a build has two providers.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Connector::Rustls(Arc::new(config)))
+    Ok(Arc::new(config))
 }

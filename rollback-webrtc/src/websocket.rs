@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{self};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use crate::proxy::{self, ProxyChoice, ProxyError, Target};
-use crate::tls::{TlsError, system_connector};
+use crate::tls::{TlsError, Trust};
 
 /// Why there is no WebSocket.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +45,11 @@ impl OpenError {
 /// Opens the WebSocket of a link. Its messages have at most so many bytes.
 pub(crate) async fn open(
     url: &str,
-    proxy: &ProxyChoice,
+    (proxy, trust): (&ProxyChoice, &Trust),
     message_bytes_max: usize,
 ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, OpenError> {
     let connector = match url.starts_with("wss:") {
-        true => system_connector()?,
+        true => Connector::Rustls(trust.config()?),
         false => Connector::Plain,
     };
     open_with(url, proxy, message_bytes_max, connector).await
@@ -121,7 +121,7 @@ mod tests {
     use tokio_tungstenite::tungstenite::Message;
 
     use super::*;
-    use crate::tls::connector;
+    use crate::tls::client_config;
 
     const NAME: &str = "play.example.org";
 
@@ -177,7 +177,7 @@ mod tests {
     fn trusting(certificate: CertificateDer<'static>) -> Connector {
         let mut roots = RootCertStore::empty();
         roots.add(certificate).unwrap();
-        connector(roots).unwrap()
+        Connector::Rustls(client_config(roots).unwrap())
     }
 
     #[tokio::test]
@@ -213,7 +213,7 @@ mod tests {
         drop(listener);
         let proxy = ProxyChoice::Through(url.parse().unwrap());
         let link = format!("ws://{NAME}/kitchen");
-        let error = open(&link, &proxy, 1024).await.unwrap_err();
+        let error = open(&link, (&proxy, &Trust::default()), 1024).await.unwrap_err();
         assert!(error.to_string().contains(&url), "{error}");
         assert!(!error.is_final());
     }

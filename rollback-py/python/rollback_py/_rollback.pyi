@@ -1,7 +1,7 @@
 """The private half of `rollback_py`: snapshots, canonical bytes and hashes, actions, outputs."""
 
 import os
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -93,6 +93,7 @@ class Server:
         watchers: int = 8,
         unwatched: Sequence[str] = ...,
         relay: bool = True,
+        ice: Mapping[str, Any] | None = None,
     ) -> Server:
         """Listen on an address; port 0 takes a free one.
 
@@ -100,6 +101,9 @@ class Server:
         makes a room of `players`. The slot of a member that is away is kept for `slot_hold_s`.
         Up to `watchers`, at most 8, may watch a match, and nobody in the rooms `unwatched`.
         With `relay`, members that have no better way to each other send through the server.
+        `ice` says which STUN and TURN servers members are offered: `stun_urls`, `turn_urls` with
+        `turn_secret_file` or `turn_user_file`, `turn_ttl_s`; `turn` for one of this process, with
+        `turn_port`, `turn_address` and `turn_relay_ports`.
         """
 
     @property

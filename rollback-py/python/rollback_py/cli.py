@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,38 @@ def _add_serve(commands: Any) -> None:
         "--unwatched", action="append", default=[], metavar="NAME", help="a room nobody may watch"
     )
     serve.add_argument("--no-relay", action="store_true", help="pass nothing between members")
+    _add_ice(serve)
     serve.add_argument("--json", action="store_true", help="print lines of JSON")
     serve.set_defaults(handler=_serve)
+
+
+def _add_ice(serve: argparse.ArgumentParser) -> None:
+    ice = serve.add_argument_group("STUN and TURN servers for the members (docs/turn.md)")
+    ice.add_argument("--turn", action="store_true", help="run a TURN server, by UDP, in here")
+    ice.add_argument("--turn-port", type=int, default=3478, metavar="PORT")
+    ice.add_argument("--turn-address", metavar="ADDRESS", help="where members reach it")
+    ice.add_argument("--turn-relay-ports", metavar="LOW-HIGH", help="any free ones without it")
+    ice.add_argument("--turn-url", action="append", default=[], metavar="URL", help="repeatable")
+    access = ice.add_mutually_exclusive_group()
+    access.add_argument("--turn-secret-file", metavar="FILE", help="coturn's static-auth-secret")
+    access.add_argument("--turn-user-file", metavar="FILE", help="one line NAME:PASSWORD")
+    ice.add_argument("--turn-ttl", type=int, default=43200, metavar="S", help="of credentials")
+    ice.add_argument("--stun-url", action="append", default=[], metavar="URL", help="repeatable")
+
+
+def _ice_options(parsed: argparse.Namespace) -> dict[str, Any]:
+    ports = parsed.turn_relay_ports
+    return {
+        "stun_urls": parsed.stun_url,
+        "turn_urls": parsed.turn_url,
+        "turn_secret_file": parsed.turn_secret_file,
+        "turn_user_file": parsed.turn_user_file,
+        "turn_ttl_s": parsed.turn_ttl,
+        "turn": parsed.turn,
+        "turn_port": parsed.turn_port,
+        "turn_address": parsed.turn_address and ipaddress.ip_address(parsed.turn_address),
+        "turn_relay_ports": ports and tuple(int(port) for port in ports.split("-", 1)),
+    }
 
 
 def _serve(parsed: argparse.Namespace) -> int:
@@ -111,6 +142,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         watchers=parsed.watchers,
         unwatched=parsed.unwatched,
         relay=not parsed.no_relay,
+        ice=_ice_options(parsed),
     )
     links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
     invitations = [f"    rollback play {link} --env MODULE:FUNCTION …" for link in links]

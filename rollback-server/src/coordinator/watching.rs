@@ -40,7 +40,7 @@ impl Coordinator {
             let limit = format!("{most} watch this room already");
             return self.refuse(now, client, ErrorCode::ServerFull, &limit, effects);
         };
-        let message = ServerMessage::Watching {
+        let shown = ServerMessage::Watching {
             place,
             token,
             session_id: group.session_id,
@@ -48,17 +48,14 @@ impl Coordinator {
             members: group.members(),
             expected: group.expected(),
         };
-        effects.push(Effect::Send { client, message });
         let message = ServerMessage::WatcherJoined { place, incarnation: join.incarnation };
-        for (_, seat) in group.seats() {
-            if let Some(client) = seat.client() {
-                effects.push(Effect::Send { client, message: message.clone() });
-            }
-        }
+        let members: Vec<ClientId> = group.seats().filter_map(|(_, seat)| seat.client()).collect();
         let place = Place { group: *id, slot: WATCHER_SLOTS + place };
         self.places.insert(token, place);
-        if let Some(state) = self.clients.get_mut(&client) {
-            state.place = Some(place);
+        self.seat_client(now, client, place, effects);
+        effects.push(Effect::Send { client, message: shown });
+        for client in members {
+            effects.push(Effect::Send { client, message: message.clone() });
         }
     }
 

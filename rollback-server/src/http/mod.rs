@@ -5,10 +5,16 @@ mod relay;
 mod room;
 mod socket;
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::routing::{any, get};
+use axum::serve::{IncomingStream, Listener};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +34,37 @@ pub(crate) struct Door {
     pub(crate) abort: CancellationToken,
 }
 
+/// The address of this computer that a client reached.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reached(pub(crate) Option<IpAddr>);
+
+impl Connected<IncomingStream<'_, PromptListener>> for Reached {
+    fn connect_info(stream: IncomingStream<'_, PromptListener>) -> Self {
+        Self(stream.io().local_addr().ok().map(|address| address.ip().to_canonical()))
+    }
+}
+
+/// A listener whose connections send at once what they are given: candidates are small and urgent.
+pub(crate) struct PromptListener(pub(crate) TcpListener);
+
+impl Listener for PromptListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        // Not the method of the same name, which gives errors up.
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        // A socket that refuses works all the same.
+        let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES);
+        (stream, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
 /// All paths of the server.
 pub(crate) fn router(door: Door) -> Router {
     Router::new()
@@ -36,3 +73,7 @@ pub(crate) fn router(door: Door) -> Router {
         .route("/{room}/relay", any(relay::relay))
         .with_state(door)
 }
+
+/// What the system may hold of what was sent to one client: datagrams are to wait in the relay's queue, where the
+/// oldest are dropped, and not in the system's buffer of megabytes.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;

@@ -2,15 +2,16 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{Path, State, WebSocketUpgrade};
+use axum::extract::{ConnectInfo, Path, State, WebSocketUpgrade};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use rollback_signaling::{MESSAGE_BYTES_MAX, RoomName};
 
-use super::{Door, socket};
+use super::{Door, Reached, socket};
 
 pub(crate) async fn room(
     State(door): State<Door>,
+    ConnectInfo(reached): ConnectInfo<Reached>,
     name: Result<Path<String>, PathRejection>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -32,7 +33,7 @@ pub(crate) async fn room(
     upgrade
         .max_message_size(SOCKET_MESSAGE_BYTES_MAX)
         .max_frame_size(SOCKET_MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| sockets.track_future(socket::serve(socket, room, door)))
+        .on_upgrade(move |socket| sockets.track_future(socket::serve(socket, room, reached, door)))
 }
 
 /// Longest message that the socket reads at all. A message above [`MESSAGE_BYTES_MAX`] but not

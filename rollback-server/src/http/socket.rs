@@ -7,15 +7,16 @@ use rollback_signaling::{ClientMessage, RoomName, ServerMessage};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::Door;
+use super::{Door, Reached};
 use crate::app::Request;
 use crate::command::ClientId;
 
 /// Serves one socket until either side ends it.
-pub(crate) async fn serve(mut socket: WebSocket, room: RoomName, door: Door) {
+pub(crate) async fn serve(mut socket: WebSocket, room: RoomName, reached: Reached, door: Door) {
     let (outbox, mut sends) = mpsc::channel(OUTBOX_MESSAGES);
     let (reply, answer) = oneshot::channel();
-    if door.app.send(Request::Connected { room, outbox, reply }).await.is_err() {
+    if door.app.send(Request::Connected { room, reached: reached.0, outbox, reply }).await.is_err()
+    {
         return;
     }
     let Ok(client) = answer.await else { return };

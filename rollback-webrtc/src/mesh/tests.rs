@@ -12,6 +12,7 @@ use rollback_signaling::{AttemptId, Join, PROTOCOL_VERSION, SignalPayload, Text}
 use super::*;
 use crate::clock::Clock;
 use crate::ice::PathPolicy;
+use crate::ice_servers::IceServers;
 use crate::pair::{Action, ConnectionEvent, PairReport, Remote};
 use crate::proxy::ProxyChoice;
 
@@ -31,7 +32,7 @@ impl Client {
         let connection = || ConnectionSetup {
             clock,
             mailbox: Arc::new(Mailbox::new(clock, 1)),
-            ice_servers: Vec::new(),
+            ice_servers: Arc::new(IceServers::new(&[], true, Arc::default()).unwrap()),
             path_policy: PathPolicy::All,
             interrupted_after: Duration::from_millis(800),
             bind: Vec::new(),
@@ -61,7 +62,7 @@ impl Client {
         let link = setup.link.parse().unwrap();
         Self {
             signaling: SignalingClient::new(
-                (link, ProxyChoice::Never),
+                (link, ProxyChoice::Never, Arc::default()),
                 join,
                 1,
                 (incoming, from_mesh),

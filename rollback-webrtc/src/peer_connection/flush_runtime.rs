@@ -14,20 +14,28 @@ use webrtc::runtime::{
     TokioRuntime,
 };
 
+use super::turn_watch::{TurnWatch, WatchedSocket};
+
 /// **Rule R2: flush after each burst.** The connection's loop in `webrtc` 0.21.1 writes relayed packets
 /// before the core has produced them and reads them after writing; then it sleeps until the next
 /// *timer*. So relayed packets and parts of the handshake wait until something else wakes the loop:
 /// up to 600 ms. With this runtime the first [`FLUSHES`] sleeps after each real one end at once, so
 /// each burst is followed by that many more passes of the loop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FlushRuntime {
     /// Sleeps answered at once since the last real one.
     flushed: AtomicU32,
     /// Closing waits with a sleep of this runtime too, and would not wait at all.
     is_stopped: AtomicBool,
+    /// Hears what TURN servers answer.
+    turn: Arc<TurnWatch>,
 }
 
 impl FlushRuntime {
+    pub(super) fn new(turn: Arc<TurnWatch>) -> Self {
+        Self { flushed: AtomicU32::new(0), is_stopped: AtomicBool::new(false), turn }
+    }
+
     pub(super) fn stop_flushing(&self) {
         self.is_stopped.store(true, Ordering::Release);
     }
@@ -54,7 +62,7 @@ impl Runtime for FlushRuntime {
         }))
     }
 
-    // All else is tokio's. `spawn_reactor` keeps its default, which spawns here: the connection then
+    // All else is tokio's, but for what is heard on its sockets. `spawn_reactor` keeps its default, which spawns here: the connection then
     // runs on the thread of its mailbox and ends with it.
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
@@ -62,7 +70,8 @@ impl Runtime for FlushRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        TokioRuntime.wrap_udp_socket(socket)
+        let socket = TokioRuntime.wrap_udp_socket(socket)?;
+        Ok(Arc::new(WatchedSocket::new(socket, Arc::clone(&self.turn))))
     }
 
     fn wrap_tcp_listener(

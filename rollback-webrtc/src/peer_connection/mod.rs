@@ -5,6 +5,7 @@
 mod channels;
 mod flush_runtime;
 mod open_link;
+mod turn_watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,16 +26,18 @@ use webrtc::peer_connection::{
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
 use self::open_link::OpenLink;
 use crate::clock::Clock;
-use crate::ice::{CandidateKind, IceServer, Path, PathPolicy};
+use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
+use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
 use crate::pair::{ConnectionEvent, Remote};
+use crate::stats::TransportEvent;
 
 /// What all connections of a mesh have in common.
 #[derive(Debug)]
 pub(crate) struct ConnectionSetup {
     pub(crate) clock: Clock,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) ice_servers: Arc<IceServers>,
     pub(crate) path_policy: PathPolicy,
     /// How long nothing may come until a connection counts as interrupted.
     pub(crate) interrupted_after: Duration,
@@ -59,6 +62,9 @@ pub(crate) struct Connection {
     events: mpsc::Sender<AttemptEvent>,
     link: OpenLink,
     callbacks: mpsc::Receiver<Callback>,
+    turn_troubles: mpsc::Receiver<TurnTrouble>,
+    /// Those that were reported.
+    known_troubles: Vec<TurnTrouble>,
     channels: JoinSet<()>,
     opened: mpsc::Sender<Opened>,
     openings: mpsc::Receiver<Opened>,
@@ -102,7 +108,8 @@ impl Connection {
     ) -> Result<Self, Error> {
         let (heard, callbacks) = mpsc::channel(CALLBACKS);
         let (opened, openings) = mpsc::channel(CHANNELS_MAX);
-        let link = OpenLink::build(&setup, heard).await?;
+        let (troubles, turn_troubles) = mpsc::channel(TURN_TROUBLES);
+        let link = OpenLink::build(&setup, heard, troubles).await?;
         let mut connection = Self {
             peer,
             attempt,
@@ -110,6 +117,8 @@ impl Connection {
             events,
             link,
             callbacks,
+            turn_troubles,
+            known_troubles: Vec::new(),
             channels: JoinSet::new(),
             opened,
             openings,
@@ -143,6 +152,11 @@ impl Connection {
         events: mpsc::Sender<AttemptEvent>,
     ) {
         let mailbox = Arc::clone(&setup.mailbox);
+        let is_hopeless =
+            setup.path_policy == PathPolicy::RelayOnly && !setup.ice_servers.has_relay();
+        if is_hopeless {
+            report_turn(&mailbox, peer, TurnTrouble::Missing);
+        }
         match Self::build(peer, attempt, offer.is_none(), setup, events).await {
             Ok(mut connection) => {
                 if let Err(error) = connection.serve(offer, remote).await {
@@ -180,6 +194,7 @@ impl Connection {
                         return Ok(());
                     }
                 }
+                Some(trouble) = self.turn_troubles.recv() => self.report_turn(trouble),
                 Some(opened) = self.openings.recv() => self.note_opened(opened).await,
                 // A channel never ends while its connection lives, unless the peer closes it.
                 Some(_) = self.channels.join_next() => return Ok(()),
@@ -336,14 +351,35 @@ impl Connection {
         let _ = self.events.send(event).await;
     }
 
+    /// Says what is wrong with a TURN server, once for each connection.
+    fn report_turn(&mut self, trouble: TurnTrouble) {
+        if self.known_troubles.len() >= TURN_TROUBLES || self.known_troubles.contains(&trouble) {
+            return;
+        }
+        self.known_troubles.push(trouble);
+        report_turn(&self.setup.mailbox, self.peer, trouble);
+    }
+
     /// Ends the connection so that the peer sees it at once.
     async fn close(mut self) {
+        while let Ok(trouble) = self.turn_troubles.try_recv() {
+            self.report_turn(trouble);
+        }
+        if !self.progress.is_reported && self.link.turn_is_silent() {
+            self.report_turn(TurnTrouble::Silent);
+        }
         // Tasks and callbacks hold channels, and a channel keeps its whole connection alive.
         self.channels.shutdown().await;
         self.callbacks.close();
         while self.callbacks.try_recv().is_ok() {}
         self.link.close().await;
     }
+}
+
+fn report_turn(mailbox: &Mailbox, peer: PeerId, trouble: TurnTrouble) {
+    tracing::warn!(?peer, %trouble, "a TURN server is of no use");
+    mailbox.update(peer, |stats| stats.turn_trouble = Some(trouble));
+    mailbox.report(TransportEvent::TurnFailed { peer, trouble });
 }
 
 const fn kind(candidate: RTCIceCandidateType) -> Option<CandidateKind> {
@@ -362,6 +398,9 @@ const BULK: &str = "bulk";
 
 /// Channels that a peer may open, bad ones included; it needs two.
 const CHANNELS_MAX: usize = 8;
+
+/// Troubles with TURN servers that may wait, and that are reported of one connection.
+const TURN_TROUBLES: usize = 8;
 
 /// Callbacks that may wait: a computer with twenty addresses has some sixty candidates.
 const CALLBACKS: usize = 128;

@@ -16,13 +16,20 @@ use webrtc::peer_connection::{
 use webrtc::runtime::Runtime;
 
 use super::flush_runtime::FlushRuntime;
+use super::turn_watch::TurnWatch;
 use super::{Callback, ConnectionSetup};
-use crate::ice::{IceServer, PathPolicy};
+use crate::ice::{PathPolicy, TurnTrouble};
+use crate::ice_servers::CheckedServer;
+use crate::ice_url::{IceUrlKind, TurnTransport};
+use crate::turn_stream::{BestRelay, StreamServer, TurnStream};
 
 /// A built connection, which closes itself even if its task panics on a hostile description.
 pub(super) struct OpenLink {
     pub(super) pc: Arc<dyn PeerConnection>,
     runtime: Arc<FlushRuntime>,
+    turn: Arc<TurnWatch>,
+    /// Sockets in place of TURN servers, as long as the connection.
+    _streams: Vec<TurnStream>,
     is_closed: bool,
 }
 
@@ -30,21 +37,20 @@ impl OpenLink {
     pub(super) async fn build(
         setup: &ConnectionSetup,
         heard: mpsc::Sender<Callback>,
+        troubles: mpsc::Sender<TurnTrouble>,
     ) -> Result<Self, Error> {
-        let server = |server: &IceServer| RTCIceServer {
-            urls: vec![server.url.clone()],
-            username: server.username.clone(),
-            credential: server.credential.clone(),
-        };
+        let best = Arc::new(BestRelay::default());
+        let turn = Arc::new(TurnWatch::new(troubles.clone(), Arc::clone(&best)));
+        let (ice_servers, streams) = ice_servers(setup, &turn, &best, &troubles);
         let policy = match setup.path_policy {
             PathPolicy::All => RTCIceTransportPolicy::All,
             PathPolicy::RelayOnly => RTCIceTransportPolicy::Relay,
         };
         let configuration = RTCConfigurationBuilder::default()
-            .with_ice_servers(setup.ice_servers.iter().map(server).collect())
+            .with_ice_servers(ice_servers)
             .with_ice_transport_policy(policy)
             .build();
-        let runtime = Arc::new(FlushRuntime::default());
+        let runtime = Arc::new(FlushRuntime::new(Arc::clone(&turn)));
         let pc = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_setting_engine(settings(setup.path_policy, setup.interrupted_after))
@@ -53,7 +59,12 @@ impl OpenLink {
             .with_udp_addrs(setup.bind.clone())
             .build()
             .await?;
-        Ok(Self { pc: Arc::new(pc), runtime, is_closed: false })
+        Ok(Self { pc: Arc::new(pc), runtime, turn, _streams: streams, is_closed: false })
+    }
+
+    /// A TURN server was asked, and none has said anything.
+    pub(super) fn turn_is_silent(&self) -> bool {
+        self.turn.is_silent()
     }
 
     pub(super) async fn close(mut self) {
@@ -75,6 +86,51 @@ impl Drop for OpenLink {
     }
 }
 
+/// The servers as the library takes them: those of TURN that are reached by a stream have a socket of this computer in
+/// their place.
+fn ice_servers(
+    setup: &ConnectionSetup,
+    turn: &TurnWatch,
+    best: &Arc<BestRelay>,
+    troubles: &mpsc::Sender<TurnTrouble>,
+) -> (Vec<RTCIceServer>, Vec<TurnStream>) {
+    let servers = setup.ice_servers.now();
+    let has =
+        |transport| servers.iter().any(|server| server.url.kind == IceUrlKind::Turn(transport));
+    let (has_udp, has_tcp) = (has(TurnTransport::Udp), has(TurnTransport::Tcp));
+    let is_ipv4 = setup.bind.is_empty() || setup.bind.iter().any(|address| address.is_ipv4());
+    let (mut ice_servers, mut streams) = (Vec::new(), Vec::new());
+    for CheckedServer { url, username, credential } in servers {
+        let (tls, rank) = match url.kind {
+            IceUrlKind::Turn(TurnTransport::Tcp) => (None, u8::from(has_udp)),
+            IceUrlKind::Turn(TurnTransport::Tls) => match setup.ice_servers.tls() {
+                Ok(config) => (Some(config), u8::from(has_udp) + u8::from(has_tcp)),
+                Err(error) => {
+                    tracing::warn!(%url, %error, "a TURN server cannot be reached by TLS");
+                    let _ = troubles.try_send(TurnTrouble::Tls);
+                    continue;
+                }
+            },
+            IceUrlKind::Turn(TurnTransport::Udp) | IceUrlKind::Stun => {
+                let urls = vec![url.to_string()];
+                ice_servers.push(RTCIceServer { urls, username, credential });
+                continue;
+            }
+        };
+        let server = StreamServer { host: url.host.clone(), port: url.port, tls, rank };
+        match TurnStream::open(server, is_ipv4, Arc::clone(best), troubles.clone()) {
+            Ok(stream) => {
+                turn.add_stream(stream.address(), rank);
+                let urls = vec![format!("turn:{}?transport=udp", stream.address())];
+                ice_servers.push(RTCIceServer { urls, username, credential });
+                streams.push(stream);
+            }
+            Err(error) => tracing::warn!(%url, %error, "no local socket for a TURN server"),
+        }
+    }
+    (ice_servers, streams)
+}
+
 fn settings(policy: PathPolicy, interrupted_after: Duration) -> SettingEngine {
     let interrupted_after = interrupted_after.clamp(INTERRUPTED_MIN, INTERRUPTED_MAX);
     // Well below half, so that one lost check is no interruption; it also measures the round trip.
@@ -92,6 +148,9 @@ fn settings(policy: PathPolicy, interrupted_after: Duration) -> SettingEngine {
         // Rule R3: the answerer is the DTLS server. By default it is the client, and its first
         // message can overtake ICE at the offerer, is dropped there, and costs 1.0 s.
         .with_answering_dtls_role(RTCDtlsRole::Server)
+        // A refusal because of an old nonce costs one interval. By default that is half of what an address at a TURN
+        // server lives, and so the second one in a row would be too late.
+        .with_turn_allocation_refresh_interval_cap(TURN_REFRESH)
         // Otherwise building fails on a computer without a multicast route, such as one offline.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .build()
@@ -133,3 +192,6 @@ const INTERRUPTED_MAX: Duration = Duration::from_secs(10);
 
 /// And that it has failed after this much more.
 const ICE_FAILED: Duration = Duration::from_secs(5);
+
+/// How often an address at a TURN server is renewed at least; servers give them for ten minutes.
+const TURN_REFRESH: Duration = Duration::from_secs(60);

@@ -4,9 +4,11 @@
     dead_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "each test binary uses another part of it, and ends where an expectation does"
 )]
 
+pub(crate) mod coturn;
 pub(crate) mod faulty_path;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,0 +1,308 @@
+//! What TURN servers answer. The library writes a refusal into its log and goes on as if there were no server, so the
+//! answers are read here, on their way through the sockets of a connection; nothing is changed or held up.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::sync::mpsc;
+use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+use crate::ice::TurnTrouble;
+use crate::turn_stream::BestRelay;
+
+/// What is known of the TURN servers of one connection.
+#[derive(Debug)]
+pub(super) struct TurnWatch {
+    state: Mutex<WatchState>,
+    troubles: mpsc::Sender<TurnTrouble>,
+    best: Arc<BestRelay>,
+}
+
+#[derive(Debug, Default)]
+struct WatchState {
+    /// Requests with credentials that have no answer yet. Only what answers one of them is believed.
+    requests: VecDeque<Request>,
+    /// Servers that were asked for an address, and whether they have said anything.
+    servers: Vec<(SocketAddr, bool)>,
+    /// Local sockets in place of servers, with their ranks.
+    streams: Vec<(SocketAddr, u8)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    id: [u8; 12],
+    method: u8,
+}
+
+/// A socket of a connection, watched.
+#[derive(Debug)]
+pub(super) struct WatchedSocket {
+    socket: Arc<dyn AsyncUdpSocket>,
+    watch: Arc<TurnWatch>,
+}
+
+impl TurnWatch {
+    pub(super) fn new(troubles: mpsc::Sender<TurnTrouble>, best: Arc<BestRelay>) -> Self {
+        Self { state: Mutex::default(), troubles, best }
+    }
+
+    /// A socket of this computer that stands for a server.
+    pub(super) fn add_stream(&self, address: SocketAddr, rank: u8) {
+        self.with_state(|state| state.streams.push((address, rank)));
+    }
+
+    /// A TURN server was asked, and none has said anything.
+    pub(super) fn is_silent(&self) -> bool {
+        self.with_state(|state| {
+            !state.servers.is_empty() && state.servers.iter().all(|(_, has_answered)| !has_answered)
+        })
+    }
+
+    fn note_sent(&self, to: SocketAddr, datagram: &[u8]) {
+        let Some((0x00, method, id)) = header(datagram) else { return };
+        if !matches!(method, ALLOCATE | REFRESH | CREATE_PERMISSION) {
+            return;
+        }
+        self.with_state(|state| {
+            let is_new = state.servers.iter().all(|(server, _)| *server != to);
+            if method == ALLOCATE && is_new && state.servers.len() < SERVERS_MAX {
+                state.servers.push((to, false));
+            }
+            let request = Request { id, method };
+            if attribute(datagram, USERNAME).is_some() && !state.requests.contains(&request) {
+                if state.requests.len() >= REQUESTS_MAX {
+                    state.requests.pop_front();
+                }
+                state.requests.push_back(request);
+            }
+        });
+    }
+
+    fn note_received(&self, from: SocketAddr, datagram: &[u8]) {
+        let Some((0x01, kind, id)) = header(datagram) else { return };
+        let (method, is_error) = (kind & !ERROR, kind & ERROR != 0);
+        let request = Request { id, method };
+        let trouble = self.with_state(|state| {
+            if let Some((_, has_answered)) = state.servers.iter_mut().find(|(to, _)| *to == from) {
+                *has_answered = true;
+            }
+            let at = state.requests.iter().position(|sent| *sent == request)?;
+            state.requests.remove(at);
+            if !is_error {
+                if method == ALLOCATE {
+                    let stream = state.streams.iter().find(|(address, _)| *address == from);
+                    self.best.note(stream.map_or(0, |(_, rank)| *rank));
+                }
+                return None;
+            }
+            match (error_code(datagram)?, method) {
+                // The client asks again with the new number.
+                (STALE_NONCE, _) => None,
+                (code, ALLOCATE) => Some(TurnTrouble::Refused { code }),
+                (code, _) => Some(TurnTrouble::NotRenewed { code }),
+            }
+        });
+        if let Some(trouble) = trouble {
+            // Others that are not read yet say the same.
+            let _ = self.troubles.try_send(trouble);
+        }
+    }
+
+    fn with_state<T>(&self, change: impl FnOnce(&mut WatchState) -> T) -> T {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl WatchedSocket {
+    pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, watch: Arc<TurnWatch>) -> Self {
+        Self { socket, watch }
+    }
+}
+
+impl AsyncUdpSocket for WatchedSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        transmit: &Transmit<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let sent = self.socket.poll_send(context, transmit);
+        if sent.is_ready() {
+            let contents = transmit.contents;
+            let segment = transmit.segment_size.unwrap_or(contents.len()).max(1);
+            for datagram in contents.chunks(segment) {
+                self.watch.note_sent(transmit.destination, datagram);
+            }
+        }
+        sent
+    }
+
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.socket.poll_recv(context, buffers, meta);
+        if let Poll::Ready(Ok(messages)) = received {
+            for (buffer, meta) in buffers.iter().zip(meta.iter()).take(messages) {
+                let message = buffer.get(..meta.len).unwrap_or_default();
+                for datagram in message.chunks(meta.stride.max(1)) {
+                    self.watch.note_received(meta.addr, datagram);
+                }
+            }
+        }
+        received
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.socket.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.socket.max_gro_segments()
+    }
+}
+
+/// The two bytes of the type and the id of a STUN message (RFC 8489 §5). Rejects nearly everything by its first byte.
+fn header(datagram: &[u8]) -> Option<(u8, u8, [u8; 12])> {
+    let [class, method, ..] = *datagram.first_chunk::<20>()?;
+    if class > 0x01 || datagram.get(4..8)? != MAGIC_COOKIE {
+        return None;
+    }
+    Some((class, method, *datagram.get(8..)?.first_chunk()?))
+}
+
+/// The value of an attribute.
+fn attribute(datagram: &[u8], wanted: u16) -> Option<&[u8]> {
+    let mut rest = datagram.get(20..)?;
+    while let Some([kind_high, kind_low, high, low]) = rest.first_chunk() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let value = rest.get(4..4 + length)?;
+        if u16::from_be_bytes([*kind_high, *kind_low]) == wanted {
+            return Some(value);
+        }
+        rest = rest.get(4 + length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+/// Such as 401 (RFC 8489 §14.8).
+fn error_code(datagram: &[u8]) -> Option<u16> {
+    let [_, _, hundreds, rest] = *attribute(datagram, ERROR_CODE)?.first_chunk()?;
+    Some(u16::from(hundreds & 0x07) * 100 + u16::from(rest))
+}
+
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+
+/// Methods of TURN (RFC 8656 §17), as in the second byte of a request.
+const ALLOCATE: u8 = 0x03;
+const REFRESH: u8 = 0x04;
+const CREATE_PERMISSION: u8 = 0x08;
+
+/// In the second byte of an answer, when it is an error.
+const ERROR: u8 = 0x10;
+
+/// Attributes (RFC 8489 §18.3).
+const USERNAME: u16 = 0x0006;
+const ERROR_CODE: u16 = 0x0009;
+
+const STALE_NONCE: u16 = 438;
+
+/// Requests without an answer that are remembered; a connection has a few for each server.
+const REQUESTS_MAX: usize = 64;
+
+/// Servers that are remembered.
+const SERVERS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(class: u8, method: u8, id: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut message = vec![class, method, 0, 0];
+        message.extend(MAGIC_COOKIE);
+        message.extend([id; 12]);
+        for (kind, value) in attributes {
+            message.extend(kind.to_be_bytes());
+            message.extend(u16::try_from(value.len()).unwrap().to_be_bytes());
+            message.extend(*value);
+            message.resize(message.len().next_multiple_of(4), 0);
+        }
+        message
+    }
+
+    fn watch() -> (TurnWatch, mpsc::Receiver<TurnTrouble>) {
+        let (sender, troubles) = mpsc::channel(8);
+        (TurnWatch::new(sender, Arc::default()), troubles)
+    }
+
+    fn server() -> SocketAddr {
+        "192.0.2.1:3478".parse().unwrap()
+    }
+
+    fn error(method: u8, id: u8, code: u16) -> Vec<u8> {
+        let class = u8::try_from(code / 100).unwrap();
+        let value = [0, 0, class, u8::try_from(code % 100).unwrap(), b'n', b'o'];
+        message(0x01, ERROR | method, id, &[(ERROR_CODE, &value)])
+    }
+
+    #[test]
+    fn a_refusal_of_credentials_is_told_and_the_usual_question_for_them_is_not() {
+        let (watch, mut troubles) = watch();
+        watch.note_sent(server(), &message(0, ALLOCATE, 1, &[]));
+        assert!(watch.is_silent());
+        watch.note_received(server(), &error(ALLOCATE, 1, 401));
+        assert!(!watch.is_silent());
+        assert!(troubles.try_recv().is_err());
+        watch.note_sent(server(), &message(0, ALLOCATE, 2, &[(0x1, b"abc"), (USERNAME, b"u")]));
+        watch.note_received(server(), &error(ALLOCATE, 2, 438));
+        watch.note_sent(server(), &message(0, ALLOCATE, 3, &[(USERNAME, b"u")]));
+        watch.note_received(server(), &error(ALLOCATE, 3, 401));
+        assert_eq!(troubles.try_recv(), Ok(TurnTrouble::Refused { code: 401 }));
+        assert!(troubles.try_recv().is_err());
+    }
+
+    #[test]
+    fn an_address_that_is_not_renewed_is_told() {
+        let (watch, mut troubles) = watch();
+        watch.note_sent(server(), &message(0, REFRESH, 1, &[(USERNAME, b"u")]));
+        watch.note_received(server(), &error(REFRESH, 1, 441));
+        assert_eq!(troubles.try_recv(), Ok(TurnTrouble::NotRenewed { code: 441 }));
+    }
+
+    #[test]
+    fn what_answers_no_question_is_not_believed() {
+        let (watch, mut troubles) = watch();
+        watch.note_sent(server(), &message(0, ALLOCATE, 1, &[(USERNAME, b"u")]));
+        watch.note_received(server(), &error(ALLOCATE, 2, 401));
+        watch.note_received(server(), &error(REFRESH, 1, 401));
+        watch.note_received(server(), &message(0x01, ERROR | ALLOCATE, 1, &[])[..19]);
+        assert!(troubles.try_recv().is_err());
+        assert!(!watch.best.is_better_than(1));
+        watch.note_received(server(), &message(0x01, ALLOCATE, 1, &[]));
+        assert!(watch.best.is_better_than(1));
+    }
+
+    #[test]
+    fn any_bytes_may_come() {
+        let (watch, _troubles) = watch();
+        watch.note_sent(server(), &message(0, ALLOCATE, 1, &[(USERNAME, b"u")]));
+        let honest = error(ALLOCATE, 1, 401);
+        for at in 0..honest.len() {
+            for byte in [0, 1, 0x7f, 0xff] {
+                let mut bytes = honest.clone();
+                bytes[at] = byte;
+                watch.note_received(server(), &bytes);
+                watch.note_received(server(), &bytes[..at]);
+                watch.note_sent(server(), &bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Members that reach each other through TURN servers only.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests end where an expectation does, and print what they measure"
+)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::coturn::{Coturn, PASSWORD, USER, unix_time};
+use common::{link, local, mesh, peer, receive, server, wait_event, wait_until};
+use hmac::{Hmac, Mac};
+use rollback_server::{
+    BackgroundServer, EmbeddedTurn, GroupSize, IceOffer, Rooms, ServerConfig, TurnAccess,
+};
+use rollback_webrtc::{
+    CandidateKind, DATAGRAM_BYTES_MAX, IceServer, JoinError, Path, PathPolicy, SendOutcome,
+    Transport, TransportConfig, TransportEvent, TurnTrouble,
+};
+use sha1::Sha1;
+
+/// Through TURN servers and in no other way.
+fn relay_only() -> TransportConfig {
+    TransportConfig { path_policy: PathPolicy::RelayOnly, server_relay: false, ..local() }
+}
+
+/// Through these.
+fn relayed(ice_servers: Vec<IceServer>, coturn: &Coturn) -> TransportConfig {
+    TransportConfig {
+        ice_servers,
+        trusted_certificates: vec![coturn.authority.clone()],
+        ..relay_only()
+    }
+}
+
+fn known(url: String) -> IceServer {
+    IceServer::turn(url, USER, PASSWORD)
+}
+
+/// Datagrams flow both ways, and both ends are at a TURN server.
+fn assert_relayed(transports: &[Transport]) {
+    for (transport, to) in transports.iter().zip([peer(1), peer(0)]) {
+        assert_eq!(transport.try_send(to, &[to.slot()]), Ok(SendOutcome::Queued));
+    }
+    for transport in transports {
+        assert_eq!(receive(transport).1, [transport.room().local.slot()]);
+    }
+    for (transport, to) in transports.iter().zip([peer(1), peer(0)]) {
+        wait_until("the path is known", || transport.stats(to).path.is_some());
+        let path = transport.stats(to).path.unwrap();
+        assert!(path.is_relayed(), "{path}");
+        assert!(matches!(path, Path::WebRtc { local, .. } if local != CandidateKind::Host));
+    }
+}
+
+#[test]
+fn a_relay_is_reached_by_udp() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    let config = || relayed(vec![known(coturn.udp_url())], &coturn);
+    assert_relayed(&mesh(&server, "udp", vec![config(), config()]));
+}
+
+#[test]
+fn a_relay_is_reached_by_tcp() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    let config = || relayed(vec![known(coturn.tcp_url())], &coturn);
+    assert_relayed(&mesh(&server, "tcp", vec![config(), config()]));
+}
+
+#[test]
+fn a_relay_is_reached_by_tls() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    let config = || relayed(vec![known(coturn.tls_url())], &coturn);
+    assert_relayed(&mesh(&server, "tls", vec![config(), config()]));
+}
+
+#[test]
+fn by_udp_if_that_works_and_by_tcp_if_it_does_not() {
+    let (server, coturn, by_udp) = (server(2), Coturn::with_user(), Coturn::with_user());
+    let all = || vec![known(coturn.tls_url()), known(coturn.tcp_url()), known(by_udp.udp_url())];
+    let config = || relayed(all(), &coturn);
+    let transports = mesh(&server, "all", vec![config(), config()]);
+    assert_relayed(&transports);
+    // Longer than the others wait.
+    let mut number = 0_u8;
+    let until = Instant::now() + Duration::from_secs(2);
+    wait_until("the others would have been asked", || {
+        number = number.wrapping_add(1);
+        let _ = transports[0].try_send(peer(1), &[number]);
+        Instant::now() > until
+    });
+    drop(transports);
+    assert_eq!((by_udp.allocations(), coturn.allocations()), (2, 0));
+
+    // Nothing answers there by UDP.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = format!("turn:{}", silent.local_addr().unwrap());
+    let some = || relayed(vec![known(silent.clone()), known(coturn.tcp_url())], &coturn);
+    assert_relayed(&mesh(&server, "some", vec![some(), some()]));
+    assert_eq!(coturn.allocations(), 2);
+}
+
+#[test]
+fn wrong_credentials_are_told() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    for (room, url) in [("udp", coturn.udp_url()), ("tcp", coturn.tcp_url())] {
+        let wrong = relayed(vec![IceServer::turn(url, USER, "babbage")], &coturn);
+        let transports = common::join_all(&link(&server, room), vec![wrong.clone(), wrong]);
+        let trouble = TurnTrouble::Refused { code: 401 };
+        wait_event(&transports[0], TransportEvent::TurnFailed { peer: peer(1), trouble });
+        assert_eq!(transports[0].stats(peer(1)).turn_trouble, Some(trouble));
+        assert!(!transports[0].stats(peer(1)).is_connected);
+    }
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_told() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    let mut config = relayed(vec![known(coturn.tls_url())], &coturn);
+    // Another authority, so that there is one even on a system without.
+    config.trusted_certificates = vec![Coturn::with_user().authority.clone()];
+    let transports = common::join_all(&link(&server, "tls"), vec![config.clone(), config]);
+    let trouble = TurnTrouble::Tls;
+    wait_event(&transports[0], TransportEvent::TurnFailed { peer: peer(1), trouble });
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("turn:{}", silent.local_addr().unwrap());
+    let config = relayed(vec![known(url)], &coturn);
+    let transports = common::join_all(&link(&server, "silent"), vec![config.clone(), config]);
+    let trouble = TurnTrouble::Silent;
+    wait_event(&transports[0], TransportEvent::TurnFailed { peer: peer(1), trouble });
+}
+
+#[test]
+fn a_wrong_address_is_refused_before_anything_is_joined() {
+    let config = TransportConfig {
+        ice_servers: vec![known("turns:localhost?transport=udp".to_owned())],
+        ..local()
+    };
+    let error = Transport::join("ws://127.0.0.1:1/kitchen", config).unwrap_err();
+    assert!(matches!(error, JoinError::IceServer(_)), "{error}");
+}
+
+#[test]
+fn without_any_relay_the_policy_says_so() {
+    let server = server(2);
+    let config = relay_only();
+    let transports = common::join_all(&link(&server, "none"), vec![config.clone(), config]);
+    let trouble = TurnTrouble::Missing;
+    wait_event(&transports[0], TransportEvent::TurnFailed { peer: peer(1), trouble });
+}
+
+/// A server that offers these, to members that know none.
+fn offering(ice: IceOffer) -> (BackgroundServer, TransportConfig) {
+    let rooms = Rooms::Any(GroupSize::try_from(2).unwrap());
+    let config = ServerConfig { ice, ..ServerConfig::new(rooms) };
+    let server = BackgroundServer::start("127.0.0.1:0".parse().unwrap(), config).unwrap();
+    (server, relay_only())
+}
+
+#[test]
+fn the_server_itself_relays() {
+    let (public_address, relay_ports) = (None, None);
+    let embedded = Some(EmbeddedTurn { port: 0, public_address, relay_ports });
+    let (server, config) = offering(IceOffer { embedded, ..IceOffer::none() });
+    let transports = mesh(&server, "embedded", vec![config.clone(), config.clone()]);
+    assert_relayed(&transports);
+    drop(transports);
+
+    let config = TransportConfig { use_offered_ice_servers: false, ..config };
+    let transports = common::join_all(&link(&server, "mine"), vec![config.clone(), config]);
+    let trouble = TurnTrouble::Missing;
+    wait_event(&transports[0], TransportEvent::TurnFailed { peer: peer(1), trouble });
+}
+
+#[test]
+fn the_server_makes_credentials_for_a_relay_that_has_its_secret() {
+    let coturn = Coturn::with_secret("north", "");
+    for (secret, is_known) in [("north", true), ("south", false)] {
+        let (server, config) = offering(IceOffer {
+            turn_urls: vec![coturn.udp_url(), coturn.tcp_url()],
+            turn_access: Some(TurnAccess::Secret(secret.into())),
+            ..IceOffer::none()
+        });
+        if is_known {
+            assert_relayed(&mesh(&server, secret, vec![config.clone(), config]));
+            continue;
+        }
+        let transports = common::join_all(&link(&server, secret), vec![config.clone(), config]);
+        let trouble = TurnTrouble::Refused { code: 401 };
+        wait_event(&transports[0], TransportEvent::TurnFailed { peer: peer(1), trouble });
+    }
+}
+
+/// Credentials for a server that has this secret, which end then (draft-uberti-behave-turn-rest-00).
+fn timed(url: String, secret: &str, end: u64) -> IceServer {
+    let username = format!("{end}:ada");
+    let mut code = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).unwrap();
+    code.update(username.as_bytes());
+    let password = STANDARD.encode(code.finalize().into_bytes());
+    IceServer::turn(url, username, password)
+}
+
+#[test]
+fn credentials_that_have_ended_are_refused() {
+    let (server, coturn) = (server(2), Coturn::with_secret("north", ""));
+    let server_then = timed(coturn.udp_url(), "north", unix_time() - 10);
+    let config = relayed(vec![server_then], &coturn);
+    let transports = common::join_all(&link(&server, "ended"), vec![config.clone(), config]);
+    let trouble = TurnTrouble::Refused { code: 401 };
+    wait_event(&transports[0], TransportEvent::TurnFailed { peer: peer(1), trouble });
+}
+
+/// Sends from one to the other for so long, and answers the longest time without a datagram.
+fn longest_gap(transports: &[Transport], during: Duration) -> Duration {
+    let (started, mut heard_at, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    while started.elapsed() < during {
+        let _ = transports[0].try_send(peer(1), &[1; 64]);
+        let _ = transports[1].wait(Duration::from_millis(16));
+        while transports[1].try_receive(&mut buffer).is_some() {
+            longest = longest.max(heard_at.elapsed());
+            heard_at = Instant::now();
+        }
+    }
+    longest.max(heard_at.elapsed())
+}
+
+#[test]
+fn a_match_outlives_the_credentials_of_its_relay() {
+    // An address is renewed every 4 s, a new nonce is wanted every 5 s.
+    let limits = "max-allocate-lifetime=8\nstale-nonce=5\n";
+    let (server, coturn) = (server(2), Coturn::with_secret("north", limits));
+    for (room, url) in [("udp", coturn.udp_url()), ("tcp", coturn.tcp_url())] {
+        let config = relayed(vec![timed(url, "north", unix_time() + 3)], &coturn);
+        let transports = mesh(&server, room, vec![config.clone(), config]);
+        let gap = longest_gap(&transports, Duration::from_secs(25));
+        eprintln!("{room}: the longest time without a datagram: {gap:?}");
+        assert!(gap < Duration::from_secs(1), "{room}: {gap:?}");
+        assert_eq!(transports[0].stats(peer(1)).attempts, 1);
+        assert_eq!(transports[0].stats(peer(1)).turn_trouble, None);
+    }
+}
+
+#[test]
+fn what_a_relay_adds_to_the_way() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    let ways = [
+        ("direct", local()),
+        ("udp", relayed(vec![known(coturn.udp_url())], &coturn)),
+        ("tcp", relayed(vec![known(coturn.tcp_url())], &coturn)),
+        ("tls", relayed(vec![known(coturn.tls_url())], &coturn)),
+    ];
+    for (way, config) in ways {
+        let transports = mesh(&server, way, vec![config.clone(), config]);
+        let mut delays: Vec<Duration> = (0..180_u8)
+            .map(|number| {
+                let sent_at = Instant::now();
+                assert_eq!(transports[0].try_send(peer(1), &[number; 64]), Ok(SendOutcome::Queued));
+                assert_eq!(receive(&transports[1]).1, [number; 64]);
+                let delay = sent_at.elapsed();
+                std::thread::park_timeout(Duration::from_millis(16).saturating_sub(delay));
+                delay
+            })
+            .collect();
+        delays.sort_unstable();
+        let (median, worst) = (delays[delays.len() / 2], delays[delays.len() * 99 / 100]);
+        eprintln!("one way, {way}: p50 {median:?}, p99 {worst:?}");
+        assert!(median < Duration::from_millis(20), "{way}: {median:?}");
+    }
+}
