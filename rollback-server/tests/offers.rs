@@ -64,8 +64,8 @@ fn they_are_offered_again_after_half_of_their_time() {
     assert_eq!(offers(&early), []);
     enter(&mut server, half - Duration::from_secs(1), 2, true);
     assert_eq!(offers(&server.handle(half, Command::Tick)).len(), 1);
-    assert_eq!(offers(&server.handle(half + Duration::from_secs(1), Command::Tick)).len(), 1);
-    assert_eq!(offers(&server.handle(half * 2, Command::Tick)).len(), 1);
+    assert_eq!(offers(&server.handle(half + Duration::from_secs(1), Command::Tick)).len(), 0);
+    assert_eq!(offers(&server.handle(half * 2, Command::Tick)).len(), 2);
     let _ = server.handle(half * 2, Command::Leave { client: ClientId::new(1) });
     assert_eq!(offers(&server.handle(half * 9, Command::Tick)), []);
 }

@@ -135,10 +135,12 @@ mod tests {
 
     #[test]
     fn what_is_no_turn_message_ends_the_stream_and_is_not_sent() {
-        for first in [*b"HTTP", [0x80, 0, 0, 0], [0x50, 0, 0, 0], [0, 1, 0, 3], [0xff; 4]] {
+        for first in [*b"220 ", [0x80, 0, 0, 0], [0x50, 0, 0, 0], [0, 1, 0, 3], [0xff; 4]] {
             assert_eq!(unframed(&first, 4), Err(FramingError::Foreign { first }));
             assert_eq!(frame(&first), None);
         }
+        // Much text looks like channel data, and too long.
+        assert_eq!(unframed(b"HTTP", 4), Err(FramingError::TooLong { got: 4 + 0x5450 }));
         assert_eq!(frame(&[]), None);
         assert_eq!(frame(&stun(8)[..27]), None);
     }
