@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_no_turn_message_ends_the_stream_and_is_not_sent() {
-        for first in [*b"220 ", [0x80, 0, 0, 0], [0x50, 0, 0, 0], [0, 1, 0, 3], [0xff; 4]] {
+        for first in [[0x80, 0, 0, 0], [0x50, 0, 0, 0], [0, 1, 0, 3], [0xff; 4]] {
             assert_eq!(unframed(&first, 4), Err(FramingError::Foreign { first }));
             assert_eq!(frame(&first), None);
         }
