@@ -8,8 +8,8 @@ use pyo3::types::PyDict;
 use rollback_core::PeerId;
 use rollback_server::{BackgroundServer, GroupSize, IceOptions, Rooms, ServerConfig};
 use rollback_webrtc::{
-    ErrorCode, IceServer, Inquiry, Joining, LinkConditions, PathPolicy, PeerStats, Room, Transport,
-    TransportConfig, TransportEvent, WayCounters,
+    ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkReport, PathPolicy, PeerStats,
+    Room, Transport, TransportConfig, TransportEvent, WayCounters,
 };
 
 use crate::errors::{Error, RollbackError, join_error, return_error};
@@ -304,6 +304,27 @@ fn way_dict<'py>(py: Python<'py>, way: &WayCounters) -> PyResult<Bound<'py, PyDi
     dict.set_item("bytes_sent", way.bytes_sent)?;
     dict.set_item("datagrams_received", way.datagrams_received)?;
     dict.set_item("bytes_received", way.bytes_received)?;
+    dict.set_item("datagrams_overtaken", way.datagrams_overtaken)?;
+    dict.set_item("datagrams_duplicate", way.datagrams_duplicate)?;
+    Ok(dict)
+}
+
+/// What was measured of the way to a peer.
+pub(crate) fn link_dict<'py>(py: Python<'py>, link: &LinkReport) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let LinkReport { round_trip, round_trip_p50, round_trip_p95, round_trip_p99, .. } = link;
+    dict.set_item("round_trip_ms", round_trip.map(millis))?;
+    dict.set_item("round_trip_p50_ms", round_trip_p50.map(millis))?;
+    dict.set_item("round_trip_p95_ms", round_trip_p95.map(millis))?;
+    dict.set_item("round_trip_p99_ms", round_trip_p99.map(millis))?;
+    dict.set_item("jitter_ms", millis(link.jitter))?;
+    dict.set_item("loss_out_percent", link.loss_out_percent)?;
+    dict.set_item("loss_in_percent", link.loss_in_percent)?;
+    dict.set_item("outages", link.outages)?;
+    dict.set_item("outage_total_ms", millis(link.outage_total))?;
+    let longest = link.last_outages.iter().map(|outage| outage.length).max();
+    dict.set_item("outage_longest_ms", longest.map(millis))?;
     Ok(dict)
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{MEMBERS_MAX, MESSAGE_BYTES_MAX, MessageError, RoomName, Token, WATCHERS_MAX};
 
-/// Longest datagram that is relayed, in bytes.
-pub const RELAY_DATAGRAM_BYTES_MAX: usize = 1100;
+/// Longest datagram that is relayed, in bytes, with the two in which its number travels.
+pub const RELAY_DATAGRAM_BYTES_MAX: usize = 1102;
 
 /// Longest bulk frame that is relayed, in bytes: a message of 16 KiB and its header.
 pub const RELAY_BULK_BYTES_MAX: usize = 16 * 1024 + 9;

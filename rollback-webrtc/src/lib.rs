@@ -57,6 +57,7 @@ mod returning;
 mod route;
 mod signaling_client;
 mod stats;
+mod telemetry;
 mod tls;
 mod transport;
 mod turn_stream;
@@ -83,6 +84,7 @@ pub use recording_file::RecordError;
 pub use returning::{Inquiry, ReturnError, Standing};
 pub use rollback_signaling::ErrorCode;
 pub use stats::{PeerStats, TransportEvent, WayCounters};
+pub use telemetry::{LinkReport, Outage};
 pub use transport::{Joining, Transport};
 pub use watching::{JoiningWatch, WatchError, WatchLoop, WatchTransport};
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::MEMBERS_MAX;
 use tokio::sync::Notify;
@@ -21,6 +21,7 @@ use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
 use crate::error::SendError;
 use crate::link_conditions::{ConditionedLink, LinkConditions};
 use crate::stats::{PeerStats, TransportEvent};
+use crate::telemetry::{frame_datagram, frame_probe};
 
 /// All queues of one transport.
 #[derive(Debug)]
@@ -100,7 +101,11 @@ impl Mailbox {
                 peer.outgoing.pop_front();
                 peer.stats.datagrams_not_sent += 1;
             }
-            peer.outgoing.push_back((now, BytesMut::from(datagram)));
+            // A game sends in each frame, so that this is often enough, and no task of its own is needed.
+            if let Some(probe) = peer.telemetry.poll_probe(now) {
+                peer.probe = Some(frame_probe(probe));
+            }
+            peer.outgoing.push_back((now, frame_datagram(datagram)));
             let outcome = match is_full {
                 true => SendOutcome::OldestDropped,
                 false => SendOutcome::Queued,

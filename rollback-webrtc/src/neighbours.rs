@@ -217,6 +217,9 @@ impl Neighbours {
             PairReport::Renewed => route.handle_renewed(now),
             PairReport::Left => route.handle_left(now),
         });
+        if report == PairReport::Renewed {
+            self.setup.mailbox.renewed(peer);
+        }
         if report == PairReport::Left {
             self.setup.mailbox.choose(peer, None);
             self.setup.mailbox.update(peer, |stats| stats.has_left = true);

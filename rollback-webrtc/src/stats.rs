@@ -17,6 +17,10 @@ pub struct WayCounters {
     pub datagrams_received: u64,
     /// Their bytes.
     pub bytes_received: u64,
+    /// Those of them that arrived after later ones, by whatever way these came.
+    pub datagrams_overtaken: u64,
+    /// Those of them that had arrived already.
+    pub datagrams_duplicate: u64,
 }
 
 /// What was counted about one peer since the start, and its connection as it is now.

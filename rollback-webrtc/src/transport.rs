@@ -13,6 +13,7 @@ use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received,
 use crate::error::{JoinError, SendError};
 use crate::lobby::{JoinProgress, Room};
 use crate::stats::{PeerStats, TransportEvent};
+use crate::telemetry::LinkReport;
 
 /// Datagrams and bulk messages to and from the other members of a room, over WebRTC.
 ///
@@ -120,6 +121,12 @@ impl Transport {
     #[must_use]
     pub fn stats(&self, peer: PeerId) -> PeerStats {
         self.background.mailbox.stats(peer)
+    }
+
+    /// What was measured of the way to a peer: round trips, losses, outages. Measured while datagrams are sent.
+    #[must_use]
+    pub fn link_report(&self, peer: PeerId) -> LinkReport {
+        self.background.mailbox.link_report(peer)
     }
 
     /// Leaves the room for good and closes all connections. Waits until that is done, at most two

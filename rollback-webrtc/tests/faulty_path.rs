@@ -126,6 +126,28 @@ fn r5_nothing_old_arrives_after_an_outage() {
 }
 
 #[test]
+fn what_is_lost_and_how_long_it_takes_is_measured_at_both_ends() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "measured");
+    wait_connected(&transports);
+    path.faults.loss_percent.store(10, Ordering::Relaxed);
+    path.faults.delay_ms.store(30, Ordering::Relaxed);
+    play(&transports, Duration::from_secs(4), |_| {});
+    for transport in &transports {
+        let report = transport.link_report(common::others(transport)[0]);
+        let round_trip = report.round_trip.unwrap();
+        assert!(round_trip >= Duration::from_millis(60), "{report:?}");
+        assert!(report.round_trip_p50.unwrap() >= round_trip, "{report:?}");
+        assert!(report.round_trip_p99 >= report.round_trip_p95, "{report:?}");
+        for loss in [report.loss_out_percent.unwrap(), report.loss_in_percent.unwrap()] {
+            assert!((2.0..30.0).contains(&loss), "{report:?}");
+        }
+        assert!(report.arrived > 150, "{report:?}");
+    }
+}
+
+#[test]
 fn a_long_outage_ends_in_a_new_connection_and_bulk_survives_it() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());

@@ -12,6 +12,7 @@ use crate::ice::Path;
 use crate::link_conditions::ConditionedLink;
 use crate::route::Way;
 use crate::stats::{PeerStats, TransportEvent};
+use crate::telemetry::Telemetry;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -33,6 +34,8 @@ pub(super) struct State {
 pub(super) struct Peer {
     /// With the time at which each was given.
     pub(super) outgoing: VecDeque<(Timestamp, BytesMut)>,
+    /// The probe to send before them.
+    pub(super) probe: Option<BytesMut>,
     pub(super) incoming: VecDeque<(Timestamp, Bytes)>,
     pub(super) conditions: Option<ConditionedLink>,
     pub(super) bulk: BulkLink,
@@ -42,6 +45,7 @@ pub(super) struct Peer {
     /// What is known of the WebRTC connection, whether it is in use or not.
     pub(super) webrtc_path: Option<Path>,
     pub(super) webrtc_round_trip: Option<Duration>,
+    pub(super) telemetry: Telemetry,
     pub(super) stats: PeerStats,
 }
 
@@ -78,6 +82,7 @@ impl Peer {
     pub(super) fn new(incarnation: u64) -> Self {
         Self {
             outgoing: VecDeque::new(),
+            probe: None,
             incoming: VecDeque::new(),
             conditions: None,
             bulk: BulkLink::new(Lane::Bulk, incarnation),
@@ -85,6 +90,7 @@ impl Peer {
             way: None,
             webrtc_path: None,
             webrtc_round_trip: None,
+            telemetry: Telemetry::default(),
             stats: PeerStats::default(),
         }
     }

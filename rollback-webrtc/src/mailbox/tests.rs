@@ -13,6 +13,10 @@ fn mailbox() -> Mailbox {
     Mailbox::new(Clock::start(), 1)
 }
 
+fn message(datagram: &[u8]) -> Bytes {
+    frame_datagram(datagram).freeze()
+}
+
 fn taken(mailbox: &Mailbox) -> Vec<(u8, u8)> {
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     std::iter::from_fn(|| {
@@ -26,7 +30,7 @@ fn taken(mailbox: &Mailbox) -> Vec<(u8, u8)> {
 fn datagrams_are_taken_in_the_order_of_their_arrival_whoever_sent_them() {
     let mailbox = mailbox();
     for (from, number) in [(2, 1), (0, 2), (2, 3), (1, 4)] {
-        mailbox.deliver(peer(from), Way::WebRtc, Bytes::from(vec![number]));
+        mailbox.deliver(peer(from), Way::WebRtc, message(&[number]));
         // So that no two have the same microsecond.
         let now = mailbox.now();
         while mailbox.now() == now {}
@@ -38,7 +42,7 @@ fn datagrams_are_taken_in_the_order_of_their_arrival_whoever_sent_them() {
 fn the_newest_datagrams_are_kept_when_the_game_takes_none() {
     let mailbox = mailbox();
     for number in (0..=u8::MAX).chain(0..3) {
-        mailbox.deliver(peer(0), Way::WebRtc, Bytes::from(vec![number]));
+        mailbox.deliver(peer(0), Way::WebRtc, message(&[number]));
     }
     let taken = taken(&mailbox);
     assert_eq!(INCOMING_DATAGRAMS, 256);
@@ -62,10 +66,10 @@ fn the_newest_datagrams_are_kept_when_they_cannot_be_sent() {
 #[test]
 fn a_datagram_above_the_limit_is_counted_and_dropped() {
     let mailbox = mailbox();
-    mailbox.deliver(peer(0), Way::WebRtc, Bytes::from(vec![0; DATAGRAM_BYTES_MAX + 1]));
+    mailbox.deliver(peer(0), Way::WebRtc, message(&[0; DATAGRAM_BYTES_MAX + 1]));
     assert_eq!(taken(&mailbox), []);
     assert_eq!(mailbox.stats(peer(0)).violations, 1);
-    mailbox.deliver(peer(0), Way::WebRtc, Bytes::from(vec![0; DATAGRAM_BYTES_MAX]));
+    mailbox.deliver(peer(0), Way::WebRtc, message(&[0; DATAGRAM_BYTES_MAX]));
     assert_eq!(taken(&mailbox).len(), 1);
 }
 
@@ -102,7 +106,7 @@ fn waiting_ends_when_a_delayed_datagram_is_due() {
     let conditions = LinkConditions { delay_ms: 20, ..Default::default() };
     mailbox.set_conditions(&conditions, peer(0));
     let sent = mailbox.now();
-    mailbox.deliver(peer(1), Way::WebRtc, Bytes::from_static(b"x"));
+    mailbox.deliver(peer(1), Way::WebRtc, message(b"x"));
     assert!(mailbox.wait(WAIT_MAX));
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     let received = mailbox.try_receive(&mut buffer).unwrap();
@@ -136,7 +140,7 @@ async fn waiting_tasks_are_woken_by_datagrams_and_when_their_time_is_over() {
     assert!(short.1 >= wait && mailbox.now().since(began) >= 2 * wait);
 
     let (came, ()) = tokio::join!(mailbox.wait_async(WAIT_MAX), async {
-        mailbox.deliver(peer(0), Way::WebRtc, Bytes::from_static(b"x"));
+        mailbox.deliver(peer(0), Way::WebRtc, message(b"x"));
     });
     assert!(came && mailbox.now().since(began) < WAIT_MAX);
     mailbox.close();

@@ -10,6 +10,7 @@ use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::Path;
 use crate::route::Way;
 use crate::stats::{PeerStats, TransportEvent, WayCounters};
+use crate::telemetry::{Arrival, Framed, LinkReport, number};
 
 /// Something for the relay of the server.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,15 +22,37 @@ pub(crate) enum Relayed {
 }
 
 impl Mailbox {
-    /// A datagram from a peer.
-    pub(crate) fn deliver(&self, from: PeerId, way: Way, datagram: Bytes) {
+    /// A message from a peer's way for datagrams.
+    pub(crate) fn deliver(&self, from: PeerId, way: Way, message: Bytes) {
         let now = self.clock.now();
         let mut state = self.lock();
         let Some(peer) = state.peer(from) else { return };
-        if datagram.len() > DATAGRAM_BYTES_MAX {
-            peer.stats.violations += 1;
-            return;
-        }
+        let datagram = match Framed::parse(message) {
+            Some(Framed::Datagram(number, datagram)) if datagram.len() <= DATAGRAM_BYTES_MAX => {
+                let arrival = peer.telemetry.handle_datagram(now, number);
+                let counters = peer.counters(way);
+                counters.datagrams_overtaken += u64::from(arrival == Arrival::Overtaken);
+                counters.datagrams_duplicate += u64::from(arrival == Arrival::Duplicate);
+                datagram
+            }
+            Some(Framed::Probe(probe)) => {
+                peer.telemetry.handle_probe(now, probe);
+                return;
+            }
+            Some(Framed::Datagram(..)) | None => {
+                peer.stats.violations += 1;
+                return;
+            }
+        };
+        drop(state);
+        self.deliver_datagram(from, way, datagram);
+    }
+
+    /// A datagram from a peer, which is not too long.
+    pub(crate) fn deliver_datagram(&self, from: PeerId, way: Way, datagram: Bytes) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(peer) = state.peer(from) else { return };
         let bytes = datagram.len() as u64;
         peer.stats.datagrams_received += 1;
         peer.stats.bytes_received += bytes;
@@ -80,7 +103,7 @@ impl Mailbox {
             let datagram = {
                 let mut state = self.lock();
                 let peer = state.peer(to).filter(|peer| peer.way == Some(Way::WebRtc));
-                peer.and_then(|peer| peer.outgoing.pop_front()).map(|(_, datagram)| datagram)
+                peer.and_then(|peer| peer.pop_numbered(|_| true))
             };
             match (datagram, self.wakes.get(to.index())) {
                 (Some(datagram), _) => return datagram,
@@ -241,6 +264,18 @@ impl Mailbox {
         self.wake_bulk(to);
     }
 
+    /// Another process of a peer is there.
+    pub(crate) fn renewed(&self, peer: PeerId) {
+        if let Some(peer) = self.lock().peer(peer) {
+            peer.telemetry.handle_renewed();
+        }
+    }
+
+    /// What was measured of the way to a peer.
+    pub(crate) fn link_report(&self, peer: PeerId) -> LinkReport {
+        self.lock().peer(peer).map(|peer| peer.telemetry.report()).unwrap_or_default()
+    }
+
     /// Sends a number through the WebRTC connection to a peer, to get it back.
     pub(crate) fn probe(&self, to: PeerId, number: u64) {
         if let Some(peer) = self.lock().peer(to) {
@@ -287,10 +322,19 @@ impl Mailbox {
 impl Peer {
     /// The next datagram that is not too old to be worth sending.
     fn pop_fresh(&mut self, now: Timestamp) -> Option<BytesMut> {
+        self.pop_numbered(|given_at| now.since(given_at) <= OUTGOING_AGE_MAX)
+    }
+
+    /// The probe that is due, or the next datagram whose time is good enough, numbered now, so that one that is dropped here is not missed there.
+    fn pop_numbered(&mut self, is_worth: impl Fn(Timestamp) -> bool) -> Option<BytesMut> {
+        if let Some(probe) = self.probe.take() {
+            return Some(probe);
+        }
         loop {
-            let (given_at, datagram) = self.outgoing.pop_front()?;
-            if now.since(given_at) <= OUTGOING_AGE_MAX {
-                return Some(datagram);
+            let (given_at, mut message) = self.outgoing.pop_front()?;
+            if is_worth(given_at) {
+                number(&mut message, || self.telemetry.take_number());
+                return Some(message);
             }
             self.stats.datagrams_not_sent += 1;
         }
