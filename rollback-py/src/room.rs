@@ -200,6 +200,7 @@ pub(crate) struct PyServer {
 impl PyServer {
     /// Starts serving. Without rooms any name makes one of `players` members.
     #[new]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, ice=None))]
     fn new(
         listen: &str,
