@@ -18,6 +18,7 @@ mod ice;
 mod message;
 mod names;
 mod relay;
+mod signal;
 mod text;
 mod token;
 
@@ -26,8 +27,8 @@ pub use ice::{
     OfferedIceServers, OfferedIceServersError,
 };
 pub use message::{
-    AttemptId, CANDIDATE_BYTES_MAX, ClientMessage, ERROR_TEXT_BYTES_MAX, ErrorCode, Join, Member,
-    MessageError, SDP_BYTES_MAX, SETTINGS_BYTES_MAX, ServerMessage, SignalPayload,
+    ClientMessage, ERROR_TEXT_BYTES_MAX, ErrorCode, Join, Member, MessageError, SETTINGS_BYTES_MAX,
+    ServerMessage,
 };
 pub use names::{
     MEMBER_NAME_BYTES_MAX, MemberName, NameError, RESERVED_ROOM_NAMES, ROOM_NAME_CHARS_MAX,
@@ -38,6 +39,7 @@ pub use relay::{
     RELAY_DATAGRAM_BYTES_MAX, RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND, RelayAllowance,
     RelayJoin, RelayMessage, RelayMessageError,
 };
+pub use signal::{AttemptId, CANDIDATE_BYTES_MAX, SDP_BYTES_MAX, SignalPayload};
 pub use text::{Text, TextError};
 pub use token::{Token, TokenError};
 
