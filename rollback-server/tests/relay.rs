@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
 use rollback_signaling::{
-    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, RELAY_MESSAGE_BYTES_MAX,
-    RELAY_MESSAGES_PER_SECOND, RelayJoin, RelayMessage, ServerMessage, Text, Token, WATCHER_SLOTS,
+    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, RELAY_DATAGRAM_BYTES_MAX,
+    RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND, RelayJoin, RelayMessage, ServerMessage,
+    Text, Token, WATCHER_SLOTS,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -52,8 +53,13 @@ impl Socket {
     }
 
     async fn hear(&mut self) -> Heard {
+        // All of it, since pings come while nothing else does.
+        timeout(PATIENCE, self.hear_patiently()).await.unwrap()
+    }
+
+    async fn hear_patiently(&mut self) -> Heard {
         loop {
-            match timeout(PATIENCE, self.0.next()).await.unwrap() {
+            match self.0.next().await {
                 Some(Ok(Message::Binary(bytes))) => return Heard::Binary(bytes.to_vec()),
                 Some(Ok(Message::Text(text))) => match ServerMessage::from_json(&text).unwrap() {
                     ServerMessage::Error { code, .. } => return Heard::Refusal(code),
@@ -230,7 +236,10 @@ async fn what_no_honest_member_sends_ends_its_socket_is_counted_and_disturbs_nob
         (Message::text("hello"), Some(ErrorCode::BadMessage)),
         (Message::binary(vec![]), Some(ErrorCode::BadMessage)),
         (Message::binary(vec![9, 1]), Some(ErrorCode::BadMessage)),
-        (Message::binary([vec![1, 1], vec![0; 1101]].concat()), Some(ErrorCode::BadMessage)),
+        (
+            Message::binary([vec![1, 1], vec![0; RELAY_DATAGRAM_BYTES_MAX + 1]].concat()),
+            Some(ErrorCode::BadMessage),
+        ),
         (Message::binary(vec![0; RELAY_MESSAGE_BYTES_MAX + 1]), None),
         (
             Message::binary(RelayMessage::Here { slot: 1, pairing: 1 }.to_bytes()),
