@@ -19,6 +19,8 @@ mod rate_limit;
 mod relay;
 mod run;
 #[cfg(feature = "turn")]
+mod turn_door;
+#[cfg(feature = "turn")]
 mod turn_server;
 
 pub use background::{BackgroundServer, BackgroundServerError};

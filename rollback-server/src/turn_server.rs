@@ -19,6 +19,7 @@ use webrtc_util::Conn;
 
 use crate::clock::unix_secs;
 use crate::ice::{EmbeddedTurn, turn_password};
+use crate::turn_door::TurnDoor;
 
 /// A running TURN server. It ends when this is closed.
 pub(crate) struct TurnServer {
@@ -54,7 +55,8 @@ impl TurnServer {
             let ports = config.relay_ports;
             let relay = RelayPorts { bound, public, ports, live: Arc::clone(&live) };
             let relay_addr_generator = Box::new(relay);
-            conn_configs.push(ConnConfig { conn: Arc::new(socket), relay_addr_generator });
+            let conn = Arc::new(TurnDoor::new(socket));
+            conn_configs.push(ConnConfig { conn, relay_addr_generator });
             addresses.push(public);
         }
         addresses.dedup();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::coturn::{Coturn, PASSWORD, USER, unix_time};
+use common::strict_relay::StrictRelay;
 use common::{link, local, mesh, peer, server, wait_event, wait_until};
 use hmac::{Hmac, Mac};
 use rollback_server::{
@@ -270,6 +271,30 @@ fn delay(to: &Transport, number: u8, sent_at: Instant) -> Option<Duration> {
         }
     }
     None
+}
+
+#[test]
+fn a_relay_that_will_stop_is_left_when_there_are_new_credentials() {
+    // An address is renewed after 40 s; new credentials come after 30 s.
+    let coturn = Coturn::with_secret("north", "max-allocate-lifetime=80\n");
+    let strict = StrictRelay::before(coturn.address());
+    let (server, config) = offering(IceOffer {
+        turn_urls: vec![strict.url()],
+        turn_access: Some(TurnAccess::Secret("north".into())),
+        credentials_valid: Duration::from_secs(60),
+        ..IceOffer::none()
+    });
+    let transports = mesh(&server, "strict", vec![config.clone(), config]);
+    assert_eq!(transports[0].stats(peer(1)).attempts, 1);
+    strict.refuse();
+    let gap = longest_gap(&transports, Duration::from_secs(45));
+    eprintln!("a new connection in time: the longest time without a datagram: {gap:?}");
+    assert!(gap < Duration::from_secs(2), "{gap:?}");
+    let stats = [transports[0].stats(peer(1)), transports[1].stats(peer(0))];
+    let refused = Some(TurnTrouble::NotRenewed { code: 401 });
+    assert!(stats.iter().any(|stats| stats.turn_trouble == refused), "{stats:?}");
+    assert!(stats[0].attempts > 1, "{stats:?}");
+    assert!(stats.iter().all(|stats| stats.is_connected), "{stats:?}");
 }
 
 #[test]

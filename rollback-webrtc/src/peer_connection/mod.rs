@@ -65,6 +65,8 @@ pub(crate) struct Connection {
     turn_troubles: mpsc::Receiver<TurnTrouble>,
     /// Those that were reported.
     known_troubles: Vec<TurnTrouble>,
+    /// Whether a TURN server will stop relaying.
+    relay_ends: bool,
     channels: JoinSet<()>,
     opened: mpsc::Sender<Opened>,
     openings: mpsc::Receiver<Opened>,
@@ -119,6 +121,7 @@ impl Connection {
             callbacks,
             turn_troubles,
             known_troubles: Vec::new(),
+            relay_ends: false,
             channels: JoinSet::new(),
             opened,
             openings,
@@ -198,7 +201,12 @@ impl Connection {
                 Some(opened) = self.openings.recv() => self.note_opened(opened).await,
                 // A channel never ends while its connection lives, unless the peer closes it.
                 Some(_) = self.channels.join_next() => return Ok(()),
-                _ = measure.tick(), if self.progress.is_reported => self.measure().await,
+                _ = measure.tick(), if self.progress.is_reported => {
+                    self.measure().await;
+                    if self.relay_ends && self.is_better_anew().await {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -351,8 +359,17 @@ impl Connection {
         let _ = self.events.send(event).await;
     }
 
+    /// Whether datagrams go through a TURN server of one's own, and there are other servers or other credentials than
+    /// this connection began with: then the next one lasts, and this one does not.
+    async fn is_better_anew(&self) -> bool {
+        let path = self.selected_path().await;
+        let is_relayed = matches!(path, Some(Path::WebRtc { local: CandidateKind::Relay, .. }));
+        is_relayed && self.setup.ice_servers.now() != self.link.servers
+    }
+
     /// Says what is wrong with a TURN server, once for each connection.
     fn report_turn(&mut self, trouble: TurnTrouble) {
+        self.relay_ends |= matches!(trouble, TurnTrouble::NotRenewed { .. });
         if self.known_troubles.len() >= TURN_TROUBLES || self.known_troubles.contains(&trouble) {
             return;
         }

@@ -28,6 +28,8 @@ pub(super) struct OpenLink {
     pub(super) pc: Arc<dyn PeerConnection>,
     runtime: Arc<FlushRuntime>,
     turn: Arc<TurnWatch>,
+    /// The servers that it has been given.
+    pub(super) servers: Vec<CheckedServer>,
     /// Sockets in place of TURN servers, as long as the connection.
     _streams: Vec<TurnStream>,
     is_closed: bool,
@@ -41,7 +43,8 @@ impl OpenLink {
     ) -> Result<Self, Error> {
         let best = Arc::new(BestRelay::default());
         let turn = Arc::new(TurnWatch::new(troubles.clone(), Arc::clone(&best)));
-        let (ice_servers, streams) = ice_servers(setup, &turn, &best, &troubles);
+        let servers = setup.ice_servers.now();
+        let (ice_servers, streams) = ice_servers(setup, &servers, (&turn, &best, &troubles));
         let policy = match setup.path_policy {
             PathPolicy::All => RTCIceTransportPolicy::All,
             PathPolicy::RelayOnly => RTCIceTransportPolicy::Relay,
@@ -59,7 +62,7 @@ impl OpenLink {
             .with_udp_addrs(setup.bind.clone())
             .build()
             .await?;
-        Ok(Self { pc: Arc::new(pc), runtime, turn, _streams: streams, is_closed: false })
+        Ok(Self { pc: Arc::new(pc), runtime, turn, servers, _streams: streams, is_closed: false })
     }
 
     /// A TURN server was asked, and none has said anything.
@@ -90,17 +93,20 @@ impl Drop for OpenLink {
 /// their place.
 fn ice_servers(
     setup: &ConnectionSetup,
-    turn: &TurnWatch,
-    best: &Arc<BestRelay>,
-    troubles: &mpsc::Sender<TurnTrouble>,
+    servers: &[CheckedServer],
+    (turn, best, troubles): (&TurnWatch, &Arc<BestRelay>, &mpsc::Sender<TurnTrouble>),
 ) -> (Vec<RTCIceServer>, Vec<TurnStream>) {
-    let servers = setup.ice_servers.now();
     let has =
         |transport| servers.iter().any(|server| server.url.kind == IceUrlKind::Turn(transport));
     let (has_udp, has_tcp) = (has(TurnTransport::Udp), has(TurnTransport::Tcp));
     let is_ipv4 = setup.bind.is_empty() || setup.bind.iter().any(|address| address.is_ipv4());
     let (mut ice_servers, mut streams) = (Vec::new(), Vec::new());
     for CheckedServer { url, username, credential } in servers {
+        let given = |url| RTCIceServer {
+            urls: vec![url],
+            username: username.clone(),
+            credential: credential.clone(),
+        };
         let (tls, rank) = match url.kind {
             IceUrlKind::Turn(TurnTransport::Tcp) => (None, u8::from(has_udp)),
             IceUrlKind::Turn(TurnTransport::Tls) => match setup.ice_servers.tls() {
@@ -112,8 +118,7 @@ fn ice_servers(
                 }
             },
             IceUrlKind::Turn(TurnTransport::Udp) | IceUrlKind::Stun => {
-                let urls = vec![url.to_string()];
-                ice_servers.push(RTCIceServer { urls, username, credential });
+                ice_servers.push(given(url.to_string()));
                 continue;
             }
         };
@@ -121,8 +126,7 @@ fn ice_servers(
         match TurnStream::open(server, is_ipv4, Arc::clone(best), troubles.clone()) {
             Ok(stream) => {
                 turn.add_stream(stream.address(), rank);
-                let urls = vec![format!("turn:{}?transport=udp", stream.address())];
-                ice_servers.push(RTCIceServer { urls, username, credential });
+                ice_servers.push(given(format!("turn:{}?transport=udp", stream.address())));
                 streams.push(stream);
             }
             Err(error) => tracing::warn!(%url, %error, "no local socket for a TURN server"),

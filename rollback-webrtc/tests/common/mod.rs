@@ -10,6 +10,7 @@
 
 pub(crate) mod coturn;
 pub(crate) mod faulty_path;
+pub(crate) mod strict_relay;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
