@@ -54,6 +54,8 @@ impl Guard {
                 let is_known = nonce.is_some_and(|nonce| {
                     self.nonces.get(&from).is_some_and(|known| known == nonce)
                 });
+                // Without a proof of who asks, the answer would be another nonce.
+                let is_known = is_known && attribute(datagram, MESSAGE_INTEGRITY).is_some();
                 is_known || self.spend(now_ms)
             }
             _ => false,
@@ -152,7 +154,8 @@ fn attribute(datagram: &[u8], wanted: u16) -> Option<&[u8]> {
     None
 }
 
-/// The attribute (RFC 8489 §18.3).
+/// The attributes (RFC 8489 §18.3).
+const MESSAGE_INTEGRITY: u16 = 0x0008;
 const NONCE: u16 = 0x0015;
 
 /// Nonces that are given at once, in thousandths: an honest client needs one for each address of each connection.
@@ -180,6 +183,14 @@ mod tests {
         message
     }
 
+    /// With an attribute in which the proof would be.
+    fn proved(mut message: Vec<u8>) -> Vec<u8> {
+        message.extend(MESSAGE_INTEGRITY.to_be_bytes());
+        message.extend(20_u16.to_be_bytes());
+        message.extend([7; 20]);
+        message
+    }
+
     fn client(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
@@ -193,10 +204,11 @@ mod tests {
             assert!(guard.admits(0, client(2), &stranger));
         }
         assert!(!guard.admits(0, client(2), &stranger));
-        assert!(guard.admits(0, client(1), &message(0x00, 0x04, Some(b"mine!"))));
+        assert!(guard.admits(0, client(1), &proved(message(0x00, 0x04, Some(b"mine!")))));
+        assert!(!guard.admits(0, client(1), &message(0x00, 0x04, Some(b"mine!"))), "no proof");
         for other in [Some(b"other".as_slice()), None] {
-            assert!(!guard.admits(0, client(1), &message(0x00, 0x04, other)));
-            assert!(!guard.admits(0, client(2), &message(0x00, 0x04, Some(b"mine!"))));
+            assert!(!guard.admits(0, client(1), &proved(message(0x00, 0x04, other))));
+            assert!(!guard.admits(0, client(2), &proved(message(0x00, 0x04, Some(b"mine!")))));
         }
         assert!(guard.admits(200, client(2), &stranger));
         assert!(!guard.admits(200, client(2), &stranger));

@@ -2,10 +2,9 @@
 //! to. The only file that names that crate.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +44,7 @@ impl TurnServer {
             (true, Some(_)) => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
             (true, None) => own_addresses()?,
         };
-        let live = Arc::new(AtomicUsize::new(0));
+        let live = LivePorts::default();
         let mut port = config.port;
         let (mut conn_configs, mut addresses) = (Vec::new(), Vec::new());
         for bound in bound {
@@ -53,7 +52,7 @@ impl TurnServer {
             port = socket.local_addr()?.port();
             let public = config.public_address.unwrap_or(bound);
             let ports = config.relay_ports;
-            let relay = RelayPorts { bound, public, ports, live: Arc::clone(&live) };
+            let relay = RelayPorts { bound, public, ports, live: live.clone() };
             let relay_addr_generator = Box::new(relay);
             let conn = Arc::new(TurnDoor::new(socket));
             conn_configs.push(ConnConfig { conn, relay_addr_generator });
@@ -120,7 +119,7 @@ struct RelayPorts {
     bound: IpAddr,
     public: IpAddr,
     ports: Option<(u16, u16)>,
-    live: Arc<AtomicUsize>,
+    live: LivePorts,
 }
 
 #[async_trait]
@@ -138,10 +137,12 @@ impl RelayAddressGenerator for RelayPorts {
         if use_ipv4 != self.bound.is_ipv4() || requested_port != 0 {
             return Err(turn::Error::ErrListeningAddressInvalid);
         }
-        let place = Place::take(&self.live).ok_or(turn::Error::ErrMaxRetriesExceeded)?;
         let socket = self.bind().await?;
-        let address = SocketAddr::new(self.public, socket.local_addr()?.port());
-        Ok((Arc::new(RelaySocket { socket, public: self.public, _place: place }), address))
+        let port = socket.local_addr()?.port();
+        let place = Place::take(&self.live, (port, self.bound))
+            .ok_or(turn::Error::ErrMaxRetriesExceeded)?;
+        let address = SocketAddr::new(self.public, port);
+        Ok((Arc::new(RelaySocket { socket, public: self.public, place }), address))
     }
 }
 
@@ -161,20 +162,37 @@ impl RelayPorts {
     }
 }
 
+/// The ports from which it relays now, with the address that each is of.
+#[derive(Debug, Clone, Default)]
+struct LivePorts(Arc<Mutex<BTreeSet<(u16, IpAddr)>>>);
+
+impl LivePorts {
+    fn with<T>(&self, ask: impl FnOnce(&mut BTreeSet<(u16, IpAddr)>) -> T) -> T {
+        ask(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        let first = (port, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.with(|ports| ports.range(first..).next().is_some_and(|(live, _)| *live == port))
+    }
+}
+
 /// One of the clients that may be served at once.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    live: LivePorts,
+    port: (u16, IpAddr),
+}
 
 impl Place {
-    fn take(live: &Arc<AtomicUsize>) -> Option<Self> {
-        let place = Self(Arc::clone(live));
-        // Dropping it gives back what is taken here, in either case.
-        (live.fetch_add(1, Ordering::AcqRel) < ALLOCATIONS_MAX).then_some(place)
+    fn take(live: &LivePorts, port: (u16, IpAddr)) -> Option<Self> {
+        let has_room = live.with(|ports| ports.len() < ALLOCATIONS_MAX && ports.insert(port));
+        has_room.then(|| Self { live: live.clone(), port })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.live.with(|ports| ports.remove(&self.port));
     }
 }
 
@@ -182,7 +200,19 @@ impl Drop for Place {
 struct RelaySocket {
     socket: UdpSocket,
     public: IpAddr,
-    _place: Place,
+    place: Place,
+}
+
+impl RelaySocket {
+    fn may_send(&self, to: SocketAddr) -> bool {
+        // Of its own computer on the Internet other clients' ports only: else it would be a way to whatever listens there,
+        // past every firewall in between.
+        let is_own = to.ip().to_canonical() == self.public && !is_local(self.public);
+        match is_own {
+            true => self.place.live.contains(to.port()),
+            false => may_relay(self.public, to.ip()),
+        }
+    }
 }
 
 #[async_trait]
@@ -211,7 +241,7 @@ impl Conn for RelaySocket {
     }
 
     async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> webrtc_util::Result<usize> {
-        if may_relay(self.public, to.ip()) {
+        if self.may_send(to) {
             // It may be lost, as any datagram.
             let _ = self.socket.send_to(datagram, to).await;
         }
@@ -232,6 +262,19 @@ impl Conn for RelaySocket {
 
     fn as_any(&self) -> &(dyn Any + Send + Sync) {
         self
+    }
+}
+
+/// Whether an address is of this computer or of a network that is not the Internet.
+fn is_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_carrier_grade = first == 100 && (64..128).contains(&second);
+            let is_special = address.is_loopback() || address.is_link_local();
+            is_special || address.is_private() || is_carrier_grade
+        }
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
     }
 }
 
@@ -327,11 +370,34 @@ mod tests {
 
     #[test]
     fn so_many_clients_at_once_and_no_more() {
-        let live = Arc::new(AtomicUsize::new(ALLOCATIONS_MAX - 1));
-        let last = Place::take(&live).unwrap();
-        assert!(Place::take(&live).is_none());
+        let (live, one) = (LivePorts::default(), IpAddr::from([192, 0, 2, 1]));
+        let port = |number: usize| (u16::try_from(number).unwrap(), one);
+        let others: Vec<Place> =
+            (1..ALLOCATIONS_MAX).map(|number| Place::take(&live, port(number)).unwrap()).collect();
+        let last = Place::take(&live, port(0)).unwrap();
+        assert!(Place::take(&live, port(ALLOCATIONS_MAX)).is_none());
         drop(last);
-        assert!(Place::take(&live).is_some());
+        assert!(Place::take(&live, port(ALLOCATIONS_MAX)).is_some());
+        drop(others);
+        assert!(live.with(|ports| ports.is_empty()));
+    }
+
+    #[tokio::test]
+    async fn of_its_own_computer_a_relay_on_the_internet_reaches_other_clients_only() {
+        let public = IpAddr::from([203, 0, 113, 1]);
+        let (bound, live) = (IpAddr::from(Ipv4Addr::LOCALHOST), LivePorts::default());
+        let socket = UdpSocket::bind((bound, 0)).await.unwrap();
+        let place = Place::take(&live, (5000, bound)).unwrap();
+        let other = Place::take(&live, (5001, bound)).unwrap();
+        let relay = RelaySocket { socket, public, place };
+        let to = |port| SocketAddr::new(public, port);
+        assert!(relay.may_send(to(5000)) && relay.may_send(to(5001)));
+        for port in [53, 4999, 5002, 11_211] {
+            assert!(!relay.may_send(to(port)), "{port}");
+        }
+        drop(other);
+        assert!(!relay.may_send(to(5001)));
+        assert!(relay.may_send(SocketAddr::from(([198, 51, 100, 7], 53))));
     }
 
     #[tokio::test]
@@ -341,7 +407,7 @@ mod tests {
             bound: Ipv4Addr::LOCALHOST.into(),
             public: Ipv4Addr::LOCALHOST.into(),
             ports: Some((first, first)),
-            live: Arc::default(),
+            live: LivePorts::default(),
         };
         let (relay, address) = ports.allocate_conn(true, 0).await.unwrap();
         assert_eq!(address.port(), first);

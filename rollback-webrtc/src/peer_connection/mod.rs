@@ -24,7 +24,7 @@ use webrtc::peer_connection::{
 };
 
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
-use self::open_link::OpenLink;
+use self::open_link::{OpenLink, without_base};
 use crate::clock::Clock;
 use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
@@ -221,7 +221,7 @@ impl Connection {
                 pc.create_answer(None).await?
             }
         };
-        let sdp = description.sdp.clone();
+        let sdp = without_base(&description.sdp);
         pc.set_local_description(description).await?;
         Ok(sdp)
     }

@@ -175,8 +175,9 @@ impl Callbacks {
 #[async_trait::async_trait]
 impl PeerConnectionEventHandler for Callbacks {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        let json = event.candidate.to_json().ok();
-        if let Some(json) = json.and_then(|init| serde_json::to_string(&init).ok()) {
+        let Ok(mut init) = event.candidate.to_json() else { return };
+        init.candidate = without_base(&init.candidate);
+        if let Ok(json) = serde_json::to_string(&init) {
             self.pass(Callback::Candidate(json));
         }
     }
@@ -190,6 +191,26 @@ impl PeerConnectionEventHandler for Callbacks {
     }
 }
 
+/// A candidate, or a description with candidates, in which those at a TURN server do not say whose they are: for a member
+/// that is reached through relays only, its own address is nobody's business. It is given for diagnostics, and may be
+/// anything (RFC 8839 §5.1).
+pub(super) fn without_base(text: &str) -> String {
+    let hidden = |line: &str| {
+        if !line.contains(" typ relay ") {
+            return line.to_owned();
+        }
+        let (line, end) = line.strip_suffix('\r').map_or((line, ""), |line| (line, "\r"));
+        let mut word_before = "";
+        let words = line.split(' ').map(|word| match std::mem::replace(&mut word_before, word) {
+            "raddr" => "0.0.0.0",
+            "rport" => "0",
+            _ => word,
+        });
+        words.collect::<Vec<_>>().join(" ") + end
+    };
+    text.split('\n').map(hidden).collect::<Vec<_>>().join("\n")
+}
+
 /// ICE says that a connection is interrupted when nothing has come for as long as is configured, within these limits.
 const INTERRUPTED_MIN: Duration = Duration::from_millis(200);
 const INTERRUPTED_MAX: Duration = Duration::from_secs(10);
@@ -199,3 +220,20 @@ const ICE_FAILED: Duration = Duration::from_secs(5);
 
 /// How often an address at a TURN server is renewed at least; servers give them for ten minutes.
 const TURN_REFRESH: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_at_a_relay_does_not_say_whose_it_is() {
+        let relay =
+            "candidate:1 1 udp 41885439 203.0.113.9 49160 typ relay raddr 192.168.1.4 rport 40001";
+        let hidden = "candidate:1 1 udp 41885439 203.0.113.9 49160 typ relay raddr 0.0.0.0 rport 0";
+        assert_eq!(without_base(relay), hidden);
+        assert_eq!(without_base(&format!("{relay} ufrag x")), format!("{hidden} ufrag x"));
+        let host = "candidate:2 1 udp 2130706431 192.168.1.4 40001 typ host";
+        let description = |relay: &str| format!("v=0\r\na={host}\r\na={relay}\r\na=end\r\n");
+        assert_eq!(without_base(&description(relay)), description(hidden));
+    }
+}

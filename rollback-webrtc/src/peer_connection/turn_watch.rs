@@ -102,7 +102,11 @@ impl TurnWatch {
                 // The client asks again with the new number.
                 (STALE_NONCE, _) => None,
                 (code, ALLOCATE) => Some(TurnTrouble::Refused { code }),
-                (code, _) => Some(TurnTrouble::NotRenewed { code }),
+                (code, REFRESH) | (code @ (UNAUTHORIZED | NO_ALLOCATION | OTHER_NAME), _) => {
+                    Some(TurnTrouble::NotRenewed { code })
+                }
+                // One address that it does not send to, such as a private one, is no end of all others.
+                _ => None,
             }
         });
         if let Some(trouble) = trouble {
@@ -212,6 +216,11 @@ const ERROR: u8 = 0x10;
 /// Attributes (RFC 8489 §18.3).
 const USERNAME: u16 = 0x0006;
 const ERROR_CODE: u16 = 0x0009;
+
+/// Errors (RFC 8656 §18.4, RFC 8489 §14.8): nothing more is done for this client.
+const UNAUTHORIZED: u16 = 401;
+const NO_ALLOCATION: u16 = 437;
+const OTHER_NAME: u16 = 441;
 
 const STALE_NONCE: u16 = 438;
 
