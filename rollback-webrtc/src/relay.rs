@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Relayed};
 use crate::proxy::ProxyChoice;
 use crate::route::Way;
+use crate::telemetry::datagram_bytes;
 use crate::tls::Trust;
 use crate::websocket::open;
 
@@ -271,7 +272,9 @@ async fn write(
             match relayed {
                 Relayed::Datagram(to, datagram) => {
                     let is_allowed = allowance.spend(now.since(origin), datagram.len());
-                    mailbox.count_sent(to, Way::Server, datagram.len(), is_allowed);
+                    if let Some(bytes) = datagram_bytes(&datagram) {
+                        mailbox.count_sent(to, Way::Server, bytes, is_allowed);
+                    }
                     if !is_allowed {
                         continue;
                     }

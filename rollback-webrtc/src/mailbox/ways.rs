@@ -202,6 +202,7 @@ impl Mailbox {
         peer.stats.is_connected = way.is_some();
         if former.is_none() {
             peer.outgoing.clear();
+            peer.probe = None;
         }
         peer.stats.switches += u64::from(former.is_some() && way.is_some() && former != way);
         drop(state);

@@ -11,6 +11,7 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use super::Opened;
 use crate::mailbox::Mailbox;
 use crate::route::Way;
+use crate::telemetry::datagram_bytes;
 
 /// **Rule R1: send only on channels you created.** In `rtc` 0.21.1 the side that *accepts* a channel
 /// never applies the channel's reliability to its own stream: it sends reliable and ordered,
@@ -48,9 +49,11 @@ pub(super) async fn send_datagrams(
                 Some(_) => {}
             },
             datagram = mailbox.next_outgoing(peer), if is_open => {
-                let bytes = datagram.len();
+                let bytes = datagram_bytes(&datagram);
                 let was_sent = send_datagram(&*channel, datagram).await;
-                mailbox.count_sent(peer, Way::WebRtc, bytes, was_sent);
+                if let Some(bytes) = bytes {
+                    mailbox.count_sent(peer, Way::WebRtc, bytes, was_sent);
+                }
             }
         }
     }

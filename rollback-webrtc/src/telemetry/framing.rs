@@ -41,6 +41,12 @@ pub(crate) fn number(message: &mut BytesMut, draw: impl FnOnce() -> u16) {
     }
 }
 
+/// How many bytes of a datagram a message holds; `None` of a probe.
+pub(crate) fn datagram_bytes(message: &[u8]) -> Option<usize> {
+    let (header, datagram) = message.split_first_chunk()?;
+    (*header != PROBE.to_le_bytes()).then_some(datagram.len())
+}
+
 impl Framed {
     /// `None` for what is neither.
     pub(crate) fn parse(mut message: Bytes) -> Option<Self> {
@@ -65,12 +71,14 @@ mod tests {
     fn what_is_framed_is_parsed() {
         let mut datagram = frame_datagram(b"hello");
         number(&mut datagram, || 0x7ffe);
+        assert_eq!(datagram_bytes(&datagram), Some(5));
         let parsed = Framed::parse(datagram.freeze());
         assert_eq!(parsed, Some(Framed::Datagram(0x7ffe, Bytes::from_static(b"hello"))));
 
         let probe = Probe { sent_at: 1, echo: Some((2, 3)), datagrams: (4, 5) };
         let mut message = frame_probe(probe);
         number(&mut message, || 7);
+        assert_eq!(datagram_bytes(&message), None);
         assert_eq!(Framed::parse(message.freeze()), Some(Framed::Probe(probe)));
     }
 

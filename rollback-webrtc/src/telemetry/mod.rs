@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rollback_core::Timestamp;
 
-pub(crate) use self::framing::{Framed, frame_datagram, frame_probe, number};
+pub(crate) use self::framing::{Framed, datagram_bytes, frame_datagram, frame_probe, number};
 use self::histogram::Histogram;
 pub(crate) use self::probe::Probe;
 use self::probe::micros;
