@@ -12,10 +12,10 @@ use rollback_signaling::{
     Text, Token, WATCHER_SLOTS,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 /// Longest time that anything in these tests may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -300,6 +300,40 @@ async fn a_flood_is_cut_off_and_kept_out_and_others_are_not_disturbed() {
     again.expect_refusal(ErrorCode::RateLimited).await;
     third.say(HELLO).await;
     fourth.expect(HELLO_FROM_0).await;
+}
+
+#[tokio::test]
+async fn of_what_was_sent_to_one_that_does_not_read_it_gets_little_but_the_newest() {
+    const SENT: u16 = 1500;
+    let server = server_with(|_| {});
+    let members = pair(&server, "kitchen").await;
+    let mut sender = Socket::relay(&server, "kitchen", members[0].1).await;
+    // One whose own system holds little, too.
+    let receiver = TcpSocket::new_v4().unwrap();
+    receiver.set_recv_buffer_size(4096).unwrap();
+    let stream = receiver.connect(server.local_addr()).await.unwrap();
+    let link = format!("ws://{}/kitchen/relay", server.local_addr());
+    let stream = client_async(link, MaybeTlsStream::Plain(stream)).await.unwrap().0;
+    let mut receiver = Socket(stream);
+    receiver.send(Message::text(relay_join("kitchen", members[1].1))).await;
+    receiver.expect(RelayMessage::Welcome { slot: 1 }).await;
+    for number in 1..=SENT {
+        let datagram = &[number.to_le_bytes().as_slice(), &[0; 100]].concat();
+        sender.say(RelayMessage::Datagram { slot: 1, datagram }).await;
+    }
+    let mut heard = 0;
+    loop {
+        let Heard::Binary(message) = receiver.hear().await else { panic!("it goes on") };
+        if let Ok(RelayMessage::Datagram { datagram, .. }) = RelayMessage::parse(&message) {
+            heard += 1;
+            if datagram.starts_with(&SENT.to_le_bytes()) {
+                break;
+            }
+        }
+    }
+    // Its share of the queue, and what the system holds of the sender's and the receiver's side.
+    assert!(heard <= 60, "{heard}");
+    assert_eq!(counted(&server, "datagrams_dropped").await, u64::from(SENT - heard));
 }
 
 #[tokio::test]

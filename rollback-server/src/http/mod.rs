@@ -56,7 +56,10 @@ impl Listener for PromptListener {
         let (stream, address) = Listener::accept(&mut self.0).await;
         // A socket that refuses works all the same.
         let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER_BYTES);
+        let socket = SockRef::from(&stream);
+        let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
         (stream, address)
     }
 
@@ -73,6 +76,11 @@ pub(crate) fn router(door: Door) -> Router {
         .route("/{room}/relay", any(relay::relay))
         .with_state(door)
 }
+
+/// What the system may hold of what was not even sent once, where it can be told: some datagrams. Without this an outage of
+/// seconds would be followed by all that fits into the buffer (rule R5).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_BYTES: u32 = 4 * 1024;
 
 /// What the system may hold of what was sent to one client: datagrams are to wait in the relay's queue, where the
 /// oldest are dropped, and not in the system's buffer of megabytes.

@@ -129,7 +129,8 @@ impl Line {
 
     /// What is to be written next, at once.
     pub(crate) fn try_next(&self) -> Next {
-        self.relay.lock().hub.next(self.id)
+        let now = self.relay.started_at.elapsed();
+        self.relay.lock().hub.next(now, self.id)
     }
 
     /// Waits until there may be something to write.
