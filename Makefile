@@ -89,7 +89,7 @@ fuzz:
 	done
 
 # Only a short choice unless one is named: less than two minutes.
-LAB_SHORT := delay-100ms one-way-200ms-and-loss outage-2.5s killed-peer server-killed symmetric-nats
+LAB_SHORT := delay-100ms one-way-200ms-and-loss outage-2.5s killed-peer server-killed symmetric-nats turn-tls http-proxy
 LAB := $(if $(SCENARIO),$(SCENARIO),$(LAB_SHORT))
 
 lab:

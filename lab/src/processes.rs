@@ -17,6 +17,8 @@ pub struct Program {
     pub file: PathBuf,
     /// With what.
     pub arguments: Vec<String>,
+    /// Variables of its environment, beside those of the lab.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Processes by their names.
@@ -61,6 +63,7 @@ impl Processes {
             .args(["netns", "exec", &program.namespace])
             .arg(&program.file)
             .args(&program.arguments)
+            .envs(program.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&program.folder)
             .stdin(Stdio::null())
             .stdout(output("out")?)

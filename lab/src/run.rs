@@ -12,8 +12,9 @@ use crate::cable::Cable;
 use crate::footprint::{Footprint, Growth, LOOK_EVERY_S, WARM_UP_S};
 use crate::hosts::{Hosts, HostsError, Interface};
 use crate::judge::{Judgement, judge};
-use crate::processes::{Processes, Program};
-use crate::scenario::{Event, GamePlan, Play, Scenario};
+use crate::processes::Processes;
+use crate::programs::{address_of, programs};
+use crate::scenario::{Event, Scenario};
 use crate::switch::{PUBLIC, Switch};
 
 /// Where a run finds what it needs.
@@ -100,7 +101,7 @@ struct Course<'a> {
 impl Course<'_> {
     fn go(&mut self, interrupted: &AtomicBool) -> Result<(), RunError> {
         let peers: Vec<String> = self.scenario.peer_names().collect();
-        let first = ["turn"].into_iter().filter(|_| self.scenario.turn).chain(["server"]);
+        let first = self.scenario.helpers().chain(["server"]);
         for name in first.map(str::to_owned).chain(peers.iter().cloned()) {
             self.processes.start(&name).map_err(RunError::Process)?;
         }
@@ -202,10 +203,9 @@ fn build(scenario: &Scenario, hosts: &mut Hosts) -> Result<(), HostsError> {
         network: PUBLIC,
         is_gateway: false,
     };
-    let servers = [("server", SERVER)].into_iter().chain(scenario.turn.then_some(("turn", TURN)));
-    for (host, address) in servers {
+    for host in scenario.helpers().chain(["server"]) {
         hosts.add(host)?;
-        hosts.add_interface(host, host, &public(FIRST, address))?;
+        hosts.add_interface(host, host, &public(FIRST, address_of(host)))?;
         hosts.route(host, FIRST, 0)?;
     }
     for (number, peer) in (0..scenario.peers).zip(scenario.peer_names()) {
@@ -243,90 +243,6 @@ fn build(scenario: &Scenario, hosts: &mut Hosts) -> Result<(), HostsError> {
     Ok(())
 }
 
-/// Says how each process is started.
-fn programs(scenario: &Scenario, place: &Place, hosts: &Hosts) -> io::Result<Processes> {
-    let mut processes = Processes::new(&place.folder);
-    let mut add = |host: &str, folder: &Path, file: PathBuf, arguments: Vec<String>| {
-        let (namespace, folder) = (hosts.namespace(host), folder.to_owned());
-        processes.add(host, Program { namespace, folder, file, arguments });
-    };
-    let serve = format!("--listen {SERVER}:{PORT} --players {}", scenario.peers);
-    match scenario.program {
-        Play::Arena => {
-            add("server", &place.folder, place.binaries.join("rollback-server"), words(&serve));
-        }
-        Play::Python => {
-            let serve = format!("serve {serve} --room lab");
-            add("server", &place.folder, place.rollback(), words(&serve));
-        }
-    }
-    if scenario.turn {
-        let turn = format!(
-            "-n --log-file stdout --simple-log --no-tls --no-dtls --no-cli --lt-cred-mech --realm lab \
-             --user {TURN_USER}:{TURN_PASSWORD} --listening-ip {TURN} --relay-ip {TURN}"
-        );
-        add("turn", &place.folder, PathBuf::from("turnserver"), words(&turn));
-    }
-    for (number, peer) in (0..).zip(scenario.peer_names()) {
-        let own = place.folder.join(&peer);
-        fs::create_dir_all(&own)?;
-        let (folder, file, mut arguments) = match scenario.program {
-            Play::Arena => {
-                (&own, place.binaries.join("arena"), arena(scenario, place, number, &own))
-            }
-            Play::Python => (&place.python_example, place.rollback(), python(scenario, &own)),
-        };
-        arguments.extend(words(&format!("--name {peer}")));
-        if scenario.turn {
-            arguments.extend(words(&format!(
-                "--ice-server stun:{TURN}:3478 \
-                 --ice-server turn:{TURN}:3478?transport=udp,{TURN_USER},{TURN_PASSWORD}"
-            )));
-        }
-        if scenario.relay_only {
-            arguments.push("--relay-only".to_owned());
-        }
-        if !scenario.server_relay {
-            arguments.push("--no-server-relay".to_owned());
-        }
-        add(&peer, folder, file, arguments);
-    }
-    Ok(processes)
-}
-
-/// How `examples/rust` is told what to play.
-fn arena(scenario: &Scenario, place: &Place, number: u64, own: &Path) -> Vec<String> {
-    let GamePlan { episodes, frames, fps, input_delay, departure_timeout_s, members_min } =
-        &scenario.game;
-    let mut arguments = words(&format!(
-        "play ws://{SERVER}:{PORT}/lab --episodes {episodes} --frames {frames} --fps {fps} \
-         --input-delay {input_delay} --departure-timeout {departure_timeout_s} \
-         --members-min {members_min} --connect-timeout 30 --seed {}",
-        place.seed.wrapping_add(number),
-    ));
-    let token = own.join("token");
-    for (option, path) in [("--folder", own), ("--token-file", &token)] {
-        arguments.extend([option.to_owned(), path.display().to_string()]);
-    }
-    arguments
-}
-
-/// How the command of the wheel is.
-fn python(scenario: &Scenario, own: &Path) -> Vec<String> {
-    let GamePlan { episodes, fps, input_delay, departure_timeout_s, .. } = &scenario.game;
-    let mut arguments = words(&format!(
-        "play ws://{SERVER}:{PORT}/lab --env kitchen:make_env --policy kitchen:Cook --json \
-         --episodes {episodes} --fps {fps} --input-delay {input_delay} \
-         --on-departure wait --departure-timeout {departure_timeout_s}"
-    ));
-    arguments.extend(["--data".to_owned(), own.display().to_string()]);
-    arguments
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
 /// The folder of this program, where cargo puts the others, too.
 ///
 /// # Errors
@@ -335,16 +251,6 @@ pub fn own_folder() -> io::Result<PathBuf> {
     let own = std::env::current_exe()?;
     Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
 }
-
-const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-
-const PORT: u16 = 8080;
-
-const TURN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-
-const TURN_USER: &str = "lab";
-
-const TURN_PASSWORD: &str = "lab";
 
 const FIRST: &str = "net0";
 

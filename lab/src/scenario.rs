@@ -21,15 +21,17 @@ pub struct Scenario {
     /// How many peers play: `peer0`, `peer1` and so on.
     #[serde(default = "two")]
     pub peers: u8,
-    /// Whether there is a TURN server, `turn`.
-    #[serde(default)]
-    pub turn: bool,
+    /// Which TURN server there is.
+    pub turn: Option<Turn>,
     /// Whether peers play through TURN only.
     #[serde(default)]
     pub relay_only: bool,
     /// Whether peers may play through the server, which then is another way beside those that are bad here.
     #[serde(default = "yes")]
     pub server_relay: bool,
+    /// Peers that reach the server through an HTTP proxy, on the host `proxy`.
+    #[serde(default)]
+    pub proxied: Vec<String>,
     /// Peers that sit behind a router of their own.
     #[serde(default)]
     pub nat: Vec<Home>,
@@ -63,6 +65,22 @@ pub enum Play {
     /// The command `rollback` of the wheel with the kitchen of `examples/python`, which has its own number of frames. It
     /// prints no summary for the lab: only how it ends and what it records is judged.
     Python,
+}
+
+/// A TURN server, and how peers know and reach it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Turn {
+    /// coturn on the host `turn`, by UDP; peers have a user and a password.
+    Udp,
+    /// The same by TCP.
+    Tcp,
+    /// The same by TLS.
+    Tls,
+    /// The same by UDP, with credentials that the server makes for each peer and that are good for a minute.
+    Minted,
+    /// The server is the TURN server, too.
+    Server,
 }
 
 /// What the peers are told.
@@ -129,7 +147,7 @@ pub struct Event {
     pub seconds: f64,
     /// Lines that change.
     pub line: Option<LineRule>,
-    /// A process that is ended by `kill -9`: `server`, `turn` or a peer.
+    /// A process that is ended by `kill -9`: `server`, `turn`, `proxy` or a peer.
     pub kill: Option<String>,
     /// The same, started again.
     pub start: Option<String>,
@@ -191,6 +209,12 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Hosts beside the server and the peers, each with one process of its own.
+    pub fn helpers(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let turn = self.turn.is_some_and(|turn| turn != Turn::Server).then_some("turn");
+        turn.into_iter().chain((!self.proxied.is_empty()).then_some("proxy"))
+    }
+
     /// The names of those that play.
     pub fn peer_names(&self) -> impl Iterator<Item = String> + use<> {
         (0..self.peers).map(|number| format!("{PEER}{number}"))
@@ -201,17 +225,17 @@ impl Scenario {
             return Err(ScenarioError::Peers { got: self.peers });
         }
         let peers: Vec<String> = self.peer_names().collect();
-        let known = |name: &str| match name {
-            "server" => true,
-            "turn" => self.turn,
-            name => peers.iter().any(|peer| peer == name),
+        let known = |name: &str| {
+            name == "server"
+                || self.helpers().any(|helper| helper == name)
+                || peers.iter().any(|peer| peer == name)
         };
         let expect = |name: &str, is_right: bool| match is_right {
             true => Ok(()),
             false => Err(ScenarioError::Unknown { name: name.to_owned() }),
         };
         let homes = self.nat.iter().map(|home| &home.peer);
-        for peer in homes.chain(&self.second_interface) {
+        for peer in homes.chain(&self.second_interface).chain(&self.proxied) {
             expect(peer, peers.contains(peer))?;
         }
         for rule in self.line.iter().chain(self.at.iter().filter_map(|event| event.line.as_ref())) {
@@ -371,6 +395,9 @@ mod tests {
         assert!(wrong("[[line]]\nloss = 1.5"));
         assert!(wrong("[[line]]\nlos = 0.5"));
         assert!(wrong("peers = 9"));
+        assert_eq!(unknown("proxied = ['peer2']"), "peer2");
+        assert_eq!(unknown("turn = 'server'\n[[at]]\nkill = 'turn'"), "turn");
+        assert!(!wrong("turn = 'tls'\n[[at]]\nkill = 'turn'"));
         assert_eq!(unknown("[expect]\npath_last = 'relayed'"), "relayed");
     }
 

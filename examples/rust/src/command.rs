@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -94,6 +96,11 @@ pub struct PlayArguments {
     #[arg(long)]
     no_server_relay: bool,
 
+    /// An authority, in DER, whose certificates are believed beside those that the system believes; may be given several
+    /// times.
+    #[arg(long, value_name = "FILE", value_parser = read_authority)]
+    trust: Vec<Authority>,
+
     /// A local address to use; may be given several times. Without it, all of them.
     #[arg(long, value_name = "ADDRESS")]
     bind: Vec<IpAddr>,
@@ -119,6 +126,13 @@ impl FromStr for Server {
     }
 }
 
+#[derive(Debug, Clone)]
+struct Authority(Vec<u8>);
+
+fn read_authority(path: &str) -> io::Result<Authority> {
+    fs::read(path).map(Authority)
+}
+
 impl From<PlayArguments> for Plan {
     fn from(arguments: PlayArguments) -> Self {
         let policy = if arguments.relay_only { PathPolicy::RelayOnly } else { PathPolicy::All };
@@ -127,6 +141,11 @@ impl From<PlayArguments> for Plan {
             ice_servers: arguments.ice_servers.into_iter().map(|server| server.0).collect(),
             path_policy: policy,
             server_relay: !arguments.no_server_relay,
+            trusted_certificates: arguments
+                .trust
+                .into_iter()
+                .map(|authority| authority.0)
+                .collect(),
             bind: arguments.bind,
             connect_timeout: Duration::from_secs(arguments.connect_timeout),
             ..TransportConfig::default()
