@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 use rollback_core::PeerId;
 use rollback_server::{BackgroundServer, GroupSize, IceOptions, Rooms, ServerConfig};
 use rollback_webrtc::{
-    ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkReport, PathPolicy, PeerStats,
+    ShutOut, ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkReport, PathPolicy, PeerStats,
     Room, Transport, TransportConfig, TransportEvent, WayCounters,
 };
 
@@ -290,6 +290,7 @@ pub(crate) fn stats_dict<'py>(py: Python<'py>, stats: &PeerStats) -> PyResult<Bo
     dict.set_item("datagrams_lost_by_conditions", stats.datagrams_lost_by_conditions)?;
     dict.set_item("datagrams_not_sent", stats.datagrams_not_sent)?;
     dict.set_item("violations", stats.violations)?;
+    dict.set_item("shut_out", stats.shut_out.map(ShutOut::name))?;
     dict.set_item("switches", stats.switches)?;
     let ways =
         [("direct", stats.direct), ("turn", stats.turn), ("server_relay", stats.server_relay)];
@@ -348,6 +349,10 @@ pub(crate) fn transport_event_dict(
         TransportEvent::TurnFailed { peer, trouble } => {
             peer_event("turn_failed", peer)?;
             dict.set_item("reason", trouble.to_string())?;
+        }
+        TransportEvent::PeerShutOut { peer, why } => {
+            peer_event("peer_shut_out", peer)?;
+            dict.set_item("reason", why.name())?;
         }
         TransportEvent::PeerDisconnected { peer } => peer_event("peer_disconnected", peer)?,
         TransportEvent::PeerLeft { peer } => peer_event("peer_left", peer)?,

@@ -11,7 +11,7 @@ use crate::datagram_transport::{
     AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome,
 };
 use crate::error::{JoinError, SendError};
-use crate::stats::TransportEvent;
+use crate::stats::{ShutOut, TransportEvent};
 use crate::transport::Transport;
 
 /// A [`Transport`] whose waiting is async. Everything that does not wait is [`Transport`]'s own, by
@@ -111,6 +111,14 @@ impl DatagramTransport for AsyncTransport {
 
     fn has_left(&self, peer: PeerId) -> bool {
         self.0.background().mailbox.stats(peer).has_left
+    }
+
+    fn is_shut_out(&self, peer: PeerId) -> bool {
+        self.0.background().mailbox.shut_out_of(peer).is_some()
+    }
+
+    fn shut_out(&mut self, peer: PeerId) {
+        self.0.background().mailbox.shut_out(peer, ShutOut::Forged);
     }
 
     fn is_replaced(&self) -> bool {

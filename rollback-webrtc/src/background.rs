@@ -74,6 +74,8 @@ impl Background {
         let mailbox = Arc::new(Mailbox::new(clock, incarnation));
         let lobby = Arc::new(Lobby::new(clock));
         let watchers = Arc::new(Mailbox::new(clock, incarnation));
+        mailbox.set_datagrams_per_second(config.datagrams_per_second);
+        watchers.set_datagrams_per_second(config.datagrams_per_second);
         let connection = |mailbox: &Arc<Mailbox>| ConnectionSetup {
             clock,
             mailbox: Arc::clone(mailbox),

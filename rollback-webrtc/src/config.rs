@@ -40,6 +40,9 @@ pub struct TransportConfig {
     /// Local addresses to use for WebRTC. Empty means all IPv4 addresses of this computer, and
     /// with a link to this computer itself also 127.0.0.1, so that it works offline.
     pub bind: Vec<IpAddr>,
+    /// How many datagrams a second a peer may send at most, a second's worth at once; [`DATAGRAMS_PER_SECOND`] by default.
+    /// One that sends more, or more than half as many of the longest ones, is [shut out](crate::TransportEvent::PeerShutOut).
+    pub datagrams_per_second: u32,
     /// A bad network on top of the real one.
     pub link_conditions: LinkConditions,
     /// How long to try to reach the server for the first time.
@@ -71,8 +74,14 @@ impl Default for TransportConfig {
             interrupted_after: Duration::from_millis(800),
             proxy: ProxyChoice::Environment,
             bind: Vec::new(),
+            datagrams_per_second: DATAGRAMS_PER_SECOND,
             link_conditions: LinkConditions::default(),
             connect_timeout: Duration::from_secs(10),
         }
     }
 }
+
+/// How many datagrams a second a peer may send, unless the configuration says otherwise. A session sends each member one in a
+/// frame: at most 1,000 a second, and 60 in most games. This is eight times the most, so that also all that seven members
+/// pass on for an eighth would be no flood, and 133 times what is usual.
+pub const DATAGRAMS_PER_SECOND: u32 = 8 * 1000;

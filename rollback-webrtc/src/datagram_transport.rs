@@ -68,6 +68,14 @@ pub trait DatagramTransport {
         false
     }
 
+    /// Whether nothing is taken from this peer any more, since it sent what no honest one sends.
+    fn is_shut_out(&self, _peer: PeerId) -> bool {
+        false
+    }
+
+    /// Takes nothing from this peer any more, for what it sent is not of the session. Without such a way it is counted.
+    fn shut_out(&mut self, _peer: PeerId) {}
+
     /// Whether another process has this member's slot now.
     fn is_replaced(&self) -> bool {
         false

@@ -9,6 +9,7 @@ use rollback_core::{
     PlayerHandle, Predictor, Session, SessionError, Stall, Timestamp,
 };
 
+use crate::conduct::Conduct;
 use crate::datagram_transport::{AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport};
 use crate::episode_setup::EpisodeSetup;
 use crate::recording_file::{RecordError, RecordingFile};
@@ -55,6 +56,7 @@ pub struct GameLoop<G: Game, T> {
     setup: EpisodeSetup,
     recording: Option<RecordingFile>,
     returns: Returns,
+    conduct: Conduct,
     show: Show,
     /// The peers whose players were idle in the last stable frame because nobody gave them inputs.
     absent: PeerSet,
@@ -86,6 +88,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         Ok(Self {
             session: start(&setup.config, &setup.ticket, facts, game, now)?,
             returns: Returns::new(&setup),
+            conduct: Conduct::new(now, &setup.config),
             show: Show::new(&setup.ticket),
             absent: PeerSet::EMPTY,
             transport,
@@ -172,6 +175,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         if self.transport.is_replaced() {
             return Err(LoopError::Replaced);
         }
+        self.conduct.judge(now, &mut self.session, &mut self.transport);
         let began = *self.advanced_at.get_or_insert(now);
         let advance = self.session.advance_frame(now, game);
         self.handle_outputs(now)?;

@@ -32,6 +32,7 @@ mod background;
 mod backoff;
 mod bulk;
 mod clock;
+mod conduct;
 mod config;
 mod datagram_transport;
 mod episode_setup;
@@ -66,7 +67,7 @@ mod websocket;
 
 pub use async_transport::AsyncTransport;
 pub use bulk::{BULK_MESSAGE_BYTES_MAX, BULK_WINDOW};
-pub use config::TransportConfig;
+pub use config::{DATAGRAMS_PER_SECOND, TransportConfig};
 pub use datagram_transport::{
     AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome,
 };
@@ -83,7 +84,7 @@ pub use proxy::{ProxyChoice, ProxyUrl, ProxyUrlError};
 pub use recording_file::RecordError;
 pub use returning::{Inquiry, ReturnError, Standing};
 pub use rollback_signaling::ErrorCode;
-pub use stats::{PeerStats, TransportEvent, WayCounters};
+pub use stats::{PeerStats, ShutOut, TransportEvent, WayCounters};
 pub use telemetry::{LinkReport, Outage};
 pub use transport::{Joining, Transport};
 pub use watching::{JoiningWatch, WatchError, WatchLoop, WatchTransport};

@@ -1,6 +1,7 @@
 //! Where the game's thread and the background thread meet: bounded queues of datagrams, bulk
 //! messages and events, and the counters. No side ever waits for the other longer than a short lock.
 
+mod guard;
 mod state;
 mod ways;
 
@@ -13,14 +14,16 @@ use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::MEMBERS_MAX;
 use tokio::sync::Notify;
 
+use self::guard::Guard;
 use self::state::{Peer, State};
 pub(crate) use self::ways::Relayed;
 use crate::bulk::BULK_MESSAGE_BYTES_MAX;
 use crate::clock::Clock;
+use crate::config::DATAGRAMS_PER_SECOND;
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
 use crate::error::SendError;
 use crate::link_conditions::{ConditionedLink, LinkConditions};
-use crate::stats::{PeerStats, TransportEvent};
+use crate::stats::{PeerStats, ShutOut, TransportEvent};
 use crate::telemetry::{frame_datagram, frame_probe};
 
 /// All queues of one transport.
@@ -36,6 +39,8 @@ pub(crate) struct Mailbox {
     delayed: Notify,
     /// For the task of the relay.
     relayed: Notify,
+    /// For the mesh, when somebody is shut out.
+    offended: Notify,
     wakes: Vec<Wakes>,
 }
 
@@ -50,9 +55,11 @@ impl Mailbox {
     /// Empty queues for every peer that there may be. `incarnation` is a random number of this
     /// process.
     pub(crate) fn new(clock: Clock, incarnation: u64) -> Self {
-        let peers = || 0..MEMBERS_MAX;
+        let (peers, now) = (|| 0..MEMBERS_MAX, clock.now());
         let state = State {
-            peers: peers().map(|_| Peer::new(incarnation)).collect(),
+            peers: peers()
+                .map(|_| Peer::new(incarnation, Guard::new(now, DATAGRAMS_PER_SECOND)))
+                .collect(),
             events: VecDeque::new(),
             events_dropped: 0,
             has_news: false,
@@ -60,6 +67,7 @@ impl Mailbox {
             is_replaced: false,
             is_closed: false,
             relay_turn: 0,
+            offenders: VecDeque::new(),
         };
         Self {
             clock,
@@ -68,6 +76,7 @@ impl Mailbox {
             arrived_async: Notify::new(),
             delayed: Notify::new(),
             relayed: Notify::new(),
+            offended: Notify::new(),
             wakes: peers().map(|_| Wakes::default()).collect(),
         }
     }
@@ -79,6 +88,12 @@ impl Mailbox {
             let link = PeerId::new(slot).filter(|_| !conditions.is_perfect());
             peer.conditions = link.map(|from| ConditionedLink::new(conditions, from, local));
         }
+    }
+
+    /// From now on every peer may send so many datagrams a second.
+    pub(crate) fn set_datagrams_per_second(&self, limit: u32) {
+        let now = self.clock.now();
+        self.lock().peers.iter_mut().for_each(|peer| peer.guard = Guard::new(now, limit));
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -260,18 +275,21 @@ impl Mailbox {
         }
     }
 
+    /// Why nothing is taken from a peer any more.
+    pub(crate) fn shut_out_of(&self, peer: PeerId) -> Option<ShutOut> {
+        self.lock().peer(peer)?.guard.reason()
+    }
+
+    /// Nothing is taken from a peer any more, nor sent to it.
+    pub(crate) fn shut_out(&self, peer: PeerId, why: ShutOut) {
+        self.judge(&mut self.lock(), peer, |_| Some(why));
+    }
+
     // The background's side.
 
     /// Tells the game.
     pub(crate) fn report(&self, event: TransportEvent) {
-        let mut state = self.lock();
-        if state.events.len() >= EVENTS {
-            state.events.pop_front();
-            state.events_dropped += 1;
-        }
-        state.events.push_back(event);
-        state.has_news = true;
-        drop(state);
+        self.lock().push_event(event);
         self.announce();
     }
 

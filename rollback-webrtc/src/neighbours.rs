@@ -40,6 +40,8 @@ pub(crate) struct Neighbour {
 pub(crate) enum Happened {
     Said(AttemptEvent),
     Ended(Id),
+    /// A peer sent what no honest one sends.
+    ShutOut(PeerId),
 }
 
 impl Neighbours {
@@ -112,13 +114,13 @@ impl Neighbours {
             Some(ended) = self.connections.join_next_with_id() => {
                 Happened::Ended(ended.map_or_else(|error| error.id(), |(task, ())| task))
             }
-            // There are no connections, and the channel is never closed.
-            else => std::future::pending().await,
+            peer = self.setup.mailbox.next_offender() => Happened::ShutOut(peer),
         }
     }
 
     pub(crate) fn handle(&mut self, now: Timestamp, happened: Happened) {
         match happened {
+            Happened::ShutOut(peer) => self.with_pair(peer.slot(), Pair::handle_shut_out),
             Happened::Said(event) => {
                 self.handle_connection(now, event.peer, event.attempt, event.event);
             }
@@ -193,7 +195,7 @@ impl Neighbours {
                 // More candidates than a connection takes in time are not honest; without the
                 // rest it connects, or its deadline comes.
                 if sender.is_some_and(|sender| sender.try_send(remote).is_err()) {
-                    self.setup.mailbox.update(peer, |stats| stats.violations += 1);
+                    self.setup.mailbox.note_violation(peer);
                 }
             }
             Action::Close => {
@@ -215,7 +217,7 @@ impl Neighbours {
             PairReport::Echoed(number) => route.handle_echo(now, number),
             PairReport::Disconnected => route.handle_closed(now),
             PairReport::Renewed => route.handle_renewed(now),
-            PairReport::Left => route.handle_left(now),
+            PairReport::ShutOut | PairReport::Left => route.handle_left(now),
         });
         if report == PairReport::Renewed {
             self.setup.mailbox.renewed(peer);

@@ -82,6 +82,7 @@ pub(crate) enum PairReport {
     Disconnected,
     /// It is another process now.
     Renewed,
+    ShutOut,
     Left,
 }
 
@@ -114,6 +115,8 @@ enum State {
     Connected { attempt: AttemptId },
     /// Connected, but nothing comes; replaced at this time, once that is possible.
     Interrupted { attempt: AttemptId, give_up_at: Timestamp },
+    /// Its present process is shut out.
+    ShutOut,
     /// The peer left for good.
     Left,
 }
@@ -152,7 +155,7 @@ impl Pair {
             State::Idle { retry_at } => self.can_signal().then_some(retry_at),
             State::Attempting { give_up_at, .. } => Some(give_up_at),
             State::Interrupted { give_up_at, .. } => self.can_signal().then_some(give_up_at),
-            State::Connected { .. } | State::Left => None,
+            State::Connected { .. } | State::ShutOut | State::Left => None,
         }
     }
 
@@ -293,6 +296,15 @@ impl Pair {
         }
     }
 
+    /// The peer's present process is shut out: its connection ends, and its offers are refused.
+    pub(crate) fn handle_shut_out(&mut self) {
+        if !matches!(self.state, State::ShutOut | State::Left) {
+            self.drop_connection();
+            self.state = State::ShutOut;
+            self.actions.push_back(Action::Report(PairReport::ShutOut));
+        }
+    }
+
     /// The peer left for good.
     pub(crate) fn handle_peer_left(&mut self) {
         if self.state != State::Left {
@@ -314,7 +326,8 @@ impl Pair {
     fn handle_offer(&mut self, now: Timestamp, attempt: AttemptId, sdp: String) {
         let is_new = self.newest.is_none_or(|newest| attempt > newest);
         let is_too_soon = self.offer_accepted_at.is_some_and(|at| now.since(at) < OFFER_INTERVAL);
-        if self.state == State::Left || !is_new || is_too_soon {
+        let is_over = matches!(self.state, State::ShutOut | State::Left);
+        if is_over || !is_new || is_too_soon {
             self.stale_signals += 1;
             return;
         }
@@ -332,7 +345,7 @@ impl Pair {
             State::Connected { attempt } | State::Interrupted { attempt, .. } => {
                 replaces.is_none_or(|replaced| replaced == attempt)
             }
-            State::Idle { .. } | State::Left => false,
+            State::Idle { .. } | State::ShutOut | State::Left => false,
         };
         if is_lost_there {
             self.abandon(now);
@@ -414,7 +427,7 @@ impl Pair {
             State::Attempting { attempt, .. }
             | State::Connected { attempt }
             | State::Interrupted { attempt, .. } => Some(attempt),
-            State::Idle { .. } | State::Left => None,
+            State::Idle { .. } | State::ShutOut | State::Left => None,
         }
     }
 

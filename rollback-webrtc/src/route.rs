@@ -159,12 +159,13 @@ impl Route {
     pub(crate) fn handle_renewed(&mut self, now: Timestamp) {
         self.webrtc = WebRtc::Down;
         self.is_heard = true;
+        self.is_over = false;
         self.falls = 0;
         self.choose(now, None);
         self.waits_until = now.plus(FIRST_PATIENCE);
     }
 
-    /// The other left for good.
+    /// The other left for good, or is shut out: only another process of it is spoken with again.
     pub(crate) fn handle_left(&mut self, now: Timestamp) {
         self.is_over = true;
         self.decide(now);

@@ -69,8 +69,33 @@ pub struct PeerStats {
     /// Things from the peer that no honest peer sends, all dropped: datagrams above the limit, broken
     /// bulk frames, signals that are not valid.
     pub violations: u64,
+    /// Why nothing is taken from the peer any more, if it is shut out.
+    pub shut_out: Option<ShutOut>,
     /// Signals of attempts that were over already, all dropped. A few are normal.
     pub stale_signals: u64,
+}
+
+/// What a peer did that no honest one does, so that it is shut out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutOut {
+    /// It sent more, or faster, than any session.
+    Flood,
+    /// Again and again it sent datagrams that are too long, or what is neither a datagram nor anything else.
+    Malformed,
+    /// Again and again it sent datagrams that are not of the session, or not its own.
+    Forged,
+}
+
+impl ShutOut {
+    /// The reason in one word, for files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flood => "flood",
+            Self::Malformed => "malformed",
+            Self::Forged => "forged",
+        }
+    }
 }
 
 /// Something that happened to the mesh.
@@ -99,6 +124,14 @@ pub enum TransportEvent {
     PeerDisconnected {
         /// The peer.
         peer: PeerId,
+    },
+    /// The peer sent what no honest one sends. Its connection is closed, nothing is taken from its process any more, and
+    /// game loops [send it away](rollback_core::Session::kick).
+    PeerShutOut {
+        /// The peer.
+        peer: PeerId,
+        /// What it did.
+        why: ShutOut,
     },
     /// The peer left for good; its slot stays empty.
     PeerLeft {

@@ -12,7 +12,7 @@ use crate::config::TransportConfig;
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome};
 use crate::error::{JoinError, SendError};
 use crate::lobby::{JoinProgress, Room};
-use crate::stats::{PeerStats, TransportEvent};
+use crate::stats::{PeerStats, ShutOut, TransportEvent};
 use crate::telemetry::LinkReport;
 
 /// Datagrams and bulk messages to and from the other members of a room, over WebRTC.
@@ -199,6 +199,14 @@ impl DatagramTransport for Transport {
 
     fn has_left(&self, peer: PeerId) -> bool {
         self.background.mailbox.stats(peer).has_left
+    }
+
+    fn is_shut_out(&self, peer: PeerId) -> bool {
+        self.background.mailbox.shut_out_of(peer).is_some()
+    }
+
+    fn shut_out(&mut self, peer: PeerId) {
+        self.background.mailbox.shut_out(peer, ShutOut::Forged);
     }
 
     fn is_replaced(&self) -> bool {

@@ -100,10 +100,19 @@ def loss_of(peer: int, events: Sequence[Mapping[str, Any]]) -> str:
     for event in events:
         if event["event"] == "peer_game_failed" and event["peer"] == peer:
             return f"peer {peer}'s simulation failed at frame {event['frame']}"
+        if event["event"] == "peer_shut_out" and event["peer"] == peer:
+            return f"peer {peer} was shut out: {_SHUT_OUT[event['reason']]}"
         went = event["event"] == "view_changed" and event["peer"] == peer
         if went and event.get("cause") == "kicked":
             return f"peer {peer} was sent away"
     return f"peer {peer} was lost: nothing was heard of it any more"
+
+
+_SHUT_OUT = {
+    "flood": "it sent more than any honest member",
+    "malformed": "it sent what no honest member sends",
+    "forged": "it sent what is not of the session",
+}
 
 
 def error_text(error: BaseException) -> str:

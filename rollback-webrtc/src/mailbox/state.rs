@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
-use super::INCOMING_DATAGRAMS;
+use super::guard::Guard;
+use super::{EVENTS, INCOMING_DATAGRAMS};
 use crate::bulk::{BulkLink, Lane};
 use crate::ice::Path;
 use crate::link_conditions::ConditionedLink;
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub(super) is_closed: bool,
     /// Whose turn it is on the relay.
     pub(super) relay_turn: u8,
+    /// Those that were shut out, for the mesh.
+    pub(super) offenders: VecDeque<PeerId>,
 }
 
 #[derive(Debug)]
@@ -46,12 +49,22 @@ pub(super) struct Peer {
     pub(super) webrtc_path: Option<Path>,
     pub(super) webrtc_round_trip: Option<Duration>,
     pub(super) telemetry: Telemetry,
+    pub(super) guard: Guard,
     pub(super) stats: PeerStats,
 }
 
 impl State {
     pub(super) fn peer(&mut self, peer: PeerId) -> Option<&mut Peer> {
         self.peers.get_mut(peer.index())
+    }
+
+    pub(super) fn push_event(&mut self, event: TransportEvent) {
+        if self.events.len() >= EVENTS {
+            self.events.pop_front();
+            self.events_dropped += 1;
+        }
+        self.events.push_back(event);
+        self.has_news = true;
     }
 
     pub(super) fn admit_due(&mut self, now: Timestamp) {
@@ -79,7 +92,7 @@ impl State {
 }
 
 impl Peer {
-    pub(super) fn new(incarnation: u64) -> Self {
+    pub(super) fn new(incarnation: u64, guard: Guard) -> Self {
         Self {
             outgoing: VecDeque::new(),
             probe: None,
@@ -91,6 +104,7 @@ impl Peer {
             webrtc_path: None,
             webrtc_round_trip: None,
             telemetry: Telemetry::default(),
+            guard,
             stats: PeerStats::default(),
         }
     }

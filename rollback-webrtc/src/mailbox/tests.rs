@@ -148,3 +148,84 @@ async fn waiting_tasks_are_woken_by_datagrams_and_when_their_time_is_over() {
     assert!(!mailbox.wait_async(WAIT_MAX).await);
     waker.abort();
 }
+
+/// Why a peer was shut out, after events about anything else.
+fn shut_out(mailbox: &Mailbox) -> Option<ShutOut> {
+    std::iter::from_fn(|| mailbox.poll_event()).find_map(|event| match event {
+        TransportEvent::PeerShutOut { peer: from, why } if from == peer(1) => Some(why),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn whoever_floods_is_shut_out_once_and_another_process_of_it_is_not() {
+    let mailbox = mailbox();
+    mailbox.set_datagrams_per_second(1000);
+    for _ in 0..1000 {
+        mailbox.deliver(peer(1), Way::WebRtc, message(b"x"));
+    }
+    assert_eq!(shut_out(&mailbox), None);
+    // More than grows back meanwhile, on the slowest machine.
+    while mailbox.shut_out_of(peer(1)).is_none() {
+        mailbox.deliver(peer(1), Way::WebRtc, message(b"x"));
+    }
+    assert_eq!((shut_out(&mailbox), shut_out(&mailbox)), (Some(ShutOut::Flood), None));
+    assert_eq!(mailbox.next_offender().await, peer(1));
+    mailbox.deliver(peer(1), Way::Server, message(b"y"));
+    mailbox.deliver(peer(0), Way::WebRtc, message(b"z"));
+    assert_eq!(taken(&mailbox), [(0, b'z')], "the others are heard, and nothing of it");
+
+    mailbox.renewed(peer(1));
+    mailbox.deliver(peer(1), Way::WebRtc, message(b"n"));
+    assert_eq!(taken(&mailbox), [(1, b'n')]);
+}
+
+#[test]
+fn long_datagrams_are_a_flood_sooner() {
+    let mailbox = mailbox();
+    mailbox.set_datagrams_per_second(1000);
+    let longest = message(&[0; DATAGRAM_BYTES_MAX]);
+    let taken = (0..1000).take_while(|_| {
+        mailbox.deliver(peer(1), Way::WebRtc, longest.clone());
+        mailbox.shut_out_of(peer(1)).is_none()
+    });
+    assert!((499..900).contains(&taken.count()));
+}
+
+#[test]
+fn what_no_honest_peer_sends_is_borne_for_a_while() {
+    let too_long = message(&[0; DATAGRAM_BYTES_MAX + 1]);
+    let nonsense = Bytes::from_static(&[0, 0xc0]);
+    for bad in [too_long, nonsense] {
+        let mailbox = mailbox();
+        for _ in 0..16 {
+            mailbox.deliver(peer(1), Way::WebRtc, bad.clone());
+        }
+        assert_eq!(shut_out(&mailbox), None);
+        while mailbox.shut_out_of(peer(1)).is_none() {
+            mailbox.deliver(peer(1), Way::WebRtc, bad.clone());
+        }
+        assert_eq!(shut_out(&mailbox), Some(ShutOut::Malformed));
+    }
+    let mailbox = mailbox();
+    let channel = mailbox.bulk_opened(peer(1)).unwrap();
+    while mailbox.shut_out_of(peer(1)).is_none() {
+        mailbox.deliver_bulk(peer(1), (Way::WebRtc, channel), &Bytes::from_static(b"nonsense"));
+    }
+    assert_eq!(shut_out(&mailbox), Some(ShutOut::Malformed));
+}
+
+#[test]
+fn bulk_frames_that_carry_nothing_are_a_flood() {
+    let mailbox = mailbox();
+    let channel = mailbox.bulk_opened(peer(1)).unwrap();
+    let probe = Bytes::from_static(&[4, 0, 0, 0, 0, 0, 0, 0, 0]);
+    for _ in 0..10_000 {
+        mailbox.deliver_bulk(peer(1), (Way::WebRtc, channel), &probe);
+    }
+    assert_eq!(shut_out(&mailbox), None);
+    while mailbox.shut_out_of(peer(1)).is_none() {
+        mailbox.deliver_bulk(peer(1), (Way::WebRtc, channel), &probe);
+    }
+    assert_eq!(shut_out(&mailbox), Some(ShutOut::Flood));
+}

@@ -3,13 +3,14 @@
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
-use super::state::Peer;
+use super::guard::Guard;
+use super::state::{Peer, State};
 use super::{Mailbox, OUTGOING_AGE_MAX};
 use crate::bulk::Lane;
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::Path;
 use crate::route::Way;
-use crate::stats::{PeerStats, TransportEvent, WayCounters};
+use crate::stats::{PeerStats, ShutOut, TransportEvent, WayCounters};
 use crate::telemetry::{Arrival, Framed, LinkReport, number};
 
 /// Something for the relay of the server.
@@ -25,7 +26,11 @@ impl Mailbox {
     /// A message from a peer's way for datagrams.
     pub(crate) fn deliver(&self, from: PeerId, way: Way, message: Bytes) {
         let now = self.clock.now();
+        let bytes = message.len();
         let mut state = self.lock();
+        if !self.judge(&mut state, from, |guard| guard.take_datagram(now, bytes)) {
+            return;
+        }
         let Some(peer) = state.peer(from) else { return };
         let datagram = match Framed::parse(message) {
             Some(Framed::Datagram(number, datagram)) if datagram.len() <= DATAGRAM_BYTES_MAX => {
@@ -40,7 +45,7 @@ impl Mailbox {
                 return;
             }
             Some(Framed::Datagram(..)) | None => {
-                peer.stats.violations += 1;
+                self.count_violation(&mut state, from);
                 return;
             }
         };
@@ -81,7 +86,11 @@ impl Mailbox {
         (way, channel): (Way, u64),
         frame: &Bytes,
     ) -> Option<u64> {
+        let now = self.clock.now();
         let mut state = self.lock();
+        if !self.judge(&mut state, from, |guard| guard.take_bulk(now, frame.len())) {
+            return None;
+        }
         let peer = state.peer(from).filter(|peer| peer.bulk.is_current(way, channel))?;
         let lane = match Lane::of(frame) {
             Lane::Bulk => &mut peer.bulk,
@@ -89,12 +98,61 @@ impl Mailbox {
         };
         let is_valid = lane.handle_frame(way, frame).is_ok();
         let echo = peer.bulk.take_echo();
-        peer.stats.violations += u64::from(!is_valid);
+        if !is_valid {
+            self.count_violation(&mut state, from);
+        }
         state.has_news = true;
         drop(state);
         self.wake_bulk(from);
         self.announce();
         echo
+    }
+
+    /// A peer sent what no honest one sends.
+    pub(crate) fn note_violation(&self, from: PeerId) {
+        self.count_violation(&mut self.lock(), from);
+        self.announce();
+    }
+
+    fn count_violation(&self, state: &mut State, from: PeerId) {
+        let Some(peer) = state.peer(from) else { return };
+        peer.stats.violations += 1;
+        let now = self.clock.now();
+        self.judge(state, from, |guard| guard.take_violation(now));
+    }
+
+    /// Waits for the next peer that is shut out.
+    pub(crate) async fn next_offender(&self) -> PeerId {
+        loop {
+            let offender = self.lock().offenders.pop_front();
+            match offender {
+                Some(peer) => return peer,
+                None => self.offended.notified().await,
+            }
+        }
+    }
+
+    /// Says whether something may be taken from a peer, and shuts it out for a reason.
+    pub(super) fn judge(
+        &self,
+        state: &mut State,
+        from: PeerId,
+        find: impl FnOnce(&mut Guard) -> Option<ShutOut>,
+    ) -> bool {
+        let Some(peer) = state.peer(from) else { return false };
+        if peer.guard.reason().is_some() {
+            return false;
+        }
+        let Some(why) = find(&mut peer.guard) else { return true };
+        peer.guard.shut_out(why);
+        peer.stats.shut_out = Some(why);
+        peer.incoming.clear();
+        state.offenders.push_back(from);
+        state.push_event(TransportEvent::PeerShutOut { peer: from, why });
+        tracing::warn!(peer = ?from, why = why.name(), "a peer is shut out");
+        self.offended.notify_one();
+        self.announce();
+        false
     }
 
     /// The next datagram to send to a peer over its WebRTC connection, once there is one.
@@ -267,8 +325,11 @@ impl Mailbox {
 
     /// Another process of a peer is there.
     pub(crate) fn renewed(&self, peer: PeerId) {
+        let now = self.clock.now();
         if let Some(peer) = self.lock().peer(peer) {
             peer.telemetry.handle_renewed();
+            peer.guard.renew(now);
+            peer.stats.shut_out = None;
         }
     }
 

@@ -329,3 +329,25 @@ fn a_flood_of_restarts_is_dropped_and_none_opens_a_connection() {
     }
     assert_eq!(actions(&mut pair), [Action::Feed(Remote::Restart)]);
 }
+
+#[test]
+fn a_process_that_is_shut_out_is_spoken_with_no_more_and_another_one_is() {
+    let mut pair = answerer();
+    connect(&mut pair, FIRST);
+    pair.handle_shut_out();
+    let report = Action::Report(PairReport::ShutOut);
+    assert_eq!(actions(&mut pair), [LOST[0].clone(), LOST[1].clone(), report]);
+    pair.handle_shut_out();
+    pair.handle_signal(at(5000), offer(SECOND));
+    pair.handle_peer_away();
+    pair.handle_peer_here(at(6000), 7);
+    pair.handle_signal(at(6000), offer(SECOND));
+    pair.handle_timeout(at(1_000_000));
+    assert_eq!((actions(&mut pair), pair.next_timeout()), (vec![], None));
+    assert_eq!(pair.take_stale_signals(), 2);
+
+    pair.handle_peer_here(at(7000), 8);
+    assert_eq!(actions(&mut pair), [Action::Report(PairReport::Renewed)]);
+    pair.handle_signal(at(7100), offer(FIRST));
+    assert_eq!(actions(&mut pair).len(), 1);
+}

@@ -43,7 +43,7 @@ pub(super) async fn send_datagrams(
                     let _ = opened.send(Opened::OwnDatagrams).await;
                 }
                 Some(DataChannelEvent::OnMessage(_)) => {
-                    mailbox.update(peer, |stats| stats.violations += 1);
+                    mailbox.note_violation(peer);
                 }
                 Some(DataChannelEvent::OnClose) | None => return,
                 Some(_) => {}

@@ -256,7 +256,7 @@ impl Connection {
                 };
                 // One bad candidate of several is no reason to end the attempt.
                 if !added {
-                    self.setup.mailbox.update(self.peer, |stats| stats.violations += 1);
+                    self.setup.mailbox.note_violation(self.peer);
                 }
                 Ok(())
             }
@@ -298,7 +298,7 @@ impl Connection {
             }
             BULK if !self.progress.bulk_exists => self.carry_bulk(channel),
             _ => {
-                self.setup.mailbox.update(self.peer, |stats| stats.violations += 1);
+                self.setup.mailbox.note_violation(self.peer);
                 self.channels.spawn(drain(channel));
             }
         }
