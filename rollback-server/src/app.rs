@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::unix_secs;
 use crate::command::{ClientId, Command, Effect, Entropy};
 use crate::config::ServerConfig;
 use crate::coordinator::{Coordinator, Status};
@@ -131,7 +132,7 @@ impl App {
     }
 
     fn hear(&mut self, client: ClientId, message: ClientMessage) {
-        match Command::from_message(client, message, draw_entropy) {
+        match Command::from_message(client, message, unix_secs(), draw_entropy) {
             Ok(command) => self.handle(command),
             Err(error) => {
                 tracing::error!(%error, "the system gives no random numbers");
@@ -164,9 +165,9 @@ impl App {
                     Effect::Send { client, message } => {
                         commands.extend(self.send(client, message));
                     }
-                    Effect::OfferIceServers { client, who } => {
+                    Effect::OfferIceServers { client, who, valid } => {
                         let reached = self.outboxes.get(&client).and_then(|outbox| outbox.reached);
-                        if let Some(message) = self.offers.message(&who, reached) {
+                        if let Some(message) = self.offers.message(&who, valid, reached) {
                             commands.extend(self.send(client, message));
                         }
                     }

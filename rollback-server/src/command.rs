@@ -1,6 +1,7 @@
 //! What goes into the coordinator and what comes out of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use rollback_signaling::{ClientMessage, Join, RoomName, ServerMessage, SignalPayload, Token};
 
@@ -35,6 +36,17 @@ pub enum Command {
         to: u8,
         /// What to pass on.
         payload: Box<SignalPayload>,
+    },
+    /// The client asks what there is, and joins nothing.
+    Examine {
+        /// Its connection.
+        client: ClientId,
+        /// The version of the protocol that it speaks.
+        protocol_version: u16,
+        /// The room that it asks about.
+        room: RoomName,
+        /// The time of day, in seconds since 1970.
+        unix_secs: u64,
     },
     /// The client goes for good.
     Leave {
@@ -86,6 +98,8 @@ pub enum Effect {
         client: ClientId,
         /// Who it is, for the logs of TURN servers.
         who: String,
+        /// Longest time for which the credentials are to be good.
+        valid: Duration,
     },
     /// Close the connection once all is sent. The coordinator has forgotten it already.
     Close {
@@ -95,13 +109,14 @@ pub enum Effect {
 }
 
 impl Command {
-    /// What a client's message asks for. Random numbers are drawn for a client that joins only.
+    /// What a client's message asks for at this time of day. Random numbers are drawn for a client that joins only.
     ///
     /// # Errors
     /// The error of `draw`: without randomness there are no secrets, and nobody new gets in.
     pub fn from_message<E>(
         client: ClientId,
         message: ClientMessage,
+        unix_secs: u64,
         draw: impl FnOnce() -> Result<Entropy, E>,
     ) -> Result<Self, E> {
         Ok(match message {
@@ -112,6 +127,9 @@ impl Command {
                 Self::Signal { client, to, payload: Box::new(payload) }
             }
             ClientMessage::Leave {} => Self::Leave { client },
+            ClientMessage::Examine { protocol_version, room } => {
+                Self::Examine { client, protocol_version, room, unix_secs }
+            }
         })
     }
 }
@@ -121,6 +139,12 @@ impl ClientId {
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
     }
 }
 

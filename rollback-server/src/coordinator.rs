@@ -13,6 +13,7 @@ use crate::config::ServerConfig;
 use crate::group::{Group, Presence, Seat};
 use crate::rate_limit::Allowance;
 
+mod examining;
 mod offers;
 mod relaying;
 mod signals;
@@ -28,6 +29,8 @@ pub struct Coordinator {
     places: BTreeMap<Token, Place>,
     groups_founded: u64,
     counters: Counters,
+    /// Of all together who only ask what there is.
+    examinations: Allowance,
     /// Places that the last command ended.
     vacated: Vec<Place>,
 }
@@ -47,6 +50,8 @@ pub struct Counters {
     pub signals_dropped: u64,
     /// Connections ended with an error.
     pub refusals: u64,
+    /// Connections that only asked what there is, and were answered.
+    pub examinations: u64,
 }
 
 /// How much of everything there is now.
@@ -101,7 +106,9 @@ impl Coordinator {
                 signals: 0,
                 signals_dropped: 0,
                 refusals: 0,
+                examinations: 0,
             },
+            examinations: Allowance::full(Duration::ZERO),
             vacated: Vec::new(),
         }
     }
@@ -119,6 +126,9 @@ impl Coordinator {
             }
             Command::Signal { client, to, payload } => {
                 self.signal(now, client, to, *payload, &mut effects);
+            }
+            Command::Examine { client, protocol_version, room, unix_secs } => {
+                self.examine((now, unix_secs), client, (protocol_version, &room), &mut effects);
             }
             Command::Leave { client } => self.leave(client, &mut effects),
             Command::BadMessage { client, error } => {
@@ -176,7 +186,7 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let Some(state) = self.clients.get(&client) else { return };
-        if let Err((code, explanation)) = check_join(state, &join) {
+        if let Err((code, explanation)) = check_first(state, join.protocol_version, &join.room) {
             self.refuse(now, client, code, &explanation, effects);
             return;
         }
@@ -444,16 +454,16 @@ impl Coordinator {
     }
 }
 
-fn check_join(state: &Client, join: &Join) -> Result<(), (ErrorCode, String)> {
-    if join.protocol_version != PROTOCOL_VERSION {
+/// Whether a first message is one for this server and this link.
+fn check_first(state: &Client, version: u16, room: &RoomName) -> Result<(), (ErrorCode, String)> {
+    if version != PROTOCOL_VERSION {
         let explanation = format!(
-            "expected protocol version {PROTOCOL_VERSION}, got {}; use the same release",
-            join.protocol_version
+            "expected protocol version {PROTOCOL_VERSION}, got {version}; use the same release"
         );
         return Err((ErrorCode::UnsupportedVersion, explanation));
     }
-    if join.room != state.room {
-        let explanation = format!("the link is for room {}, not {}", state.room, join.room);
+    if *room != state.room {
+        let explanation = format!("the link is for room {}, not {room}", state.room);
         return Err((ErrorCode::WrongRoom, explanation));
     }
     if state.place.is_some() {

@@ -140,41 +140,33 @@ impl IceOffer {
         self.external("", 0).map(drop)
     }
 
-    /// Everything for one member, at this time in seconds since 1970. The TURN server of this process has `url`s.
+    /// Everything for one client, at this time in seconds since 1970, and good for so long at most. The TURN server of
+    /// this process has `url`s.
     pub(crate) fn message(
         &self,
         who: &str,
-        unix_secs: u64,
+        (unix_secs, valid): (u64, Duration),
         embedded: Option<(&str, &[u8])>,
     ) -> Result<ServerMessage, IceOfferError> {
-        let mut servers = self.external(who, unix_secs)?;
+        let valid = valid.min(self.credentials_valid).as_secs();
+        let end = unix_secs + valid;
+        let mut servers = self.external(who, end)?;
         if let Some((url, secret)) = embedded {
-            servers.push(self.minted(url, secret, who, unix_secs)?);
+            servers.push(minted(url, secret, who, end)?);
         }
         let got = servers.len();
         let servers = servers.try_into().map_err(|_| IceOfferError::TooMany { got })?;
-        let valid_secs = u32::try_from(self.credentials_valid.as_secs()).unwrap_or(u32::MAX);
+        let valid_secs = u32::try_from(valid).unwrap_or(u32::MAX);
         Ok(ServerMessage::IceServers { servers, valid_secs })
     }
 
-    fn external(&self, who: &str, unix_secs: u64) -> Result<Vec<OfferedIceServer>, IceOfferError> {
+    fn external(&self, who: &str, end: u64) -> Result<Vec<OfferedIceServer>, IceOfferError> {
         let stun = self.stun_urls.iter().map(|url| offered(url, "", ""));
         let turn = self.turn_urls.iter().filter_map(|url| match self.turn_access.as_ref()? {
             TurnAccess::Static { username, password } => Some(offered(url, username, password)),
-            TurnAccess::Secret(secret) => Some(self.minted(url, secret, who, unix_secs)),
+            TurnAccess::Secret(secret) => Some(minted(url, secret, who, end)),
         });
         stun.chain(turn).collect()
-    }
-
-    fn minted(
-        &self,
-        url: &str,
-        secret: &[u8],
-        who: &str,
-        unix_secs: u64,
-    ) -> Result<OfferedIceServer, IceOfferError> {
-        let username = format!("{}:{who}", unix_secs + self.credentials_valid.as_secs());
-        offered(url, &username, &turn_password(secret, &username))
     }
 }
 
@@ -196,6 +188,17 @@ pub(crate) fn turn_password(secret: &[u8], username: &str) -> String {
     let Ok(mut code) = Hmac::<Sha1>::new_from_slice(secret) else { return String::new() };
     code.update(username.as_bytes());
     STANDARD.encode(code.finalize().into_bytes())
+}
+
+/// A TURN server with credentials that end at this time in seconds since 1970.
+fn minted(
+    url: &str,
+    secret: &[u8],
+    who: &str,
+    end: u64,
+) -> Result<OfferedIceServer, IceOfferError> {
+    let username = format!("{end}:{who}");
+    offered(url, &username, &turn_password(secret, &username))
 }
 
 fn offered(url: &str, username: &str, credential: &str) -> Result<OfferedIceServer, IceOfferError> {
@@ -239,7 +242,7 @@ mod tests {
     fn each_member_gets_credentials_of_its_own_that_end() {
         let offer = turn(Some(TurnAccess::Secret(b"north".to_vec())));
         let Ok(ServerMessage::IceServers { servers, valid_secs }) =
-            offer.message("room-1", 1000, Some(("turn:here", b"south")))
+            offer.message("room-1", (1000, Duration::MAX), Some(("turn:here", b"south")))
         else {
             panic!("no offer");
         };
@@ -250,6 +253,11 @@ mod tests {
         assert_eq!(here.url.as_str(), "turn:here");
         assert_eq!(here.credential.as_str(), turn_password(b"south", "44200:room-1"));
         assert_ne!(here.credential, there.credential);
+        let short = offer.message("room-1", (1000, Duration::from_secs(60)), None);
+        let Ok(ServerMessage::IceServers { servers, valid_secs: 60 }) = short else {
+            panic!("{short:?}");
+        };
+        assert_eq!(servers.as_slice()[0].username.as_str(), "1060:room-1");
     }
 
     #[test]

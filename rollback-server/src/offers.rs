@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rollback_signaling::ServerMessage;
 
@@ -35,8 +36,13 @@ impl Offers {
         }
     }
 
-    /// Everything for one member that reached this computer at this address.
-    pub(crate) fn message(&self, who: &str, reached: Option<IpAddr>) -> Option<ServerMessage> {
+    /// Everything for one client that reached this computer at this address, good for so long at most.
+    pub(crate) fn message(
+        &self,
+        who: &str,
+        valid: Duration,
+        reached: Option<IpAddr>,
+    ) -> Option<ServerMessage> {
         #[cfg(feature = "turn")]
         let (url, secret) = match &self.embedded {
             Some((server, secret)) => (server.url(reached), secret.as_slice()),
@@ -45,7 +51,7 @@ impl Offers {
         #[cfg(not(feature = "turn"))]
         let (url, secret) = (reached.and(None::<String>), [].as_slice());
         let embedded = url.as_deref().map(|url| (url, secret));
-        let message = self.offer.message(who, unix_secs(), embedded);
+        let message = self.offer.message(who, (unix_secs(), valid), embedded);
         message.inspect_err(|error| tracing::error!(%error, "ICE servers cannot be offered")).ok()
     }
 

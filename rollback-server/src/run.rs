@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::config::ServerConfig;
-use crate::http::{Door, PromptListener, Reached, router};
+use crate::http::{Door, ECHOES_MAX, PromptListener, Reached, router};
 use crate::offers::Offers;
 use crate::relay::Relay;
 
@@ -33,6 +33,7 @@ pub async fn run(
     let door = Door {
         app,
         relay: relay.clone(),
+        echoes: Arc::new(Semaphore::new(ECHOES_MAX)),
         sockets: TaskTracker::new(),
         abort: CancellationToken::new(),
     };

@@ -70,7 +70,7 @@ impl Server {
                 self.parsed += 1;
                 self.drawn += 1;
                 let draw = || Ok::<_, Infallible>(entropy(self.drawn));
-                Command::from_message(client, message, draw).unwrap()
+                Command::from_message(client, message, 0, draw).unwrap()
             }
             Err(error) => {
                 self.refused += 1;
@@ -102,7 +102,7 @@ fn join(room: &str, token: Option<Token>) -> String {
     let token = token.map(|token| format!(r#","token":"{}""#, String::from(token)));
     let token = token.unwrap_or_default();
     format!(
-        r#"{{"kind":"join","protocol_version":2,"room":"{room}","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"{token}}}"#
+        r#"{{"kind":"join","protocol_version":3,"room":"{room}","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"{token}}}"#
     )
 }
 
@@ -191,6 +191,7 @@ fn mutator(honest: &Honest) -> Mutator {
             .to_owned(),
         r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer","replaces":1}}"#.to_owned(),
         r#"{"kind":"leave"}"#.to_owned(),
+        r#"{"kind":"examine","protocol_version":3,"room":"kitchen"}"#.to_owned(),
     ];
     let text = |value: &str| serde_json::to_string(value).unwrap();
     let fitting = vec![
@@ -208,7 +209,7 @@ fn mutator(honest: &Honest) -> Mutator {
         ("settings", text(PICKLES[0])),
         ("settings", text("")),
         ("incarnation", text("0000000000000000")),
-        ("protocol_version", "3".to_owned()),
+        ("protocol_version", "4".to_owned()),
         ("attempt", "4294967295".to_owned()),
         ("sdp", text(&"v".repeat(16_384))),
         ("candidate", text(PICKLES[0])),

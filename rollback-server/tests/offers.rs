@@ -31,7 +31,7 @@ fn enter(server: &mut Coordinator, at: Duration, client: u64, watch: bool) -> Ve
 
 fn offers(effects: &[Effect]) -> Vec<(ClientId, &str)> {
     let offer = |effect| match effect {
-        &Effect::OfferIceServers { client, ref who } => Some((client, who.as_str())),
+        &Effect::OfferIceServers { client, ref who, .. } => Some((client, who.as_str())),
         _ => None,
     };
     effects.iter().filter_map(offer).collect()

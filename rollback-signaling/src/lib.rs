@@ -28,7 +28,7 @@ pub use ice::{
 };
 pub use message::{
     ClientMessage, ERROR_TEXT_BYTES_MAX, ErrorCode, Join, Member, MessageError, SETTINGS_BYTES_MAX,
-    ServerMessage,
+    ServerMessage, VERSION_BYTES_MAX,
 };
 pub use names::{
     MEMBER_NAME_BYTES_MAX, MemberName, NameError, RESERVED_ROOM_NAMES, ROOM_NAME_CHARS_MAX,
@@ -36,8 +36,8 @@ pub use names::{
 };
 pub use relay::{
     RELAY_BULK_BYTES_MAX, RELAY_BULK_WINDOW_BYTES, RELAY_BYTES_PER_SECOND,
-    RELAY_DATAGRAM_BYTES_MAX, RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND, RelayAllowance,
-    RelayJoin, RelayMessage, RelayMessageError,
+    RELAY_DATAGRAM_BYTES_MAX, RELAY_ECHOES_MAX, RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND,
+    RelayAllowance, RelayJoin, RelayMessage, RelayMessageError,
 };
 pub use signal::{AttemptId, CANDIDATE_BYTES_MAX, SDP_BYTES_MAX, SignalPayload};
 pub use text::{Text, TextError};
@@ -45,7 +45,7 @@ pub use token::{Token, TokenError};
 
 /// The version of these messages. Client and server must have the same one; a server answers any
 /// other with [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Longest message in bytes, either way. The largest honest one, an offer, has 1–4 KiB; 64 KiB
 /// leaves room for [`SDP_BYTES_MAX`] with every character escaped.

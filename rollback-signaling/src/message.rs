@@ -12,6 +12,9 @@ pub const SETTINGS_BYTES_MAX: usize = 256;
 /// Longest explanation of an error in bytes.
 pub const ERROR_TEXT_BYTES_MAX: usize = 512;
 
+/// Longest version of a program in bytes.
+pub const VERSION_BYTES_MAX: usize = 64;
+
 /// What a client says to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -27,6 +30,13 @@ pub enum ClientMessage {
     },
     /// The client goes and will not return: its slot and token end.
     Leave {},
+    /// The first and only message of a connection that joins nothing: what is there, and which ways lead to it?
+    Examine {
+        /// [`PROTOCOL_VERSION`](crate::PROTOCOL_VERSION) of the client.
+        protocol_version: u16,
+        /// The room, the same as in the link.
+        room: RoomName,
+    },
 }
 
 /// How a client enters a room.
@@ -147,6 +157,22 @@ pub enum ServerMessage {
     MemberLeft {
         /// Its slot.
         slot: u8,
+    },
+    /// The answer to [`ClientMessage::Examine`], after which the server closes the connection. [`IceServers`](Self::IceServers)
+    /// come before it, with credentials that end soon.
+    Examined {
+        /// The version of the server's program.
+        version: Text<VERSION_BYTES_MAX>,
+        /// The server's time of day, in seconds since 1970.
+        unix_secs: u64,
+        /// Members that make a group of the room complete.
+        expected: u8,
+        /// Members who wait in the room now.
+        waiting: u8,
+        /// Complete groups of the room that there are now.
+        playing: u32,
+        /// Whether the server carries what members cannot send each other in another way.
+        relay: bool,
     },
     /// Something went wrong; the server closes the connection after it.
     Error {
@@ -304,7 +330,7 @@ mod tests {
 
     fn join() -> Join {
         Join {
-            protocol_version: 2,
+            protocol_version: 3,
             room: "kitchen".parse().unwrap(),
             token: None,
             name: None,
@@ -316,17 +342,31 @@ mod tests {
 
     #[test]
     fn a_join_has_this_json_form() {
-        let text = r#"{"kind":"join","protocol_version":2,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
+        let text = r#"{"kind":"join","protocol_version":3,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
         assert_eq!(ClientMessage::Join(join()).to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), ClientMessage::Join(join()));
     }
 
     #[test]
     fn a_join_of_one_who_watches_says_so() {
-        let text = r#"{"kind":"join","protocol_version":2,"room":"kitchen","incarnation":"000000000000feed","settings":"","watch":true}"#;
+        let text = r#"{"kind":"join","protocol_version":3,"room":"kitchen","incarnation":"000000000000feed","settings":"","watch":true}"#;
         let watch = ClientMessage::Join(Join { watch: true, ..join() });
         assert_eq!(watch.to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), watch);
+    }
+
+    #[test]
+    fn an_examination_has_this_json_form() {
+        let text = r#"{"kind":"examine","protocol_version":3,"room":"kitchen"}"#;
+        let examine =
+            ClientMessage::Examine { protocol_version: 3, room: "kitchen".parse().unwrap() };
+        assert_eq!(examine.to_json().unwrap(), text);
+        assert_eq!(ClientMessage::from_json(text).unwrap(), examine);
+        let text = r#"{"kind":"examined","version":"0.1.0","unix_secs":7,"expected":2,"waiting":1,"playing":0,"relay":true}"#;
+        let examined = ServerMessage::from_json(text).unwrap();
+        assert_eq!(examined.to_json().unwrap(), text);
+        let long = text.replace("0.1.0", &"1".repeat(VERSION_BYTES_MAX + 1));
+        assert!(ServerMessage::from_json(&long).is_err());
     }
 
     #[test]
@@ -335,7 +375,7 @@ mod tests {
         assert!(unknown_kind.to_string().contains("unknown variant `dance`"), "{unknown_kind}");
         let texts = [
             r#"{"kind":"leave","x":1}"#,
-            r#"{"kind":"join","protocol_version":2,"room":"a","incarnation":"0000000000000000","x":1}"#,
+            r#"{"kind":"join","protocol_version":3,"room":"a","incarnation":"0000000000000000","x":1}"#,
             r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer","x":1}}"#,
             r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer"},"x":1}"#,
         ];
@@ -348,12 +388,12 @@ mod tests {
     #[test]
     fn fields_outside_their_limits_are_refused() {
         let long_settings = format!(
-            r#"{{"kind":"join","protocol_version":2,"room":"a","incarnation":"0000000000000000","settings":"{}"}}"#,
+            r#"{{"kind":"join","protocol_version":3,"room":"a","incarnation":"0000000000000000","settings":"{}"}}"#,
             "s".repeat(SETTINGS_BYTES_MAX + 1)
         );
         let texts = [
-            r#"{"kind":"join","protocol_version":2,"room":"A","incarnation":"0000000000000000"}"#,
-            r#"{"kind":"join","protocol_version":2,"room":"a","incarnation":7}"#,
+            r#"{"kind":"join","protocol_version":3,"room":"A","incarnation":"0000000000000000"}"#,
+            r#"{"kind":"join","protocol_version":3,"room":"a","incarnation":7}"#,
             r#"{"kind":"join","protocol_version":70000,"room":"a","incarnation":"0000000000000000"}"#,
             r#"{"kind":"signal","to":256,"payload":{"kind":"request_offer"}}"#,
             r#"{"kind":"signal","to":-1,"payload":{"kind":"request_offer"}}"#,

@@ -27,6 +27,9 @@ pub const RELAY_BYTES_PER_SECOND: u32 = 1024 * 1024;
 /// sends no more before the other's game has taken some, but for one message.
 pub const RELAY_BULK_WINDOW_BYTES: usize = 64 * 1024;
 
+/// Datagrams that `/<room>/echo` sends back to one who tries the way to the relay.
+pub const RELAY_ECHOES_MAX: usize = 256;
+
 /// The first message of a client on a relay socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -225,8 +225,8 @@ impl Mesh {
                 self.members.with_pair(slot, Pair::handle_peer_left);
                 self.change_watched(slot, None);
             }
-            // The signaling client makes an end of the connection of it.
-            ServerMessage::Error { .. } => {}
+            // Of an error the signaling client makes an end of the connection; nobody has asked for the other.
+            ServerMessage::Error { .. } | ServerMessage::Examined { .. } => {}
         }
     }
 

@@ -43,7 +43,8 @@ impl Coordinator {
             state.offered_at = Some(now);
             // The session is known to its members only, so nobody else can guess the name.
             let who = format!("{:016x}-{}", group.session_id, place.slot);
-            effects.push(Effect::OfferIceServers { client, who });
+            let valid = self.config.ice.credentials_valid;
+            effects.push(Effect::OfferIceServers { client, who, valid });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The server as the world sees it: `/health`, and for each room one WebSocket link and one relay.
 
+mod echo;
 mod health;
 mod relay;
 mod room;
@@ -15,7 +16,7 @@ use axum::routing::{any, get};
 use axum::serve::{IncomingStream, Listener};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +29,8 @@ pub(crate) struct Door {
     pub(crate) app: mpsc::Sender<Request>,
     /// What members without a better way send each other; `None` where that is not wanted.
     pub(crate) relay: Option<Arc<Relay>>,
+    /// As many sockets may be open that only try the way to the relay.
+    pub(crate) echoes: Arc<Semaphore>,
     /// Counts the sockets still open, so that a stop can wait for them.
     pub(crate) sockets: TaskTracker,
     /// Ends sockets that do not end by themselves when the server stops.
@@ -74,6 +77,7 @@ pub(crate) fn router(door: Door) -> Router {
         .route("/health", get(health::health))
         .route("/{room}", any(room::room))
         .route("/{room}/relay", any(relay::relay))
+        .route("/{room}/echo", any(echo::echo))
         .with_state(door)
 }
 
@@ -81,6 +85,9 @@ pub(crate) fn router(door: Door) -> Router {
 /// seconds would be followed by all that fits into the buffer (rule R5).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 4 * 1024;
+
+/// Sockets at once that only try the way to the relay.
+pub(crate) const ECHOES_MAX: usize = 32;
 
 /// What the system may hold of what was sent to one client: datagrams are to wait in the relay's queue, where the
 /// oldest are dropped, and not in the system's buffer of megabytes.
