@@ -26,8 +26,7 @@ pub const LIMITS: [Limit; 35] = [
     limit("rollback1/2p/64B", "allocations", 0.0),
     limit("rollback12/2p/64B", "allocations", 0.0),
     limit("rollback12/2p/64B", "packets_per_remote", 1.0),
-    // Two more than it is to be.
-    limit("rollback4/2p/64B", "largest_payload_bytes", 30.0),
+    limit("rollback4/2p/64B", "largest_payload_bytes", 28.0),
     limit("mesh/2p/64B", "allocations", 0.0),
     limit("mesh/2p/64B", "clock_readings", 0.0),
     limit("mesh/2p/64B", "packets_per_remote", 1.0),
@@ -46,7 +45,7 @@ pub const LIMITS: [Limit; 35] = [
     limit("mesh/8p/64B", "payload_bytes_per_remote", 16.0),
     limit("mesh/8p/64B", "instructions", 26_000.0),
     limit("mesh-delay4/2p/64B", "payload_bytes_per_remote", 16.0),
-    limit("mesh-delay4/2p/64B", "largest_payload_bytes", 28.0),
+    limit("mesh-delay4/2p/64B", "largest_payload_bytes", 26.0),
     // Loss may take a spare snapshot slot for the first time after the warm-up, and fill it.
     limit("mesh-loss20/2p/64B", "allocations", 0.001),
     limit("mesh-loss20/2p/64B", "packets_per_remote", 1.0),

@@ -44,7 +44,7 @@ impl Report {
     const START: Self = Self {
         number: 0,
         frame: Frame::ZERO,
-        digest: Digest { inputs: 0, states: 0 },
+        digest: Digest { inputs: 0, whole: 0 },
         states: Chain::from_u64(0),
         inputs: Chain::from_u64(0),
     };
@@ -109,7 +109,9 @@ impl Reports {
         inputs: Chain,
     ) -> Report {
         self.states = self.states.link(&hash.to_bytes()).link(&outputs.to_u64().to_le_bytes());
-        let digest = Digest { inputs: inputs.short(), states: self.states.short() };
+        let [low, high, ..] = inputs.short().to_le_bytes();
+        let whole = self.states.link(&inputs.to_u64().to_le_bytes()).short();
+        let digest = Digest { inputs: u16::from_le_bytes([low, high]), whole };
         let number = self.next_number.take().unwrap_or(self.last().number + 1);
         let report = Report { number, frame, digest, states: self.states, inputs };
         self.own.push_back(report);
@@ -261,7 +263,7 @@ mod tests {
     fn a_report_heard_early_is_compared_when_its_frame_is_reached() {
         let others: PeerSet = [peer(1)].into_iter().collect();
         let mut reports = Reports::new(10, 2);
-        reports.handle_report(peer(1), 1, Digest { inputs: 0, states: 5 });
+        reports.handle_report(peer(1), 1, Digest { inputs: 0, whole: 5 });
         assert_eq!(reports.compare(others), None);
         reports.push(Frame::new(10), (hash(1), Chain::default()), Chain::default());
         let disagreement = reports.compare(others).unwrap();

@@ -139,7 +139,7 @@ mod tests {
         let fact = |value: &str| (String::from("env"), String::from(value));
         let facts = |value| Facts { must_match: alloc::vec![fact(value)], ..Facts::default() };
         let cases = [
-            (Hello { version: 2, ..ours.clone() }, "wire version"),
+            (Hello { version: 3, ..ours.clone() }, "wire version"),
             (Hello { config: other.encode(), ..ours.clone() }, "prediction_window_frames"),
             (Hello { roster: alloc::vec![1, 0], ..ours.clone() }, "roster"),
             (Hello { seed: 2, ..ours.clone() }, "seed"),

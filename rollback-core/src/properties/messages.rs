@@ -80,9 +80,9 @@ fn head(long: bool) -> impl Strategy<Value = (InputsHead, (Frame, Frame))> {
     let (reach, behind) = if long { (1 << 15, 1 << 14) } else { (1 << 7, 1 << 6) };
     let near = -reach..reach;
     let ends = (0..u32::MAX / 2, 0..u32::MAX / 2);
-    let digest = (0..128_u8, any::<bool>(), any::<u32>(), any::<u32>(), any::<u16>()).prop_map(
-        |(report, end_agreed, inputs, states, clock_min)| {
-            let digest = Digest { inputs, states };
+    let digest = (0..128_u8, any::<bool>(), any::<u16>(), any::<u32>(), any::<u16>()).prop_map(
+        |(report, end_agreed, inputs, whole, clock_min)| {
+            let digest = Digest { inputs, whole };
             DigestBlock { report, end_agreed, digest, clock_min }
         },
     );

@@ -30,8 +30,10 @@ pub(crate) struct InputsHead {
 /// The short digests of everything up to a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Digest {
-    pub(crate) inputs: u32,
-    pub(crate) states: u32,
+    /// Of the inputs alone: to tell which of the two it is that differs.
+    pub(crate) inputs: u16,
+    /// Of the states, and of the inputs.
+    pub(crate) whole: u32,
 }
 
 /// The digests of a report, and the sender's view of the clocks.
@@ -141,12 +143,12 @@ fn digest(reader: &mut ByteReader<'_>) -> Result<DigestBlock, WireError> {
 
 impl Digest {
     fn encode(self, bytes: &mut Vec<u8>) {
-        bytes.put_u32(self.inputs);
-        bytes.put_u32(self.states);
+        bytes.put_u16(self.inputs);
+        bytes.put_u32(self.whole);
     }
 
     fn decode(reader: &mut ByteReader<'_>) -> Result<Self, WireError> {
-        Ok(Self { inputs: reader.u32()?, states: reader.u32()? })
+        Ok(Self { inputs: reader.u16()?, whole: reader.u32()? })
     }
 }
 
@@ -379,7 +381,7 @@ fn frame(reader: &mut ByteReader<'_>, long: bool, near: Frame) -> Result<Frame, 
 pub(crate) const EXTRA_RUNS_MAX: usize = 8;
 
 /// The most bytes of an extra run before its mask.
-pub(crate) const EXTRA_RUN_HEAD_BYTES_MAX: usize = 20;
+pub(crate) const EXTRA_RUN_HEAD_BYTES_MAX: usize = 18;
 
 /// Stands for a least clock difference that is not known yet.
 pub(crate) const CLOCK_UNKNOWN: u16 = u16::MAX;
@@ -425,7 +427,7 @@ mod tests {
             digest: Some(DigestBlock {
                 report: 100,
                 end_agreed: true,
-                digest: Digest { inputs: 1, states: 2 },
+                digest: Digest { inputs: 1, whole: 2 },
                 clock_min: 3,
             }),
         };
