@@ -35,35 +35,45 @@ impl InputQueue {
         frame: Frame,
         predictor: &mut dyn Predictor,
     ) -> StepRow<'_> {
-        self.start_row(frame);
-        self.used.copy_row(&self.given, frame);
+        if frame >= self.first_closed {
+            self.fill_closed(frame);
+        }
+        self.is_all_given = false;
         let repeats = predictor.repeats_last() && self.hints.is_none();
-        for player in PlayerHandle::all(self.players) {
-            if self.is_held(player, frame) {
-                continue;
+        let row = self.used.row_mut(frame);
+        for stream in &self.streams {
+            let (from, status) = match stream.is_known(frame) {
+                true if stream.is_idle(frame) => (Some(frame), InputStatus::Idle),
+                true => (Some(frame), InputStatus::Given),
+                false => (stream.last_before(frame, self.floor), InputStatus::Predicted),
+            };
+            for player in &stream.players {
+                if let Some(slot) = self.statuses.get_mut(player.index()) {
+                    *slot = status;
+                }
             }
-            if !repeats {
-                self.ask(player, frame, predictor);
-            } else if let Some(last) = self.last(player, frame) {
-                self.used.repeat_of(&self.given, player, last, frame);
-            } else {
-                self.used.set_cell(player, frame, &self.idle, InputFlags::NONE);
+            match from {
+                Some(from) => self.given.copy_cells(&stream.players, from, row),
+                None => self.given.put_idle(&stream.players, &self.idle, row),
             }
-            if let Some(status) = self.statuses.get_mut(player.index()) {
-                *status = InputStatus::Predicted;
-                self.is_all_given = false;
-            }
+        }
+        if !repeats {
+            self.ask_for_missing(frame, predictor);
         }
         let (inputs, flags) = self.used.row(frame);
         StepRow { inputs, flags, statuses: &self.statuses }
     }
 
-    /// Uses what the predictor guesses.
+    /// Uses what the predictor guesses for those whose inputs are not held.
     #[inline(never)]
-    fn ask(&mut self, player: PlayerHandle, frame: Frame, predictor: &mut dyn Predictor) {
-        let (guess, flags) = self.guess(player, frame, predictor);
-        self.used.set_cell(player, frame, &guess, flags);
-        self.guess = guess;
+    fn ask_for_missing(&mut self, frame: Frame, predictor: &mut dyn Predictor) {
+        for player in PlayerHandle::all(self.players) {
+            if !self.is_held(player, frame) {
+                let (guess, flags) = self.guess(player, frame, predictor);
+                self.used.set_cell(player, frame, &guess, flags);
+                self.guess = guess;
+            }
+        }
     }
 
     /// The first frame from `first` on from which every input up to `end` is what was used: given so, or guessed so

@@ -21,6 +21,7 @@ use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
 use crate::pauses::Pauses;
 use crate::prediction::Hints;
+use crate::rollback::RUN_AHEAD_MAX;
 use crate::{Actor, Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster, SessionConfig};
 
 /// Rings of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
@@ -69,6 +70,8 @@ impl InputQueue {
     pub(crate) fn new(config: &SessionConfig, roster: &Roster) -> Self {
         let (width, players) = (config.input_width(), config.players());
         let capacity = config.history_frames();
+        // As many frames can be stepped with guesses, and be shown beyond those, until all inputs of the first are there.
+        let guessed = config.prediction_window_frames() as usize + RUN_AHEAD_MAX as usize + 1;
         let stream = |peer| Stream::new(roster.players_of(peer).collect(), capacity);
         Self {
             width,
@@ -76,7 +79,7 @@ impl InputQueue {
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             idle: config.idle_input().to_vec(),
             given: Rows::new(capacity, players, width),
-            used: Rows::new(capacity, players, width),
+            used: Rows::new(guessed.next_power_of_two(), players, width),
             statuses: vec![InputStatus::Given; players],
             is_all_given: true,
             guess: vec![0; width],

@@ -31,34 +31,25 @@ impl Rows {
     /// Both, one after the other.
     #[inline]
     pub(super) fn bytes(&self, frame: Frame) -> &[u8] {
-        let from = self.bytes.get(self.start(frame)..).unwrap_or_default();
-        from.get(..self.row).unwrap_or_default()
+        let start = self.start(frame);
+        self.bytes.get(start..start + self.row).unwrap_or_default()
     }
 
-    /// Takes the row of another ring of the same shape.
-    pub(super) fn copy_row(&mut self, from: &Self, frame: Frame) {
-        if let Some(row) = self.row_mut(frame) {
-            let from = from.bytes(frame);
-            if row.len() == from.len() {
-                row.copy_from_slice(from);
-            }
-        }
-    }
-
+    #[inline]
     pub(super) fn input(&self, player: PlayerHandle, frame: Frame) -> &[u8] {
-        self.cell(player, frame).0
+        let start = self.start(frame) + player.index() * self.width;
+        self.bytes.get(start..start + self.width).unwrap_or_default()
     }
 
+    #[inline]
     pub(super) fn flags(&self, player: PlayerHandle, frame: Frame) -> InputFlags {
-        self.cell(player, frame).1
+        InputFlags::from_bits(self.byte(self.start(frame) + self.inputs + player.index()))
     }
 
     /// A player's input and flags.
     #[inline]
     pub(super) fn cell(&self, player: PlayerHandle, frame: Frame) -> (&[u8], InputFlags) {
-        let row = self.bytes(frame);
-        let flags = row.get(self.inputs + player.index()).copied().unwrap_or_default();
-        (self.input_in(row, player), InputFlags::from_bits(flags))
+        (self.input(player, frame), self.flags(player, frame))
     }
 
     // What follows is a call each, wherever it is used: most peers have one player and most datagrams one new frame, so
@@ -100,71 +91,55 @@ impl Rows {
         }
     }
 
-    /// Takes a player's input and flags of the frame `last` in another ring of the same shape for those of `frame`.
-    #[inline(never)]
-    pub(super) fn repeat_of(
-        &mut self,
-        other: &Self,
-        player: PlayerHandle,
-        last: Frame,
-        frame: Frame,
-    ) {
-        let (from, to) = (other.start(last), self.start(frame));
-        let (input, flags) = (player.index() * self.width, self.inputs + player.index());
-        self.set_byte(to + flags, other.byte(from + flags));
-        match self.width {
-            1 => self.set_byte(to + input, other.byte(from + input)),
-            _ => self.set_bytes(to + input, other.input(player, last)),
+    /// Copies the inputs and flags of some players to a row of the same shape.
+    #[inline]
+    pub(super) fn copy_cells(&self, players: &[PlayerHandle], frame: Frame, row: &mut [u8]) {
+        let from = self.bytes(frame);
+        for player in players {
+            copy_range(row, from, self.inputs + player.index(), 1);
+            copy_range(row, from, player.index() * self.width, self.width);
         }
     }
 
-    /// Whether a player's input and flags are those in another ring of the same shape.
+    /// Writes the idle input of some players, and no flags, to such a row.
     #[inline(never)]
-    pub(super) fn is_same(&self, other: &Self, player: PlayerHandle, frame: Frame) -> bool {
-        let start = self.start(frame);
-        let flags = start + self.inputs + player.index();
-        self.byte(flags) == other.byte(flags) && self.is_same_input((other, start), player, start)
+    pub(super) fn put_idle(&self, players: &[PlayerHandle], idle: &[u8], row: &mut [u8]) {
+        for player in players {
+            if let Some(flags) = row.get_mut(self.inputs + player.index()) {
+                *flags = InputFlags::NONE.bits();
+            }
+            let start = player.index() * self.width;
+            if let Some(input) = row.get_mut(start..start + self.width) {
+                input.copy_from_slice(idle);
+            }
+        }
     }
 
-    /// Whether a player's input and flags differ between two frames.
+    /// Whether a player's input and flags are those in another ring of rows of the same shape.
+    #[inline(never)]
+    pub(super) fn is_same(&self, other: &Self, player: PlayerHandle, frame: Frame) -> bool {
+        let (start, other_start) = (self.start(frame), other.start(frame));
+        let flags = self.inputs + player.index();
+        self.byte(start + flags) == other.byte(other_start + flags)
+            && self.is_same_input((other, other_start), player, start)
+    }
+
+    /// Whether a player's input and flags differ from those of the frame `base`, or from idle.
     #[inline(never)]
     pub(super) fn differences(
         &self,
         player: PlayerHandle,
-        one: Frame,
-        other: Frame,
+        (base, idle): (Option<Frame>, &[u8]),
+        frame: Frame,
     ) -> (bool, bool) {
-        let (one, other) = (self.start(one), self.start(other));
+        let Some(base) = base else {
+            let (input, flags) = self.cell(player, frame);
+            return (!are_equal(input, idle), flags != InputFlags::NONE);
+        };
+        let (one, other) = (self.start(frame), self.start(base));
         let flags = self.inputs + player.index();
         let is_same = self.is_same_input((self, other), player, one);
         (!is_same, self.byte(one + flags) != self.byte(other + flags))
-    }
-
-    /// Appends a player's input of `frame` where it is not that of `base`. Answers whether it did, and whether the flags differ.
-    #[inline(never)]
-    pub(super) fn put_change(
-        &self,
-        player: PlayerHandle,
-        base: Frame,
-        frame: Frame,
-        bytes: &mut Vec<u8>,
-    ) -> (bool, bool) {
-        let (one, other) = (self.start(frame), self.start(base));
-        let flags = self.inputs + player.index();
-        let has_flags = self.byte(one + flags) != self.byte(other + flags);
-        if self.width == 1 {
-            let byte = self.byte(one + player.index());
-            let has_input = byte != self.byte(other + player.index());
-            if has_input {
-                bytes.push(byte);
-            }
-            return (has_input, has_flags);
-        }
-        let has_input = !self.is_same_input((self, other), player, one);
-        if has_input {
-            bytes.extend_from_slice(self.input(player, frame));
-        }
-        (has_input, has_flags)
     }
 
     /// Whether a player's input in the row that begins at `start` is that in the row of another ring.
@@ -178,8 +153,9 @@ impl Rows {
         match self.width {
             1 => self.byte(start + at) == other.byte(other_start + at),
             width => {
+                let other_at = other_start + at;
                 self.bytes.get(start + at..start + at + width)
-                    == other.bytes.get(other_start + at..other_start + at + width)
+                    == other.bytes.get(other_at..other_at + width)
             }
         }
     }
@@ -205,22 +181,32 @@ impl Rows {
         }
     }
 
+    /// The same to write to.
     #[inline]
-    fn row_mut(&mut self, frame: Frame) -> Option<&mut [u8]> {
+    pub(super) fn row_mut(&mut self, frame: Frame) -> &mut [u8] {
         let start = self.start(frame);
-        self.bytes.get_mut(start..)?.get_mut(..self.row)
-    }
-
-    #[inline]
-    fn input_in<'a>(&self, row: &'a [u8], player: PlayerHandle) -> &'a [u8] {
-        let from = row.get(player.index() * self.width..).unwrap_or_default();
-        from.get(..self.width).unwrap_or_default()
+        self.bytes.get_mut(start..start + self.row).unwrap_or_default()
     }
 
     /// Where a frame's row begins.
     #[inline]
     fn start(&self, frame: Frame) -> usize {
         (frame.index() as usize & self.mask) * self.row
+    }
+}
+
+/// Copies what lies at the same place; a few bytes without a call.
+#[inline]
+fn copy_range(to: &mut [u8], from: &[u8], start: usize, width: usize) {
+    if width == 1 {
+        if let (Some(to), Some(from)) = (to.get_mut(start), from.get(start)) {
+            *to = *from;
+        }
+        return;
+    }
+    let range = start..start + width;
+    if let (Some(to), Some(from)) = (to.get_mut(range.clone()), from.get(range)) {
+        to.copy_from_slice(from);
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::{InputQueue, rows};
+use crate::bytes::PutBytes;
 use crate::{Frame, InputFlags, Item, PeerId, PlayerHandle};
 
 impl InputQueue {
@@ -35,34 +36,50 @@ impl InputQueue {
     }
 
     /// Compares each frame of `peer` up to its end with the one before it, if that was not done yet.
+    #[inline]
     pub(crate) fn note_changes(&mut self, peer: PeerId) {
         if let Some(stream) = self.streams.get_mut(peer.index()) {
-            stream.note_changes(&self.given);
+            stream.note_changes(&self.given, &self.idle);
         }
     }
 
-    /// Of which of the 64 frames from `from` on an input or flags of `peer` may not be those of the frame before it: bit `n` for
-    /// frame `from + n`.
-    pub(crate) fn changes_from(&self, peer: PeerId, from: Frame) -> u64 {
-        self.stream(peer).map_or(u64::MAX, |stream| stream.changes_from(from))
+    /// Whether no flags of `peer` change in the frames from `first` up to `end`, which were compared.
+    pub(crate) fn has_same_flags(&self, peer: PeerId, first: Frame, end: Frame) -> bool {
+        self.stream(peer).is_some_and(|stream| stream.has_same_flags(first, end))
     }
 
-    /// Appends a player's input of `frame` where it differs from the one of `base`, or from idle. Answers whether it did, and
-    /// whether the flags differ.
-    #[inline]
-    pub(crate) fn put_change(
-        &self,
-        player: PlayerHandle,
-        base: Option<Frame>,
-        frame: Frame,
-        bytes: &mut Vec<u8>,
-    ) -> (bool, bool) {
-        let Some(base) = base else {
-            let (input, flags) = self.changes(player, base, frame);
-            bytes.extend_from_slice(input.unwrap_or_default());
-            return (input.is_some(), flags.is_some());
-        };
-        self.given.put_change(player, base, frame, bytes)
+    /// Appends which inputs of `peer` in the `count` frames from `first` on are not those of the frame before, a bit for each
+    /// player of each frame; and then those inputs. The frames were compared.
+    pub(crate) fn put_changes(&self, peer: PeerId, first: Frame, count: u8, bytes: &mut Vec<u8>) {
+        let Some(stream) = self.stream(peer) else { return };
+        let players = stream.players.as_slice();
+        let (bits, mask_at) = (usize::from(count) * players.len(), bytes.len());
+        for at in (0..bits).step_by(64) {
+            let mask = stream.changed_from(first, at);
+            // The mask ends with a whole byte.
+            let left = bits - at;
+            let mask = if left < 64 { mask & ((1 << left) - 1) } else { mask }.to_le_bytes();
+            match left {
+                ..=8 => bytes.put_u8(mask[0]),
+                left => bytes.put(mask.get(..left.div_ceil(8)).unwrap_or(&mask)),
+            }
+        }
+        for at in 0..bits.div_ceil(8) {
+            let mut changed = bytes.get(mask_at + at).copied().unwrap_or_default();
+            while changed != 0 {
+                let bit = 8 * at + changed.trailing_zeros() as usize;
+                let (offset, nth) = match players.len() {
+                    1 => (bit, 0),
+                    players => (bit / players, bit % players),
+                };
+                let frame = first.plus(u32::try_from(offset).unwrap_or_default());
+                match players.get(nth).map(|player| self.given.input(*player, frame)) {
+                    Some([input]) => bytes.put_u8(*input),
+                    input => bytes.put(input.unwrap_or_default()),
+                }
+                changed &= changed - 1;
+            }
+        }
     }
 
     /// A player's input of `frame` where it differs from the one of `base`, or from idle; and the same of its flags.

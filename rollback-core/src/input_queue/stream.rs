@@ -21,8 +21,10 @@ pub(super) struct Stream {
     pub(super) gone: Vec<(Frame, Frame)>,
     /// Frames from `end` on that are held out of order.
     ahead: Bits,
-    /// Frames before `compared` whose inputs or flags are not those of the frame before.
+    /// Of frames before `compared` the inputs that are not those of the frame before, or idle in the first one.
     changed: Bits,
+    /// From this frame on up to `compared` no flags are other ones than in the frame before.
+    same_flags_from: Frame,
     compared: Frame,
 }
 
@@ -30,14 +32,15 @@ impl Stream {
     /// A stream with a history of `capacity` frames.
     pub(super) fn new(players: Vec<PlayerHandle>, capacity: usize) -> Self {
         Self {
+            ahead: Bits::new(capacity, 1),
+            changed: Bits::new(capacity, players.len()),
             players,
             end: Frame::ZERO,
             newest: Frame::ZERO,
             closed: None,
             start: Frame::ZERO,
             gone: Vec::new(),
-            ahead: Bits::new(capacity),
-            changed: Bits::new(capacity),
+            same_flags_from: Frame::ZERO,
             compared: Frame::ZERO,
         }
     }
@@ -65,7 +68,7 @@ impl Stream {
         self.gone.extend(self.closed.take().map(|closed| (closed, frame)));
         self.start = frame;
         (self.end, self.newest, self.compared) = (frame, frame, frame);
-        self.ahead.0.fill(0);
+        self.ahead.words.fill(0);
     }
 
     /// Whether idle is filled in for the frame.
@@ -95,26 +98,34 @@ impl Stream {
         }
     }
 
-    /// Compares each frame up to the end with the one before it.
-    pub(super) fn note_changes(&mut self, given: &Rows) {
-        for frame in self.compared.until(self.end) {
-            let before = frame.minus(1);
-            // Nothing is before the first frame, so it is taken for changed.
-            let is_changed = frame == before
-                || self
-                    .players
-                    .iter()
-                    .any(|player| given.differences(*player, frame, before) != (false, false));
-            self.changed.set(frame, is_changed);
+    /// Compares each frame up to the end with the one before it; the first one of a life with idle.
+    #[inline]
+    pub(super) fn note_changes(&mut self, given: &Rows, idle: &[u8]) {
+        while self.compared < self.end {
+            let frame = self.compared;
+            let base = (frame > self.start).then(|| frame.minus(1));
+            for (nth, player) in self.players.iter().enumerate() {
+                let (input, flags) = given.differences(*player, (base, idle), frame);
+                self.changed.set_nth(frame, nth, input);
+                if flags {
+                    self.same_flags_from = frame.next();
+                }
+            }
+            self.compared = frame.next();
         }
-        self.compared = self.end;
     }
 
-    /// Which of the 64 frames from `from` on may differ from the one before them, as it is known or they were not compared:
-    /// bit `n` for frame `from + n`.
-    pub(super) fn changes_from(&self, from: Frame) -> u64 {
-        let not_compared = u64::MAX.checked_shl(self.compared.since(from)).unwrap_or(0);
-        self.changed.from(from) | not_compared
+    /// Whether no flags change in the frames from `first` up to `end`, as was noted.
+    pub(super) fn has_same_flags(&self, first: Frame, end: Frame) -> bool {
+        debug_assert!(end <= self.compared, "only what was compared is sent");
+        self.same_flags_from <= first
+    }
+
+    /// Which inputs from `first` on are not those of the frame before, all players of a frame in order: 64 of them from the one
+    /// with the number `nth` on.
+    #[inline]
+    pub(super) fn changed_from(&self, first: Frame, nth: usize) -> u64 {
+        self.changed.from(first, nth)
     }
 
     /// The last frame before `frame` that is held or before the `floor`; `None` where there is none.
@@ -153,38 +164,52 @@ impl Stream {
     }
 }
 
-/// One bit for each frame of a history.
-struct Bits(Vec<u64>);
+/// Some bits for each frame of a history.
+struct Bits {
+    words: Vec<u64>,
+    /// One less than the number of frames, a power of two.
+    mask: usize,
+    per_frame: usize,
+}
 
 impl Bits {
-    /// Bits for `capacity` frames, a power of two.
-    fn new(capacity: usize) -> Self {
-        Self(vec![0; capacity.div_ceil(64)])
+    /// Bits for `capacity` frames, a power of two. The frames fill whole words, so a shorter history has room for more.
+    fn new(capacity: usize, per_frame: usize) -> Self {
+        let frames = capacity.max(64);
+        Self { words: vec![0; frames / 64 * per_frame], mask: frames - 1, per_frame }
     }
 
     fn get(&self, frame: Frame) -> bool {
-        let (word, bit) = self.place(frame);
-        self.0.get(word).is_some_and(|word| word >> bit & 1 == 1)
+        let (word, bit) = self.place(frame, 0);
+        self.words.get(word).is_some_and(|word| word >> bit & 1 == 1)
     }
 
     fn set(&mut self, frame: Frame, on: bool) {
-        let (word, bit) = self.place(frame);
-        if let Some(word) = self.0.get_mut(word) {
+        self.set_nth(frame, 0, on);
+    }
+
+    #[inline]
+    fn set_nth(&mut self, frame: Frame, nth: usize, on: bool) {
+        let (word, bit) = self.place(frame, nth);
+        if let Some(word) = self.words.get_mut(word) {
             *word = *word & !(1 << bit) | u64::from(on) << bit;
         }
     }
 
-    /// The bits of the 64 frames from `frame` on.
-    fn from(&self, frame: Frame) -> u64 {
-        let (word, bit) = self.place(frame);
-        let low = self.0.get(word).map_or(0, |word| word >> bit);
-        let next = self.0.get((word + 1) & (self.0.len() - 1)).copied().unwrap_or_default();
-        low | next.checked_shl(64 - bit).unwrap_or(0)
+    /// 64 bits: from the one with the number `nth` on, counted from the first one of `frame`.
+    #[inline]
+    fn from(&self, frame: Frame, nth: usize) -> u64 {
+        let (word, bit) = self.place(frame, nth);
+        let low = self.words.get(word).map_or(0, |word| word >> bit);
+        let next = self.words.get(word + 1).or(self.words.first()).copied().unwrap_or_default();
+        if bit == 0 { low } else { low | next << (64 - bit) }
     }
 
-    /// The word and the bit in it. A history shorter than a word uses it all: no two of its frames are as far apart.
-    fn place(&self, frame: Frame) -> (usize, u32) {
-        let index = frame.index();
-        ((index / 64) as usize & (self.0.len() - 1), index % 64)
+    /// The word and the bit in it.
+    #[inline]
+    fn place(&self, frame: Frame, nth: usize) -> (usize, usize) {
+        let at = (frame.index() as usize & self.mask) * self.per_frame + nth;
+        let (word, words) = (at / 64, self.words.len());
+        (if word < words { word } else { word - words }, at % 64)
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Witness<'a, G> {
 }
 
 impl<G: Game> Witness<'_, G> {
+    #[inline]
     pub(crate) fn save(&mut self, slot: &mut G::Snapshot) -> Result<(), G::Error> {
         let saved = self.game.save(slot);
         self.note(|| Entry::Saved(saved.is_ok()));
@@ -27,6 +28,7 @@ impl<G: Game> Witness<'_, G> {
         loaded
     }
 
+    #[inline]
     pub(crate) fn step(&mut self, step: &Step<'_, G::Input>) -> Result<Outcome, G::Error> {
         let stepped = self.game.step(step);
         let outcome = stepped.as_ref().ok().copied();
@@ -34,6 +36,7 @@ impl<G: Game> Witness<'_, G> {
         stepped
     }
 
+    #[inline]
     pub(crate) fn output(&mut self, output: &mut Vec<u8>) -> Result<(), G::Error> {
         let given = self.game.output(output);
         self.note(|| Entry::Output(given.is_ok().then_some(output.as_slice())));
@@ -48,6 +51,7 @@ impl<G: Game> Witness<'_, G> {
         hash
     }
 
+    #[inline]
     pub(crate) fn costs(&mut self) -> Costs {
         let costs = self.game.costs();
         if let Some(journal) = &mut self.journal {
@@ -99,11 +103,19 @@ impl<G: Game> Witness<'_, G> {
         Watched { predictor, journal: self.journal.as_deref_mut() }
     }
 
+    #[inline]
     fn note<'e>(&mut self, entry: impl FnOnce() -> Entry<'e>) {
         if let Some(journal) = &mut self.journal {
-            journal.note(&entry());
+            note_in(journal, entry);
         }
     }
+}
+
+/// Apart from the calls themselves, which are made without a journal as well.
+#[cold]
+#[inline(never)]
+fn note_in<'e>(journal: &mut Journal, entry: impl FnOnce() -> Entry<'e>) {
+    journal.note(&entry());
 }
 
 /// The predictor as the engine calls it.

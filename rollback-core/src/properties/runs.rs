@@ -92,6 +92,7 @@ impl Stream {
     fn sender(&self) -> InputQueue {
         let mut queue = self.queue();
         (0..self.frames.len()).for_each(|index| self.give(&mut queue, index));
+        queue.note_changes(peer(1));
         queue
     }
 

@@ -100,7 +100,17 @@ impl Events {
     /// The oldest. An event is large, so that to find none must not move one.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        if self.waiting.is_empty() { None } else { self.waiting.pop_front() }
+        if self.waiting.is_empty() { None } else { self.pop_waiting() }
+    }
+
+    #[inline(never)]
+    fn pop_waiting(&mut self) -> Option<Event> {
+        let event = self.waiting.pop_front();
+        if self.waiting.is_empty() {
+            // There are few, and seldom: what holds them would be a twentieth of a session.
+            self.waiting = VecDeque::new();
+        }
+        event
     }
 
     pub(crate) fn lost(&self) -> u64 {

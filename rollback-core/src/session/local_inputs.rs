@@ -70,7 +70,7 @@ impl LocalInputs {
             local,
             players: players.iter().map(local_player).collect(),
             idle: config.idle_input().to_vec(),
-            items: Vec::with_capacity(ITEMS_WAITING_MAX),
+            items: Vec::new(),
             automatic: None,
             is_pausing: false,
             is_closed: false,

@@ -177,61 +177,90 @@ pub(crate) fn encode_run(
         true => wanted,
         false => frames_that_fit(queue, owner, (first, end), base, budget),
     };
-    let bits = usize::from(count) * players.len();
-    let mask_at = bytes.len();
-    match bits.div_ceil(8) {
-        1 => bytes.put_u8(0),
-        mask => bytes.resize(mask_at + mask, 0),
-    }
-    let (mut flag_changes, mut items) = (0_u8, 0_u8);
     let end = first.plus(count.into());
-    for (frame, before) in changed_frames(queue, owner, (first, end), base) {
-        let first_bit = frame.since(first) as usize * players.len();
-        for (bit, player) in (first_bit..).zip(players) {
-            let (has_input, has_flags) = queue.put_change(*player, before, frame, bytes);
-            if has_input && let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
-                *byte |= 1 << (bit % 8);
-            }
-            flag_changes += u8::from(has_flags);
+    let has_same_flags = match base {
+        Base::Previous => {
+            queue.put_changes(owner, first, count, bytes);
+            queue.has_same_flags(owner, first, end)
         }
-    }
-    if queue.has_items() {
-        let counts = first.until(end).map(|frame| queue.items_of(owner, frame).count());
-        items = u8::try_from(counts.sum::<usize>()).unwrap_or(0);
-    }
-    let has_meta = flag_changes > 0 || items > 0;
-    if has_meta {
-        encode_meta(queue, owner, (first, count), base, (flag_changes, items), bytes);
-    }
+        Base::Idle => {
+            put_compared(queue, owner, (first, end), bytes);
+            false
+        }
+    };
+    let has_meta = (!has_same_flags || queue.has_items())
+        && encode_meta(queue, owner, (first, count), base, bytes);
     (count, has_meta)
 }
 
+/// Appends the mask and the changed inputs of a run that can be read by itself. Such runs are rare.
+#[inline(never)]
+fn put_compared(
+    queue: &InputQueue,
+    owner: PeerId,
+    (first, end): (Frame, Frame),
+    bytes: &mut Vec<u8>,
+) {
+    let players = queue.players_of(owner);
+    let mask_at = bytes.len();
+    let bits = end.since(first) as usize * players.len();
+    bytes.resize(mask_at + bits.div_ceil(8), 0);
+    let mut bit = 0;
+    for frame in first.until(end) {
+        let before = before((frame, queue.start(owner)), frame.since(first), Base::Idle);
+        for player in players {
+            if let (Some(input), _) = queue.changes(*player, before, frame) {
+                bytes.put(input);
+                if let Some(byte) = bytes.get_mut(mask_at + bit / 8) {
+                    *byte |= 1 << (bit % 8);
+                }
+            }
+            bit += 1;
+        }
+    }
+}
+
+/// Appends the changes of flags and the items. Answers whether there are any; writes nothing when there are none.
 #[inline(never)]
 fn encode_meta(
     queue: &InputQueue,
     owner: PeerId,
     (first, count): (Frame, u8),
     base: Base,
-    (flag_changes, items): (u8, u8),
     bytes: &mut Vec<u8>,
-) {
-    bytes.put_u8(flag_changes);
-    let end = first.plus(count.into());
-    for (frame, before) in changed_frames(queue, owner, (first, end), base) {
-        let offset = u8::try_from(frame.since(first)).unwrap_or(RUN_FRAMES_MAX);
+) -> bool {
+    let (start, end) = (bytes.len(), first.plus(count.into()));
+    let (mut flag_changes, mut items) = (0_u8, 0_u8);
+    bytes.put_u8(0);
+    for (offset, frame) in (0..count).zip(first.until(end)) {
+        let before = before((frame, queue.start(owner)), offset.into(), base);
         for (index, player) in (0..).zip(queue.players_of(owner)) {
             if let (_, Some(flags)) = queue.changes(*player, before, frame) {
                 bytes.put(&[offset, index, flags.bits()]);
+                flag_changes += 1;
             }
         }
     }
-    bytes.put_u8(items);
-    for offset in 0..count {
-        for item in queue.items_of(owner, first.plus(offset.into())) {
+    let items_at = bytes.len();
+    bytes.put_u8(0);
+    for (offset, frame) in (0..count).zip(first.until(end)) {
+        for item in queue.items_of(owner, frame) {
             bytes.put_u8(offset);
             item.encode(bytes);
+            items += 1;
         }
     }
+    let has_meta = flag_changes > 0 || items > 0;
+    if has_meta {
+        for (at, count) in [(start, flag_changes), (items_at, items)] {
+            if let Some(slot) = bytes.get_mut(at) {
+                *slot = count;
+            }
+        }
+    } else {
+        bytes.truncate(start);
+    }
+    has_meta
 }
 
 /// How many frames of a run fit, counting each at its dearest: every input and flag changed.
@@ -270,30 +299,6 @@ fn frames_that_fit(
         count += 1;
     }
     count
-}
-
-/// The frames of a run that may differ from the one before them, each with what it is compared with.
-fn changed_frames(
-    queue: &InputQueue,
-    owner: PeerId,
-    (first, end): (Frame, Frame),
-    base: Base,
-) -> impl Iterator<Item = (Frame, Option<Frame>)> {
-    let start = queue.start(owner);
-    let changes = move |from: Frame| match from > start {
-        true => queue.changes_from(owner, from),
-        false => u64::MAX,
-    };
-    let (mut from, mut bits) = (first, changes(first) | u64::from(base == Base::Idle));
-    core::iter::from_fn(move || {
-        while bits == 0 {
-            from = from.plus(u64::BITS);
-            bits = if from < end { changes(from) } else { return None };
-        }
-        let frame = from.plus(bits.trailing_zeros());
-        bits &= bits - 1;
-        (frame < end).then(|| (frame, before((frame, start), frame.since(first), base)))
-    })
 }
 
 /// The frame that `frame` is compared with; `None` for idle, as at the `start` of its owner's life.
