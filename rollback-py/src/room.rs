@@ -359,6 +359,10 @@ pub(crate) fn transport_event_dict(
         TransportEvent::SignalingLost => dict.set_item("event", "signaling_lost")?,
         TransportEvent::SignalingRegained => dict.set_item("event", "signaling_regained")?,
         TransportEvent::SignalingEnded => dict.set_item("event", "signaling_ended")?,
+        TransportEvent::RelayRefused { trouble } => {
+            dict.set_item("event", "relay_refused")?;
+            dict.set_item("reason", trouble.to_string())?;
+        }
         TransportEvent::Replaced => dict.set_item("event", "replaced")?,
     }
     Ok(dict)

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rollback_signaling::{ClientMessage, RoomName, ServerMessage, Token};
+use rollback_signaling::{ClientMessage, RelayJoin, RoomName, ServerMessage, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use crate::command::{ClientId, Command, Effect, Entropy};
 use crate::config::ServerConfig;
 use crate::coordinator::{Coordinator, Status};
 use crate::offers::Offers;
-use crate::relay::{Relay, Seat};
+use crate::relay::{Line, Refusal, Relay};
 
 /// What a connection, or a reader of the health page, wants of the app.
 #[derive(Debug)]
@@ -39,11 +39,10 @@ pub(crate) enum Request {
     Disconnected {
         client: ClientId,
     },
-    /// Whose relay a token opens, and of how many members its group is.
-    RelaySeat {
-        room: RoomName,
-        token: Token,
-        reply: oneshot::Sender<Option<(Seat, u8)>>,
+    /// A socket is to be a member's relay.
+    OpenRelay {
+        join: RelayJoin,
+        reply: oneshot::Sender<Result<Line, Refusal>>,
     },
     Status {
         reply: oneshot::Sender<Status>,
@@ -121,8 +120,12 @@ impl App {
                 self.outboxes.remove(&client);
                 self.handle(Command::Disconnected { client });
             }
-            Request::RelaySeat { room, token, reply } => {
-                let _ = reply.send(self.coordinator.relay_seat(&room, token));
+            Request::OpenRelay { join, reply } => {
+                let Some(relay) = &self.relay else { return };
+                // Opened here, so that no slot ends between the answer and the opening.
+                let seat = self.coordinator.relay_seat(&join);
+                // One that has gone away meanwhile drops its line.
+                let _ = reply.send(seat.and_then(|(seat, expected)| relay.open(seat, expected)));
             }
             Request::Status { reply } => {
                 // A reader that has gone away meanwhile needs no answer.

@@ -116,6 +116,11 @@ impl Group {
         Ok((replaced, seat.member(slot)))
     }
 
+    /// The present process of a member.
+    pub(crate) fn incarnation_at(&self, slot: u8) -> Option<u64> {
+        Some(self.seats.get(usize::from(slot))?.as_ref()?.join.incarnation)
+    }
+
     /// Frees a slot.
     pub(crate) fn vacate(&mut self, slot: u8) -> Option<Seat> {
         self.seats.get_mut(usize::from(slot))?.take()

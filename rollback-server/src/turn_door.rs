@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -99,8 +100,11 @@ impl Conn for TurnDoor {
         loop {
             let (bytes, from) = match self.socket.recv_from(buffer).await {
                 Ok(received) => received,
-                // What a former datagram to a client that is gone has caused; the server would end with it.
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => continue,
+                // What a former datagram to a client that is gone has caused (Windows calls it a reset); the server would
+                // end with it.
+                Err(error) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => {
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             let datagram = buffer.get(..bytes).unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -229,8 +229,8 @@ impl Conn for RelaySocket {
         loop {
             match self.socket.recv_from(buffer).await {
                 Ok(received) => return Ok(received),
-                // What a former datagram to a member that is gone has caused.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                // What a former datagram to a member that is gone has caused; Windows calls it a reset.
+                Err(error) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -38,8 +38,18 @@ impl Socket {
 
     /// The relay socket of a member.
     async fn relay(server: &BackgroundServer, room: &str, token: Token) -> Self {
+        Self::relay_of(server, room, token, 1).await
+    }
+
+    /// The same for one of its processes.
+    async fn relay_of(
+        server: &BackgroundServer,
+        room: &str,
+        token: Token,
+        incarnation: u64,
+    ) -> Self {
         let mut socket = Self::open(server, &format!("{room}/relay")).await;
-        socket.send(Message::text(relay_join(room, token))).await;
+        socket.send(Message::text(relay_join(room, token, incarnation))).await;
         socket
     }
 
@@ -93,6 +103,18 @@ impl Member {
     async fn join(server: &BackgroundServer, room: &str) -> Self {
         let mut socket = Socket::open(server, room).await;
         socket.send(Message::text(join(room, None, false))).await;
+        Self::joined(socket).await
+    }
+
+    /// Another process comes back with a member's token.
+    async fn join_again(server: &BackgroundServer, room: &str, token: Token) -> Self {
+        let mut socket = Socket::open(server, room).await;
+        let again = join(room, Some(token), false);
+        socket.send(Message::text(again.replace("0000000000000001", "0000000000000002"))).await;
+        Self::joined(socket).await
+    }
+
+    async fn joined(mut socket: Socket) -> Self {
         loop {
             let Some(Ok(Message::Text(text))) = socket.0.next().await else { panic!("joined") };
             if let ServerMessage::Joined { token, .. } = ServerMessage::from_json(&text).unwrap() {
@@ -155,9 +177,9 @@ async fn relayed(server: &BackgroundServer, room: &str) -> ([Member; 2], [Socket
     (members, [first, second], pairing)
 }
 
-fn relay_join(room: &str, token: Token) -> String {
+fn relay_join(room: &str, token: Token, incarnation: u64) -> String {
     let room = room.parse().unwrap();
-    RelayJoin { protocol_version: PROTOCOL_VERSION, room, token }.to_json().unwrap()
+    RelayJoin { protocol_version: PROTOCOL_VERSION, room, token, incarnation }.to_json().unwrap()
 }
 
 async fn get(server: &BackgroundServer, path: &str) -> String {
@@ -207,8 +229,8 @@ async fn only_members_of_complete_groups_get_in() {
         let mut socket = Socket::relay(&server, room, token).await;
         socket.expect_refusal(ErrorCode::UnknownToken).await;
     }
-    let wrong_room = relay_join("hall", member.1);
-    let wrong_version = relay_join("kitchen", member.1)
+    let wrong_room = relay_join("hall", member.1, 1);
+    let wrong_version = relay_join("kitchen", member.1, 1)
         .replace(&format!(":{PROTOCOL_VERSION},"), &format!(":{},", PROTOCOL_VERSION + 1));
     let binary = Message::binary(HELLO.to_bytes());
     for (first, code) in [
@@ -315,7 +337,7 @@ async fn of_what_was_sent_to_one_that_does_not_read_it_gets_little_but_the_newes
     let link = format!("ws://{}/kitchen/relay", server.local_addr());
     let stream = client_async(link, MaybeTlsStream::Plain(stream)).await.unwrap().0;
     let mut receiver = Socket(stream);
-    receiver.send(Message::text(relay_join("kitchen", members[1].1))).await;
+    receiver.send(Message::text(relay_join("kitchen", members[1].1, 1))).await;
     receiver.expect(RelayMessage::Welcome { slot: 1 }).await;
     for number in 1..=SENT {
         let datagram = &[number.to_le_bytes().as_slice(), &[0; 100]].concat();
@@ -353,6 +375,21 @@ async fn a_second_socket_replaces_the_first_and_a_member_that_leaves_loses_its_o
     let token = first.1;
     let mut back = Socket::relay(&server, "kitchen", token).await;
     back.expect(RelayMessage::Welcome { slot: 0 }).await;
+}
+
+#[tokio::test]
+async fn a_former_process_of_a_member_gets_no_relay_and_the_present_one_keeps_its_own() {
+    let server = server_with(|_| {});
+    let ([first, _second], [mut old, _other], _) = relayed(&server, "kitchen").await;
+    let _again = Member::join_again(&server, "kitchen", first.1).await;
+    let mut new = Socket::relay_of(&server, "kitchen", first.1, 2).await;
+    new.expect(RelayMessage::Welcome { slot: 0 }).await;
+    old.expect_refusal(ErrorCode::Replaced).await;
+    let mut stale = Socket::relay_of(&server, "kitchen", first.1, 1).await;
+    stale.expect_refusal(ErrorCode::Replaced).await;
+    assert_eq!(counted(&server, "refused").await, 1);
+    let Heard::Binary(here) = new.hear().await else { panic!("here") };
+    assert!(matches!(RelayMessage::parse(&here), Ok(RelayMessage::Here { slot: 1, .. })));
 }
 
 #[tokio::test]
@@ -401,7 +438,7 @@ async fn a_browser_is_told_and_a_server_that_stops_says_so() {
     assert!(get(&server, "/Kitchen/relay").await.starts_with("HTTP/1.1 404"));
     let (_members, [mut first, _second], _) = relayed(&server, "kitchen").await;
     let stopping = tokio::task::spawn_blocking(move || server.stop());
-    assert_ne!(first.hear().await, Heard::End);
+    first.expect_refusal(ErrorCode::ShuttingDown).await;
     timeout(PATIENCE, stopping).await.unwrap().unwrap().unwrap();
 }
 

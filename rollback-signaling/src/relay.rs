@@ -40,6 +40,9 @@ pub struct RelayJoin {
     pub room: RoomName,
     /// The member's token.
     pub token: Token,
+    /// The process, as in its [`Join`](crate::Join): a former one of the same member is refused.
+    #[serde(with = "crate::hex_u64")]
+    pub incarnation: u64,
 }
 
 /// A binary message of a relay socket. `slot` is the other end's: the receiver's on the way to the
@@ -327,6 +330,7 @@ mod tests {
             protocol_version: crate::PROTOCOL_VERSION,
             room: "kitchen".parse().unwrap(),
             token: Token::from_bytes([1; 16]),
+            incarnation: 7,
         };
         assert_eq!(RelayJoin::from_json(&join.to_json().unwrap()).unwrap(), join);
         assert!(RelayJoin::from_json(r#"{"protocol_version":1,"room":"kitchen"}"#).is_err());

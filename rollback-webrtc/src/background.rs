@@ -92,6 +92,7 @@ impl Background {
             relay: config.server_relay.then(|| RelaySetup {
                 url: link.relay_url(),
                 room: link.room().clone(),
+                incarnation,
                 proxy: config.proxy.clone(),
                 trust: Arc::clone(&trust),
             }),
@@ -239,8 +240,9 @@ fn bind_addresses(configured: &[IpAddr], is_loopback: bool) -> Vec<SocketAddr> {
 /// Messages to or from the server that may wait. Connecting to seven others takes about eighty.
 const SIGNALING_MESSAGES: usize = 256;
 
-/// Threads that look up names at once: of the server, and of a STUN and a TURN server.
-const BLOCKING_THREADS: usize = 4;
+/// Threads that look up names at once. A name server that does not answer holds one for half a minute, whoever waits for
+/// it no more included, and the next tries are not to wait behind it. They are made when needed.
+const BLOCKING_THREADS: usize = 32;
 
 /// How long closing may take; it usually takes milliseconds.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -91,6 +91,9 @@ struct Channel {
     /// What the peer was last told here of what was taken.
     told: u64,
     probe: Option<u64>,
+    /// The last probe that was sent, and whether it is still to come back.
+    probed: u64,
+    is_probed: bool,
     /// A probe to answer.
     echo: Option<u64>,
 }
@@ -181,6 +184,7 @@ impl BulkLink {
             return Some(self.hello(expected, taken));
         }
         if let Some(number) = channel.probe.take() {
+            (channel.probed, channel.is_probed) = (number, true);
             return Some(numbered(PROBE | mark, number, &[]));
         }
         if let Some(number) = channel.echo.take() {
@@ -216,10 +220,7 @@ impl BulkLink {
                 self.channel(way).echo = Some(number);
                 Ok(())
             }
-            (ECHO, _) if rest.is_empty() => {
-                self.echoed = Some(number);
-                Ok(())
-            }
+            (ECHO, _) if rest.is_empty() => self.handle_echo(way, number),
             // Of a process that another has followed since.
             (DATA | TAKEN, Some(_)) if sender != self.peer_incarnation => Ok(()),
             (DATA, Some(_)) => self.handle_data(number, frame.slice_ref(rest)),
@@ -270,6 +271,18 @@ impl BulkLink {
             channel.told = 0;
         }
         self.channel(way).peer = Some(incarnation);
+        Ok(())
+    }
+
+    fn handle_echo(&mut self, way: Way, number: u64) -> Result<(), BulkViolation> {
+        let channel = self.channel(way);
+        if number > channel.probed {
+            return Err(BulkViolation);
+        }
+        // That of a former probe comes too late to say anything.
+        if number == channel.probed && std::mem::take(&mut channel.is_probed) {
+            self.echoed = Some(number);
+        }
         Ok(())
     }
 

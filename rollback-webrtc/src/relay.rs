@@ -1,8 +1,10 @@
 //! The client of the server's relay: keeps one WebSocket to it open while playing, and passes datagrams
 //! and bulk frames between it and the mailboxes. Which of them take this way is not decided here.
 
+mod presence;
+mod trouble;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,17 +12,20 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
 use rollback_core::PeerId;
 use rollback_signaling::{
-    ErrorCode, PROTOCOL_VERSION, RELAY_BYTES_PER_SECOND, RELAY_MESSAGE_BYTES_MAX,
-    RELAY_MESSAGES_PER_SECOND, RelayAllowance, RelayJoin, RelayMessage, RoomName, ServerMessage,
-    Token, WATCHER_SLOTS, WATCHERS_MAX,
+    PROTOCOL_VERSION, RELAY_BYTES_PER_SECOND, RELAY_MESSAGE_BYTES_MAX, RELAY_MESSAGES_PER_SECOND,
+    RelayAllowance, RelayJoin, RelayMessage, RoomName, Token, WATCHER_SLOTS,
 };
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::presence::Hearing;
+use self::presence::{Present, SLOTS_U8};
+pub use self::trouble::RelayTrouble;
+use self::trouble::{End, connect_error, refusal};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::mailbox::{Mailbox, Relayed};
@@ -35,6 +40,8 @@ use crate::websocket::open;
 pub(crate) struct RelaySetup {
     pub(crate) url: String,
     pub(crate) room: RoomName,
+    /// This process.
+    pub(crate) incarnation: u64,
     pub(crate) proxy: ProxyChoice,
     pub(crate) trust: Arc<Trust>,
 }
@@ -50,11 +57,9 @@ pub(crate) enum RelayEvent {
     Heard { slot: u8, is_heard: bool },
     /// The own socket is gone.
     Lost,
+    /// There is no socket for this member, for a reason that lasts.
+    Refused(RelayTrouble),
 }
-
-/// Who is heard over WebRTC, by slot; all are until the contrary is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Hearing([bool; SLOTS]);
 
 /// The client's state between sockets.
 pub(crate) struct RelayClient {
@@ -65,25 +70,12 @@ pub(crate) struct RelayClient {
     watchers: Arc<Mailbox>,
     events: mpsc::Sender<RelayEvent>,
     hearing: watch::Receiver<Hearing>,
+    present: Present,
     backoff: Backoff,
-}
-
-/// What the two halves of one socket have in common.
-#[derive(Debug)]
-struct Present {
-    /// Who has a relay socket too.
-    is_here: [AtomicBool; SLOTS],
-    /// What the others were told of their being heard.
-    told: [AtomicBool; SLOTS],
-    changed: Notify,
-}
-
-/// How a socket ended.
-#[derive(Debug)]
-enum End {
-    Lost(String),
-    /// The server will have none of this client.
-    Refused(String),
+    /// For troubles that last.
+    slow_backoff: Backoff,
+    /// What the mesh was told last.
+    told: Option<RelayTrouble>,
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -97,24 +89,52 @@ impl RelayClient {
         (clock, seed): (Clock, u64),
     ) -> Self {
         let backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, seed);
-        Self { setup, token, clock, members, watchers, events, hearing, backoff }
+        let slow_backoff = Backoff::new(REFUSED_FIRST, REFUSED_MAX, seed);
+        let (present, told) = (Present::nobody(), None);
+        Self {
+            setup,
+            token,
+            clock,
+            members,
+            watchers,
+            events,
+            hearing,
+            present,
+            backoff,
+            slow_backoff,
+            told,
+        }
     }
 
-    /// Connects, and connects again after each loss, until `close` or until the server refuses for good.
+    /// Connects, and connects again after each loss, until `close` or until there is no hope.
     pub(crate) async fn run(mut self, close: CancellationToken) {
         loop {
             let end = tokio::select! {
-                () = close.cancelled() => return,
+                biased;
+                () = close.cancelled() => End::Closed,
                 end = self.connect_and_serve() => end,
             };
-            match end {
-                End::Refused(reason) => {
-                    tracing::info!(%reason, "the server relays nothing for this member");
-                    return;
-                }
-                End::Lost(reason) => tracing::debug!(%reason, "the relay is lost"),
+            self.leave_all();
+            let _ = self.events.send(RelayEvent::Lost).await;
+            if self.present.is_welcome() {
+                self.backoff.reset();
+                self.slow_backoff.reset();
+                self.told = None;
             }
-            let delay = self.backoff.next_delay();
+            let delay = match end {
+                End::Closed => return,
+                End::Lost(reason) => {
+                    tracing::debug!(%reason, "the relay is lost");
+                    self.backoff.next_delay()
+                }
+                End::Refused(trouble) => {
+                    self.tell(trouble).await;
+                    if trouble.is_final() {
+                        return;
+                    }
+                    self.slow_backoff.next_delay()
+                }
+            };
             tokio::select! {
                 () = close.cancelled() => return,
                 () = tokio::time::sleep(delay) => {}
@@ -122,54 +142,53 @@ impl RelayClient {
         }
     }
 
+    /// Tells the mesh of a trouble, once.
+    async fn tell(&mut self, trouble: RelayTrouble) {
+        tracing::info!(%trouble, "the server relays nothing for this member");
+        if self.told.replace(trouble) != Some(trouble) {
+            let _ = self.events.send(RelayEvent::Refused(trouble)).await;
+        }
+    }
+
+    /// Nobody can be reached without a socket.
+    fn leave_all(&self) {
+        for slot in 0..SLOTS_U8 {
+            if self.present.leave(slot)
+                && let Some((mailbox, peer)) = place(slot, (&self.members, &self.watchers))
+            {
+                mailbox.relay_closed(peer);
+            }
+        }
+    }
+
     async fn connect_and_serve(&mut self) -> End {
+        self.present = Present::nobody();
         let opening =
             open(&self.setup.url, (&self.setup.proxy, &self.setup.trust), RELAY_MESSAGE_BYTES_MAX);
         let mut socket = match timeout(CONNECT_TIMEOUT, opening).await {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) if error.is_final() => return End::Refused(error.to_string()),
-            Ok(Err(error)) => return End::Lost(error.to_string()),
+            Ok(Err(error)) => return connect_error(&error),
             Err(_) => return End::Lost(format!("no answer within {CONNECT_TIMEOUT:?}")),
         };
         let join = RelayJoin {
             protocol_version: PROTOCOL_VERSION,
             room: self.setup.room.clone(),
             token: self.token,
+            incarnation: self.setup.incarnation,
         };
         let text = match join.to_json() {
             Ok(text) => text,
-            Err(error) => return End::Refused(error.to_string()),
+            Err(error) => return End::Lost(error.to_string()),
         };
         if let Err(end) = send(&mut socket, Message::text(text)).await {
             return end;
         }
         let (mut sink, mut stream) = socket.split();
-        let present = Present::nobody();
-        let end = tokio::select! {
-            end = read(
-                &mut stream,
-                &present,
-                (&self.members, &self.watchers),
-                &self.events,
-                &mut self.backoff,
-            ) => end,
-            end = write(
-                &mut sink,
-                &present,
-                (&self.members, &self.watchers),
-                &mut self.hearing,
-                self.clock,
-            ) => end,
-        };
-        for slot in 0..SLOTS_U8 {
-            if present.leave(slot)
-                && let Some((mailbox, peer)) = place(slot, (&self.members, &self.watchers))
-            {
-                mailbox.relay_closed(peer);
-            }
+        let mailboxes = (&*self.members, &*self.watchers);
+        tokio::select! {
+            end = read(&mut stream, &self.present, mailboxes, &self.events) => end,
+            end = write(&mut sink, &self.present, mailboxes, &mut self.hearing, self.clock) => end,
         }
-        let _ = self.events.send(RelayEvent::Lost).await;
-        end
     }
 }
 
@@ -179,29 +198,24 @@ async fn read(
     present: &Present,
     mailboxes: (&Mailbox, &Mailbox),
     events: &mpsc::Sender<RelayEvent>,
-    backoff: &mut Backoff,
 ) -> End {
     loop {
         let message = match timeout(SILENCE_MAX, stream.next()).await {
             Err(_) => return End::Lost("the server is silent".to_owned()),
             Ok(None | Some(Ok(Message::Close(_)))) => return End::Lost("closed".to_owned()),
             Ok(Some(Err(error))) => return End::Lost(error.to_string()),
-            Ok(Some(Ok(Message::Text(text)))) => return refusal(&text),
+            Ok(Some(Ok(Message::Text(text)))) => return refusal(&text, present.is_welcome()),
             Ok(Some(Ok(Message::Binary(message)))) => message,
             Ok(Some(Ok(_))) => continue,
         };
         let event = match RelayMessage::parse(&message) {
-            Ok(RelayMessage::Welcome { .. }) => {
-                backoff.reset();
-                None
-            }
             Ok(message_parsed) => take(&message, message_parsed, present, mailboxes),
-            Err(error) => return End::Refused(error.to_string()),
+            Err(_) => return End::Refused(RelayTrouble::Foreign),
         };
         if let Some(event) = event
             && events.send(event).await.is_err()
         {
-            return End::Refused("the mesh has ended".to_owned());
+            return End::Closed;
         }
     }
 }
@@ -213,7 +227,10 @@ fn take(
     mailboxes: (&Mailbox, &Mailbox),
 ) -> Option<RelayEvent> {
     match message {
-        RelayMessage::Welcome { .. } => None,
+        RelayMessage::Welcome { .. } => {
+            present.welcome();
+            None
+        }
         RelayMessage::Datagram { slot, datagram } => {
             let (mailbox, peer) = place(slot, mailboxes)?;
             mailbox.deliver(peer, Way::Server, bytes.slice_ref(datagram));
@@ -295,7 +312,7 @@ async fn write(
                 () = present.changed.notified() => false,
                 changed = hearing.changed() => match changed {
                     Ok(()) => false,
-                    Err(_) => return End::Refused("the mesh has ended".to_owned()),
+                    Err(_) => return End::Closed,
                 },
                 () = tokio::time::sleep(until_bulk), if !with_bulk => false,
                 _ = ping.tick() => true,
@@ -322,19 +339,6 @@ where
     }
 }
 
-/// A text of the server is always a refusal.
-fn refusal(text: &str) -> End {
-    match ServerMessage::from_json(text) {
-        Ok(ServerMessage::Error { code, message }) => {
-            let is_passing = code.is_temporary() || code == ErrorCode::TimedOut;
-            let reason = message.as_str().to_owned();
-            if is_passing { End::Lost(reason) } else { End::Refused(reason) }
-        }
-        Ok(_) => End::Refused("it sends signals".to_owned()),
-        Err(error) => End::Refused(error.to_string()),
-    }
-}
-
 fn place<'mailbox>(
     slot: u8,
     (members, watchers): (&'mailbox Mailbox, &'mailbox Mailbox),
@@ -351,66 +355,17 @@ fn bulk_time(bytes: usize) -> Duration {
     BULK_PAUSE + Duration::from_secs(1) * bytes / (RELAY_BYTES_PER_SECOND / 4)
 }
 
-impl Hearing {
-    pub(crate) const fn all() -> Self {
-        Self([true; SLOTS])
-    }
-
-    pub(crate) fn set(&mut self, slot: u8, is_heard: bool) {
-        if let Some(known) = self.0.get_mut(usize::from(slot)) {
-            *known = is_heard;
-        }
-    }
-}
-
-impl Present {
-    fn nobody() -> Self {
-        Self {
-            is_here: [const { AtomicBool::new(false) }; SLOTS],
-            told: [const { AtomicBool::new(true) }; SLOTS],
-            changed: Notify::new(),
-        }
-    }
-
-    fn enter(&self, slot: u8) {
-        if let (Some(is_here), Some(told)) =
-            (self.is_here.get(usize::from(slot)), self.told.get(usize::from(slot)))
-        {
-            is_here.store(true, Ordering::Relaxed);
-            // A new socket of the other has been told nothing.
-            told.store(true, Ordering::Relaxed);
-            self.changed.notify_one();
-        }
-    }
-
-    /// Says whether it was here.
-    fn leave(&self, slot: u8) -> bool {
-        let is_here = self.is_here.get(usize::from(slot));
-        is_here.is_some_and(|is_here| is_here.swap(false, Ordering::Relaxed))
-    }
-
-    /// What somebody has to be told of being heard.
-    fn next_news(&self, hearing: &Hearing) -> Option<Vec<u8>> {
-        let slots = self.is_here.iter().zip(&self.told).zip(&hearing.0).zip(0..);
-        for (((is_here, told), &is_heard), slot) in slots {
-            if is_here.load(Ordering::Relaxed) && told.load(Ordering::Relaxed) != is_heard {
-                told.store(is_heard, Ordering::Relaxed);
-                return Some(RelayMessage::Hearing { slot, is_heard }.to_bytes());
-            }
-        }
-        None
-    }
-}
-
-/// Slots of members and of those who watch.
-const SLOTS_U8: u8 = WATCHER_SLOTS + WATCHERS_MAX;
-const SLOTS: usize = SLOTS_U8 as usize;
-
 /// First delay before connecting again.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 
 /// Longest delay before connecting again: the relay may be needed at any moment.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// First delay before asking again one who refused for a reason that may end: a proxy that wants to be logged in to.
+const REFUSED_FIRST: Duration = Duration::from_secs(4);
+
+/// Longest such delay.
+const REFUSED_MAX: Duration = Duration::from_secs(60);
 
 /// How long one try to connect may take, DNS, proxy and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -438,37 +393,5 @@ mod tests {
         // A quarter of the bytes, and of the messages.
         assert!(longest * RELAY_BYTES_PER_SECOND / 4 >= Duration::from_secs(16 * 1024));
         assert!(bulk_time(9) * RELAY_MESSAGES_PER_SECOND / 4 >= Duration::from_secs(1));
-    }
-
-    #[test]
-    fn others_are_told_of_changes_only_and_a_new_socket_is_told_anew() {
-        let present = Present::nobody();
-        let mut hearing = Hearing::all();
-        hearing.set(1, false);
-        assert_eq!(present.next_news(&hearing), None, "nobody is there");
-        present.enter(1);
-        present.enter(9);
-        let deaf = RelayMessage::Hearing { slot: 1, is_heard: false }.to_bytes();
-        assert_eq!(present.next_news(&hearing), Some(deaf.clone()));
-        assert_eq!(present.next_news(&hearing), None);
-        present.enter(1);
-        assert_eq!(present.next_news(&hearing), Some(deaf));
-        hearing.set(1, true);
-        let hears = RelayMessage::Hearing { slot: 1, is_heard: true }.to_bytes();
-        assert_eq!(present.next_news(&hearing), Some(hears));
-        assert!(present.leave(1) && !present.leave(1));
-    }
-
-    #[test]
-    fn a_refusal_that_may_pass_is_no_end() {
-        let refused =
-            |code: &str| refusal(&format!(r#"{{"kind":"error","code":"{code}","message":"why"}}"#));
-        for code in ["rate_limited", "server_full", "shutting_down", "timed_out"] {
-            assert!(matches!(refused(code), End::Lost(_)), "{code}");
-        }
-        for code in ["replaced", "unknown_token", "bad_message", "unsupported_version"] {
-            assert!(matches!(refused(code), End::Refused(_)), "{code}");
-        }
-        assert!(matches!(refusal("nonsense"), End::Refused(_)));
     }
 }

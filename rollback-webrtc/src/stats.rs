@@ -5,6 +5,7 @@ use std::time::Duration;
 use rollback_core::PeerId;
 
 use crate::ice::{Path, TurnTrouble};
+use crate::relay::RelayTrouble;
 
 /// What went over one way to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -145,6 +146,12 @@ pub enum TransportEvent {
     /// The server will not have this member back, so lost connections stay lost. Connected peers
     /// stay connected.
     SignalingEnded,
+    /// The server relays nothing for this member, for a reason that may last. Connected peers stay connected over other
+    /// ways. Told once, and again after the relay was there.
+    RelayRefused {
+        /// Why; unless it is final it asks again, at least once a minute.
+        trouble: RelayTrouble,
+    },
     /// Another process came back with this member's token and has its slot now: this one is out of the match.
     Replaced,
 }

@@ -1,9 +1,7 @@
 //! The one way to open a WebSocket: through a proxy where there is one, with TLS where the link says
 //! so.
 
-use std::io;
-
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::UrlError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -11,6 +9,7 @@ use tokio_tungstenite::tungstenite::{self};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use crate::proxy::{self, ProxyChoice, ProxyError, Target};
+use crate::tcp::connect;
 use crate::tls::{TlsError, Trust};
 
 /// Why there is no WebSocket.
@@ -70,11 +69,13 @@ pub(crate) async fn open_with(
     let chosen = proxy.proxy(target, |name| std::env::var(name).ok()).map_err(ProxyError::Url)?;
     let stream = match chosen {
         None => {
-            connect((host.trim_matches(['[', ']']), port)).await.map_err(tungstenite::Error::Io)?
+            let place = (host.trim_matches(['[', ']']), port);
+            connect(place, SEND_BUFFER_BYTES).await.map_err(tungstenite::Error::Io)?
         }
         Some(proxy) => {
             let unreachable = |error| ProxyError::Unreachable { proxy: proxy.clone(), error };
-            let mut stream = connect(proxy.address()).await.map_err(unreachable)?;
+            let mut stream =
+                connect(proxy.address(), SEND_BUFFER_BYTES).await.map_err(unreachable)?;
             proxy::ask(&mut stream, &proxy, target).await?;
             stream
         }
@@ -85,21 +86,6 @@ pub(crate) async fn open_with(
     let (socket, _) =
         client_async_tls_with_config(request, stream, Some(config), Some(connector)).await?;
     Ok(socket)
-}
-
-async fn connect(place: (&str, u16)) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the name has no address");
-    for address in lookup_host(place).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Candidates and datagrams are small and urgent.
-        socket.set_nodelay(true)?;
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// What the system may hold of what was sent: when nothing gets through, datagrams are to wait where old ones are

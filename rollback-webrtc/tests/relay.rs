@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::faulty_path::FaultyPath;
-use common::{join_all, link, local, others, peer, server, wait_connected, wait_until};
+use common::{join_all, link, local, others, peer, server, wait_connected, wait_event, wait_until};
 use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
 use rollback_webrtc::{
-    DATAGRAM_BYTES_MAX, Path, PathPolicy, PeerStats, ProxyChoice, Transport, TransportConfig,
-    TransportEvent,
+    DATAGRAM_BYTES_MAX, Path, PathPolicy, PeerStats, ProxyChoice, RelayTrouble, Transport,
+    TransportConfig, TransportEvent,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -294,6 +294,29 @@ fn a_server_without_a_relay_is_one_like_before() {
     let server = BackgroundServer::start(address, config).unwrap();
     let transports = join_all(&link(&server, "plain"), vec![local(), local()]);
     wait_direct(&transports);
+    let trouble = RelayTrouble::Status { status: 404 };
+    wait_event(&transports[0], TransportEvent::RelayRefused { trouble });
+}
+
+#[test]
+fn a_relay_that_is_refused_is_told_once_and_asked_for_again() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.relay_is_forbidden.store(true, Ordering::Relaxed);
+    let transports = join_two(&path, "forbidden");
+    wait_direct(&transports);
+    let trouble = RelayTrouble::Status { status: 403 };
+    assert!(!trouble.is_final());
+    for transport in &transports {
+        wait_event(transport, TransportEvent::RelayRefused { trouble });
+    }
+    path.faults.relay_is_forbidden.store(false, Ordering::Relaxed);
+    path.faults.is_cut.store(true, Ordering::Relaxed);
+    wait_relayed(&transports);
+    for transport in &transports {
+        let is_told = |event: &TransportEvent| matches!(event, TransportEvent::RelayRefused { .. });
+        assert!(!events(transport).iter().any(is_told), "once");
+    }
 }
 
 /// An HTTP proxy for which every name is the server, and which counts what it was asked for.

@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::Door;
 use crate::app::Request;
-use crate::relay::{Line, Next, Refusal, Relay, Seat};
+use crate::relay::{Line, Next, Refusal, Relay};
 
 pub(crate) async fn relay(
     State(door): State<Door>,
@@ -53,17 +53,13 @@ pub(crate) async fn relay(
 }
 
 async fn serve(mut socket: WebSocket, room: &RoomName, door: &Door, relay: &Arc<Relay>) {
-    let opened = match authenticate(&mut socket, room, door).await {
-        Ok((seat, expected)) => relay.open(seat, expected),
+    let line = match open(&mut socket, room, door).await {
+        Ok(line) => line,
+        Err(None) => return,
         Err(Some(refusal)) => {
             relay.count_refused();
-            Err(refusal)
+            return say_why(&mut socket, refusal).await;
         }
-        Err(None) => return,
-    };
-    let line = match opened {
-        Ok(line) => line,
-        Err(refusal) => return say_why(&mut socket, refusal).await,
     };
     let (mut sink, mut stream) = socket.split();
     let refusal = tokio::select! {
@@ -79,12 +75,12 @@ async fn serve(mut socket: WebSocket, room: &RoomName, door: &Door, relay: &Arc<
     }
 }
 
-/// Waits for the first message and asks whose token it is. `Err(None)` when the client went away.
-async fn authenticate(
+/// Waits for the first message and makes the socket the relay of its member. `Err(None)` when the client went away.
+async fn open(
     socket: &mut WebSocket,
     room: &RoomName,
     door: &Door,
-) -> Result<(Seat, u8), Option<Refusal>> {
+) -> Result<Line, Option<Refusal>> {
     let refusal = |code, explanation| Some(Refusal { code, explanation });
     let text = match timeout(JOIN_TIMEOUT, socket.recv()).await {
         Err(_) => return Err(refusal(ErrorCode::TimedOut, "no token came in time")),
@@ -101,17 +97,9 @@ async fn authenticate(
         return Err(refusal(ErrorCode::WrongRoom, "the link is for another room"));
     }
     let (reply, answer) = oneshot::channel();
-    let request = Request::RelaySeat { room: join.room, token: join.token, reply };
     let stopping = || refusal(ErrorCode::ShuttingDown, "the server stops");
-    door.app.send(request).await.map_err(|_| stopping())?;
-    match answer.await {
-        Ok(Some(seat)) => Ok(seat),
-        Ok(None) => Err(refusal(
-            ErrorCode::UnknownToken,
-            "this token is no member's of a complete group of this room",
-        )),
-        Err(_) => Err(stopping()),
-    }
+    door.app.send(Request::OpenRelay { join, reply }).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())?.map_err(Some)
 }
 
 /// Passes on what the member sends; answers why the socket is to be ended.

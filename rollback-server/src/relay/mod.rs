@@ -71,8 +71,7 @@ impl Relay {
         let wake = Arc::new(Notify::new());
         let now = self.started_at.elapsed();
         let mut shared = self.lock();
-        let id =
-            shared.hub.open(now, seat, expected).inspect_err(|_| shared.hub.count_refused())?;
+        let id = shared.hub.open(now, seat, expected)?;
         // The writer of the socket that was replaced looks once more, and ends.
         if let Some(replaced) = shared.wakes.insert(seat, Arc::clone(&wake)) {
             replaced.notify_one();

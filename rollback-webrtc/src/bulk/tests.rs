@@ -319,3 +319,24 @@ fn a_probe_comes_back_through_the_channel() {
     assert_eq!(pair.ends[0].take_echo(), Some(7));
     assert_eq!((pair.ends[0].take_echo(), pair.ends[1].take_echo()), (None, None));
 }
+
+#[test]
+fn an_echo_that_nobody_asked_for_is_a_violation_or_too_late_and_says_nothing() {
+    let mut pair = Pair::new();
+    pair.pass(usize::MAX);
+    let echo = |number| numbered(ECHO, number, &[]).freeze();
+    let end = &mut pair.ends[0];
+    assert_eq!(end.handle_frame(Way::WebRtc, &echo(1)), Err(BulkViolation));
+    for number in [1, 2] {
+        end.probe(number);
+        assert!(end.poll_frame(Way::WebRtc, Way::WebRtc).is_some());
+    }
+    assert_eq!(end.handle_frame(Way::Server, &echo(2)), Err(BulkViolation));
+    assert_eq!(end.handle_frame(Way::WebRtc, &echo(3)), Err(BulkViolation));
+    assert_eq!(end.handle_frame(Way::WebRtc, &echo(1)), Ok(()));
+    assert_eq!(end.take_echo(), None);
+    assert_eq!(end.handle_frame(Way::WebRtc, &echo(2)), Ok(()));
+    assert_eq!(end.take_echo(), Some(2));
+    assert_eq!(end.handle_frame(Way::WebRtc, &echo(2)), Ok(()));
+    assert_eq!(end.take_echo(), None, "once");
+}

@@ -10,32 +10,44 @@ use tokio_util::sync::CancellationToken;
 use super::Mesh;
 use crate::neighbours::Neighbours;
 use crate::relay::{Hearing, RelayClient, RelayEvent, RelaySetup};
+use crate::stats::TransportEvent;
 
 /// The relay's client, started or not, and what it says.
 pub(super) struct Relaying {
     /// `None` when there is to be no relay.
     setup: Option<RelaySetup>,
     hearing: watch::Sender<Hearing>,
-    events: mpsc::Receiver<RelayEvent>,
-    /// For the client. Kept, so that the channel is never closed.
-    events_sender: mpsc::Sender<RelayEvent>,
+    /// Of the present client: what a former one says goes nowhere.
+    events: Option<mpsc::Receiver<RelayEvent>>,
     /// Ends the client when dropped.
     stop: CancellationToken,
 }
 
 impl Relaying {
     pub(super) fn new(setup: Option<RelaySetup>) -> Self {
-        let (events_sender, events) = mpsc::channel(RELAY_EVENTS);
         let (hearing, _) = watch::channel(Hearing::all());
-        Self { setup, hearing, events, events_sender, stop: CancellationToken::new() }
+        Self { setup, hearing, events: None, stop: CancellationToken::new() }
+    }
+
+    /// Stops the client, and answers what the next one needs: how it is stopped, and where it tells what happens.
+    fn renew(&mut self) -> (CancellationToken, mpsc::Sender<RelayEvent>) {
+        self.stop.cancel();
+        self.stop = CancellationToken::new();
+        let (sender, events) = mpsc::channel(RELAY_EVENTS);
+        self.events = Some(events);
+        (self.stop.clone(), sender)
     }
 
     /// Waits for what the client says next.
     pub(super) async fn next(&mut self) -> RelayEvent {
-        match self.events.recv().await {
-            Some(event) => event,
-            None => std::future::pending().await,
+        if let Some(events) = &mut self.events {
+            match events.recv().await {
+                Some(event) => return event,
+                // It has ended, and has said why.
+                None => self.events = None,
+            }
         }
+        std::future::pending().await
     }
 
     /// Writes down whether somebody is heard over WebRTC, for the client to pass on.
@@ -53,8 +65,6 @@ impl Drop for Relaying {
 impl Mesh {
     /// The same with another token, in place of the one that there was.
     pub(super) fn restart_relay(&mut self, token: Token) {
-        let former = std::mem::take(&mut self.relaying.stop);
-        former.cancel();
         self.handle_relay(RelayEvent::Lost);
         self.start_relay(token);
     }
@@ -62,16 +72,17 @@ impl Mesh {
     /// Opens the relay socket of this member, unless that is not wanted.
     pub(super) fn start_relay(&mut self, token: Token) {
         let Some(setup) = self.relaying.setup.clone() else { return };
+        let (stop, events) = self.relaying.renew();
         let mailboxes =
             (Arc::clone(&self.members.setup.mailbox), Arc::clone(&self.watchers.setup.mailbox));
         let client = RelayClient::new(
             (setup, token),
             mailboxes,
-            self.relaying.events_sender.clone(),
+            events,
             self.relaying.hearing.subscribe(),
             (self.members.setup.clock, self.seeds.next()),
         );
-        tokio::spawn(client.run(self.relaying.stop.clone()));
+        tokio::spawn(client.run(stop));
     }
 
     pub(super) fn handle_relay(&mut self, event: RelayEvent) {
@@ -96,6 +107,9 @@ impl Mesh {
                 self.members.handle_server_lost(now);
                 self.watchers.handle_server_lost(now);
             }
+            RelayEvent::Refused(trouble) => {
+                self.mailbox.report(TransportEvent::RelayRefused { trouble });
+            }
         }
     }
 
@@ -112,3 +126,20 @@ impl Mesh {
 
 /// Events of the relay that may wait for the mesh; the relay waits when they are more.
 const RELAY_EVENTS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_former_client_says_does_not_count() {
+        let mut relaying = Relaying::new(None);
+        let (stop, former) = relaying.renew();
+        former.send(RelayEvent::Here { slot: 1 }).await.unwrap();
+        let (_stop, present) = relaying.renew();
+        assert!(stop.is_cancelled());
+        assert!(former.send(RelayEvent::Lost).await.is_err());
+        present.send(RelayEvent::Gone { slot: 1 }).await.unwrap();
+        assert_eq!(relaying.next().await, RelayEvent::Gone { slot: 1 });
+    }
+}

@@ -6,7 +6,7 @@ mod framing;
 mod outbox;
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::net::{TcpSocket, TcpStream, UdpSocket, lookup_host};
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -24,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use self::framing::{FramingError, MESSAGE_BYTES_MAX, Unframer, frame};
 use self::outbox::Outbox;
 use crate::ice::TurnTrouble;
+use crate::tcp::connect;
 
 /// A TURN server that is reached by a stream.
 #[derive(Clone)]
@@ -128,8 +129,8 @@ async fn serve(
     loop {
         let (bytes, source) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
-            // What a former send to a socket that is closed by now has caused.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
+            // What a former send to a socket that is closed by now has caused; Windows calls it a reset.
+            Err(error) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => continue,
             Err(error) => {
                 tracing::warn!(%error, "a local socket of a TURN server failed");
                 return;
@@ -179,7 +180,8 @@ async fn carry(
     server: &StreamServer,
     outbox: &Outbox,
 ) -> Result<(), StreamError> {
-    let connecting = timeout(CONNECT_TIMEOUT, connect(&server.host, server.port));
+    let connecting =
+        timeout(CONNECT_TIMEOUT, connect((&server.host, server.port), SEND_BUFFER_BYTES));
     let late = || io::Error::from(io::ErrorKind::TimedOut);
     let stream = connecting.await.unwrap_or_else(|_| Err(late())).map_err(StreamError::Connect)?;
     let Some(config) = &server.tls else { return pass(socket, source, stream, outbox).await };
@@ -189,24 +191,6 @@ async fn carry(
     let secured = timeout(CONNECT_TIMEOUT, securing).await;
     let stream = secured.unwrap_or_else(|_| Err(late())).map_err(StreamError::Tls)?;
     pass(socket, source, stream, outbox).await
-}
-
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in lookup_host((host, port)).await? {
-        let socket = match address.is_ipv4() {
-            true => TcpSocket::new_v4()?,
-            false => TcpSocket::new_v6()?,
-        };
-        // Small messages that are urgent; and what waits in the system's buffer cannot be dropped any more.
-        socket.set_nodelay(true)?;
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        match socket.connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 async fn pass(

@@ -15,8 +15,8 @@ use rollback_signaling::{
 };
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::{Message, http};
 use tokio_util::sync::CancellationToken;
 
 /// What is done to the packets of all connections.
@@ -34,6 +34,8 @@ pub(crate) struct Faults {
     pub(crate) is_cut_to_lower: AtomicBool,
     /// The relay of the server is not to be reached, and its sockets break.
     pub(crate) relay_is_cut: AtomicBool,
+    /// Something in between answers whoever asks for the relay with 403.
+    pub(crate) relay_is_forbidden: AtomicBool,
     /// What passes between addresses that were given before so many restarts of a connection is lost: that path is gone.
     pub(crate) paths_gone: AtomicU32,
     /// Restarts that were offered.
@@ -122,7 +124,10 @@ async fn pass_signals(
     #[expect(clippy::result_large_err, reason = "the signature is the library's")]
     let note_path = |request: &Request, response: Response| {
         path = request.uri().path().to_owned();
-        Ok(response)
+        match path.ends_with("/relay") && faults.relay_is_forbidden.load(Ordering::Relaxed) {
+            true => Err(http::Response::builder().status(403).body(None).unwrap()),
+            false => Ok(response),
+        }
     };
     let mut client = tokio_tungstenite::accept_hdr_async(stream, note_path).await.ok()?;
     let url = format!("ws://{server}{path}");
