@@ -7,7 +7,7 @@ use super::rows::Rows;
 use super::stream::Stream;
 use super::{InputQueue, copy};
 use crate::game::StepRow;
-use crate::{Frame, InputFlags, InputStatus, PlayerHandle, Predictor};
+use crate::{Frame, InputFlags, PlayerHandle, Predictor};
 
 /// How often inputs were guessed, and how often wrongly. A guess counts when its input arrives, as it was when the frame
 /// was last stepped.
@@ -40,21 +40,16 @@ impl InputQueue {
         }
         self.is_all_given = false;
         let repeats = predictor.repeats_last() && self.hints.is_none();
-        let row = self.used.row_mut(frame);
-        for stream in &self.streams {
-            let (from, status) = match stream.is_known(frame) {
-                true if stream.is_idle(frame) => (Some(frame), InputStatus::Idle),
-                true => (Some(frame), InputStatus::Given),
-                false => (stream.last_before(frame, self.floor), InputStatus::Predicted),
-            };
-            for player in &stream.players {
-                if let Some(slot) = self.statuses.get_mut(player.index()) {
-                    *slot = status;
-                }
-            }
+        let to = self.used.place(frame);
+        for (player, host) in PlayerHandle::all(self.players).zip(&self.hosts) {
+            let Some(stream) = self.streams.get(host.index()) else { continue };
+            let (from, status) = stream.best_for(frame, self.floor);
             match from {
-                Some(from) => self.given.copy_cells(&stream.players, from, row),
-                None => self.given.put_idle(&stream.players, &self.idle, row),
+                Some(from) => self.used.take(player, to, (&self.given, self.given.place(from))),
+                None => self.used.set_cell(player, frame, &self.idle, InputFlags::NONE),
+            }
+            if let Some(slot) = self.statuses.get_mut(player.index()) {
+                *slot = status;
             }
         }
         if !repeats {

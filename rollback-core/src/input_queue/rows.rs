@@ -31,19 +31,19 @@ impl Rows {
     /// Both, one after the other.
     #[inline]
     pub(super) fn bytes(&self, frame: Frame) -> &[u8] {
-        let start = self.start(frame);
+        let start = self.place(frame);
         self.bytes.get(start..start + self.row).unwrap_or_default()
     }
 
     #[inline]
     pub(super) fn input(&self, player: PlayerHandle, frame: Frame) -> &[u8] {
-        let start = self.start(frame) + player.index() * self.width;
+        let start = self.place(frame) + player.index() * self.width;
         self.bytes.get(start..start + self.width).unwrap_or_default()
     }
 
     #[inline]
     pub(super) fn flags(&self, player: PlayerHandle, frame: Frame) -> InputFlags {
-        InputFlags::from_bits(self.byte(self.start(frame) + self.inputs + player.index()))
+        InputFlags::from_bits(self.byte(self.place(frame) + self.inputs + player.index()))
     }
 
     /// A player's input and flags.
@@ -64,25 +64,25 @@ impl Rows {
         input: &[u8],
         flags: InputFlags,
     ) {
-        let start = self.start(frame);
+        let start = self.place(frame);
         self.set_byte(start + self.inputs + player.index(), flags.bits());
         self.set_bytes(start + player.index() * self.width, input);
     }
 
     #[inline(never)]
     pub(super) fn set_input(&mut self, player: PlayerHandle, frame: Frame, input: &[u8]) {
-        self.set_bytes(self.start(frame) + player.index() * self.width, input);
+        self.set_bytes(self.place(frame) + player.index() * self.width, input);
     }
 
     #[inline(never)]
     pub(super) fn set_flags(&mut self, player: PlayerHandle, frame: Frame, flags: InputFlags) {
-        self.set_byte(self.start(frame) + self.inputs + player.index(), flags.bits());
+        self.set_byte(self.place(frame) + self.inputs + player.index(), flags.bits());
     }
 
     /// Has a player's input and flags be those of another frame.
     #[inline(never)]
     pub(super) fn repeat(&mut self, player: PlayerHandle, from: Frame, to: Frame) {
-        let (from, to) = (self.start(from), self.start(to));
+        let (from, to) = (self.place(from), self.place(to));
         let (input, flags) = (player.index() * self.width, self.inputs + player.index());
         self.set_byte(to + flags, self.byte(from + flags));
         match self.width {
@@ -91,26 +91,18 @@ impl Rows {
         }
     }
 
-    /// Copies the inputs and flags of some players to a row of the same shape.
+    /// Takes a player's input and flags, in the row that begins at `to`, of the one that begins at `from` in another ring of rows
+    /// of the same shape.
     #[inline]
-    pub(super) fn copy_cells(&self, players: &[PlayerHandle], frame: Frame, row: &mut [u8]) {
-        let from = self.bytes(frame);
-        for player in players {
-            copy_range(row, from, self.inputs + player.index(), 1);
-            copy_range(row, from, player.index() * self.width, self.width);
-        }
-    }
-
-    /// Writes the idle input of some players, and no flags, to such a row.
-    #[inline(never)]
-    pub(super) fn put_idle(&self, players: &[PlayerHandle], idle: &[u8], row: &mut [u8]) {
-        for player in players {
-            if let Some(flags) = row.get_mut(self.inputs + player.index()) {
-                *flags = InputFlags::NONE.bits();
-            }
-            let start = player.index() * self.width;
-            if let Some(input) = row.get_mut(start..start + self.width) {
-                input.copy_from_slice(idle);
+    pub(super) fn take(&mut self, player: PlayerHandle, to: usize, (other, from): (&Self, usize)) {
+        let (input, flags) = (player.index() * self.width, self.inputs + player.index());
+        self.set_byte(to + flags, other.byte(from + flags));
+        match self.width {
+            1 => self.set_byte(to + input, other.byte(from + input)),
+            width => {
+                let (to, from) = (to + input, from + input);
+                let from = other.bytes.get(from..from + width).unwrap_or_default();
+                self.set_bytes(to, from);
             }
         }
     }
@@ -118,7 +110,7 @@ impl Rows {
     /// Whether a player's input and flags are those in another ring of rows of the same shape.
     #[inline(never)]
     pub(super) fn is_same(&self, other: &Self, player: PlayerHandle, frame: Frame) -> bool {
-        let (start, other_start) = (self.start(frame), other.start(frame));
+        let (start, other_start) = (self.place(frame), other.place(frame));
         let flags = self.inputs + player.index();
         self.byte(start + flags) == other.byte(other_start + flags)
             && self.is_same_input((other, other_start), player, start)
@@ -136,7 +128,7 @@ impl Rows {
             let (input, flags) = self.cell(player, frame);
             return (!are_equal(input, idle), flags != InputFlags::NONE);
         };
-        let (one, other) = (self.start(frame), self.start(base));
+        let (one, other) = (self.place(frame), self.place(base));
         let flags = self.inputs + player.index();
         let is_same = self.is_same_input((self, other), player, one);
         (!is_same, self.byte(one + flags) != self.byte(other + flags))
@@ -181,32 +173,10 @@ impl Rows {
         }
     }
 
-    /// The same to write to.
-    #[inline]
-    pub(super) fn row_mut(&mut self, frame: Frame) -> &mut [u8] {
-        let start = self.start(frame);
-        self.bytes.get_mut(start..start + self.row).unwrap_or_default()
-    }
-
     /// Where a frame's row begins.
     #[inline]
-    fn start(&self, frame: Frame) -> usize {
+    pub(super) fn place(&self, frame: Frame) -> usize {
         (frame.index() as usize & self.mask) * self.row
-    }
-}
-
-/// Copies what lies at the same place; a few bytes without a call.
-#[inline]
-fn copy_range(to: &mut [u8], from: &[u8], start: usize, width: usize) {
-    if width == 1 {
-        if let (Some(to), Some(from)) = (to.get_mut(start), from.get(start)) {
-            *to = *from;
-        }
-        return;
-    }
-    let range = start..start + width;
-    if let (Some(to), Some(from)) = (to.get_mut(range.clone()), from.get(range)) {
-        to.copy_from_slice(from);
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::rows::Rows;
-use crate::{Frame, PlayerHandle};
+use crate::{Frame, InputStatus, PlayerHandle};
 
 /// What is held of one peer's inputs.
 pub(super) struct Stream {
@@ -126,6 +126,20 @@ impl Stream {
     #[inline]
     pub(super) fn changed_from(&self, first: Frame, nth: usize) -> u64 {
         self.changed.from(first, nth)
+    }
+
+    /// The frame whose inputs are to be used in `frame`: itself where they are known, else the last one before it; `None` where
+    /// there is none.
+    #[inline]
+    pub(super) fn best_for(&self, frame: Frame, floor: Frame) -> (Option<Frame>, InputStatus) {
+        if frame < self.end && self.gone.is_empty() && self.closed.is_none() {
+            return (Some(frame), InputStatus::Given);
+        }
+        if !self.is_known(frame) {
+            return (self.last_before(frame, floor), InputStatus::Predicted);
+        }
+        let status = if self.is_idle(frame) { InputStatus::Idle } else { InputStatus::Given };
+        (Some(frame), status)
     }
 
     /// The last frame before `frame` that is held or before the `floor`; `None` where there is none.
