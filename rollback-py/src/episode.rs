@@ -10,7 +10,9 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use rollback_core::{
     Actor, Advance, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session, Ticket,
 };
-use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, START_TIMEOUT, Transport};
+use rollback_webrtc::{
+    EpisodeSetup, GameLoop, Health, LoopError, OnUnhealthy, START_TIMEOUT, Transport,
+};
 
 use crate::config::{predictor, session_config};
 use crate::env_game::PyGame;
@@ -56,7 +58,7 @@ impl Playing {
 impl PyEpisode {
     /// Starts an episode of the room's match. `game` is an `EnvGame` that has been reset with `seed_of`'s seed.
     #[new]
-    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, rejoins=false, on_output=None, predictor="repeat", run_ahead=0))]
+    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, rejoins=false, on_output=None, predictor="repeat", run_ahead=0, health=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         room: &PyRoom,
@@ -72,6 +74,7 @@ impl PyEpisode {
         on_output: Option<Py<PyAny>>,
         predictor: &str,
         run_ahead: u32,
+        health: Option<(f64, f64, f64, bool)>,
     ) -> PyResult<Self> {
         let config = session_config(config)?;
         let predictor = self::predictor(predictor, &config)?;
@@ -96,7 +99,8 @@ impl PyEpisode {
         let episode = GameLoop::new(transport, setup, &game)
             .map_err(|error| RollbackError::new_err(error.to_string()))?
             .with_predictor(predictor)
-            .with_run_ahead(run_ahead);
+            .with_run_ahead(run_ahead)
+            .with_health(health.map(self::health).unwrap_or_default());
         let playing = Mutex::new(Some(Box::new(Playing { game, episode })));
         Ok(Self {
             playing,
@@ -456,6 +460,17 @@ fn recorded_end(session: &Session<PyGame>) -> u32 {
 fn rolled_back(before: [u64; DEPTHS], after: [u64; DEPTHS]) -> u32 {
     let depth = before.iter().zip(after).position(|(before, after)| *before != after);
     depth.map_or(0, |index| u32::try_from(index + 1).unwrap_or(u32::MAX))
+}
+
+/// The longest round trip and the patience in seconds, the most losses in per cent, and whether not to begin otherwise.
+fn health((round_trip, loss_percent_max, patience, ends): (f64, f64, f64, bool)) -> Health {
+    let seconds = |s| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
+    Health {
+        round_trip_max: seconds(round_trip),
+        loss_percent_max,
+        patience: seconds(patience),
+        or_else: if ends { OnUnhealthy::End } else { OnUnhealthy::GoOn },
+    }
 }
 
 fn ticket(room: &rollback_webrtc::Room, hosts: &[u8], episode: u32) -> PyResult<Ticket> {

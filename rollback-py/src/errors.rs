@@ -192,6 +192,11 @@ pub(crate) fn loop_error(error: LoopError<PyErr>) -> PyErr {
             | AdvanceError::Unreadable { .. },
         ) => RollbackError::new_err(message),
         LoopError::NotStarted { .. } => join_error(message, None),
+        LoopError::Unhealthy { peer, why, .. } => {
+            let raised = join_error(message, Some(why.name()));
+            Python::attach(|py| raised.value(py).setattr("peer", peer.slot()).ok());
+            raised
+        }
         LoopError::Replaced => join_error(message, Some("replaced")),
         LoopError::Return(error) => return_error(&error),
         LoopError::Record(_) => RecordingError::new_err(message),

@@ -8,8 +8,8 @@ use pyo3::types::PyDict;
 use rollback_core::PeerId;
 use rollback_server::{BackgroundServer, GroupSize, IceOptions, Rooms, ServerConfig};
 use rollback_webrtc::{
-    ShutOut, ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkReport, PathPolicy, PeerStats,
-    Room, Transport, TransportConfig, TransportEvent, WayCounters,
+    ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkReport, PathPolicy, PeerStats,
+    Proof, Room, ShutOut, Transport, TransportConfig, TransportEvent, WayCounters,
 };
 
 use crate::errors::{Error, RollbackError, join_error, return_error};
@@ -127,6 +127,16 @@ impl PyRoom {
     #[getter]
     fn life(&self) -> PyResult<u8> {
         self.of_room(|room| room.life)
+    }
+
+    /// What is known of the way to another member, while no episode is played.
+    fn way<'py>(&self, py: Python<'py>, slot: u8) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let peer = PeerId::new(slot).ok_or(Error::NoSuchPeer { slot })?;
+        let transport = lock(&self.transport);
+        let Some(transport) = &*transport else { return Ok(None) };
+        let dict = stats_dict(py, &transport.stats(peer))?;
+        dict.set_item("link", link_dict(py, &transport.link_report(peer))?)?;
+        Ok(Some(dict))
     }
 
     /// Asks the others where they are, for so many seconds: the number of the episode, how many were completed, and
@@ -327,6 +337,12 @@ pub(crate) fn link_dict<'py>(py: Python<'py>, link: &LinkReport) -> PyResult<Bou
     dict.set_item("outage_total_ms", millis(link.outage_total))?;
     let longest = link.last_outages.iter().map(|outage| outage.length).max();
     dict.set_item("outage_longest_ms", longest.map(millis))?;
+    dict.set_item("recent_loss_out_percent", link.recent_loss_out_percent)?;
+    dict.set_item("recent_loss_in_percent", link.recent_loss_in_percent)?;
+    dict.set_item("proof", link.proof.map(Proof::name))?;
+    dict.set_item("checked_round_trip_ms", link.checked_round_trip.map(millis))?;
+    dict.set_item("outstanding_bytes_max", link.outstanding_bytes_max)?;
+    dict.set_item("queue_age_ms", millis(link.queue_age))?;
     Ok(dict)
 }
 
@@ -349,6 +365,15 @@ pub(crate) fn transport_event_dict(
         TransportEvent::TurnFailed { peer, trouble } => {
             peer_event("turn_failed", peer)?;
             dict.set_item("reason", trouble.to_string())?;
+        }
+        TransportEvent::PeerProved { peer, round_trip } => {
+            peer_event("peer_proved", peer)?;
+            dict.set_item("round_trip_ms", round_trip.as_secs_f64() * 1000.0)?;
+        }
+        TransportEvent::PeerUnhealthy { peer, why } => {
+            peer_event("peer_unhealthy", peer)?;
+            dict.set_item("reason", why.name())?;
+            dict.set_item("text", why.to_string())?;
         }
         TransportEvent::PeerShutOut { peer, why } => {
             peer_event("peer_shut_out", peer)?;

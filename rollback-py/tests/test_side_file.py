@@ -226,3 +226,17 @@ def test_a_value_that_json_lacks_is_described_in_few_bytes() -> None:
     cycle: list[Any] = []
     cycle.append(cycle)
     assert described(cycle)["repr"] == "[[...]]"
+
+
+def test_the_ways_were_proved_before_the_episode_and_the_side_file_says_so(
+    played: list[Played],
+) -> None:
+    for _, side in sides(played):
+        (proved,) = side.named("peer_proved")
+        assert 0 < proved["round_trip_ms"] < 10_000
+        started = side.named("started")[0]
+        assert side.lines.index(proved) < side.lines.index(started)
+        links = [peer["link"] for line in side.named("sample") for peer in line["peers"]]
+        assert links
+        assert all(link["proof"] == "both" for link in links)
+        assert all(link["checked_round_trip_ms"] is not None for link in links)

@@ -11,7 +11,9 @@ use crate::datagram_transport::{
     AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome,
 };
 use crate::error::{JoinError, SendError};
+use crate::health::Unhealthy;
 use crate::stats::{ShutOut, TransportEvent};
+use crate::telemetry::{LinkReport, Proof};
 use crate::transport::Transport;
 
 /// A [`Transport`] whose waiting is async. Everything that does not wait is [`Transport`]'s own, by
@@ -119,6 +121,22 @@ impl DatagramTransport for AsyncTransport {
 
     fn shut_out(&mut self, peer: PeerId) {
         self.0.background().mailbox.shut_out(peer, ShutOut::Forged);
+    }
+
+    fn begin_check(&mut self, peer: PeerId) {
+        self.0.background().mailbox.begin_check(peer);
+    }
+
+    fn proof(&self, peer: PeerId) -> Proof {
+        self.0.background().mailbox.proof(peer)
+    }
+
+    fn link(&self, peer: PeerId) -> Option<LinkReport> {
+        Some(self.0.background().mailbox.link_report(peer))
+    }
+
+    fn note_unhealthy(&mut self, peer: PeerId, why: Unhealthy) {
+        self.0.background().mailbox.report(TransportEvent::PeerUnhealthy { peer, why });
     }
 
     fn is_replaced(&self) -> bool {

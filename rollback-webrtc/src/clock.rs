@@ -20,9 +20,4 @@ impl Clock {
         let micros = self.origin.elapsed().as_micros();
         Timestamp::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
-
-    /// The system's own form of now, for libraries that ask for it.
-    pub(crate) fn instant(&self) -> Instant {
-        Instant::now()
-    }
 }

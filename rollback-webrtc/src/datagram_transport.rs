@@ -7,6 +7,8 @@ use rollback_core::spectate::WatcherId;
 use rollback_core::{PeerId, Timestamp};
 
 use crate::error::SendError;
+use crate::health::Unhealthy;
+use crate::telemetry::{LinkReport, Proof};
 
 /// Longest datagram in bytes. With the headers of SCTP, DTLS, UDP and IPv6 it stays below the 1,280
 /// bytes that every IPv6 path carries.
@@ -62,6 +64,22 @@ pub trait DatagramTransport {
     ) -> Option<(WatcherId, usize)> {
         None
     }
+
+    /// Has both directions of the way to this peer shown anew.
+    fn begin_check(&mut self, _peer: PeerId) {}
+
+    /// What has been shown of the way to this peer. A transport that cannot tell says that all is well.
+    fn proof(&self, _peer: PeerId) -> Proof {
+        Proof::Both
+    }
+
+    /// What was measured of the way to this peer, if anything is.
+    fn link(&self, _peer: PeerId) -> Option<LinkReport> {
+        None
+    }
+
+    /// The way to this peer is worse than it may be.
+    fn note_unhealthy(&mut self, _peer: PeerId, _why: Unhealthy) {}
 
     /// Whether this peer left the match for good.
     fn has_left(&self, _peer: PeerId) -> bool {

@@ -1,19 +1,24 @@
 //! Plays one episode: hands datagrams to the session and back, keeps time, and records.
 
+mod error;
+mod ways;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use rollback_core::recording::RecordingHeader;
 use rollback_core::{
-    Advance, AdvanceError, Event, Frame, Game, InputError, InputFlags, Output, PeerId, PeerSet,
-    PlayerHandle, Predictor, Session, SessionError, Stall, Timestamp,
+    Advance, Event, Frame, Game, InputError, InputFlags, Output, PeerId, PeerSet, PlayerHandle,
+    Predictor, Session, SessionError, Stall, Timestamp,
 };
 
+pub use self::error::LoopError;
 use crate::conduct::Conduct;
 use crate::datagram_transport::{AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport};
 use crate::episode_setup::EpisodeSetup;
+use crate::health::{Health, HealthCheck};
 use crate::recording_file::{RecordError, RecordingFile};
-use crate::returning::{ReturnError, Returns};
+use crate::returning::Returns;
 use crate::watching::Show;
 
 /// One episode on a transport, for an ordinary synchronous loop.
@@ -57,6 +62,9 @@ pub struct GameLoop<G: Game, T> {
     recording: Option<RecordingFile>,
     returns: Returns,
     conduct: Conduct,
+    health: HealthCheck,
+    /// While the ways to the others are checked: when to look again.
+    held_until: Timestamp,
     show: Show,
     /// The peers whose players were idle in the last stable frame because nobody gave them inputs.
     absent: PeerSet,
@@ -82,13 +90,19 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         setup: EpisodeSetup,
         game: &G,
     ) -> Result<Self, SessionError<G::Error>> {
-        let now = transport.now();
+        let (now, mut transport) = (transport.now(), transport);
+        let others = PeerId::all(setup.ticket.roster.peer_count());
+        others
+            .filter(|peer| *peer != setup.ticket.local)
+            .for_each(|peer| transport.begin_check(peer));
         let facts = setup.facts.clone();
         let start = if setup.rejoins { Session::rejoin } else { Session::new };
         Ok(Self {
             session: start(&setup.config, &setup.ticket, facts, game, now)?,
             returns: Returns::new(&setup),
             conduct: Conduct::new(now, &setup.config),
+            health: HealthCheck::new(setup.rejoins),
+            held_until: now,
             show: Show::new(&setup.ticket),
             absent: PeerSet::EMPTY,
             transport,
@@ -113,6 +127,13 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     #[must_use]
     pub fn with_run_ahead(mut self, frames: u32) -> Self {
         self.session = self.session.with_run_ahead(frames);
+        self
+    }
+
+    /// Begins only when the ways to the others are as good as that. By default they must work in both directions.
+    #[must_use]
+    pub fn with_health(mut self, health: Health) -> Self {
+        self.health.health = health;
         self
     }
 
@@ -177,6 +198,12 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         }
         self.conduct.judge(now, &mut self.session, &mut self.transport);
         let began = *self.advanced_at.get_or_insert(now);
+        if let Some(peers) = self.waits_for_ways(now)? {
+            self.session.handle_timeout(now);
+            self.handle_outputs(now)?;
+            self.held_until = now.plus(LOOK_AGAIN);
+            return Ok(Advance::Stalled(Stall::Handshaking(peers)));
+        }
         let advance = self.session.advance_frame(now, game);
         self.handle_outputs(now)?;
         let Self { returns, setup, session, transport, .. } = self;
@@ -187,7 +214,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
             Advance::Stalled(Stall::Handshaking(peers))
                 if !peers.is_empty() && now.since(began) >= self.setup.start_timeout =>
             {
-                Err(LoopError::NotStarted { peers, within: self.setup.start_timeout })
+                Err(self.not_started(peers))
             }
             advance => Ok(advance),
         }
@@ -203,7 +230,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         let deadline = self.transport.now().plus(timeout);
         loop {
             let now = self.transport.now();
-            let due = self.session.next_frame_at();
+            let due = self.session.next_frame_at().max(self.held_until);
             if now >= due || now >= deadline {
                 return now >= due;
             }
@@ -269,9 +296,12 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         let since = *self.lingering_since.get_or_insert(now);
         match self.advance_frame(game) {
             Err(LoopError::Record(error)) => Err(LoopError::Record(error)),
-            Err(LoopError::NotStarted { .. } | LoopError::Return(_) | LoopError::Replaced) => {
-                Ok(true)
-            }
+            Err(
+                LoopError::NotStarted { .. }
+                | LoopError::Unhealthy { .. }
+                | LoopError::Return(_)
+                | LoopError::Replaced,
+            ) => Ok(true),
             // Nobody counts on one that is not let in.
             Ok(_) if self.is_catching_up() => Ok(true),
             Ok(Advance::Stalled(Stall::Handshaking(_))) => {
@@ -428,7 +458,7 @@ impl<G: Game, T: AsyncDatagramTransport> GameLoop<G, T> {
     pub async fn until_next_frame(&mut self) {
         loop {
             let now = self.transport.now();
-            let due = self.session.next_frame_at();
+            let due = self.session.next_frame_at().max(self.held_until);
             if now >= due {
                 return;
             }
@@ -451,34 +481,8 @@ impl<G: Game, T: AsyncDatagramTransport> GameLoop<G, T> {
     }
 }
 
-/// Why a frame could not be played.
-#[derive(Debug, thiserror::Error)]
-pub enum LoopError<E> {
-    /// The session could not advance.
-    #[error(transparent)]
-    Advance(#[from] AdvanceError<E>),
-    /// Not all members have begun in time.
-    #[error("{} did not begin within {within:?}", list(*peers))]
-    NotStarted {
-        /// The members from which nothing fitting has come.
-        peers: PeerSet,
-        /// The time that they had.
-        within: Duration,
-    },
-    /// This member came back and cannot be let in.
-    #[error(transparent)]
-    Return(#[from] ReturnError),
-    /// Another process has come back with this member's token.
-    #[error("another process has this member's slot now")]
-    Replaced,
-    /// The episode could not be recorded.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-}
-
-fn list(peers: PeerSet) -> String {
-    peers.iter().map(|peer| peer.to_string()).collect::<Vec<_>>().join(", ")
-}
+/// How often it is looked whether the ways to the others are good enough.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The oldest events that nobody takes go after so many.
 const EVENTS_MAX: usize = 1024;

@@ -38,6 +38,7 @@ mod datagram_transport;
 mod episode_setup;
 mod error;
 mod game_loop;
+mod health;
 mod ice;
 mod ice_servers;
 mod ice_url;
@@ -75,6 +76,7 @@ pub use datagram_transport::{
 pub use episode_setup::{EpisodeSetup, Hosts, START_TIMEOUT, SetupError};
 pub use error::{JoinError, LinkError, SendError};
 pub use game_loop::{GameLoop, LoopError};
+pub use health::{Health, OnUnhealthy, Unhealthy};
 pub use ice::{CandidateKind, IceServer, Path, PathPolicy, TurnTrouble};
 pub use ice_servers::IceServerError;
 pub use ice_url::IceUrlError;
@@ -87,7 +89,7 @@ pub use relay::RelayTrouble;
 pub use returning::{Inquiry, ReturnError, Standing};
 pub use rollback_signaling::ErrorCode;
 pub use stats::{PeerStats, ShutOut, TransportEvent, WayCounters};
-pub use telemetry::{LinkReport, Outage};
+pub use telemetry::{LinkReport, Outage, Proof};
 pub use transport::{Joining, Transport};
 pub use watching::{JoiningWatch, WatchError, WatchLoop, WatchTransport};
 

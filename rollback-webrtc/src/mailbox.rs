@@ -2,6 +2,7 @@
 //! messages and events, and the counters. No side ever waits for the other longer than a short lock.
 
 mod guard;
+mod send_rate;
 mod state;
 mod ways;
 
@@ -120,6 +121,7 @@ impl Mailbox {
             if let Some(probe) = peer.telemetry.poll_probe(now) {
                 peer.probe = Some(frame_probe(probe));
             }
+            peer.send_rate.note(now, datagram.len());
             peer.outgoing.push_back((now, frame_datagram(datagram)));
             let outcome = match is_full {
                 true => SendOutcome::OldestDropped,
@@ -347,7 +349,7 @@ const INCOMING_DATAGRAMS: usize = 256;
 /// Events that wait for the game.
 const EVENTS: usize = 256;
 
-/// How old a datagram may be when the relay takes it; over WebRTC SCTP sees to that (rule R5).
+/// How old a datagram may be when a way takes it.
 const OUTGOING_AGE_MAX: Duration = Duration::from_millis(60);
 
 /// Longest time that a thread waits in one call.

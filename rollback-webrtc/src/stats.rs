@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rollback_core::PeerId;
 
+use crate::health::Unhealthy;
 use crate::ice::{Path, TurnTrouble};
 use crate::relay::RelayTrouble;
 
@@ -31,10 +32,6 @@ pub struct PeerStats {
     pub is_connected: bool,
     /// The way that datagrams take, while connected.
     pub path: Option<Path>,
-    /// The round trip as ICE measured it last, about every half second, while connected. It is that of
-    /// the real path: [`LinkConditions`](crate::LinkConditions) are not in it. Not known of the relay of
-    /// the server.
-    pub round_trip: Option<Duration>,
     /// What was wrong last with a TURN server that a connection to this peer should have used.
     pub turn_trouble: Option<TurnTrouble>,
     /// Attempts to connect, with those that worked.
@@ -106,6 +103,20 @@ pub enum TransportEvent {
     PeerConnected {
         /// The peer.
         peer: PeerId,
+    },
+    /// A probe came back from the peer: both directions of the way to it work.
+    PeerProved {
+        /// The peer.
+        peer: PeerId,
+        /// How long that took.
+        round_trip: Duration,
+    },
+    /// Before an episode the way to the peer is worse than it may be.
+    PeerUnhealthy {
+        /// The peer.
+        peer: PeerId,
+        /// What is wrong.
+        why: Unhealthy,
     },
     /// The way that datagrams take is known, or is another one than before.
     PathChosen {

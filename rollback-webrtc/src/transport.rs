@@ -11,9 +11,10 @@ use crate::background::{Background, CLOSE_TIMEOUT};
 use crate::config::TransportConfig;
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome};
 use crate::error::{JoinError, SendError};
+use crate::health::Unhealthy;
 use crate::lobby::{JoinProgress, Room};
 use crate::stats::{PeerStats, ShutOut, TransportEvent};
-use crate::telemetry::LinkReport;
+use crate::telemetry::{LinkReport, Proof};
 
 /// Datagrams and bulk messages to and from the other members of a room, over WebRTC.
 ///
@@ -129,6 +130,13 @@ impl Transport {
         self.background.mailbox.link_report(peer)
     }
 
+    /// What has been shown of the way to a peer when it was checked last: at the beginning of its connection, and before
+    /// each episode of a [`GameLoop`](crate::GameLoop). What was measured then is in [`link_report`](Self::link_report).
+    #[must_use]
+    pub fn proof(&self, peer: PeerId) -> Proof {
+        self.background.mailbox.proof(peer)
+    }
+
     /// Leaves the room for good and closes all connections. Waits until that is done, at most two
     /// seconds and usually some milliseconds; `false` when the time was over. Dropping does the
     /// same.
@@ -207,6 +215,22 @@ impl DatagramTransport for Transport {
 
     fn shut_out(&mut self, peer: PeerId) {
         self.background.mailbox.shut_out(peer, ShutOut::Forged);
+    }
+
+    fn begin_check(&mut self, peer: PeerId) {
+        self.background.mailbox.begin_check(peer);
+    }
+
+    fn proof(&self, peer: PeerId) -> Proof {
+        self.background.mailbox.proof(peer)
+    }
+
+    fn link(&self, peer: PeerId) -> Option<LinkReport> {
+        Some(self.background.mailbox.link_report(peer))
+    }
+
+    fn note_unhealthy(&mut self, peer: PeerId, why: Unhealthy) {
+        self.background.mailbox.report(TransportEvent::PeerUnhealthy { peer, why });
     }
 
     fn is_replaced(&self) -> bool {

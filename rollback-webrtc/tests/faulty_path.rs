@@ -126,6 +126,28 @@ fn r5_nothing_old_arrives_after_an_outage() {
 }
 
 #[test]
+fn on_a_path_that_stands_still_little_waits_and_the_newest_goes_first() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "still");
+    wait_connected(&transports);
+    // Four of the longest datagrams have room; two seconds of these here are 24 kB.
+    let most = 4 * (DATAGRAM_BYTES_MAX + 2) + 202;
+    let cut = Duration::from_millis(500)..Duration::from_millis(2500);
+    let mut waited = Duration::ZERO;
+    let seen = play(&transports, Duration::from_secs(5), |now| {
+        path.faults.is_cut.store(cut.contains(&now), Ordering::Relaxed);
+        let report = transports[0].link_report(peer(1));
+        assert!(report.outstanding_bytes_max <= most, "{report:?}");
+        waited = waited.max(report.queue_age);
+    });
+    assert!(waited < Duration::from_millis(200), "{waited:?}");
+    for ages in seen {
+        assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
+    }
+}
+
+#[test]
 fn what_is_lost_and_how_long_it_takes_is_measured_at_both_ends() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());

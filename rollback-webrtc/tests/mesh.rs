@@ -10,8 +10,8 @@ use common::{
     wait_until,
 };
 use rollback_webrtc::{
-    BULK_MESSAGE_BYTES_MAX, DATAGRAM_BYTES_MAX, LinkConditions, SendError, SendOutcome, Transport,
-    TransportEvent,
+    BULK_MESSAGE_BYTES_MAX, DATAGRAM_BYTES_MAX, LinkConditions, Proof, SendError, SendOutcome,
+    Transport, TransportEvent,
 };
 
 /// Every member sends to every other, and gets from every other what it sent.
@@ -111,16 +111,37 @@ fn the_path_the_round_trip_and_the_counters_are_known() {
     for _ in 0..5 {
         receive(&transports[1]);
     }
-    wait_until("ICE has measured the round trip", || {
-        transports[0].stats(peer(1)).round_trip.is_some()
+    wait_until("the round trip is measured", || {
+        transports[0].link_report(peer(1)).round_trip.is_some()
     });
     let sent = transports[0].stats(peer(1));
     assert_eq!((sent.datagrams_sent, sent.bytes_sent, sent.attempts), (5, 15, 1));
     assert_eq!(sent.path.unwrap().to_string(), "direct host/host udp");
-    assert!(sent.round_trip.unwrap() < Duration::from_secs(1));
+    assert!(transports[0].link_report(peer(1)).round_trip.unwrap() < Duration::from_secs(1));
     let received = transports[1].stats(peer(0));
     assert_eq!((received.datagrams_received, received.bytes_received), (5, 15));
     assert_eq!(received.violations, 0);
+}
+
+#[test]
+fn both_directions_are_proved_and_measured_once_there_is_a_connection() {
+    let server = server(3);
+    let transports = mesh(&server, "proved", vec![local(), local(), local()]);
+    for transport in &transports {
+        for peer in others(transport) {
+            wait_until("it is proved", || {
+                // What is lost is repeated while something is sent.
+                transport.try_send(peer, b"x").unwrap();
+                transport.proof(peer) == Proof::Both
+            });
+            let report = transport.link_report(peer);
+            assert_eq!((report.proof, report.outages), (Some(Proof::Both), 0));
+            assert!(report.checked_round_trip.is_some() && report.round_trip_p99.is_some());
+        }
+        let events = std::iter::from_fn(|| transport.poll_event());
+        let proved = events.filter(|event| matches!(event, TransportEvent::PeerProved { .. }));
+        assert_eq!(proved.count(), 2);
+    }
 }
 
 #[test]

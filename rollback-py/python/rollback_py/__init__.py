@@ -19,7 +19,7 @@ from rollback_py.endings import DesyncError, End
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory
 from rollback_py.episode import Episode
-from rollback_py.match import LinkConditions, Match, Settings, join
+from rollback_py.match import Health, LinkConditions, Match, Settings, join
 from rollback_py.offline import record_offline
 from rollback_py.policies import Keyboard, Person, Policy, keyboard
 from rollback_py.recordings import (
@@ -52,6 +52,7 @@ __all__ = [
     "Export",
     "Factory",
     "GameError",
+    "Health",
     "IncompatibleError",
     "JoinError",
     "Keyboard",

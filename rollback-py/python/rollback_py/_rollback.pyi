@@ -171,6 +171,9 @@ class Room:
     def life(self) -> int:
         """Which life of its slot this process lives; 0 for one that has not come back."""
 
+    def way(self, slot: int) -> dict[str, Any] | None:
+        """Return what is known of the way to another member; None while an episode is played."""
+
     def inquire(self, seconds: float, patience: float) -> tuple[int, int, bool] | None:
         """Ask the others for so long which episode they are in.
 
@@ -201,11 +204,14 @@ class Episode:
         on_output: Callable[[int], object] | None = None,
         predictor: str = "repeat",
         run_ahead: int = 0,
+        health: tuple[float, float, float, bool] | None = None,
     ) -> Episode:
         """Start an episode for an `EnvGame` that was just reset with the seed of `seed_of`.
 
         `on_output` is told the frame of each output that is asked for, also of those that are
-        simulated again. `predictor` is "repeat", "idle" or "learned". One that `rejoins` comes back
+        simulated again. `predictor` is "repeat", "idle" or "learned". `health` is the longest
+        round trip in seconds, the most losses in per cent, the patience in seconds, and whether not
+        to begin otherwise. One that `rejoins` comes back
         into an episode that the others play already.
         """
 

@@ -49,6 +49,27 @@ class LinkConditions:
 
 
 @dataclass(frozen=True)
+class Health:
+    """How good the ways to the others must be for an episode to begin; this computer's own.
+
+    Whatever it says, both directions of each way must work.
+    """
+
+    round_trip_max_ms: float = float("inf")
+    loss_max_percent: float = 100.0
+    """The most datagrams that may be lost of every hundred of late, in either direction."""
+    patience_s: float = 5.0
+    """How long to wait for a way to become so good."""
+    or_else: str = "go_on"
+    """What to do then: ``go_on`` all the same, or ``end`` with a `JoinError` before it begins."""
+
+    def __post_init__(self) -> None:
+        """Name what is not one of the words that are expected."""
+        if self.or_else not in ("go_on", "end"):
+            raise ValueError(f"or_else: expected 'go_on' or 'end', got {self.or_else!r}")
+
+
+@dataclass(frozen=True)
 class Settings:
     """How the members play; equal on all of them."""
 
@@ -113,6 +134,7 @@ def join(
     link_conditions: LinkConditions | None = None,
     predictor: str = "repeat",
     run_ahead: int = 0,
+    health: Health | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Match:
     """Join a room and wait until it is complete.
@@ -138,6 +160,8 @@ def join(
     they did most often after holding the same action for as long. `run_ahead` shows, and has
     policies observe, the environment so many frames (0 to 8) ahead of the one that is played, so
     that an input delay is not felt; each costs a step in every frame.
+
+    Before each episode the ways to the others are checked. `health` says how good they must be.
     """
     _check_local(predictor, run_ahead)
     factory = Factory.from_spec(env) if isinstance(env, str) else env
@@ -195,6 +219,7 @@ def join(
             observations=observations,
             predictor=predictor,
             run_ahead=run_ahead,
+            health=health or Health(),
             slot_token=former or SlotToken.keep(Path(data), link, room.token),
         )
     except BaseException:
@@ -255,11 +280,13 @@ class Match:
         slot_token: SlotToken,
         predictor: str,
         run_ahead: int,
+        health: Health,
     ) -> None:
         self._room = room
         self._slot_token = slot_token
         self._is_cut_off = False
         self._predictor = predictor
+        self._health = health
         # What is shown is taken back, so an environment that cannot be saved shows what is played.
         self._run_ahead = run_ahead if game.can_rollback else 0
         self.game = game
@@ -345,6 +372,14 @@ class Match:
                 return
             self._completed += 1
 
+    def way(self, slot: int) -> dict[str, Any] | None:
+        """Say what is known of the way to another computer; None while an episode is played.
+
+        Then `Episode` notes it each second. ``link`` has what was measured: round trips, losses,
+        and under ``proof`` whether both directions were shown to work.
+        """
+        return self._room.way(slot)
+
     def close(self) -> None:
         """Leave the room and close the environment.
 
@@ -408,6 +443,12 @@ class Match:
             on_output=on_output,
             predictor=self._predictor,
             run_ahead=self._run_ahead,
+            health=(
+                self._health.round_trip_max_ms / 1000,
+                self._health.loss_max_percent,
+                self._health.patience_s,
+                self._health.or_else == "end",
+            ),
         )
 
     def recording_path(self, number: int) -> Path:

@@ -1,12 +1,12 @@
 //! What a mailbox holds behind its lock: for each peer what waits in each direction, and what happened.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
 use super::guard::Guard;
+use super::send_rate::SendRate;
 use super::{EVENTS, INCOMING_DATAGRAMS};
 use crate::bulk::{BulkLink, Lane};
 use crate::ice::Path;
@@ -39,6 +39,8 @@ pub(super) struct Peer {
     pub(super) outgoing: VecDeque<(Timestamp, BytesMut)>,
     /// The probe to send before them.
     pub(super) probe: Option<BytesMut>,
+    /// The answer to one of the peer's, which goes before that.
+    pub(super) answer: Option<BytesMut>,
     pub(super) incoming: VecDeque<(Timestamp, Bytes)>,
     pub(super) conditions: Option<ConditionedLink>,
     pub(super) bulk: BulkLink,
@@ -47,9 +49,9 @@ pub(super) struct Peer {
     pub(super) way: Option<Way>,
     /// What is known of the WebRTC connection, whether it is in use or not.
     pub(super) webrtc_path: Option<Path>,
-    pub(super) webrtc_round_trip: Option<Duration>,
     pub(super) telemetry: Telemetry,
     pub(super) guard: Guard,
+    pub(super) send_rate: SendRate,
     pub(super) stats: PeerStats,
 }
 
@@ -96,15 +98,16 @@ impl Peer {
         Self {
             outgoing: VecDeque::new(),
             probe: None,
+            answer: None,
             incoming: VecDeque::new(),
             conditions: None,
             bulk: BulkLink::new(Lane::Bulk, incarnation),
             notices: BulkLink::new(Lane::Notices, incarnation),
             way: None,
             webrtc_path: None,
-            webrtc_round_trip: None,
             telemetry: Telemetry::default(),
             guard,
+            send_rate: SendRate::default(),
             stats: PeerStats::default(),
         }
     }

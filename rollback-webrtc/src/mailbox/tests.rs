@@ -229,3 +229,26 @@ fn bulk_frames_that_carry_nothing_are_a_flood() {
     }
     assert_eq!(shut_out(&mailbox), Some(ShutOut::Flood));
 }
+
+#[tokio::test]
+async fn while_there_is_no_room_the_oldest_datagrams_go_and_the_newest_are_sent_then() {
+    let mailbox = mailbox();
+    mailbox.choose(peer(1), Some(Way::WebRtc));
+    let full = 4 * (DATAGRAM_BYTES_MAX + 2) + 1;
+    for number in 0..40 {
+        mailbox.try_send(peer(1), &[number]).unwrap();
+        mailbox.wait_outgoing(peer(1)).await;
+        assert_eq!(mailbox.poll_outgoing(peer(1), full), None);
+    }
+    let sent = std::iter::from_fn(|| mailbox.poll_outgoing(peer(1), full - 1));
+    let datagrams = sent.filter(|message| crate::telemetry::datagram_bytes(message).is_some());
+    let numbers: Vec<u8> = datagrams.map(|message| message[2]).collect();
+    assert_eq!(numbers, (8..40).collect::<Vec<_>>());
+
+    mailbox.try_send(peer(1), b"old").unwrap();
+    let given = mailbox.now();
+    while mailbox.now().since(given) <= OUTGOING_AGE_MAX {}
+    assert!(mailbox.link_report(peer(1)).queue_age >= OUTGOING_AGE_MAX);
+    assert_eq!(mailbox.poll_outgoing(peer(1), 0), None);
+    assert_eq!(mailbox.stats(peer(1)).datagrams_not_sent, 9);
+}

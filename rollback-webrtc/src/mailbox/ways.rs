@@ -11,7 +11,7 @@ use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::Path;
 use crate::route::Way;
 use crate::stats::{PeerStats, ShutOut, TransportEvent, WayCounters};
-use crate::telemetry::{Arrival, Framed, LinkReport, number};
+use crate::telemetry::{Arrival, Framed, LinkReport, Proof, frame_probe, number};
 
 /// Something for the relay of the server.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +41,22 @@ impl Mailbox {
                 datagram
             }
             Some(Framed::Probe(probe)) => {
-                peer.telemetry.handle_probe(now, probe);
+                let (next, round_trip) = peer.telemetry.handle_probe(now, probe);
+                match next {
+                    Some(answer) if answer.echo.is_some() => {
+                        peer.answer = Some(frame_probe(answer));
+                    }
+                    Some(question) => peer.probe = Some(frame_probe(question)),
+                    None => {}
+                }
+                let way = peer.way;
+                let proved = |round_trip| TransportEvent::PeerProved { peer: from, round_trip };
+                let is_news = round_trip.map(|it| state.push_event(proved(it))).is_some();
+                drop(state);
+                self.wake_datagrams(from, way);
+                if is_news {
+                    self.announce();
+                }
                 return;
             }
             Some(Framed::Datagram(..)) | None => {
@@ -155,20 +170,34 @@ impl Mailbox {
         false
     }
 
-    /// The next datagram to send to a peer over its WebRTC connection, once there is one.
-    pub(crate) async fn next_outgoing(&self, to: PeerId) -> BytesMut {
+    /// Waits until there is a datagram to send to a peer over its WebRTC connection.
+    pub(crate) async fn wait_outgoing(&self, to: PeerId) {
+        let Some(wakes) = self.wakes.get(to.index()) else { return std::future::pending().await };
         loop {
-            let datagram = {
+            {
                 let mut state = self.lock();
                 let peer = state.peer(to).filter(|peer| peer.way == Some(Way::WebRtc));
-                peer.and_then(|peer| peer.pop_numbered(|_| true))
-            };
-            match (datagram, self.wakes.get(to.index())) {
-                (Some(datagram), _) => return datagram,
-                (None, Some(wakes)) => wakes.datagrams.notified().await,
-                (None, None) => std::future::pending().await,
+                if peer.is_some_and(|peer| peer.has_outgoing()) {
+                    return;
+                }
             }
+            wakes.datagrams.notified().await;
         }
+    }
+
+    /// The next datagram to send to a peer over its WebRTC connection, on which so many bytes are outstanding; `None`
+    /// when that is too much, or all that waited is too old now.
+    pub(crate) fn poll_outgoing(&self, to: PeerId, outstanding: usize) -> Option<BytesMut> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let peer = state.peer(to).filter(|peer| peer.way == Some(Way::WebRtc))?;
+        let has_room = outstanding <= peer.send_rate.limit(peer.telemetry.round_trip());
+        peer.telemetry.note_outstanding(outstanding);
+        if !has_room {
+            peer.drop_old(now);
+            return None;
+        }
+        peer.pop_fresh(now)
     }
 
     /// The next frame for a peer's WebRTC bulk channel with this number, once there is one.
@@ -254,13 +283,21 @@ impl Mailbox {
 
     /// Datagrams to a peer take this way from now on. Where there was none, nothing older is sent.
     pub(crate) fn choose(&self, to: PeerId, way: Option<Way>) {
+        let now = self.clock.now();
         let mut state = self.lock();
         let Some(peer) = state.peer(to) else { return };
         let former = std::mem::replace(&mut peer.way, way);
         peer.stats.is_connected = way.is_some();
-        if former.is_none() {
+        if former.is_none() || way.is_none() {
             peer.outgoing.clear();
             peer.probe = None;
+        }
+        // The other side may have found the way sooner, and asked already.
+        if way.is_none() {
+            peer.answer = None;
+        }
+        if former.is_none() && way.is_some() {
+            peer.probe = peer.telemetry.begin_check(now).map(frame_probe);
         }
         peer.stats.switches += u64::from(former.is_some() && way.is_some() && former != way);
         drop(state);
@@ -274,16 +311,10 @@ impl Mailbox {
         self.wake_bulk(to);
     }
 
-    /// The path of the WebRTC connection to a peer, and its round trip, as they are now.
-    pub(crate) fn measured(
-        &self,
-        to: PeerId,
-        path: Option<Path>,
-        round_trip: Option<std::time::Duration>,
-    ) {
+    /// The path of the WebRTC connection to a peer as it is now.
+    pub(crate) fn found(&self, to: PeerId, path: Option<Path>) {
         if let Some(peer) = self.lock().peer(to) {
             peer.webrtc_path = path.or(peer.webrtc_path);
-            peer.webrtc_round_trip = round_trip.or(peer.webrtc_round_trip);
         }
         self.report_path(to);
     }
@@ -302,7 +333,6 @@ impl Mailbox {
         if let Some(peer) = self.lock().peer(to) {
             peer.close_bulk(Way::WebRtc);
             peer.webrtc_path = None;
-            peer.webrtc_round_trip = None;
         }
         self.wake_bulk(to);
     }
@@ -333,9 +363,38 @@ impl Mailbox {
         }
     }
 
+    /// Has both directions of the way to a peer shown anew.
+    pub(crate) fn begin_check(&self, to: PeerId) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(peer) = state.peer(to).filter(|peer| peer.way.is_some()) else { return };
+        if let Some(probe) = peer.telemetry.begin_check(now) {
+            peer.probe = Some(frame_probe(probe));
+        }
+        let way = peer.way;
+        drop(state);
+        self.wake_datagrams(to, way);
+    }
+
+    /// What the last check of the way to a peer has shown.
+    pub(crate) fn proof(&self, peer: PeerId) -> Proof {
+        let mut state = self.lock();
+        let peer = state.peer(peer);
+        peer.map_or(Proof::NotConnected, |peer| match (peer.telemetry.proof(), peer.way) {
+            (Proof::Both, _) => Proof::Both,
+            (_, None) => Proof::NotConnected,
+            (proof, Some(_)) => proof,
+        })
+    }
+
     /// What was measured of the way to a peer.
     pub(crate) fn link_report(&self, peer: PeerId) -> LinkReport {
-        self.lock().peer(peer).map(|peer| peer.telemetry.report()).unwrap_or_default()
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(peer) = state.peer(peer) else { return LinkReport::default() };
+        let waiting = peer.outgoing.front();
+        let queue_age = waiting.map(|(given_at, _)| now.since(*given_at)).unwrap_or_default();
+        LinkReport { queue_age, ..peer.telemetry.report() }
     }
 
     /// Sends a number through the WebRTC connection to a peer, to get it back.
@@ -366,14 +425,13 @@ impl Mailbox {
     fn report_path(&self, to: PeerId) {
         let mut state = self.lock();
         let Some(peer) = state.peer(to) else { return };
-        let (path, round_trip) = match peer.way {
-            Some(Way::WebRtc) => (peer.webrtc_path, peer.webrtc_round_trip),
-            Some(Way::Server) => (Some(Path::Server), None),
-            None => (None, None),
+        let path = match peer.way {
+            Some(Way::WebRtc) => peer.webrtc_path,
+            Some(Way::Server) => Some(Path::Server),
+            None => None,
         };
         let is_new = path != peer.stats.path;
         peer.stats.path = path;
-        peer.stats.round_trip = round_trip;
         drop(state);
         if let Some(path) = path.filter(|_| is_new) {
             self.report(TransportEvent::PathChosen { peer: to, path });
@@ -382,22 +440,28 @@ impl Mailbox {
 }
 
 impl Peer {
-    /// The next datagram that is not too old to be worth sending.
+    /// The probe that is due, or the next datagram that is not too old to be worth sending, numbered now, so that one that is
+    /// dropped here is not missed there.
     fn pop_fresh(&mut self, now: Timestamp) -> Option<BytesMut> {
-        self.pop_numbered(|given_at| now.since(given_at) <= OUTGOING_AGE_MAX)
-    }
-
-    /// The probe that is due, or the next datagram whose time is good enough, numbered now, so that one that is dropped here is not missed there.
-    fn pop_numbered(&mut self, is_worth: impl Fn(Timestamp) -> bool) -> Option<BytesMut> {
-        if let Some(probe) = self.probe.take() {
+        if let Some(probe) = self.answer.take().or_else(|| self.probe.take()) {
             return Some(probe);
         }
-        loop {
-            let (given_at, mut message) = self.outgoing.pop_front()?;
-            if is_worth(given_at) {
-                number(&mut message, || self.telemetry.take_number());
-                return Some(message);
-            }
+        self.drop_old(now);
+        let (_, mut message) = self.outgoing.pop_front()?;
+        number(&mut message, || self.telemetry.take_number());
+        Some(message)
+    }
+
+    fn has_outgoing(&self) -> bool {
+        self.answer.is_some() || self.probe.is_some() || !self.outgoing.is_empty()
+    }
+
+    /// Drops the datagrams that are too old to be worth sending.
+    fn drop_old(&mut self, now: Timestamp) {
+        let is_old =
+            |(given_at, _): &(Timestamp, BytesMut)| now.since(*given_at) > OUTGOING_AGE_MAX;
+        while self.outgoing.front().is_some_and(is_old) {
+            self.outgoing.pop_front();
             self.stats.datagrams_not_sent += 1;
         }
     }

@@ -2,6 +2,7 @@
 //! ways on one. The home of rules R1 and R5.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rollback_core::PeerId;
@@ -48,9 +49,9 @@ pub(super) async fn send_datagrams(
                 Some(DataChannelEvent::OnClose) | None => return,
                 Some(_) => {}
             },
-            datagram = mailbox.next_outgoing(peer), if is_open => {
+            datagram = next_datagram(&*channel, peer, &mailbox), if is_open => {
                 let bytes = datagram_bytes(&datagram);
-                let was_sent = send_datagram(&*channel, datagram).await;
+                let was_sent = channel.send(datagram).await.is_ok();
                 if let Some(bytes) = bytes {
                     mailbox.count_sent(peer, Way::WebRtc, bytes, was_sent);
                 }
@@ -59,14 +60,17 @@ pub(super) async fn send_datagrams(
     }
 }
 
-/// R5, second half: `send` never fails and its queue has no limit, so what waits there is bounded
-/// here.
-async fn send_datagram(channel: &dyn DataChannel, datagram: BytesMut) -> bool {
-    match channel.outstanding_bytes().await {
-        Ok(outstanding) if outstanding <= OUTSTANDING_BYTES_MAX => {
-            channel.send(datagram).await.is_ok()
+/// R5, second half: `send` never fails and its queue has no limit, so what waits there is bounded here. While there is no
+/// room, datagrams wait in the mailbox, where the oldest go first.
+async fn next_datagram(channel: &dyn DataChannel, peer: PeerId, mailbox: &Mailbox) -> BytesMut {
+    loop {
+        mailbox.wait_outgoing(peer).await;
+        // A channel that cannot say how much waits is closed, and its loop ends by itself.
+        let outstanding = channel.outstanding_bytes().await.unwrap_or(usize::MAX);
+        match mailbox.poll_outgoing(peer, outstanding) {
+            Some(datagram) => return datagram,
+            None => tokio::time::sleep(ROOM_INTERVAL).await,
         }
-        _ => false,
     }
 }
 
@@ -128,6 +132,5 @@ pub(super) async fn drain(channel: Arc<dyn DataChannel>) {
     while channel.poll().await.is_some() {}
 }
 
-/// Bytes that may wait for acknowledgement on the channel of datagrams: the longest ones at 60 a second
-/// for a round trip and SCTP's delayed acknowledgement of together one second.
-const OUTSTANDING_BYTES_MAX: usize = 64 * 1024;
+/// How often it is looked whether there is room again: well within a frame.
+const ROOM_INTERVAL: Duration = Duration::from_millis(5);

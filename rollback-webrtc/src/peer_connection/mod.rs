@@ -20,7 +20,6 @@ use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
     RTCIceCandidateInit, RTCIceCandidateType, RTCPeerConnectionState, RTCSessionDescription,
-    StatsSelector,
 };
 
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
@@ -330,11 +329,10 @@ impl Connection {
         }
     }
 
-    /// Reads the path and the round trip into the statistics.
+    /// Reads the path into the statistics.
     async fn measure(&self) {
         let path = self.selected_path().await;
-        let round_trip = self.round_trip().await;
-        self.setup.mailbox.measured(self.peer, path, round_trip);
+        self.setup.mailbox.found(self.peer, path);
     }
 
     async fn selected_path(&self) -> Option<Path> {
@@ -342,15 +340,6 @@ impl Connection {
         let ice = self.link.pc.sctp().await?.transport().ice_transport();
         let pair = ice.get_selected_candidate_pair().await.ok()??;
         Some(Path::WebRtc { local: kind(pair.local().typ)?, remote: kind(pair.remote().typ)? })
-    }
-
-    async fn round_trip(&self) -> Option<Duration> {
-        let now = self.setup.clock.instant();
-        let report = self.link.pc.get_stats(now, StatsSelector::None).await;
-        let selected = &report.transport()?.selected_candidate_pair_id;
-        let pair = report.candidate_pairs().find(|pair| &pair.stats.id == selected)?;
-        let measured = Duration::try_from_secs_f64(pair.current_round_trip_time).ok()?;
-        (!measured.is_zero()).then_some(measured)
     }
 
     async fn tell(&self, event: ConnectionEvent) {
@@ -422,5 +411,5 @@ const TURN_TROUBLES: usize = 8;
 /// Callbacks that may wait: a computer with twenty addresses has some sixty candidates.
 const CALLBACKS: usize = 128;
 
-/// How often the path and the round trip are read.
+/// How often the path is read.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(500);

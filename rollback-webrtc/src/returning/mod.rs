@@ -51,6 +51,11 @@ impl Returns {
         }
     }
 
+    /// Whether play has begun.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Whether this peer is not let in yet.
     pub(crate) fn is_catching_up(&self) -> bool {
         self.catch_up.is_some()

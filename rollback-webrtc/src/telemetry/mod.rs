@@ -1,6 +1,7 @@
 //! What is measured of the way to one peer, whoever plays over it: round trips, jitter, losses each way, overtaking, repetitions,
 //! outages. It takes times as arguments, keeps a few kilobytes however long it runs, and sends nothing by itself.
 
+mod check;
 mod framing;
 mod histogram;
 mod probe;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 use rollback_core::Timestamp;
 
+use self::check::Check;
+pub use self::check::Proof;
 pub(crate) use self::framing::{Framed, datagram_bytes, frame_datagram, frame_probe, number};
 use self::histogram::Histogram;
 pub(crate) use self::probe::Probe;
@@ -29,6 +32,9 @@ pub(crate) struct Telemetry {
     /// The time of the peer's last probe by its own clock, and when it came.
     last_probe: Option<(u32, Timestamp)>,
     probe_due: Timestamp,
+    check: Check,
+    /// What had arrived and was missing here, and there, at some times of late.
+    losses: VecDeque<(Timestamp, [(u32, u32); 2])>,
     round_trips: Histogram,
     /// The round trips of late, for the least of them.
     of_late: VecDeque<Duration>,
@@ -37,6 +43,8 @@ pub(crate) struct Telemetry {
     outages: VecDeque<Outage>,
     outage_count: u64,
     outage_total: Duration,
+    /// Bytes that waited for acknowledgement when something was to be sent: now, and the most so far.
+    outstanding: (usize, usize),
 }
 
 /// A time in which nothing came.
@@ -66,6 +74,15 @@ pub struct LinkReport {
     pub loss_out_percent: Option<f64>,
     /// Of every hundred datagrams of the peer, so many have not arrived.
     pub loss_in_percent: Option<f64>,
+    /// The same of the last eight seconds.
+    pub recent_loss_out_percent: Option<f64>,
+    /// The same of the last eight seconds.
+    pub recent_loss_in_percent: Option<f64>,
+    /// Whether both directions were shown to work when that was checked last: at the connection's beginning, and before each
+    /// episode.
+    pub proof: Option<Proof>,
+    /// The least round trip of that check.
+    pub checked_round_trip: Option<Duration>,
     /// Different datagrams of the peer that arrived.
     pub arrived: u64,
     /// Those of them that arrived after later ones.
@@ -78,6 +95,13 @@ pub struct LinkReport {
     pub outage_total: Duration,
     /// The last of them, at most 32.
     pub last_outages: Vec<Outage>,
+    /// Bytes of datagrams that were sent over WebRTC and neither acknowledged nor given up, when one was to be sent last.
+    pub outstanding_bytes: usize,
+    /// The most that there were.
+    pub outstanding_bytes_max: usize,
+    /// For how long the oldest datagram has waited that no way has taken yet. Those that wait for longer than 60 ms are
+    /// dropped, the oldest first.
+    pub queue_age: Duration,
 }
 
 impl Telemetry {
@@ -99,21 +123,52 @@ impl Telemetry {
         self.sequence.begin_anew();
         self.last_probe = None;
         self.there = None;
+        self.losses.clear();
+        self.check = Check::default();
     }
 
-    /// A probe came.
-    pub(crate) fn handle_probe(&mut self, now: Timestamp, probe: Probe) {
+    /// From now on both directions are to be shown anew, unless that was done just now. Answers the probe to send.
+    pub(crate) fn begin_check(&mut self, now: Timestamp) -> Option<Probe> {
+        if self.check.is_fresh(now) {
+            return None;
+        }
+        self.check = Check::begin(now);
+        self.probe_due = now;
+        self.poll_probe(now)
+    }
+
+    /// A probe came. Answers the one to send at once, if any, and the round trip if it is the first of a check.
+    pub(crate) fn handle_probe(
+        &mut self,
+        now: Timestamp,
+        probe: Probe,
+    ) -> (Option<Probe>, Option<Duration>) {
         self.hear(now);
-        self.last_probe = Some((probe.sent_at, now));
         self.there = Some(probe.datagrams);
-        let Some((echoed, kept)) = probe.echo else { return };
+        self.note_losses(now);
+        let Some((echoed, kept)) = probe.echo else {
+            // A question: it is to come back at once.
+            return (Some(self.probe(now, Some((probe.sent_at, 0)))), None);
+        };
+        self.last_probe = Some((probe.sent_at, now));
         let passed = micros(now).wrapping_sub(echoed);
         // A hostile echo makes no more than a wrong measurement.
         let Some(round_trip) = passed.checked_sub(kept).filter(|micros| *micros < ROUND_TRIP_MAX)
         else {
-            return;
+            return (None, None);
         };
         let round_trip = Duration::from_micros(round_trip.into());
+        self.note_round_trip(round_trip);
+        let was_open = self.check.is_open();
+        let is_first = self.check.handle_echo(now, round_trip);
+        let next = was_open && self.check.is_open();
+        if next {
+            self.probe_due = now;
+        }
+        (if next { self.poll_probe(now) } else { None }, is_first.then_some(round_trip))
+    }
+
+    fn note_round_trip(&mut self, round_trip: Duration) {
         if let Some(last) = self.of_late.back() {
             let change = u64::try_from(round_trip.abs_diff(*last).as_micros()).unwrap_or(u64::MAX);
             self.jitter_micros = (self.jitter_micros * 15 + change) / 16;
@@ -130,20 +185,72 @@ impl Telemetry {
         if now < self.probe_due {
             return None;
         }
+        // While a check is open, they are questions.
+        if self.check.is_open() {
+            self.probe_due = now.plus(QUESTION_INTERVAL);
+            return Some(self.probe(now, None));
+        }
         self.probe_due = now.plus(PROBE_INTERVAL);
-        let low = |count: u64| u32::try_from(count & u64::from(u32::MAX)).unwrap_or_default();
         let echo = self.last_probe.take().map(|(sent_at, at)| {
             (sent_at, u32::try_from(now.since(at).as_micros()).unwrap_or(u32::MAX))
         });
-        let datagrams = (low(self.sequence.arrived()), low(self.sequence.missing()));
-        Some(Probe { sent_at: micros(now), echo, datagrams })
+        Some(self.probe(now, echo))
+    }
+
+    fn probe(&self, now: Timestamp, echo: Option<(u32, u32)>) -> Probe {
+        Probe { sent_at: micros(now), echo, datagrams: self.here() }
+    }
+
+    /// What has arrived and is missing here.
+    fn here(&self) -> (u32, u32) {
+        let low = |count: u64| u32::try_from(count & u64::from(u32::MAX)).unwrap_or_default();
+        (low(self.sequence.arrived()), low(self.sequence.missing()))
+    }
+
+    fn note_losses(&mut self, now: Timestamp) {
+        let is_due = self.losses.back().is_none_or(|(at, _)| now.since(*at) >= PROBE_INTERVAL);
+        let Some(there) = self.there.filter(|_| is_due) else { return };
+        if self.losses.len() == OF_LATE {
+            self.losses.pop_front();
+        }
+        self.losses.push_back((now, [self.here(), there]));
+    }
+
+    /// Losses of late: here, and there.
+    fn recent_losses(&self) -> [Option<f64>; 2] {
+        let (Some((_, first)), Some(there)) = (self.losses.front(), self.there) else {
+            return [None, None];
+        };
+        let [here, there] = [(first[0], self.here()), (first[1], there)].map(|(first, last)| {
+            let since = (last.0.wrapping_sub(first.0), last.1.wrapping_sub(first.1));
+            // One that was overtaken was missing at first, and is not any more.
+            let missing = if since.1 > u32::MAX / 2 { 0 } else { since.1 };
+            share(missing, since.0)
+        });
+        [here, there]
+    }
+
+    /// What the last check has shown.
+    pub(crate) const fn proof(&self) -> Proof {
+        self.check.proof()
+    }
+
+    /// The least round trip of late.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.of_late.iter().min().copied()
+    }
+
+    /// So many bytes wait for acknowledgement.
+    pub(crate) fn note_outstanding(&mut self, bytes: usize) {
+        self.outstanding = (bytes, bytes.max(self.outstanding.1));
     }
 
     /// What was measured so far.
     pub(crate) fn report(&self) -> LinkReport {
         let Self { sequence, round_trips, .. } = self;
+        let recent = self.recent_losses();
         LinkReport {
-            round_trip: self.of_late.iter().min().copied(),
+            round_trip: self.round_trip(),
             round_trip_p50: round_trips.percentile(50),
             round_trip_p95: round_trips.percentile(95),
             round_trip_p99: round_trips.percentile(99),
@@ -153,16 +260,24 @@ impl Telemetry {
                 u32::try_from(sequence.missing()).unwrap_or(u32::MAX),
                 u32::try_from(sequence.arrived()).unwrap_or(u32::MAX),
             ),
+            recent_loss_out_percent: recent[1],
+            recent_loss_in_percent: recent[0],
+            proof: Some(self.check.proof()),
+            checked_round_trip: self.check.round_trip(),
             arrived: sequence.arrived(),
             overtaken: sequence.overtaken(),
             duplicate: sequence.duplicate(),
             outages: self.outage_count,
             outage_total: self.outage_total,
             last_outages: self.outages.iter().copied().collect(),
+            outstanding_bytes: self.outstanding.0,
+            outstanding_bytes_max: self.outstanding.1,
+            queue_age: Duration::ZERO,
         }
     }
 
     fn hear(&mut self, now: Timestamp) {
+        self.check.hear();
         let Some(began) = self.heard_at.replace(now) else { return };
         let length = now.since(began);
         if length < OUTAGE {
@@ -186,6 +301,9 @@ fn share(part: u32, rest: u32) -> Option<f64> {
 /// How often each side sends a probe: with seven peers less than a tenth of the datagrams of a game.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often it is asked while a check is open and no answer comes.
+const QUESTION_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Round trips among which the least is looked for: those of eight seconds.
 const OF_LATE: usize = 32;
 
@@ -202,95 +320,4 @@ const OUTAGE: Duration = Duration::from_millis(300);
 const OUTAGES_KEPT: usize = 32;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn at(millis: u64) -> Timestamp {
-        Timestamp::from_millis(millis)
-    }
-
-    /// Two sides, whose clocks differ, exchange probes over a way that takes `out` and `back` ms.
-    fn exchanged(out: u64, back: u64, length: u64) -> [LinkReport; 2] {
-        let mut sides = [Telemetry::default(), Telemetry::default()];
-        let skew = 5_000_000;
-        let mut under_way = Vec::new();
-        for now in 0..length {
-            let [one, other] = &mut sides;
-            under_way.retain(|(due, to_one, probe)| {
-                if *due > now {
-                    return true;
-                }
-                match to_one {
-                    true => one.handle_probe(at(now), *probe),
-                    false => other.handle_probe(at(now + skew), *probe),
-                }
-                false
-            });
-            under_way.extend(one.poll_probe(at(now)).map(|probe| (now + out, false, probe)));
-            under_way
-                .extend(other.poll_probe(at(now + skew)).map(|probe| (now + back, true, probe)));
-        }
-        sides.map(|side| side.report())
-    }
-
-    #[test]
-    fn round_trips_are_measured_without_a_common_clock() {
-        for report in exchanged(30, 50, 10_000) {
-            assert_eq!(report.round_trip, Some(Duration::from_millis(80)));
-            let p99 = report.round_trip_p99.unwrap();
-            assert!(
-                p99 >= Duration::from_millis(80) && p99 <= Duration::from_millis(90),
-                "{p99:?}"
-            );
-            assert_eq!((report.jitter, report.outages), (Duration::ZERO, 0));
-        }
-    }
-
-    #[test]
-    fn losses_are_told_for_each_way() {
-        let [mut one, mut other] = [Telemetry::default(), Telemetry::default()];
-        for number in 0..1000 {
-            if number % 4 != 1 {
-                other.handle_datagram(at(number.into()), number);
-            }
-        }
-        let probe = other.poll_probe(at(1000)).unwrap();
-        one.handle_probe(at(1010), probe);
-        assert_eq!(one.report().loss_out_percent, Some(25.0));
-        assert_eq!(one.report().loss_in_percent, None);
-        assert_eq!(other.report().loss_in_percent, Some(25.0));
-    }
-
-    #[test]
-    fn a_silence_is_an_outage_with_a_beginning_and_a_length() {
-        let mut telemetry = Telemetry::default();
-        for (number, millis) in (0..).zip([0, 299, 599, 3000]) {
-            telemetry.handle_datagram(at(millis), number);
-        }
-        let report = telemetry.report();
-        let outage =
-            |began, length| Outage { began: at(began), length: Duration::from_millis(length) };
-        assert_eq!(report.last_outages, [outage(299, 300), outage(599, 2401)]);
-        assert_eq!((report.outages, report.outage_total), (2, Duration::from_millis(2701)));
-    }
-
-    #[test]
-    fn an_echo_that_cannot_be_true_is_not_measured() {
-        let mut telemetry = Telemetry::default();
-        for echo in [(0, 11_000), (20_000, 0), (micros(at(10)).wrapping_sub(ROUND_TRIP_MAX), 0)] {
-            telemetry
-                .handle_probe(at(10), Probe { sent_at: 0, echo: Some(echo), datagrams: (0, 0) });
-        }
-        assert_eq!(telemetry.report().round_trip, None);
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded() {
-        let mut telemetry = Telemetry::default();
-        for (number, second) in (0..10_000).zip(0..) {
-            telemetry.handle_datagram(at(second * 1000), number);
-        }
-        assert_eq!(telemetry.report().outages, 9_999);
-        assert_eq!(telemetry.report().last_outages.len(), OUTAGES_KEPT);
-    }
-}
+mod tests;

@@ -1,7 +1,9 @@
 //! Episodes played by game loops: over a network within this process, and over data channels.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its expectation does")]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod health;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
