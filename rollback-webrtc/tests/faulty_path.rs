@@ -151,10 +151,11 @@ fn on_a_path_that_stands_still_little_waits_and_the_newest_goes_first() {
 fn what_is_lost_and_how_long_it_takes_is_measured_at_both_ends() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());
+    // Before the connection, which is measured at once.
+    path.faults.delay_ms.store(30, Ordering::Relaxed);
     let transports = join_two(&path, "measured");
     wait_connected(&transports);
     path.faults.loss_percent.store(10, Ordering::Relaxed);
-    path.faults.delay_ms.store(30, Ordering::Relaxed);
     play(&transports, Duration::from_secs(4), |_| {});
     for transport in &transports {
         let report = transport.link_report(common::others(transport)[0]);
