@@ -17,7 +17,7 @@ use rollback_webrtc::{
 use crate::config::{predictor, session_config};
 use crate::env_game::PyGame;
 use crate::errors::{Error, RollbackError, loop_error};
-use crate::events::{end_dict, event_dict, stall_name};
+use crate::events::{departed, end_dict, event_dict, stall_name};
 use crate::room::{PyRoom, TransportSlot, link_dict, lock, stats_dict, transport_event_dict};
 
 /// An episode that is played.
@@ -335,16 +335,18 @@ impl PyEpisode {
 
     /// The next thing that happened, as a dictionary with its name under ``event``.
     fn poll_event<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let (event, network) = self.with(py, |playing| {
-            let event = playing.episode.poll_event();
-            let network = match event {
-                None => playing.episode.transport().poll_event(),
-                Some(_) => None,
-            };
-            (event, network)
+        let (event, network, loss) = self.with(py, |playing| {
+            let (event, transport) = (playing.episode.poll_event(), playing.episode.transport());
+            match event {
+                None => (None, transport.poll_event(), None),
+                Some(event) => {
+                    let loss = departed(&event).map(|peer| transport.loss(peer));
+                    (Some(event), None, loss)
+                }
+            }
         })?;
         match (event, network) {
-            (Some(event), _) => event_dict(py, &event).map(Some),
+            (Some(event), _) => event_dict(py, &event, loss).map(Some),
             (None, Some(event)) => transport_event_dict(py, event).map(Some),
             (None, None) => Ok(None),
         }

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rollback_core::{DepartureCause, Desync, DesyncFinding, End, EndCause, Event, PeerId, Stall};
+use rollback_webrtc::Loss;
 
 /// The end of an episode as a dictionary.
 pub(crate) fn end_dict(py: Python<'_>, end: End) -> PyResult<Bound<'_, PyDict>> {
@@ -29,8 +30,21 @@ pub(crate) fn cause_name(cause: EndCause) -> String {
     }
 }
 
-/// An event of the session as a dictionary with its name under ``event``.
-pub(crate) fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+/// The peer that the members go on without since this event.
+pub(crate) fn departed(event: &Event) -> Option<PeerId> {
+    match event {
+        Event::ViewChanged { departed, .. } => Some(*departed),
+        _ => None,
+    }
+}
+
+/// An event of the session as a dictionary with its name under ``event``; `loss` is why a peer departed, as far as the
+/// transport knows.
+pub(crate) fn event_dict<'py>(
+    py: Python<'py>,
+    event: &Event,
+    loss: Option<Loss>,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect::<Vec<_>>();
     let name = match event {
@@ -55,6 +69,7 @@ pub(crate) fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<
             dict.set_item("cut", cut.index())?;
             let is_kicked = *cause == DepartureCause::Kicked;
             dict.set_item("cause", if is_kicked { "kicked" } else { "lost" })?;
+            dict.set_item("reason", loss.map(Loss::name))?;
             "view_changed"
         }
         Event::Joined { view, peer, from } => {

@@ -370,6 +370,14 @@ pub(crate) fn transport_event_dict(
             peer_event("peer_proved", peer)?;
             dict.set_item("round_trip_ms", round_trip.as_secs_f64() * 1000.0)?;
         }
+        TransportEvent::PeerReconnecting { peer, why } => {
+            peer_event("peer_reconnecting", peer)?;
+            dict.set_item("reason", why.name())?;
+        }
+        TransportEvent::PeerReconnected { peer, after } => {
+            peer_event("peer_reconnected", peer)?;
+            dict.set_item("after_ms", after.as_secs_f64() * 1000.0)?;
+        }
         TransportEvent::PeerUnhealthy { peer, why } => {
             peer_event("peer_unhealthy", peer)?;
             dict.set_item("reason", why.name())?;

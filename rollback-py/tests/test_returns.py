@@ -144,6 +144,7 @@ def test_one_of_three_comes_back_while_the_others_play(tmp_path: Path) -> None:
         assert played.episodes[0]["returns"] == [f"peer 1 came back at frame {joined['from']}"]
     for played in (players[0], players[2]):
         assert played.events("view_changed")[0]["peer"] == 1
+        assert played.events("view_changed")[0]["reason"] in ("ice_failed", "reconnection_timeout")
         assert played.episodes[0]["losses"] == ["peer 1 was lost: nothing was heard of it any more"]
 
 

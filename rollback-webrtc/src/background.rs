@@ -82,6 +82,7 @@ impl Background {
             ice_servers: Arc::clone(&ice_servers),
             path_policy: config.path_policy,
             interrupted_after: config.interrupted_after,
+            told_after: config.told_after,
             bind: bind_addresses(&config.bind, link.is_loopback()),
         };
         let setup = MeshSetup {

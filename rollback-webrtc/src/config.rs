@@ -35,6 +35,9 @@ pub struct TransportConfig {
     /// How long nothing may come over a WebRTC connection until it counts as interrupted and another
     /// way is taken; 0.2 to 10 s, 0.8 s by default.
     pub interrupted_after: Duration,
+    /// For how long a member must not be reached over any way until the application
+    /// [is told](crate::TransportEvent::PeerReconnecting); 1 s by default. Connecting anew begins at once all the same.
+    pub told_after: Duration,
     /// Which HTTP proxy to take to the server.
     pub proxy: ProxyChoice,
     /// Local addresses to use for WebRTC. Empty means all IPv4 addresses of this computer, and
@@ -72,6 +75,7 @@ impl Default for TransportConfig {
             path_policy: PathPolicy::All,
             server_relay: true,
             interrupted_after: Duration::from_millis(800),
+            told_after: Duration::from_secs(1),
             proxy: ProxyChoice::Environment,
             bind: Vec::new(),
             datagrams_per_second: DATAGRAMS_PER_SECOND,

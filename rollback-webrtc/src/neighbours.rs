@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::pair::{Action, ConnectionEvent, Pair, PairReport, Remote};
 use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
+use crate::reach::{Reach, ReachEvent};
 use crate::route::{Route, RouteAction};
 use crate::stats::TransportEvent;
 
@@ -32,6 +33,7 @@ pub(crate) struct Neighbours {
 pub(crate) struct Neighbour {
     pub(crate) pair: Pair,
     route: Route,
+    reach: Reach,
     /// To the connection in progress; dropping it closes the connection.
     remote: Option<mpsc::Sender<Remote>>,
 }
@@ -60,10 +62,11 @@ impl Neighbours {
 
     pub(crate) fn insert(&mut self, now: Timestamp, peer: PeerId, pair: Pair) {
         let mut route = Route::new(now);
+        let reach = Reach::new(self.setup.told_after);
         if self.relayed.contains(&peer) {
             route.handle_server(now, true);
         }
-        self.peers.insert(peer, Neighbour { pair, route, remote: None });
+        self.peers.insert(peer, Neighbour { pair, route, reach, remote: None });
     }
 
     pub(crate) fn pairs(&mut self) -> impl Iterator<Item = &mut Pair> {
@@ -144,7 +147,9 @@ impl Neighbours {
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
-        let timeouts = |peer: &Neighbour| [peer.pair.next_timeout(), peer.route.next_timeout()];
+        let timeouts = |peer: &Neighbour| {
+            [peer.pair.next_timeout(), peer.route.next_timeout(), peer.reach.next_timeout()]
+        };
         self.peers.values().flat_map(timeouts).flatten().min()
     }
 
@@ -173,6 +178,20 @@ impl Neighbours {
                 }
             }
             if let Some(neighbour) = self.peers.get_mut(&peer) {
+                let is_over = neighbour.route.is_over();
+                let told = neighbour.reach.update(now, is_over || neighbour.route.works());
+                self.setup.mailbox.note_reach(peer, neighbour.reach.lost_at());
+                if let Some(told) = told.filter(|_| !is_over) {
+                    self.setup.mailbox.report(match told {
+                        ReachEvent::Lost => TransportEvent::PeerReconnecting {
+                            peer,
+                            why: self.setup.mailbox.loss(peer),
+                        },
+                        ReachEvent::Regained(after) => {
+                            TransportEvent::PeerReconnected { peer, after }
+                        }
+                    });
+                }
                 let stale = neighbour.pair.take_stale_signals();
                 if stale > 0 {
                     self.setup.mailbox.update(peer, |stats| stats.stale_signals += stale);

@@ -97,6 +97,20 @@ impl Route {
         self.decide(now);
     }
 
+    /// Whether the other is spoken with no more.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Whether datagrams take a way on which the other is heard, and hears.
+    pub(crate) const fn works(&self) -> bool {
+        match self.chosen {
+            Some(Way::Server) => true,
+            Some(Way::WebRtc) => matches!(self.webrtc, WebRtc::Up { .. }) && self.is_heard,
+            None => false,
+        }
+    }
+
     /// A new connection is open, and its channels with it.
     pub(crate) fn handle_opened(&mut self, now: Timestamp) {
         self.webrtc = WebRtc::Up { proved_at: Some(now) };

@@ -73,6 +73,35 @@ pub struct PeerStats {
     pub stale_signals: u64,
 }
 
+/// Why nothing is heard of a peer, as far as this side knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// It left the room.
+    Left,
+    /// It is shut out.
+    ShutOut(ShutOut),
+    /// Nothing came over its connection any more, and it could not be made anew: every attempt since then has failed.
+    IceFailed,
+    /// Nothing came over its connection any more, and it did not recover in the time that there was.
+    ReconnectionTimeout,
+    /// The way to it works, but its game says nothing.
+    Silent,
+}
+
+impl Loss {
+    /// The reason in a word or two, for files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::ShutOut(why) => why.name(),
+            Self::IceFailed => "ice_failed",
+            Self::ReconnectionTimeout => "reconnection_timeout",
+            Self::Silent => "silent",
+        }
+    }
+}
+
 /// What a peer did that no honest one does, so that it is shut out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutOut {
@@ -131,6 +160,21 @@ pub enum TransportEvent {
         peer: PeerId,
         /// Why.
         trouble: TurnTrouble,
+    },
+    /// The peer is reached over no way, for as long as [`told_after`](crate::TransportConfig::told_after) says; attempts to
+    /// reach it go on.
+    PeerReconnecting {
+        /// The peer.
+        peer: PeerId,
+        /// What it looks like so far.
+        why: Loss,
+    },
+    /// The peer is reached again, after it was told that it is not.
+    PeerReconnected {
+        /// The peer.
+        peer: PeerId,
+        /// For how long it was not.
+        after: Duration,
     },
     /// There is no way left; attempts to get one go on.
     PeerDisconnected {

@@ -13,7 +13,7 @@ use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received,
 use crate::error::{JoinError, SendError};
 use crate::health::Unhealthy;
 use crate::lobby::{JoinProgress, Room};
-use crate::stats::{PeerStats, ShutOut, TransportEvent};
+use crate::stats::{Loss, PeerStats, ShutOut, TransportEvent};
 use crate::telemetry::{LinkReport, Proof};
 
 /// Datagrams and bulk messages to and from the other members of a room, over WebRTC.
@@ -128,6 +128,12 @@ impl Transport {
     #[must_use]
     pub fn link_report(&self, peer: PeerId) -> LinkReport {
         self.background.mailbox.link_report(peer)
+    }
+
+    /// Why nothing is heard of a peer, as far as this side knows: to be asked when members go on without it.
+    #[must_use]
+    pub fn loss(&self, peer: PeerId) -> Loss {
+        self.background.mailbox.loss(peer)
     }
 
     /// What has been shown of the way to a peer when it was checked last: at the beginning of its connection, and before

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::faulty_path::FaultyPath;
 use common::{join_all, local, peer, server, wait_connected, wait_event, wait_until};
-use rollback_webrtc::{DATAGRAM_BYTES_MAX, Transport, TransportConfig, TransportEvent};
+use rollback_webrtc::{DATAGRAM_BYTES_MAX, Loss, Transport, TransportConfig, TransportEvent};
 
 /// Two members over a bad network, not connected yet, who have nothing else.
 fn join_two(path: &FaultyPath, room: &str) -> Vec<Transport> {
@@ -196,6 +196,38 @@ fn a_long_outage_ends_in_a_new_connection_and_bulk_survives_it() {
     });
     let numbers: Vec<u8> = got.iter().map(|(_, message)| message[0]).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_member_that_is_not_reached_is_told_of_after_the_grace_with_a_reason_and_when_it_is_back() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let patient = |told_after| TransportConfig { server_relay: false, told_after, ..local() };
+    let grace = Duration::from_millis(300);
+    let transports =
+        join_all(&path.link("told"), vec![patient(grace), patient(Duration::from_secs(3600))]);
+    wait_connected(&transports);
+    assert_eq!(transports[0].loss(peer(1)), Loss::Silent);
+    path.faults.is_cut.store(true, Ordering::Relaxed);
+    let why = Loss::ReconnectionTimeout;
+    wait_event(&transports[0], TransportEvent::PeerReconnecting { peer: peer(1), why });
+    wait_until("an attempt has failed", || transports[0].loss(peer(1)) == Loss::IceFailed);
+    path.faults.is_cut.store(false, Ordering::Relaxed);
+    let events = |transport: &Transport| std::iter::from_fn(|| transport.poll_event()).collect();
+    let mut back = None;
+    wait_until("it is back", || {
+        let seen: Vec<TransportEvent> = events(&transports[0]);
+        back = seen.into_iter().find_map(|event| match event {
+            TransportEvent::PeerReconnected { peer: back, after } if back == peer(1) => Some(after),
+            _ => None,
+        });
+        back.is_some()
+    });
+    assert!(back.unwrap() >= grace, "{back:?}");
+    assert_eq!(transports[0].loss(peer(1)), Loss::Silent);
+    let seen: Vec<TransportEvent> = events(&transports[1]);
+    let is_told = |event: &TransportEvent| matches!(event, TransportEvent::PeerReconnecting { .. });
+    assert!(!seen.iter().any(is_told), "its grace is an hour");
 }
 
 #[test]

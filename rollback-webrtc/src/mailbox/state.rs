@@ -52,6 +52,8 @@ pub(super) struct Peer {
     pub(super) telemetry: Telemetry,
     pub(super) guard: Guard,
     pub(super) send_rate: SendRate,
+    /// Since when it is not reached over any way, and how many attempts to connect there had been.
+    pub(super) lost: Option<(Timestamp, u64)>,
     pub(super) stats: PeerStats,
 }
 
@@ -108,6 +110,7 @@ impl Peer {
             telemetry: Telemetry::default(),
             guard,
             send_rate: SendRate::default(),
+            lost: None,
             stats: PeerStats::default(),
         }
     }

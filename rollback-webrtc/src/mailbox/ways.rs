@@ -10,7 +10,7 @@ use crate::bulk::Lane;
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::Path;
 use crate::route::Way;
-use crate::stats::{PeerStats, ShutOut, TransportEvent, WayCounters};
+use crate::stats::{Loss, PeerStats, ShutOut, TransportEvent, WayCounters};
 use crate::telemetry::{Arrival, Framed, LinkReport, Proof, frame_probe, number};
 
 /// Something for the relay of the server.
@@ -374,6 +374,28 @@ impl Mailbox {
         let way = peer.way;
         drop(state);
         self.wake_datagrams(to, way);
+    }
+
+    /// Since when a peer is not reached, if it is not.
+    pub(crate) fn note_reach(&self, peer: PeerId, lost_at: Option<Timestamp>) {
+        if let Some(peer) = self.lock().peer(peer) {
+            let attempts = peer.stats.attempts;
+            peer.lost =
+                lost_at.map(|at| peer.lost.filter(|lost| lost.0 == at).unwrap_or((at, attempts)));
+        }
+    }
+
+    /// Why nothing is heard of a peer, as far as it is known here.
+    pub(crate) fn loss(&self, peer: PeerId) -> Loss {
+        let mut state = self.lock();
+        let Some(peer) = state.peer(peer) else { return Loss::Silent };
+        match (peer.guard.reason(), peer.lost) {
+            (Some(why), _) => Loss::ShutOut(why),
+            _ if peer.stats.has_left => Loss::Left,
+            (None, Some((_, attempts))) if peer.stats.attempts > attempts => Loss::IceFailed,
+            (None, Some(_)) => Loss::ReconnectionTimeout,
+            (None, None) => Loss::Silent,
+        }
     }
 
     /// What the last check of the way to a peer has shown.

@@ -35,6 +35,7 @@ impl Client {
             ice_servers: Arc::new(IceServers::new(&[], true, Arc::default()).unwrap()),
             path_policy: PathPolicy::All,
             interrupted_after: Duration::from_millis(800),
+            told_after: Duration::from_secs(1),
             bind: Vec::new(),
         };
         let setup = MeshSetup {

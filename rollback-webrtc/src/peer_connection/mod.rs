@@ -40,6 +40,8 @@ pub(crate) struct ConnectionSetup {
     pub(crate) path_policy: PathPolicy,
     /// How long nothing may come until a connection counts as interrupted.
     pub(crate) interrupted_after: Duration,
+    /// How long a peer must not be reached until the application is told.
+    pub(crate) told_after: Duration,
     /// Addresses to bind, each with port 0.
     pub(crate) bind: Vec<SocketAddr>,
 }
