@@ -280,6 +280,7 @@ fn ice_options(given: Option<Bound<'_, PyDict>>) -> PyResult<IceOptions> {
             "turn_ttl_s" => options.turn_ttl = value.extract()?,
             "turn" => options.turn = value.extract()?,
             "turn_port" => options.turn_port = value.extract()?,
+            "turn_listen" => options.turn_listen = value.extract()?,
             "turn_address" => options.turn_address = value.extract()?,
             "turn_relay_ports" => options.turn_relay_ports = value.extract()?,
             name => {

@@ -174,6 +174,7 @@ impl App {
                             commands.extend(self.send(client, message));
                         }
                     }
+                    Effect::EndIceServers { who } => self.offers.dismiss(&who),
                     Effect::Close { client } => {
                         self.outboxes.remove(&client);
                     }

@@ -101,6 +101,11 @@ pub enum Effect {
         /// Longest time for which the credentials are to be good.
         valid: Duration,
     },
+    /// Whoever had these servers under this name has left: it is to use those of this process no more.
+    EndIceServers {
+        /// Who it was.
+        who: String,
+    },
     /// Close the connection once all is sent. The coordinator has forgotten it already.
     Close {
         /// The connection.

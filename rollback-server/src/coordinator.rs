@@ -232,7 +232,7 @@ impl Coordinator {
         }
         self.settle(now, client, place, token, effects);
         self.tell_others(place, &ServerMessage::MemberBack { member }, effects);
-        self.welcome_back(client, place, effects);
+        self.welcome_back(now, client, place, effects);
     }
 
     fn enter(
@@ -271,7 +271,7 @@ impl Coordinator {
         self.places.insert(entropy.token, place);
         self.settle(now, client, place, entropy.token, effects);
         self.tell_others(place, &ServerMessage::MemberJoined { member }, effects);
-        self.complete_if_full(id, effects);
+        self.complete_if_full(now, id, effects);
     }
 
     fn found_group(&mut self, join: &Join, entropy: &Entropy) -> Option<GroupId> {
@@ -305,16 +305,22 @@ impl Coordinator {
         effects.push(Effect::Send { client, message });
     }
 
-    fn welcome_back(&mut self, client: ClientId, place: Place, effects: &mut Vec<Effect>) {
+    fn welcome_back(
+        &mut self,
+        now: Duration,
+        client: ClientId,
+        place: Place,
+        effects: &mut Vec<Effect>,
+    ) {
         match self.groups.get(&place.group) {
             Some(group) if group.is_complete => {
                 effects.push(Effect::Send { client, message: ready(group) });
             }
-            _ => self.complete_if_full(place.group, effects),
+            _ => self.complete_if_full(now, place.group, effects),
         }
     }
 
-    fn complete_if_full(&mut self, id: GroupId, effects: &mut Vec<Effect>) {
+    fn complete_if_full(&mut self, now: Duration, id: GroupId, effects: &mut Vec<Effect>) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         if group.is_complete || !group.is_full() {
             return;
@@ -323,11 +329,10 @@ impl Coordinator {
         self.waiting.remove(&group.room);
         self.counters.groups_completed += 1;
         let message = ready(group);
-        for (_, seat) in group.seats() {
-            if let Some(client) = seat.client() {
-                effects.push(Effect::Send { client, message: message.clone() });
-            }
-        }
+        let clients: Vec<ClientId> = group.seats().filter_map(|(_, seat)| seat.client()).collect();
+        self.offer_to_all(now, id, effects);
+        let send = |client| Effect::Send { client, message: message.clone() };
+        effects.extend(clients.into_iter().map(send));
     }
 
     fn leave(&mut self, client: ClientId, effects: &mut Vec<Effect>) {
@@ -428,6 +433,7 @@ impl Coordinator {
         let Some(seat) = group.vacate(place.slot) else { return };
         self.places.remove(&seat.token);
         self.vacated.push(place);
+        offers::end(&self.config, group, place.slot, effects);
         if group.is_empty() {
             if self.waiting.get(&group.room) == Some(&place.group) {
                 self.waiting.remove(&group.room);

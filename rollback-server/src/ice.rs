@@ -41,11 +41,17 @@ pub enum TurnAccess {
     Secret(Vec<u8>),
 }
 
+/// How the names of those begin who only examine the server. They are no members, and end soon.
+pub(crate) const GUEST: &str = "examination-";
+
 /// The TURN server of this process, by UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmbeddedTurn {
     /// Where it listens; 0 takes any free port.
     pub port: u16,
+    /// The address that it listens on; without it that of the whole server, or all where that is loopback and members
+    /// reach this computer at another address.
+    pub listen: Option<IpAddr>,
     /// The address at which members reach it, where that is not one of this computer: behind a NAT, or a proxy.
     pub public_address: Option<IpAddr>,
     /// The ports that it relays from, the first and the last; any free ones without it.
@@ -279,7 +285,8 @@ mod tests {
         offer.credentials_valid = Duration::from_secs(60);
         for (first, last) in [(0, 9), (9, 8)] {
             let relay_ports = Some((first, last));
-            offer.embedded = Some(EmbeddedTurn { port: 0, public_address: None, relay_ports });
+            offer.embedded =
+                Some(EmbeddedTurn { port: 0, listen: None, public_address: None, relay_ports });
             assert_eq!(offer.check(), Err(IceOfferError::RelayPorts { first, last }));
         }
     }

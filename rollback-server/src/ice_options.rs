@@ -40,6 +40,10 @@ pub struct IceOptions {
     #[arg(long, value_name = "PORT", default_value_t = TURN_PORT)]
     pub turn_port: u16,
 
+    /// The address that it listens on, where that is not the one of --listen.
+    #[arg(long, value_name = "ADDRESS")]
+    pub turn_listen: Option<IpAddr>,
+
     /// The address at which members reach it, where that is not one of this computer.
     #[arg(long, value_name = "ADDRESS")]
     pub turn_address: Option<IpAddr>,
@@ -96,6 +100,7 @@ impl IceOptions {
         };
         let embedded = self.turn.then_some(EmbeddedTurn {
             port: self.turn_port,
+            listen: self.turn_listen,
             public_address: self.turn_address,
             relay_ports: self.turn_relay_ports,
         });
@@ -121,6 +126,7 @@ impl Default for IceOptions {
             turn_ttl: CREDENTIALS_VALID_SECS,
             turn: false,
             turn_port: TURN_PORT,
+            turn_listen: None,
             turn_address: None,
             turn_relay_ports: None,
         }

@@ -21,6 +21,8 @@ mod run;
 #[cfg(feature = "turn")]
 mod turn_door;
 #[cfg(feature = "turn")]
+mod turn_members;
+#[cfg(feature = "turn")]
 mod turn_server;
 
 pub use background::{BackgroundServer, BackgroundServerError};

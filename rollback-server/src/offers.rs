@@ -45,7 +45,10 @@ impl Offers {
     ) -> Option<ServerMessage> {
         #[cfg(feature = "turn")]
         let (url, secret) = match &self.embedded {
-            Some((server, secret)) => (server.url(reached), secret.as_slice()),
+            Some((server, secret)) => {
+                server.members().admit(who);
+                (server.url(reached), secret.as_slice())
+            }
             None => (None, [].as_slice()),
         };
         #[cfg(not(feature = "turn"))]
@@ -53,6 +56,16 @@ impl Offers {
         let embedded = url.as_deref().map(|url| (url, secret));
         let message = self.offer.message(who, (unix_secs(), valid), embedded);
         message.inspect_err(|error| tracing::error!(%error, "ICE servers cannot be offered")).ok()
+    }
+
+    /// A member has left: the TURN server of this process is for it no more.
+    pub(crate) fn dismiss(&self, who: &str) {
+        #[cfg(feature = "turn")]
+        if let Some((server, _)) = &self.embedded {
+            server.members().dismiss(who);
+        }
+        #[cfg(not(feature = "turn"))]
+        let _ = who;
     }
 
     pub(crate) async fn close(&self) {

@@ -2,9 +2,9 @@
 //! anybody who asks; so whoever shows none that is known here waits for a share of a small allowance.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,10 +12,13 @@ use async_trait::async_trait;
 use tokio::net::UdpSocket;
 use webrtc_util::Conn;
 
+use crate::turn_members::{Asking, Client};
+
 /// The socket, and who has been given a nonce.
 pub(crate) struct TurnDoor {
     socket: UdpSocket,
     guard: Mutex<Guard>,
+    asking: Asking,
     started_at: Instant,
 }
 
@@ -24,14 +27,26 @@ pub(crate) struct TurnDoor {
 struct Guard {
     /// The last nonce of each client.
     nonces: BTreeMap<SocketAddr, Vec<u8>>,
-    /// Requests that may be answered with a nonce, in thousandths.
-    allowance: u64,
+    /// Requests of strangers that may be answered with a nonce: of each address, and of all together.
+    strangers: BTreeMap<IpAddr, Bucket>,
+    /// These addresses, as they came.
+    order: VecDeque<IpAddr>,
+    all: Bucket,
+}
+
+/// An allowance that grows back, in thousandths.
+#[derive(Debug)]
+struct Bucket {
+    left: u64,
+    most: u64,
+    per_second: u64,
     refilled_at_ms: u64,
 }
 
 impl TurnDoor {
-    pub(crate) fn new(socket: UdpSocket) -> Self {
-        Self { socket, guard: Mutex::new(Guard::new()), started_at: Instant::now() }
+    /// Who asks for a port is written down in `asking`.
+    pub(crate) fn new(socket: UdpSocket, asking: Asking) -> Self {
+        Self { socket, guard: Mutex::new(Guard::new()), asking, started_at: Instant::now() }
     }
 
     fn with_guard<T>(&self, ask: impl FnOnce(&mut Guard) -> T) -> T {
@@ -41,7 +56,12 @@ impl TurnDoor {
 
 impl Guard {
     const fn new() -> Self {
-        Self { nonces: BTreeMap::new(), allowance: ALLOWANCE_MAX, refilled_at_ms: 0 }
+        Self {
+            nonces: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            order: VecDeque::new(),
+            all: Bucket::full(0, OF_ALL_MAX, OF_ALL_PER_SECOND),
+        }
     }
 
     fn admits(&mut self, now_ms: u64, from: SocketAddr, datagram: &[u8]) -> bool {
@@ -57,7 +77,7 @@ impl Guard {
                 });
                 // Without a proof of who asks, the answer would be another nonce.
                 let is_known = is_known && attribute(datagram, MESSAGE_INTEGRITY).is_some();
-                is_known || self.spend(now_ms)
+                is_known || self.spend(now_ms, from.ip())
             }
             _ => false,
         }
@@ -72,18 +92,53 @@ impl Guard {
         self.nonces.insert(to, nonce.to_vec());
     }
 
+    /// A stranger pays of its own first, so that one alone does not use up what all have.
+    fn spend(&mut self, now_ms: u64, from: IpAddr) -> bool {
+        let network = network(from);
+        if !self.strangers.contains_key(&network) {
+            if self.order.len() >= STRANGERS_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.strangers.remove(&oldest);
+            }
+            self.order.push_back(network);
+        }
+        let full = || Bucket::full(now_ms, OF_ONE_MAX, OF_ONE_PER_SECOND);
+        self.strangers.entry(network).or_insert_with(full).spend(now_ms) && self.all.spend(now_ms)
+    }
+}
+
+impl Bucket {
+    const fn full(now_ms: u64, most: u64, per_second: u64) -> Self {
+        Self { left: most, most, per_second, refilled_at_ms: now_ms }
+    }
+
     fn spend(&mut self, now_ms: u64) -> bool {
-        let refill = now_ms.saturating_sub(self.refilled_at_ms).saturating_mul(NONCES_PER_SECOND);
+        let refill = now_ms.saturating_sub(self.refilled_at_ms).saturating_mul(self.per_second);
         self.refilled_at_ms = now_ms;
-        self.allowance = self.allowance.saturating_add(refill).min(ALLOWANCE_MAX);
-        match self.allowance.checked_sub(1000) {
+        self.left = self.left.saturating_add(refill).min(self.most);
+        match self.left.checked_sub(1000) {
             Some(left) => {
-                self.allowance = left;
+                self.left = left;
                 true
             }
             None => false,
         }
     }
+}
+
+/// Of an IPv6 address what a household has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+/// Who a request says that it is from.
+fn client(from: SocketAddr, datagram: &[u8]) -> Option<Client> {
+    let username = std::str::from_utf8(attribute(datagram, USERNAME)?).ok()?;
+    Some(Client { source: from, username: username.to_owned() })
 }
 
 #[async_trait]
@@ -110,6 +165,9 @@ impl Conn for TurnDoor {
             let datagram = buffer.get(..bytes).unwrap_or_default();
             let now_ms = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
             if self.with_guard(|guard| guard.admits(now_ms, from, datagram)) {
+                if let Some([0x00, 0x03]) = datagram.first_chunk() {
+                    self.asking.note(client(from, datagram));
+                }
                 return Ok((bytes, from));
             }
         }
@@ -159,20 +217,33 @@ fn attribute(datagram: &[u8], wanted: u16) -> Option<&[u8]> {
 }
 
 /// The attributes (RFC 8489 §18.3).
+const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
 const NONCE: u16 = 0x0015;
 
-/// Nonces that are given at once, in thousandths: an honest client needs one for each address of each connection.
-const ALLOWANCE_MAX: u64 = 2_000_000;
+/// Nonces that one address is given at once, in thousandths: an honest client needs one for each address of each
+/// connection, and a whole group may be behind one router.
+const OF_ONE_MAX: u64 = 500_000;
 
-/// And how many a second after that: a day of an attack costs some 50 MB.
-const NONCES_PER_SECOND: u64 = 5;
+/// And how many a second after that.
+const OF_ONE_PER_SECOND: u64 = 2;
+
+/// Nonces that all strangers are given at once, in thousandths.
+const OF_ALL_MAX: u64 = 4_000_000;
+
+/// And how many a second after that, since addresses can be made up: a day of an attack costs some 200 MB.
+const OF_ALL_PER_SECOND: u64 = 20;
+
+/// Strangers whose allowance is remembered.
+const STRANGERS_MAX: usize = 4096;
 
 /// Clients whose nonces are remembered.
 const NONCES_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn message(class: u8, method: u8, nonce: Option<&[u8]>) -> Vec<u8> {
@@ -199,29 +270,65 @@ mod tests {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
 
+    /// How many nonces a stranger gets.
+    fn given(guard: &mut Guard, now_ms: u64, from: SocketAddr) -> u64 {
+        let stranger = message(0x00, 0x03, None);
+        (0..).take_while(|_: &u64| guard.admits(now_ms, from, &stranger)).fold(0, |sum, _| sum + 1)
+    }
+
     #[test]
-    fn strangers_share_an_allowance_that_comes_back_and_clients_need_none() {
+    fn a_stranger_has_an_allowance_that_comes_back_and_clients_need_none() {
         let mut guard = Guard::new();
         guard.note_answer(client(1), &message(0x01, 0x13, Some(b"mine!")));
-        let stranger = message(0x00, 0x03, None);
-        for _ in 0..ALLOWANCE_MAX / 1000 {
-            assert!(guard.admits(0, client(2), &stranger));
-        }
-        assert!(!guard.admits(0, client(2), &stranger));
+        assert_eq!(given(&mut guard, 0, client(2)), OF_ONE_MAX / 1000);
         assert!(guard.admits(0, client(1), &proved(message(0x00, 0x04, Some(b"mine!")))));
         assert!(!guard.admits(0, client(1), &message(0x00, 0x04, Some(b"mine!"))), "no proof");
         for other in [Some(b"other".as_slice()), None] {
             assert!(!guard.admits(0, client(1), &proved(message(0x00, 0x04, other))));
             assert!(!guard.admits(0, client(2), &proved(message(0x00, 0x04, Some(b"mine!")))));
         }
-        assert!(guard.admits(200, client(2), &stranger));
-        assert!(!guard.admits(200, client(2), &stranger));
+        assert_eq!(given(&mut guard, 500, client(3)), 1, "another port is the same stranger");
+        let other = SocketAddr::from(([192, 0, 2, 2], 1));
+        assert_eq!(
+            given(&mut guard, 500, other),
+            OF_ONE_MAX / 1000,
+            "one does not shut out another"
+        );
+    }
+
+    #[test]
+    fn all_strangers_together_have_an_allowance_and_so_many_are_remembered() {
+        let mut guard = Guard::new();
+        let stranger = |number: u32| SocketAddr::from((Ipv4Addr::from_bits(number), 1));
+        let all: u64 = (0..20).map(|number| given(&mut guard, 0, stranger(number))).sum();
+        assert_eq!(all, OF_ALL_MAX / 1000);
+        for number in 0..10_000 {
+            given(&mut guard, 0, stranger(number));
+        }
+        assert_eq!((guard.strangers.len(), guard.order.len()), (STRANGERS_MAX, STRANGERS_MAX));
+        assert!(guard.strangers.contains_key(&stranger(9_999).ip()));
+        let [one, same, other] = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"];
+        let [one, same, other] = [one, same, other].map(|it| network(it.parse().unwrap()));
+        assert_eq!((one == same, one == other), (true, false));
+    }
+
+    #[test]
+    fn who_asks_for_a_port_is_written_down() {
+        let mut request = message(0x00, 0x03, None);
+        assert_eq!(super::client(client(1), &request), None);
+        request.extend([0, 6, 0, 3]);
+        request.extend(b"7:a\0");
+        let username = "7:a".to_owned();
+        assert_eq!(
+            super::client(client(1), &request),
+            Some(Client { source: client(1), username })
+        );
     }
 
     #[test]
     fn what_needs_no_nonce_passes_and_what_is_none_of_it_does_not() {
         let mut guard = Guard::new();
-        guard.allowance = 0;
+        guard.all.left = 0;
         for datagram in [&[0x40, 0, 0, 0][..], &message(0, 0x16, None), &message(0, 0x01, None)] {
             assert!(guard.admits(0, client(1), datagram));
         }

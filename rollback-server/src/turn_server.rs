@@ -2,10 +2,9 @@
 //! to. The only file that names that crate.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +18,7 @@ use webrtc_util::Conn;
 use crate::clock::unix_secs;
 use crate::ice::{EmbeddedTurn, turn_password};
 use crate::turn_door::TurnDoor;
+use crate::turn_members::{Asking, Port, TurnMembers};
 
 /// A running TURN server. It ends when this is closed.
 pub(crate) struct TurnServer {
@@ -26,25 +26,24 @@ pub(crate) struct TurnServer {
     port: u16,
     /// Where it can be reached, the best first.
     addresses: Vec<IpAddr>,
+    members: TurnMembers,
 }
 
 impl TurnServer {
-    /// Listens where `listen` says, which is where the whole server listens; with an address that stands for all of this
-    /// computer, at each of them.
+    /// Listens where the configuration says, or else where `listen` does, which is where the whole server listens; with an
+    /// address that stands for all of this computer, at each of them.
     ///
     /// # Errors
-    /// When a socket cannot be bound, or the computer has no IPv4 address.
+    /// When a socket cannot be bound, or is to be at an IPv6 address: clients get relays at IPv4 addresses.
     pub(crate) async fn start(
         config: EmbeddedTurn,
         listen: IpAddr,
         secret: Vec<u8>,
     ) -> io::Result<Self> {
-        let bound = match (listen.is_unspecified(), config.public_address) {
-            (false, _) => vec![listen],
-            (true, Some(_)) => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
-            (true, None) => own_addresses()?,
-        };
-        let live = LivePorts::default();
+        let bound = addresses_to_bind(&config, listen)?;
+        let own: Arc<[IpAddr]> =
+            all_addresses()?.into_iter().chain(config.public_address).collect();
+        let members = TurnMembers::new();
         let mut port = config.port;
         let (mut conn_configs, mut addresses) = (Vec::new(), Vec::new());
         for bound in bound {
@@ -52,14 +51,21 @@ impl TurnServer {
             port = socket.local_addr()?.port();
             let public = config.public_address.unwrap_or(bound);
             let ports = config.relay_ports;
-            let relay = RelayPorts { bound, public, ports, live: live.clone() };
+            let (asking, own) = (Asking::default(), Arc::clone(&own));
+            let conn = Arc::new(TurnDoor::new(socket, asking.clone()));
+            let members = members.clone();
+            let relay = RelayPorts { bound, public, own, ports, members, asking };
             let relay_addr_generator = Box::new(relay);
-            let conn = Arc::new(TurnDoor::new(socket));
             conn_configs.push(ConnConfig { conn, relay_addr_generator });
             addresses.push(public);
         }
         addresses.dedup();
-        let auth_handler = Arc::new(Members { secret, known: Mutex::default() });
+        if addresses.iter().all(IpAddr::is_loopback) {
+            tracing::warn!(
+                "only this computer reaches the TURN server; --turn-listen gives it another address"
+            );
+        }
+        let auth_handler = Arc::new(Passwords { secret, members: members.clone() });
         let config = ServerConfig {
             conn_configs,
             realm: REALM.to_owned(),
@@ -68,7 +74,7 @@ impl TurnServer {
             alloc_close_notify: None,
         };
         let server = Server::new(config).await.map_err(io::Error::other)?;
-        Ok(Self { server, port, addresses })
+        Ok(Self { server, port, addresses, members })
     }
 
     /// Its address for a client that reached this computer at `reached`.
@@ -78,36 +84,31 @@ impl TurnServer {
         Some(format!("turn:{address}:{}?transport=udp", self.port))
     }
 
+    /// Who may use it.
+    pub(crate) const fn members(&self) -> &TurnMembers {
+        &self.members
+    }
+
     pub(crate) async fn close(&self) {
         // It can only be closed already.
         let _ = self.server.close().await;
     }
 }
 
-/// Who may use it: those whose name ends in the future, and those that were there before theirs ended, as coturn has it;
-/// else a match that outlives its credentials would lose its way.
-struct Members {
+/// Knows the passwords of those who may use it.
+struct Passwords {
     secret: Vec<u8>,
-    /// The names and addresses that were good once.
-    known: Mutex<BTreeMap<SocketAddr, String>>,
+    members: TurnMembers,
 }
 
-impl AuthHandler for Members {
+impl AuthHandler for Passwords {
     fn auth_handle(
         &self,
         username: &str,
         realm: &str,
         source: SocketAddr,
     ) -> Result<Vec<u8>, turn::Error> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let end: Option<u64> = username.split(':').next().and_then(|end| end.parse().ok());
-        if end.is_some_and(|end| end >= unix_secs()) {
-            if known.len() >= KNOWN_MAX && !known.contains_key(&source) {
-                // One of many, and only of use when its name ends during a match.
-                known.pop_first();
-            }
-            known.insert(source, username.to_owned());
-        } else if known.get(&source).is_none_or(|known| known != username) {
+        if !self.members.is_good(username, source, unix_secs()) {
             return Err(turn::Error::ErrNoSuchUser);
         }
         Ok(generate_auth_key(username, realm, &turn_password(&self.secret, username)))
@@ -118,8 +119,11 @@ impl AuthHandler for Members {
 struct RelayPorts {
     bound: IpAddr,
     public: IpAddr,
+    /// All addresses of this computer.
+    own: Arc<[IpAddr]>,
     ports: Option<(u16, u16)>,
-    live: LivePorts,
+    members: TurnMembers,
+    asking: Asking,
 }
 
 #[async_trait]
@@ -137,12 +141,14 @@ impl RelayAddressGenerator for RelayPorts {
         if use_ipv4 != self.bound.is_ipv4() || requested_port != 0 {
             return Err(turn::Error::ErrListeningAddressInvalid);
         }
+        let client = self.asking.take().ok_or(turn::Error::ErrNoSuchUser)?;
         let socket = self.bind().await?;
-        let port = socket.local_addr()?.port();
-        let place = Place::take(&self.live, (port, self.bound))
-            .ok_or(turn::Error::ErrMaxRetriesExceeded)?;
-        let address = SocketAddr::new(self.public, port);
-        Ok((Arc::new(RelaySocket { socket, public: self.public, place }), address))
+        let number = socket.local_addr()?.port();
+        let port = self.members.take((number, self.bound), client);
+        let port = port.ok_or(turn::Error::ErrMaxRetriesExceeded)?;
+        let (public, own) = (self.public, Arc::clone(&self.own));
+        let address = SocketAddr::new(public, number);
+        Ok((Arc::new(RelaySocket { socket, public, own, port }), address))
     }
 }
 
@@ -162,55 +168,22 @@ impl RelayPorts {
     }
 }
 
-/// The ports from which it relays now, with the address that each is of.
-#[derive(Debug, Clone, Default)]
-struct LivePorts(Arc<Mutex<BTreeSet<(u16, IpAddr)>>>);
-
-impl LivePorts {
-    fn with<T>(&self, ask: impl FnOnce(&mut BTreeSet<(u16, IpAddr)>) -> T) -> T {
-        ask(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn contains(&self, port: u16) -> bool {
-        let first = (port, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        self.with(|ports| ports.range(first..).next().is_some_and(|(live, _)| *live == port))
-    }
-}
-
-/// One of the clients that may be served at once.
-struct Place {
-    live: LivePorts,
-    port: (u16, IpAddr),
-}
-
-impl Place {
-    fn take(live: &LivePorts, port: (u16, IpAddr)) -> Option<Self> {
-        let has_room = live.with(|ports| ports.len() < ALLOCATIONS_MAX && ports.insert(port));
-        has_room.then(|| Self { live: live.clone(), port })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.live.with(|ports| ports.remove(&self.port));
-    }
-}
-
 /// A port of one client. What it sends elsewhere than to other members is dropped.
 struct RelaySocket {
     socket: UdpSocket,
     public: IpAddr,
-    place: Place,
+    own: Arc<[IpAddr]>,
+    port: Port,
 }
 
 impl RelaySocket {
     fn may_send(&self, to: SocketAddr) -> bool {
         // Of its own computer on the Internet other clients' ports only: else it would be a way to whatever listens there,
         // past every firewall in between.
-        let is_own = to.ip().to_canonical() == self.public && !is_local(self.public);
-        match is_own {
-            true => self.place.live.contains(to.port()),
-            false => may_relay(self.public, to.ip()),
+        let address = to.ip().to_canonical();
+        match self.own.contains(&address) && !is_local(address) {
+            true => self.port.members().is_live(to.port()),
+            false => may_relay(self.public, address),
         }
     }
 }
@@ -228,7 +201,9 @@ impl Conn for RelaySocket {
     async fn recv_from(&self, buffer: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
         loop {
             match self.socket.recv_from(buffer).await {
-                Ok(received) => return Ok(received),
+                Ok((bytes, from)) if self.port.spend(bytes) => return Ok((bytes, from)),
+                // More than its client may have relayed; it is lost, as any datagram may be.
+                Ok(_) => {}
                 // What a former datagram to a member that is gone has caused; Windows calls it a reset.
                 Err(error) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => {}
                 Err(error) => return Err(error.into()),
@@ -241,7 +216,7 @@ impl Conn for RelaySocket {
     }
 
     async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> webrtc_util::Result<usize> {
-        if self.may_send(to) {
+        if self.may_send(to) && self.port.spend(datagram.len()) {
             // It may be lost, as any datagram.
             let _ = self.socket.send_to(datagram, to).await;
         }
@@ -274,7 +249,9 @@ fn is_local(address: IpAddr) -> bool {
             let is_special = address.is_loopback() || address.is_link_local();
             is_special || address.is_private() || is_carrier_grade
         }
-        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
     }
 }
 
@@ -303,16 +280,36 @@ fn may_relay(public: IpAddr, to: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 addresses of this computer; that of loopback only when there is no other.
+/// Where to listen, the address first that is offered to those of whom nothing better is known. A server that listens on
+/// loopback and has a public address is behind a proxy, which carries no UDP: then it is all addresses.
+fn addresses_to_bind(config: &EmbeddedTurn, listen: IpAddr) -> io::Result<Vec<IpAddr>> {
+    let is_public = config.public_address.is_some_and(|public| !public.is_loopback());
+    let all = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let listen = match config.listen {
+        Some(listen) => listen,
+        None if listen.is_loopback() && is_public => all,
+        None => listen.to_canonical(),
+    };
+    match (listen.is_unspecified(), config.public_address) {
+        (true, Some(_)) => Ok(vec![all]),
+        (true, None) => own_addresses(),
+        (false, _) if listen.is_ipv4() => Ok(vec![listen]),
+        (false, _) => Err(io::Error::other(format!(
+            "expected an IPv4 address for the TURN server (--turn-listen), got {listen}"
+        ))),
+    }
+}
+
+/// The IPv4 addresses of this computer, the one first from which it reaches the Internet, then others on the Internet;
+/// that of loopback only when there is no other.
 fn own_addresses() -> io::Result<Vec<IpAddr>> {
-    let interfaces = webrtc_util::ifaces::ifaces().map_err(io::Error::other)?;
-    let addresses = interfaces.iter().filter_map(|interface| Some(interface.addr?.ip()));
     let is_of_use = |address: &IpAddr| match address {
         IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
         IpAddr::V6(_) => false,
     };
-    let mut found: Vec<IpAddr> = addresses.filter(is_of_use).collect();
-    found.sort_unstable();
+    let mut found: Vec<IpAddr> = all_addresses()?.into_iter().filter(is_of_use).collect();
+    let usual = usual_address();
+    found.sort_unstable_by_key(|address| (Some(*address) != usual, is_local(*address), *address));
     found.dedup();
     if found.is_empty() {
         found.push(Ipv4Addr::LOCALHOST.into());
@@ -320,18 +317,26 @@ fn own_addresses() -> io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
+fn all_addresses() -> io::Result<Vec<IpAddr>> {
+    let interfaces = webrtc_util::ifaces::ifaces().map_err(io::Error::other)?;
+    let addresses = interfaces.iter().filter_map(|interface| Some(interface.addr?.ip()));
+    Ok(addresses.map(|address| address.to_canonical()).collect())
+}
+
+/// The address from which something would be sent to the Internet; nothing is (192.0.2.1 is nobody's, RFC 5737).
+fn usual_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
 /// What the clients of a TURN server see.
 const REALM: &str = "rollback";
-
-/// Most clients at once: each connection of a member is one, for each of its addresses.
-const ALLOCATIONS_MAX: usize = 4096;
-
-/// Most names that are remembered beyond their end.
-const KNOWN_MAX: usize = 4 * ALLOCATIONS_MAX;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn_members::Client;
 
     fn may(public: &str, to: &str) -> bool {
         may_relay(public.parse().unwrap(), to.parse().unwrap())
@@ -355,48 +360,27 @@ mod tests {
         assert!(may("127.0.0.1", "127.0.0.1"));
     }
 
-    #[test]
-    fn a_name_is_good_until_it_ends_and_later_only_for_who_had_it_before() {
-        let members = Members { secret: b"north".to_vec(), known: Mutex::default() };
-        let (one, other) = ("192.0.2.1:1".parse().unwrap(), "192.0.2.1:2".parse().unwrap());
-        let valid = format!("{}:a", unix_secs() + 60);
-        assert!(members.auth_handle(&valid, REALM, one).is_ok());
-        members.known.lock().unwrap().insert(one, "1000:a".to_owned());
-        assert!(members.auth_handle("1000:a", REALM, one).is_ok());
-        assert!(members.auth_handle("1000:a", REALM, other).is_err());
-        assert!(members.auth_handle("1000:b", REALM, one).is_err());
-        assert!(members.auth_handle("a", REALM, one).is_err());
-    }
-
-    #[test]
-    fn so_many_clients_at_once_and_no_more() {
-        let (live, one) = (LivePorts::default(), IpAddr::from([192, 0, 2, 1]));
-        let port = |number: usize| (u16::try_from(number).unwrap(), one);
-        let others: Vec<Place> =
-            (1..ALLOCATIONS_MAX).map(|number| Place::take(&live, port(number)).unwrap()).collect();
-        let last = Place::take(&live, port(0)).unwrap();
-        assert!(Place::take(&live, port(ALLOCATIONS_MAX)).is_none());
-        drop(last);
-        assert!(Place::take(&live, port(ALLOCATIONS_MAX)).is_some());
-        drop(others);
-        assert!(live.with(|ports| ports.is_empty()));
+    fn client() -> Client {
+        let source = SocketAddr::from(([192, 0, 2, 1], 1));
+        Client { source, username: "1000:a-0".to_owned() }
     }
 
     #[tokio::test]
     async fn of_its_own_computer_a_relay_on_the_internet_reaches_other_clients_only() {
-        let public = IpAddr::from([203, 0, 113, 1]);
-        let (bound, live) = (IpAddr::from(Ipv4Addr::LOCALHOST), LivePorts::default());
+        let [public, second] = [[203, 0, 113, 1], [198, 51, 100, 1]].map(IpAddr::from);
+        let (bound, members) = (IpAddr::from(Ipv4Addr::LOCALHOST), TurnMembers::new());
         let socket = UdpSocket::bind((bound, 0)).await.unwrap();
-        let place = Place::take(&live, (5000, bound)).unwrap();
-        let other = Place::take(&live, (5001, bound)).unwrap();
-        let relay = RelaySocket { socket, public, place };
-        let to = |port| SocketAddr::new(public, port);
-        assert!(relay.may_send(to(5000)) && relay.may_send(to(5001)));
-        for port in [53, 4999, 5002, 11_211] {
-            assert!(!relay.may_send(to(port)), "{port}");
+        let [port, other] = [5000, 5001].map(|port| members.take((port, bound), client()).unwrap());
+        let relay = RelaySocket { socket, public, own: [public, second].into(), port };
+        for address in [public, second] {
+            let to = |port| SocketAddr::new(address, port);
+            assert!(relay.may_send(to(5000)) && relay.may_send(to(5001)));
+            for port in [53, 4999, 5002, 11_211] {
+                assert!(!relay.may_send(to(port)), "{address} {port}");
+            }
         }
         drop(other);
-        assert!(!relay.may_send(to(5001)));
+        assert!(!relay.may_send(SocketAddr::new(public, 5001)));
         assert!(relay.may_send(SocketAddr::from(([198, 51, 100, 7], 53))));
     }
 
@@ -406,14 +390,46 @@ mod tests {
         let ports = RelayPorts {
             bound: Ipv4Addr::LOCALHOST.into(),
             public: Ipv4Addr::LOCALHOST.into(),
+            own: Arc::default(),
             ports: Some((first, first)),
-            live: LivePorts::default(),
+            members: TurnMembers::new(),
+            asking: Asking::default(),
         };
+        assert!(ports.allocate_conn(true, 0).await.is_err(), "nobody asks");
+        ports.asking.note(Some(client()));
         let (relay, address) = ports.allocate_conn(true, 0).await.unwrap();
         assert_eq!(address.port(), first);
+        ports.asking.note(Some(client()));
         assert!(ports.allocate_conn(true, 0).await.is_err());
         drop(relay);
+        ports.asking.note(Some(client()));
         assert!(ports.allocate_conn(true, 0).await.is_ok());
+        ports.asking.note(Some(client()));
         assert!(ports.allocate_conn(false, 0).await.is_err());
+    }
+
+    #[test]
+    fn it_listens_where_the_server_does_unless_that_is_behind_a_proxy_or_told_otherwise() {
+        let bound = |listen: Option<&str>, public: Option<&str>, server: &str| {
+            let parsed = |address: &str| address.parse().unwrap();
+            let (listen, public_address) = (listen.map(parsed), public.map(parsed));
+            let config = EmbeddedTurn { port: 0, listen, public_address, relay_ports: None };
+            addresses_to_bind(&config, parsed(server))
+                .map(|bound| bound.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "))
+        };
+        let public = Some("203.0.113.7");
+        assert_eq!(bound(None, None, "192.0.2.1").unwrap(), "192.0.2.1");
+        assert_eq!(bound(None, None, "127.0.0.1").unwrap(), "127.0.0.1");
+        assert_eq!(bound(None, public, "127.0.0.1").unwrap(), "0.0.0.0");
+        assert_eq!(bound(None, public, "::1").unwrap(), "0.0.0.0");
+        assert_eq!(bound(None, public, "192.0.2.1").unwrap(), "192.0.2.1");
+        assert_eq!(bound(Some("10.0.0.2"), public, "127.0.0.1").unwrap(), "10.0.0.2");
+        assert_eq!(bound(None, None, "::ffff:192.0.2.1").unwrap(), "192.0.2.1");
+        for server in ["::1", "2001:db8::1"] {
+            assert!(bound(None, None, server).unwrap_err().to_string().contains("--turn-listen"));
+        }
+        // Loopback is there only when there is nothing else.
+        let all = bound(None, None, "0.0.0.0").unwrap();
+        assert!(all == "127.0.0.1" || !all.contains("127.0.0.1"), "{all}");
     }
 }

@@ -1,9 +1,5 @@
 //! What one hears who asks about a room without joining it, and how little that costs the server.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test ends where its expectation does"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its expectation does")]
 
 use std::time::Duration;
 

@@ -269,7 +269,7 @@ fn storm(server: &mut Server, honest: &Honest, mutator: &Mutator) -> Outcome {
                         _ => {}
                     }
                 }
-                Effect::OfferIceServers { .. } => {
+                Effect::OfferIceServers { .. } | Effect::EndIceServers { .. } => {
                     panic!("text {number}: there is nothing to offer")
                 }
                 Effect::Close { client } => {

@@ -9,11 +9,16 @@ use rollback_server::{
 use rollback_signaling::{Join, PROTOCOL_VERSION, ServerMessage, Text, Token};
 
 fn coordinator(ice: IceOffer) -> Coordinator {
-    let rooms = Rooms::Any(GroupSize::try_from(1).unwrap());
+    coordinator_of(1, ice)
+}
+
+fn coordinator_of(members: u8, ice: IceOffer) -> Coordinator {
+    let rooms = Rooms::Any(GroupSize::try_from(members).unwrap());
     Coordinator::new(ServerConfig { ice, ..ServerConfig::new(rooms) })
 }
 
 fn enter(server: &mut Coordinator, at: Duration, client: u64, watch: bool) -> Vec<Effect> {
+    let entered = client;
     let (client, room) = (ClientId::new(client), "kitchen".parse().unwrap());
     let _ = server.handle(at, Command::Connected { client, room });
     let join = Join {
@@ -25,7 +30,8 @@ fn enter(server: &mut Coordinator, at: Duration, client: u64, watch: bool) -> Ve
         settings: Text::default(),
         watch,
     };
-    let entropy = Entropy { token: Token::from_bytes([1; 16]), session_id: 0xfeed, seed: 3 };
+    let token = Token::from_bytes([u8::try_from(entered).unwrap(); 16]);
+    let entropy = Entropy { token, session_id: 0xfeed, seed: 3 };
     server.handle(at, Command::Join { client, join: Box::new(join), entropy })
 }
 
@@ -46,13 +52,42 @@ fn servers_are_offered_before_anything_that_makes_a_client_connect() {
     let mut server = coordinator(stun());
     let joined = enter(&mut server, Duration::ZERO, 1, false);
     assert_eq!(offers(&joined), [(ClientId::new(1), "000000000000feed-0")]);
-    assert!(matches!(joined.first(), Some(Effect::OfferIceServers { .. })), "{joined:?}");
+    let is_offer = |effect: &&Effect| matches!(effect, Effect::OfferIceServers { .. });
+    let next = joined.iter().skip_while(|effect| !is_offer(effect)).nth(1);
+    assert!(matches!(next, Some(Effect::Send { message: ServerMessage::Ready { .. }, .. })));
     let watching = enter(&mut server, Duration::ZERO, 2, true);
     assert_eq!(offers(&watching), [(ClientId::new(2), "000000000000feed-8")]);
     assert!(matches!(
         watching.get(1),
         Some(Effect::Send { message: ServerMessage::Watching { .. }, .. })
     ));
+}
+
+#[test]
+fn one_that_waits_is_offered_nothing_and_whoever_leaves_loses_what_it_was_offered() {
+    let mut server = coordinator_of(2, stun());
+    assert_eq!(offers(&enter(&mut server, Duration::ZERO, 1, false)), []);
+    let complete = enter(&mut server, Duration::ZERO, 2, false);
+    let [first, second] = [1, 2].map(ClientId::new);
+    let expected = [(first, "000000000000feed-0"), (second, "000000000000feed-1")];
+    assert_eq!(offers(&complete), expected);
+    enter(&mut server, Duration::ZERO, 3, true);
+    let mut ended = |client, is_lost| {
+        let client = ClientId::new(client);
+        let command = match is_lost {
+            true => Command::Disconnected { client },
+            false => Command::Leave { client },
+        };
+        let effects = server.handle(Duration::ZERO, command);
+        let ends = effects.into_iter().filter_map(|effect| match effect {
+            Effect::EndIceServers { who } => Some(who),
+            _ => None,
+        });
+        ends.collect::<Vec<_>>()
+    };
+    assert_eq!(ended(1, false), ["000000000000feed-0"]);
+    assert_eq!(ended(2, true), [] as [&str; 0], "it may come back");
+    assert_eq!(ended(3, true), ["000000000000feed-8"]);
 }
 
 #[test]

@@ -178,7 +178,7 @@ fn offering(ice: IceOffer) -> (BackgroundServer, TransportConfig) {
 #[test]
 fn the_server_itself_relays() {
     let (public_address, relay_ports) = (None, None);
-    let embedded = Some(EmbeddedTurn { port: 0, public_address, relay_ports });
+    let embedded = Some(EmbeddedTurn { port: 0, listen: None, public_address, relay_ports });
     let (server, config) = offering(IceOffer { embedded, ..IceOffer::none() });
     let transports = mesh(&server, "embedded", vec![config.clone(), config.clone()]);
     assert_relayed(&transports);

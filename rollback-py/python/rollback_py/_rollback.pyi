@@ -103,7 +103,7 @@ class Server:
         With `relay`, members that have no better way to each other send through the server.
         `ice` says which STUN and TURN servers members are offered: `stun_urls`, `turn_urls` with
         `turn_secret_file` or `turn_user_file`, `turn_ttl_s`; `turn` for one of this process, with
-        `turn_port`, `turn_address` and `turn_relay_ports`.
+        `turn_port`, `turn_listen`, `turn_address` and `turn_relay_ports`.
         """
 
     @property

@@ -107,6 +107,7 @@ def _add_ice(serve: argparse.ArgumentParser) -> None:
     ice = serve.add_argument_group("STUN and TURN servers for the members (docs/turn.md)")
     ice.add_argument("--turn", action="store_true", help="run a TURN server, by UDP, in here")
     ice.add_argument("--turn-port", type=int, default=3478, metavar="PORT")
+    ice.add_argument("--turn-listen", metavar="ADDRESS", help="where it listens, if not at --listen")
     ice.add_argument("--turn-address", metavar="ADDRESS", help="where members reach it")
     ice.add_argument("--turn-relay-ports", metavar="LOW-HIGH", help="any free ones without it")
     ice.add_argument("--turn-url", action="append", default=[], metavar="URL", help="repeatable")
@@ -127,6 +128,7 @@ def _ice_options(parsed: argparse.Namespace) -> dict[str, Any]:
         "turn_ttl_s": parsed.turn_ttl,
         "turn": parsed.turn,
         "turn_port": parsed.turn_port,
+        "turn_listen": parsed.turn_listen and ipaddress.ip_address(parsed.turn_listen),
         "turn_address": parsed.turn_address and ipaddress.ip_address(parsed.turn_address),
         "turn_relay_ports": ports and tuple(int(port) for port in ports.split("-", 1)),
     }

@@ -6,6 +6,7 @@ use rollback_signaling::{ErrorCode, RoomName, ServerMessage};
 
 use super::{Coordinator, check_first, error_text};
 use crate::command::{ClientId, Effect};
+use crate::ice::GUEST;
 
 impl Coordinator {
     pub(super) fn examine(
@@ -30,7 +31,7 @@ impl Coordinator {
         let waiting = self.waiting.get(room).and_then(|id| self.groups.get(id));
         let waiting = waiting.map_or(0, |group| group.members().len());
         if !self.config.ice.is_empty() {
-            let who = format!("examination-{}", client.number());
+            let who = format!("{GUEST}{}", client.number());
             effects.push(Effect::OfferIceServers { client, who, valid: CREDENTIALS_VALID });
         }
         let message = ServerMessage::Examined {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollback_signaling::{ErrorCode, Join, ServerMessage, Token, WATCHER_SLOTS};
 
-use super::{Coordinator, GroupId, Place};
+use super::{Coordinator, GroupId, Place, offers};
 use crate::command::{ClientId, Effect};
 use crate::group::Group;
 
@@ -67,6 +67,7 @@ impl Coordinator {
             return;
         }
         self.vacated.push(place);
+        offers::end(&self.config, group, place.slot, effects);
         self.places.retain(|_, known| *known != place);
         let message = ServerMessage::WatcherLeft { place: number };
         for (_, seat) in group.seats() {
@@ -78,7 +79,10 @@ impl Coordinator {
 
     /// All members of a group have left: there is nothing to watch any more.
     pub(super) fn send_away(&mut self, id: GroupId, group: &Group, effects: &mut Vec<Effect>) {
-        self.vacated.extend(self.places.values().filter(|place| place.group == id));
+        for place in self.places.values().filter(|place| place.group == id) {
+            self.vacated.push(*place);
+            offers::end(&self.config, group, place.slot, effects);
+        }
         self.places.retain(|_, place| place.group != id);
         for client in group.watchers() {
             self.unseat(client);
