@@ -81,12 +81,16 @@ pub(crate) async fn open_with(
         }
     };
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(Some(message_bytes_max))
         .max_frame_size(Some(message_bytes_max));
     let (socket, _) =
         client_async_tls_with_config(request, stream, Some(config), Some(connector)).await?;
     Ok(socket)
 }
+
+/// What is read at once, and taken for each socket: nearly all messages fit. The default is 128 KiB.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// What the system may hold of what was sent: when nothing gets through, datagrams are to wait where old ones are
 /// dropped (rule R5), and not for seconds in the system's buffer of megabytes.

@@ -86,6 +86,9 @@ pub(crate) fn router(door: Door) -> Router {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 4 * 1024;
 
+/// What is read from a client at once, and taken for each socket: nearly all messages fit. The default is 128 KiB.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
 /// Sockets at once that only try the way to the relay.
 pub(crate) const ECHOES_MAX: usize = 32;
 

@@ -17,7 +17,7 @@ use rollback_signaling::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::Door;
+use super::{Door, READ_BUFFER_BYTES};
 use crate::app::Request;
 use crate::relay::{Line, Next, Refusal, Relay};
 
@@ -39,6 +39,7 @@ pub(crate) async fn relay(
     };
     let sockets = door.sockets.clone();
     upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(RELAY_MESSAGE_BYTES_MAX)
         .max_frame_size(RELAY_MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| {

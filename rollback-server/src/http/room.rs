@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use rollback_signaling::{MESSAGE_BYTES_MAX, RoomName};
 
-use super::{Door, Reached, socket};
+use super::{Door, READ_BUFFER_BYTES, Reached, socket};
 
 pub(crate) async fn room(
     State(door): State<Door>,
@@ -31,6 +31,7 @@ pub(crate) async fn room(
     };
     let sockets = door.sockets.clone();
     upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
         .max_message_size(SOCKET_MESSAGE_BYTES_MAX)
         .max_frame_size(SOCKET_MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| sockets.track_future(socket::serve(socket, room, reached, door)))
