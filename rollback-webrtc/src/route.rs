@@ -243,7 +243,7 @@ impl Route {
 
 /// How long the first connection may take before play begins over the relay. On a good line WebRTC is there sooner; with 80 ms
 /// of round trip it takes more than a second, and the relay a third of that. WebRTC is taken once it opens.
-const FIRST_PATIENCE: Duration = Duration::from_millis(400);
+const FIRST_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How long WebRTC must be well after its first fall; it doubles with each further one.
 const HOLD_FIRST: Duration = Duration::from_secs(2);
@@ -302,10 +302,10 @@ mod tests {
     fn at_the_start_the_relay_waits_a_moment_for_webrtc_which_is_taken_once_it_opens() {
         let mut route = Route::new(at(0));
         route.handle_server(at(50), true);
-        route.handle_timeout(at(399));
+        route.handle_timeout(at(299));
         assert_eq!(choices(&mut route), []);
-        assert_eq!(route.next_timeout(), Some(at(400)));
-        route.handle_timeout(at(400));
+        assert_eq!(route.next_timeout(), Some(at(300)));
+        route.handle_timeout(at(300));
         assert_eq!(choices(&mut route), [SERVER]);
         route.handle_opened(at(3000));
         assert_eq!(choices(&mut route), [WEBRTC]);
@@ -437,9 +437,9 @@ mod tests {
         let mut route = playing();
         route.handle_renewed(at(5000));
         assert_eq!(choices(&mut route), [None]);
-        route.handle_timeout(at(5399));
+        route.handle_timeout(at(5299));
         assert_eq!(choices(&mut route), []);
-        route.handle_timeout(at(5400));
+        route.handle_timeout(at(5300));
         assert_eq!(choices(&mut route), [SERVER]);
     }
 
