@@ -86,6 +86,5 @@ impl Default for TransportConfig {
 }
 
 /// How many datagrams a second a peer may send, unless the configuration says otherwise. A session sends each member one in a
-/// frame: at most 1,000 a second, and 60 in most games. This is eight times the most, so that also all that seven members
-/// pass on for an eighth would be no flood, and 133 times what is usual.
+/// frame, which is 60 a second in most games and 1,000 at most. This is eight times the most, and 133 times what is usual.
 pub const DATAGRAMS_PER_SECOND: u32 = 8 * 1000;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use rollback_core::Timestamp;
 use rollback_signaling::RelayAllowance;
 
-use crate::config::DATAGRAMS_PER_SECOND;
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::stats::ShutOut;
 
@@ -68,8 +67,6 @@ impl Guard {
 fn time(now: Timestamp) -> Duration {
     Duration::from_micros(now.as_micros())
 }
-
-const _: () = assert!(DATAGRAMS_PER_SECOND >= 8 * 1000);
 
 /// Bulk frames a second. An honest peer has at most a window of 64 messages under way, and SCTP carries no more than some ten
 /// thousand frames a second; only frames that carry nothing come faster.
