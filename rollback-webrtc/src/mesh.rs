@@ -53,6 +53,8 @@ pub(crate) struct Mesh {
     connect_timeout: Duration,
     seeds: SplitMix64,
     stage: Stage,
+    /// Why the last try to reach the server failed.
+    last_failure: String,
     /// The other members; of one who watches, those that it is fed by.
     members: Neighbours,
     /// Those who watch through this member, by their place.
@@ -94,6 +96,7 @@ impl Mesh {
             connect_timeout: setup.connect_timeout,
             seeds: SplitMix64::new(setup.seed),
             stage: Stage::Connecting { until },
+            last_failure: "no answer".to_owned(),
             members: Neighbours::new(setup.connection),
             watchers: Neighbours::new(setup.watching),
             watched: BTreeMap::new(),
@@ -155,11 +158,8 @@ impl Mesh {
 
     fn handle_lost(&mut self, reason: String) {
         tracing::debug!(%reason, "the connection to the server is lost");
-        if let Stage::Connecting { until } = self.stage
-            && self.now() >= until
-        {
-            self.fail_unreachable(reason);
-        }
+        self.last_failure = reason;
+        self.fail_if_unreachable();
         if let Stage::Playing { has_signaling, .. } = &mut self.stage
             && std::mem::take(has_signaling)
         {
@@ -331,11 +331,7 @@ impl Mesh {
 
     fn handle_timeout(&mut self) {
         let now = self.now();
-        if let Stage::Connecting { until } = self.stage
-            && now >= until
-        {
-            self.fail_unreachable("no answer".to_owned());
-        }
+        self.fail_if_unreachable();
         self.members.handle_timeout(now);
         self.watchers.handle_timeout(now);
     }
@@ -374,9 +370,15 @@ impl Mesh {
         );
     }
 
-    fn fail_unreachable(&mut self, reason: String) {
-        let (link, within) = (self.link.clone(), self.connect_timeout);
-        self.fail(JoinError::Unreachable { link, within, reason });
+    /// Gives up when the server has not answered in time.
+    fn fail_if_unreachable(&mut self) {
+        if let Stage::Connecting { until } = self.stage
+            && self.now() >= until
+        {
+            let (link, within) = (self.link.clone(), self.connect_timeout);
+            let reason = self.last_failure.clone();
+            self.fail(JoinError::Unreachable { link, within, reason });
+        }
     }
 
     fn fail(&mut self, error: JoinError) {

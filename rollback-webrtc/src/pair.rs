@@ -28,6 +28,8 @@ pub(crate) struct Pair {
     offer_accepted_at: Option<Timestamp>,
     /// Restarts of the present attempt, and when the last one began.
     restarts: u32,
+    /// The last attempt, and its restart, that an answer was taken of: no other one is.
+    answered: Option<(AttemptId, u32)>,
     restarted_at: Option<Timestamp>,
     backoff: Backoff,
     actions: VecDeque<Action>,
@@ -137,6 +139,7 @@ impl Pair {
             signaling_is_up: true,
             offer_accepted_at: None,
             restarts: 0,
+            answered: None,
             restarted_at: None,
             backoff: Backoff::new(RETRY_FIRST, RETRY_MAX, seed),
             actions: VecDeque::new(),
@@ -188,7 +191,7 @@ impl Pair {
                 self.handle_offer(now, attempt, sdp.into());
             }
             (SignalPayload::Answer { attempt, sdp }, Role::Offerer) => {
-                self.feed(attempt, Remote::Answer(sdp.into()));
+                self.handle_answer((attempt, 0), sdp.into());
             }
             (SignalPayload::Candidate { attempt, candidate }, _) => {
                 self.feed(attempt, Remote::Candidate(candidate.into()));
@@ -210,7 +213,7 @@ impl Pair {
             (SignalPayload::RestartAnswer { attempt, restart, sdp }, Role::Offerer)
                 if restart == self.restarts =>
             {
-                self.feed(attempt, Remote::Answer(sdp.into()));
+                self.handle_answer((attempt, restart), sdp.into());
             }
             _ => self.stale_signals += 1,
         }
@@ -337,6 +340,17 @@ impl Pair {
         let give_up_at = now.plus(ATTEMPT_MAX * (ATTEMPT_STEPS + 1));
         self.state = State::Attempting { attempt, give_up_at };
         self.actions.push_back(Action::Open { attempt, offer: Some(sdp) });
+    }
+
+    /// One that was repeated would end the connection.
+    fn handle_answer(&mut self, number: (AttemptId, u32), sdp: String) {
+        let is_new = self.answered.is_none_or(|answered| number > answered);
+        if is_new && self.current() == Some(number.0) {
+            self.answered = Some(number);
+            self.actions.push_back(Action::Feed(Remote::Answer(sdp)));
+        } else {
+            self.stale_signals += 1;
+        }
     }
 
     fn handle_request(&mut self, now: Timestamp, replaces: Option<AttemptId>) {

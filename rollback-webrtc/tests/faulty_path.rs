@@ -248,3 +248,36 @@ fn a_connection_whose_path_is_gone_finds_another_by_a_restart() {
         assert!(*oldest < Duration::from_millis(500), "{oldest:?}");
     }
 }
+
+#[test]
+fn signals_that_are_replayed_are_counted_and_end_no_connection() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.signals_are_replayed.store(true, Ordering::Relaxed);
+    let transports = join_two(&path, "replayed");
+    wait_connected(&transports);
+    wait_until("replayed signals are counted", || {
+        transports[0].stats(peer(1)).stale_signals > 0
+            && transports[1].stats(peer(0)).stale_signals > 0
+    });
+    play(&transports, Duration::from_secs(2), |_| {});
+    for (transport, other) in [(&transports[0], peer(1)), (&transports[1], peer(0))] {
+        let stats = transport.stats(other);
+        assert_eq!((stats.is_connected, stats.attempts), (true, 1), "{stats:?}");
+    }
+}
+
+#[test]
+fn one_whose_certificate_is_not_that_of_its_description_is_not_connected_to() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.fingerprint_is_forged.store(true, Ordering::Relaxed);
+    let transports = join_two(&path, "forged");
+    wait_until("an attempt after the first", || transports[0].stats(peer(1)).attempts >= 3);
+    for (transport, other) in [(&transports[0], peer(1)), (&transports[1], peer(0))] {
+        let stats = transport.stats(other);
+        assert!(!stats.is_connected);
+    }
+    path.faults.fingerprint_is_forged.store(false, Ordering::Relaxed);
+    wait_connected(&transports);
+}

@@ -276,3 +276,15 @@ async fn a_pickle_in_a_signal_is_handed_on_as_text() {
     let offer = Some(PICKLES[0].to_owned());
     assert_eq!(client.decisions(), [(0, Action::Open { attempt: AttemptId::new(1), offer })]);
 }
+
+#[tokio::test]
+async fn one_that_reaches_no_server_is_told_why_the_last_try_failed() {
+    let mut client = Client::new();
+    let reason = "the proxy refuses: 407".to_owned();
+    client.mesh.handle_signaling(SignalingEvent::Lost { reason: reason.clone() });
+    assert!(client.room().is_none(), "it is tried again");
+    client.mesh.stage = Stage::Connecting { until: client.mesh.now() };
+    client.mesh.handle_timeout();
+    let failed = client.mesh.lobby.wait(Duration::ZERO);
+    assert!(matches!(failed, Err(JoinError::Unreachable { reason: told, .. }) if told == reason));
+}

@@ -100,6 +100,9 @@ fn signals_and_events_of_a_replaced_attempt_are_dropped() {
     assert_eq!(pair.take_stale_signals(), 2);
     pair.handle_signal(at(4300), answer(SECOND));
     assert_eq!(actions(&mut pair), [Action::Feed(Remote::Answer(String::new()))]);
+    pair.handle_signal(at(4300), answer(SECOND));
+    assert_eq!(actions(&mut pair), [], "an answer is taken once");
+    assert_eq!(pair.take_stale_signals(), 1);
 }
 
 #[test]

@@ -34,6 +34,10 @@ pub(crate) struct Faults {
     pub(crate) is_cut_to_lower: AtomicBool,
     /// The relay of the server is not to be reached, and its sockets break.
     pub(crate) relay_is_cut: AtomicBool,
+    /// Each signal is followed by all that there were before it.
+    pub(crate) signals_are_replayed: AtomicBool,
+    /// Descriptions name another certificate than their sender's.
+    pub(crate) fingerprint_is_forged: AtomicBool,
     /// Something in between answers whoever asks for the relay with 403.
     pub(crate) relay_is_forbidden: AtomicBool,
     /// What passes between addresses that were given before so many restarts of a connection is lost: that path is gone.
@@ -136,14 +140,23 @@ async fn pass_signals(
     }
     let (mut upstream, _) =
         tokio_tungstenite::connect_async_with_config(url, None, true).await.ok()?;
-    let mut own_slot = None;
+    let (mut own_slot, mut signals) = (None, Vec::new());
     loop {
         tokio::select! {
             said = client.next() => match said?.ok()? {
                 Message::Text(text) => {
                     let message = ClientMessage::from_json(&text).unwrap();
                     let message = redirect(message, own_slot, &relays, &faults).await;
-                    upstream.send(Message::text(message.to_json().unwrap())).await.ok()?;
+                    let text = message.to_json().unwrap();
+                    upstream.send(Message::text(text.clone())).await.ok()?;
+                    if matches!(message, ClientMessage::Signal { .. }) {
+                        signals.push(text);
+                    }
+                    if faults.signals_are_replayed.load(Ordering::Relaxed) {
+                        for text in &signals {
+                            upstream.send(Message::text(text.clone())).await.ok()?;
+                        }
+                    }
                 }
                 Message::Close(_) => return None,
                 _ => {}
@@ -195,7 +208,15 @@ async fn redirect(
     let ClientMessage::Signal { to, payload } = message else { return message };
     let from = own_slot.unwrap();
     let place = |attempt| Place { from, to, attempt, relays, faults };
+    let forged = |sdp: Text<_>| match faults.fingerprint_is_forged.load(Ordering::Relaxed) {
+        true => forge(sdp.as_str()),
+        false => sdp,
+    };
     let payload = match payload {
+        SignalPayload::Offer { attempt, sdp } => SignalPayload::Offer { attempt, sdp: forged(sdp) },
+        SignalPayload::Answer { attempt, sdp } => {
+            SignalPayload::Answer { attempt, sdp: forged(sdp) }
+        }
         SignalPayload::Candidate { attempt, candidate } => {
             let mut json: serde_json::Value = serde_json::from_str(candidate.as_str()).unwrap();
             let line = json["candidate"].as_str().unwrap();
@@ -215,6 +236,18 @@ async fn redirect(
         payload => payload,
     };
     ClientMessage::Signal { to, payload }
+}
+
+/// The description with the fingerprint of a certificate that nobody has.
+fn forge<const BYTES_MAX: usize>(sdp: &str) -> Text<BYTES_MAX> {
+    let line = |line: &str| match line.strip_prefix("a=fingerprint:sha-256 ") {
+        Some(digits) => {
+            let other = if digits.starts_with("00") { "FF" } else { "00" };
+            format!("a=fingerprint:sha-256 {other}{}", &digits[2..])
+        }
+        None => line.to_owned(),
+    };
+    Text::try_from(sdp.split("\r\n").map(line).collect::<Vec<_>>().join("\r\n")).unwrap()
 }
 
 /// Whose candidates are replaced.
