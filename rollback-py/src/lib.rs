@@ -3,6 +3,7 @@
 
 mod canonical;
 mod config;
+mod doctor;
 mod env_game;
 mod episode;
 mod errors;
@@ -24,6 +25,7 @@ fn _rollback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     recordings::register(module)?;
     module.add_function(wrap_pyfunction!(offline::record_offline, module)?)?;
+    module.add_function(wrap_pyfunction!(doctor::examine, module)?)?;
     module.add_class::<room::PyServer>()?;
     module.add_class::<room::PyRoom>()?;
     module.add_class::<episode::PyEpisode>()?;

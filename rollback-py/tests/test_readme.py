@@ -107,7 +107,7 @@ def test_two_people_who_copy_the_keyboard_example_play_in_a_window(tmp_path: Pat
 
 def test_every_command_that_the_readme_names_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"^\$ rollback (\w+)", README.read_text("utf-8"), re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 8
     for command in commands:
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])

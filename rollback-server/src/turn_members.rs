@@ -152,8 +152,8 @@ const PORTS_MAX: usize = 4096;
 /// Most ports of one member: for fifteen others, of three addresses, twice while connections are made anew; and more.
 const PORTS_OF_MEMBER_MAX: usize = 128;
 
-/// Most ports of one who only examines.
-const PORTS_OF_GUEST_MAX: usize = 4;
+/// Most ports of one who only examines: for two ends of several addresses, twice.
+const PORTS_OF_GUEST_MAX: usize = 16;
 
 /// Datagrams a second that are relayed for one member, both ways together: what the relay by WebSocket allows each way.
 const MESSAGES_PER_SECOND: u32 = 2 * RELAY_MESSAGES_PER_SECOND;

@@ -217,7 +217,7 @@ impl Drop for AtEnd {
     }
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         // Of the threads that look up names; the loop itself runs on the thread that made it.
         .thread_name("rollback-dns")
@@ -228,7 +228,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// The configured addresses, or all IPv4 ones, and loopback if the server is on this computer: the
 /// other members may be there too, and there may be no other network.
-fn bind_addresses(configured: &[IpAddr], is_loopback: bool) -> Vec<SocketAddr> {
+pub(crate) fn bind_addresses(configured: &[IpAddr], is_loopback: bool) -> Vec<SocketAddr> {
     let any_port = |address| SocketAddr::new(address, 0);
     let wildcard = any_port(Ipv4Addr::UNSPECIFIED.into());
     match (configured, is_loopback) {

@@ -80,6 +80,11 @@ impl IceServers {
         Ok(Self { configured, offered: accepts_offers.then(Mutex::default), trust })
     }
 
+    /// These and no others.
+    pub(crate) const fn of(servers: Vec<CheckedServer>, trust: Arc<Trust>) -> Self {
+        Self { configured: servers, offered: None, trust }
+    }
+
     /// Takes what the signaling server offers, in place of what it offered before. What cannot be used is left out.
     pub(crate) fn offer(&self, servers: &[IceServer]) {
         let Some(offered) = &self.offered else { return };

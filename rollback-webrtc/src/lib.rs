@@ -35,6 +35,7 @@ mod clock;
 mod conduct;
 mod config;
 mod datagram_transport;
+pub mod doctor;
 mod episode_setup;
 mod error;
 mod game_loop;

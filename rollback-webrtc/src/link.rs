@@ -29,12 +29,21 @@ impl RoomLink {
 
     /// The link of the relay of its server.
     pub(crate) fn relay_url(&self) -> String {
+        self.url_below("relay")
+    }
+
+    /// The link of what sends datagrams back, for those who try the way to the relay.
+    pub(crate) fn echo_url(&self) -> String {
+        self.url_below("echo")
+    }
+
+    fn url_below(&self, name: &str) -> String {
         // The path ends with the room; a question behind it stays behind.
         let (place, question) = match self.url.split_once('?') {
             Some((place, question)) => (place, format!("?{question}")),
             None => (self.url.as_str(), String::new()),
         };
-        format!("{place}/relay{question}")
+        format!("{place}/{name}{question}")
     }
 
     /// Whether the server is on this computer.
@@ -81,6 +90,7 @@ mod tests {
         let relay = |link| parse(link).unwrap().relay_url();
         assert_eq!(relay("ws://10.0.0.1:8080/kitchen"), "ws://10.0.0.1:8080/kitchen/relay");
         assert_eq!(relay("wss://h/lab/hall?key=1"), "wss://h/lab/hall/relay?key=1");
+        assert_eq!(parse("ws://h/hall").unwrap().echo_url(), "ws://h/hall/echo");
     }
 
     #[test]

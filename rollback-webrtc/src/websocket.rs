@@ -4,11 +4,12 @@
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::UrlError;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
-use crate::proxy::{self, ProxyChoice, ProxyError, Target};
+use crate::proxy::{self, ProxyChoice, ProxyError, ProxyUrl, Target};
 use crate::tcp::connect;
 use crate::tls::{TlsError, Trust};
 
@@ -24,6 +25,16 @@ pub(crate) enum OpenError {
     /// The server cannot be reached, or is none.
     #[error(transparent)]
     Server(#[from] tungstenite::Error),
+}
+
+/// Where a WebSocket goes to, and through which proxy.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) request: Request,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) is_secure: bool,
+    pub(crate) proxy: Option<ProxyUrl>,
 }
 
 impl OpenError {
@@ -60,23 +71,16 @@ pub(crate) async fn open_with(
     message_bytes_max: usize,
     connector: Connector,
 ) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, OpenError> {
-    let request = url.into_client_request()?;
-    let no_host = || tungstenite::Error::Url(UrlError::NoHostName);
-    let host = request.uri().host().ok_or_else(no_host)?.to_owned();
-    let is_secure = request.uri().scheme_str() == Some("wss");
-    let port = request.uri().port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    let target = Target { host: &host, port, is_secure };
-    let chosen = proxy.proxy(target, |name| std::env::var(name).ok()).map_err(ProxyError::Url)?;
-    let stream = match chosen {
+    let place = Place::of(url, proxy)?;
+    let stream = match &place.proxy {
         None => {
-            let place = (host.trim_matches(['[', ']']), port);
-            connect(place, SEND_BUFFER_BYTES).await.map_err(tungstenite::Error::Io)?
+            connect(place.address(), SEND_BUFFER_BYTES).await.map_err(tungstenite::Error::Io)?
         }
         Some(proxy) => {
             let unreachable = |error| ProxyError::Unreachable { proxy: proxy.clone(), error };
             let mut stream =
                 connect(proxy.address(), SEND_BUFFER_BYTES).await.map_err(unreachable)?;
-            proxy::ask(&mut stream, &proxy, target).await?;
+            proxy::ask(&mut stream, proxy, place.target()).await?;
             stream
         }
     };
@@ -85,8 +89,32 @@ pub(crate) async fn open_with(
         .max_message_size(Some(message_bytes_max))
         .max_frame_size(Some(message_bytes_max));
     let (socket, _) =
-        client_async_tls_with_config(request, stream, Some(config), Some(connector)).await?;
+        client_async_tls_with_config(place.request, stream, Some(config), Some(connector)).await?;
     Ok(socket)
+}
+
+impl Place {
+    pub(crate) fn of(url: &str, proxy: &ProxyChoice) -> Result<Self, OpenError> {
+        let request = url.into_client_request()?;
+        let no_host = || tungstenite::Error::Url(UrlError::NoHostName);
+        let host = request.uri().host().ok_or_else(no_host)?.to_owned();
+        let is_secure = request.uri().scheme_str() == Some("wss");
+        let port = request.uri().port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        let target = Target { host: &host, port, is_secure };
+        let variable = |name: &str| std::env::var(name).ok();
+        let proxy = proxy.proxy(target, variable).map_err(ProxyError::Url)?;
+        Ok(Self { request, host, port, is_secure, proxy })
+    }
+
+    /// Host and port, as a socket connects to them.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        (self.host.trim_matches(['[', ']']), self.port)
+    }
+
+    /// As a proxy is asked for it.
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target { host: &self.host, port: self.port, is_secure: self.is_secure }
+    }
 }
 
 /// What is read at once, and taken for each socket: nearly all messages fit. The default is 128 KiB.
@@ -94,7 +122,7 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 
 /// What the system may hold of what was sent: when nothing gets through, datagrams are to wait where old ones are
 /// dropped (rule R5), and not for seconds in the system's buffer of megabytes.
-const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+pub(crate) const SEND_BUFFER_BYTES: u32 = 32 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use common::{join_all, local, others, receive, server, wait_connected, wait_until};
+use rollback_webrtc::doctor::{Outcome, examine};
 use rollback_webrtc::{JoinError, Path, PathPolicy, ProxyChoice, Transport, TransportConfig};
 
 /// A proxy; it ends when dropped.
@@ -73,6 +74,18 @@ fn a_real_proxy_is_passed_with_its_password_only() {
         Err(JoinError::Unreachable { .. }) => {}
         other => panic!("expected that the proxy refuses, got {other:?}"),
     }
+    let found = |who: &str| {
+        let diagnosis = examine(&link, through(who)).unwrap();
+        eprintln!("{diagnosis}\n");
+        let of =
+            |name: &str| { diagnosis.findings.iter() }.find(|found| found.name == name).cloned();
+        (of("proxy").unwrap(), of("the server"))
+    };
+    let (proxy_found, _) = found("ada:wrong@");
+    assert_eq!(proxy_found.outcome, Outcome::Bad);
+    assert!(proxy_found.text.contains(" 40"), "{}", proxy_found.text);
+    let (proxy_found, relay) = found("ada:lace@");
+    assert_eq!((proxy_found.outcome, relay.unwrap().outcome), (Outcome::Good, Outcome::Good));
     let transports = join_all(&link, vec![through("ada:lace@"), through("ada:lace@")]);
     wait_connected(&transports);
     for transport in &transports {

@@ -79,6 +79,22 @@ class DivergedError(RollbackError):
 
     frame: int
 
+def examine(
+    link: str,
+    *,
+    ice_servers: Sequence[tuple[str, str, str]] = ...,
+    relay_only: bool = False,
+    server_relay: bool = True,
+    environment: tuple[str, str, str] | None = None,
+) -> dict[str, Any]:
+    """Find out in at most 15 s whether one can play over a link, and what is in the way.
+
+    Takes no slot. The answer has `can_play`, `verdict`, `text` for people, and `findings`: each
+    with `part` (server, way, machine), `name`, `outcome` (good, bad, note) and `text`, and for a
+    way that was tried `sent`, `received`, `median_ms` and `slowest_ms`. `environment` is one more
+    of them, for the machine: name, outcome and text.
+    """
+
 @final
 class Server:
     """A signaling server in a thread of this process; it stops when it is let go."""

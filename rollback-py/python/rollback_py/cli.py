@@ -1,4 +1,4 @@
-"""The command ``rollback``: serve, play, watch, check, compare, verify, export."""
+"""The command ``rollback``: serve, play, watch, doctor, check, compare, verify, export."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
-from rollback_py import determinism, recording_commands
+from rollback_py import determinism, doctor, recording_commands
 from rollback_py._rollback import DivergedError, RollbackError
 from rollback_py.command_output import (
     DESYNC,
@@ -24,6 +24,7 @@ from rollback_py.command_output import (
     say,
     say_error,
 )
+from rollback_py.doctor import ice_server
 from rollback_py.endings import DesyncError
 from rollback_py.environment import Factory
 from rollback_py.episode import Episode
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_play(commands)
     _add_watch(commands)
+    doctor.add_parser(commands)
     _add_check(commands)
     recording_commands.add_parsers(commands)
     return parser
@@ -228,7 +230,7 @@ def _play(parsed: argparse.Namespace) -> int:
         come_back=not parsed.anew,
         observations=parsed.observations,
         lockstep_fallback=not parsed.no_lockstep,
-        ice_servers=[_ice_server(text) for text in parsed.ice_server],
+        ice_servers=[ice_server(text) for text in parsed.ice_server],
         relay_only=parsed.relay_only,
         server_relay=not parsed.no_server_relay,
         link_conditions=conditions,
@@ -299,7 +301,7 @@ def _watch(parsed: argparse.Namespace) -> int:
         parsed.link,
         env=parsed.env,
         data=parsed.data,
-        ice_servers=[_ice_server(text) for text in parsed.ice_server],
+        ice_servers=[ice_server(text) for text in parsed.ice_server],
         relay_only=parsed.relay_only,
         server_relay=not parsed.no_server_relay,
         timeout_s=parsed.timeout,
@@ -364,14 +366,6 @@ def _keys(text: str) -> dict[str, int]:
         return {key.strip(): int(action) for key, _, action in pairs}
     except ValueError as error:
         raise ValueError(f"--keys: expected wasd or w=0,s=1, got {text!r}") from error
-
-
-def _ice_server(text: str) -> tuple[str, str, str]:
-    parts = text.split(",")
-    if len(parts) not in (1, 3):
-        raise ValueError(f"--ice-server: expected URL or URL,USER,PASSWORD, got {text!r}")
-    url, user, password = (*parts, "", "")[:3]
-    return url, user, password
 
 
 def _add_check(commands: Any) -> None:

@@ -7,15 +7,15 @@ import json
 import sys
 from typing import Any, NoReturn
 
-# What commands exit with. `check` and `verify` answer no with WRONG, `compare` with PREFIX or
-# DIFFERENT, `play` and `watch` with DESYNC or LOST; whatever could not be done is FAILED, for all.
+# What commands exit with. `check`, `verify`, `doctor` answer no with WRONG, `compare` with PREFIX,
+# DIFFERENT, `play` and `watch` with DESYNC or LOST; what could not be done is FAILED, for all.
 OK, WRONG, FAILED, PREFIX, DIFFERENT, DESYNC, LOST = range(7)
 INTERRUPTED = 130
 
 EXIT_CODES = (
-    "exit codes: 0 well; 1 check, verify: no; 2 an error; 3 compare: one is the beginning of the "
-    "other; 4 compare: they differ; 5 play, watch: the states differ; 6 play, watch: a member was "
-    "lost"
+    "exit codes: 0 well; 1 check, verify, doctor: no; 2 an error; 3 compare: one is the beginning "
+    "of the other; 4 compare: they differ; 5 play, watch: the states differ; 6 play, watch: a "
+    "member was lost"
 )
 
 

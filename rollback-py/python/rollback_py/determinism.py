@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -169,7 +170,12 @@ def check(
             f"{found.render_changes} (undone after each drawing)" if found.render_changes else "",
         )
     )
-    _measure(game, seed, report)
+    report.costs_us = measure(game, seed)
+    if game.can_rollback:
+        slot = game.save()
+        details = game.keeper.strategy.report(slot.state)
+        report.copied, report.skipped = details["copied"], details["skipped"]
+        report.state_bytes = len(game.keeper.encode(slot))
     report.dropped_outputs = game.simulation.dropped_outputs
     game.close()
     return report
@@ -234,7 +240,12 @@ def _other_process(factory: Factory, game: EnvGame, seed: int, frames: int) -> V
     return Verdict(question, path is None, detail)
 
 
-def _measure(game: EnvGame, seed: int, report: Report) -> None:
+def measure(game: EnvGame, seed: int = 0, *, seconds_max: float = math.inf) -> dict[str, float]:
+    """Play with random actions; the median microseconds of step, save, load and hash.
+
+    After `seconds_max` it is enough; without a snapshot there is the step only.
+    """
+    end = time.perf_counter() + seconds_max
     game.reset(seed)
     actions = RandomActions(game.simulation, seed)
     costs: dict[str, list[float]] = {"step": [], "save": [], "load": [], "hash": []}
@@ -246,6 +257,8 @@ def _measure(game: EnvGame, seed: int, report: Report) -> None:
 
     slot = game.save() if game.can_rollback else None
     for count in range(_MEASUREMENTS):
+        if count and time.perf_counter() > end:
+            break
         if game.ended:
             game.reset(seed + count)
         frame = actions.draw()
@@ -258,13 +271,7 @@ def _measure(game: EnvGame, seed: int, report: Report) -> None:
         timed("load", game.load, slot)
         game.step(frame)
         game.output()
-    report.costs_us = {
-        name: round(statistics.median(values), 2) for name, values in costs.items() if values
-    }
-    if slot is not None:
-        details = game.keeper.strategy.report(slot.state)
-        report.copied, report.skipped = details["copied"], details["skipped"]
-        report.state_bytes = len(game.keeper.encode(slot))
+    return {name: round(statistics.median(values), 2) for name, values in costs.items() if values}
 
 
 def main(arguments: list[str] | None = None) -> None:

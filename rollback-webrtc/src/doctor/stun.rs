@@ -1,0 +1,227 @@
+//! As which address this computer is seen from outside, and whether its NAT lets others reach it there (RFC 8489, RFC 4787).
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::{UdpSocket, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use super::finding::{ADDRESS, Finding, Outcome, Part};
+use crate::ice_servers::CheckedServer;
+use crate::ice_url::{IceUrlKind, TurnTransport};
+
+/// Asks each server that is reached by UDP, all from one socket.
+pub(super) async fn address(servers: &[CheckedServer], bind: &[SocketAddr]) -> Finding {
+    let is_udp = |kind| matches!(kind, IceUrlKind::Stun | IceUrlKind::Turn(TurnTransport::Udp));
+    let asked: Vec<_> = servers.iter().filter(|server| is_udp(server.url.kind)).collect();
+    let finding = |outcome, text: String| Finding::new(Part::Way, ADDRESS, outcome, text);
+    if asked.is_empty() {
+        let text = "no STUN server is known: direct ways only between computers of one network";
+        return finding(Outcome::Note, text.to_owned());
+    }
+    let end = Instant::now() + ANSWER_TIMEOUT;
+    let mut places = BTreeSet::new();
+    for server in &asked {
+        let found = timeout_at(end, lookup_host((server.url.host.as_str(), server.url.port)));
+        if let Ok(Ok(found)) = found.await {
+            places.extend({ found }.filter(SocketAddr::is_ipv4).take(1));
+        }
+    }
+    let names: Vec<String> = { asked.iter() }
+        .map(|server| format!("{}:{}", server.url.host, server.url.port))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let names = names.join(", ");
+    if places.is_empty() {
+        return finding(Outcome::Bad, format!("there is no address of {names}"));
+    }
+    match ask(&places, bind).await {
+        Err(error) => finding(Outcome::Bad, format!("no UDP socket: {error}")),
+        Ok(answers) if answers.is_empty() => {
+            let text =
+                format!("UDP to {names} is not answered within {} s", ANSWER_TIMEOUT.as_secs());
+            finding(Outcome::Bad, text)
+        }
+        Ok(answers) => {
+            let own = own_addresses(&answers).await;
+            finding(Outcome::Good, describe(&answers, &own))
+        }
+    }
+}
+
+/// The servers that answered, and as which address each saw this computer.
+async fn ask(
+    places: &BTreeSet<SocketAddr>,
+    bind: &[SocketAddr],
+) -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    // One address of several may not reach all servers; one that was configured alone is meant.
+    let from = match bind {
+        [one] if one.is_ipv4() => *one,
+        _ => everywhere,
+    };
+    let socket = UdpSocket::bind(from).await?;
+    let mut id = [0; 12];
+    getrandom::fill(&mut id).map_err(io::Error::other)?;
+    let started = Instant::now();
+    let mut answers: Vec<(SocketAddr, SocketAddr)> = Vec::new();
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    for repeated_at in REPEATED_AT {
+        for place in places {
+            if answers.iter().all(|(from, _)| from != place) {
+                // Whatever keeps it from going out, no answer says the same.
+                let _ = socket.send_to(&binding_request(id), place).await;
+            }
+        }
+        while answers.len() < places.len() {
+            let received = timeout_at(started + repeated_at, socket.recv_from(&mut buffer));
+            let Ok(received) = received.await else { break };
+            // An error of a former datagram that nobody took.
+            let Ok((bytes, from)) = received else { continue };
+            let is_new = places.contains(&from) && answers.iter().all(|(known, _)| *known != from);
+            let mapped = buffer.get(..bytes).and_then(|answer| mapped_address(answer, id));
+            answers.extend(mapped.filter(|_| is_new).map(|mapped| (from, mapped)));
+        }
+    }
+    Ok(answers)
+}
+
+/// The addresses of this computer itself from which it reaches these.
+async fn own_addresses(answers: &[(SocketAddr, SocketAddr)]) -> BTreeSet<IpAddr> {
+    let mut own = BTreeSet::new();
+    for (server, _) in answers {
+        let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await else { continue };
+        if socket.connect(server).await.is_ok()
+            && let Ok(address) = socket.local_addr()
+        {
+            own.insert(address.ip());
+        }
+    }
+    own
+}
+
+fn describe(answers: &[(SocketAddr, SocketAddr)], own: &BTreeSet<IpAddr>) -> String {
+    let mapped: BTreeSet<SocketAddr> = answers.iter().map(|(_, mapped)| *mapped).collect();
+    let hosts: BTreeSet<IpAddr> = mapped.iter().map(SocketAddr::ip).collect();
+    let shown: Vec<String> =
+        hosts.iter().map(|host| format!("{host} ({})", kind_of(*host))).collect();
+    let seen = format!("seen as {}", shown.join(" and "));
+    if hosts.iter().all(|host| own.contains(host)) {
+        return format!("{seen}: no NAT in between");
+    }
+    let servers: BTreeSet<IpAddr> = answers.iter().map(|(server, _)| server.ip()).collect();
+    let nat = match (servers.len(), mapped.len()) {
+        (1, _) => "behind a NAT; a second STUN server would tell of which kind",
+        (_, 1) => "behind a NAT that shows one address to all: direct ways mostly work",
+        _ => {
+            "behind a NAT that shows another address to each (symmetric): direct ways to others \
+             behind a NAT mostly fail"
+        }
+    };
+    format!("{seen}, {nat}")
+}
+
+fn kind_of(address: IpAddr) -> &'static str {
+    match address {
+        address if address.is_loopback() => "this computer",
+        IpAddr::V4(address) if address.is_private() => "private",
+        IpAddr::V4(address) if address.is_link_local() => "of one link",
+        // RFC 6598.
+        IpAddr::V4(address) if matches!(address.octets(), [100, 64..=127, ..]) => {
+            "shared by a provider"
+        }
+        _ => "public",
+    }
+}
+
+fn binding_request(id: [u8; 12]) -> Vec<u8> {
+    [[0x00, 0x01, 0, 0].as_slice(), &MAGIC_COOKIE, &id].concat()
+}
+
+/// The XOR-MAPPED-ADDRESS of the answer to a request, which may be any bytes (RFC 8489 §14.2).
+fn mapped_address(answer: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
+    if answer.get(..2)? != [0x01, 0x01] || answer.get(4..8)? != MAGIC_COOKIE {
+        return None;
+    }
+    if answer.get(8..20)? != id {
+        return None;
+    }
+    let mut rest = answer.get(20..)?;
+    while let Some([kind_high, kind_low, high, low]) = rest.first_chunk() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let value = rest.get(4..4 + length)?;
+        if [*kind_high, *kind_low] == XOR_MAPPED_ADDRESS {
+            let [_, IPV4, port @ .., a, b, c, d] = value.first_chunk::<8>()? else { return None };
+            let [cookie_a, cookie_b, cookie_c, cookie_d] = MAGIC_COOKIE;
+            let port = u16::from_be_bytes(*port) ^ u16::from_be_bytes([cookie_a, cookie_b]);
+            let host = Ipv4Addr::new(a ^ cookie_a, b ^ cookie_b, c ^ cookie_c, d ^ cookie_d);
+            return Some(SocketAddr::from((host, port)));
+        }
+        rest = rest.get(4 + length.next_multiple_of(4)..)?;
+    }
+    None
+}
+
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+const XOR_MAPPED_ADDRESS: [u8; 2] = [0x00, 0x20];
+const IPV4: u8 = 1;
+
+/// Until when an answer to the first, second and third question is waited for.
+const REPEATED_AT: [Duration; 3] =
+    [Duration::from_millis(400), Duration::from_millis(1000), ANSWER_TIMEOUT];
+
+/// How long servers may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest answer that is read.
+const DATAGRAM_BYTES_MAX: usize = 1500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 5769 §2.2: 192.0.2.1, port 32853.
+    const ANSWER: &[u8] =
+        b"\x01\x01\x00\x3c\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
+        \x80\x22\x00\x0b\x74\x65\x73\x74\x20\x76\x65\x63\x74\x6f\x72\x20\
+        \x00\x20\x00\x08\x00\x01\xa1\x47\xe1\x12\xa6\x43";
+    const ID: [u8; 12] = *b"\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae";
+
+    #[test]
+    fn the_example_of_the_standard_is_understood_and_no_bytes_do_harm() {
+        assert_eq!(mapped_address(ANSWER, ID), Some("192.0.2.1:32853".parse().unwrap()));
+        assert_eq!(mapped_address(ANSWER, [0; 12]), None);
+        for at in 0..ANSWER.len() {
+            assert_eq!(mapped_address(&ANSWER[..at], ID), None);
+            for byte in 0..=u8::MAX {
+                let mut bytes = ANSWER.to_vec();
+                bytes[at] = byte;
+                let _ = mapped_address(&bytes, ID);
+            }
+        }
+    }
+
+    fn described(answers: &[(&str, &str)], own: &str) -> String {
+        let parse =
+            |(server, mapped): &(&str, &str)| (server.parse().unwrap(), mapped.parse().unwrap());
+        let answers: Vec<_> = answers.iter().map(parse).collect();
+        describe(&answers, &[own.parse().unwrap()].into())
+    }
+
+    #[test]
+    fn a_nat_is_told_by_what_two_servers_see() {
+        let (one, other) = ("192.0.2.1:3478", "192.0.2.2:3478");
+        let home = "192.168.1.4";
+        let same = described(&[(one, "198.51.100.7:4000"), (other, "198.51.100.7:4000")], home);
+        assert!(same.contains("198.51.100.7 (public)") && same.contains("one address to all"));
+        let ports = described(&[(one, "198.51.100.7:4000"), (other, "198.51.100.7:4001")], home);
+        assert!(ports.contains("symmetric"), "{ports}");
+        let single = described(&[(one, "100.64.0.9:1")], home);
+        assert!(single.contains("shared by a provider") && single.contains("second STUN server"));
+        let none = described(&[(one, "198.51.100.7:4000")], "198.51.100.7");
+        assert!(none.contains("no NAT"), "{none}");
+    }
+}
