@@ -3,6 +3,8 @@
 //! work: R1 and R5 in `channels`, R2 in `flush_runtime`, R3 in `open_link`; R4 is in `pair`.
 
 mod channels;
+#[cfg(test)]
+mod chromium;
 mod flush_runtime;
 mod open_link;
 mod turn_watch;
