@@ -2,6 +2,7 @@
 //! messages and events, and the counters. No side ever waits for the other longer than a short lock.
 
 mod guard;
+mod offences;
 mod send_rate;
 mod state;
 mod ways;

@@ -3,14 +3,13 @@
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
-use super::guard::Guard;
-use super::state::{Peer, State};
+use super::state::Peer;
 use super::{Mailbox, OUTGOING_AGE_MAX};
 use crate::bulk::Lane;
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::Path;
 use crate::route::Way;
-use crate::stats::{Loss, PeerStats, ShutOut, TransportEvent, WayCounters};
+use crate::stats::{Loss, PeerStats, TransportEvent, WayCounters};
 use crate::telemetry::{Arrival, Framed, LinkReport, Proof, frame_probe, number};
 
 /// Something for the relay of the server.
@@ -121,53 +120,6 @@ impl Mailbox {
         self.wake_bulk(from);
         self.announce();
         echo
-    }
-
-    /// A peer sent what no honest one sends.
-    pub(crate) fn note_violation(&self, from: PeerId) {
-        self.count_violation(&mut self.lock(), from);
-        self.announce();
-    }
-
-    fn count_violation(&self, state: &mut State, from: PeerId) {
-        let Some(peer) = state.peer(from) else { return };
-        peer.stats.violations += 1;
-        let now = self.clock.now();
-        self.judge(state, from, |guard| guard.take_violation(now));
-    }
-
-    /// Waits for the next peer that is shut out.
-    pub(crate) async fn next_offender(&self) -> PeerId {
-        loop {
-            let offender = self.lock().offenders.pop_front();
-            match offender {
-                Some(peer) => return peer,
-                None => self.offended.notified().await,
-            }
-        }
-    }
-
-    /// Says whether something may be taken from a peer, and shuts it out for a reason.
-    pub(super) fn judge(
-        &self,
-        state: &mut State,
-        from: PeerId,
-        find: impl FnOnce(&mut Guard) -> Option<ShutOut>,
-    ) -> bool {
-        let Some(peer) = state.peer(from) else { return false };
-        if peer.guard.reason().is_some() {
-            return false;
-        }
-        let Some(why) = find(&mut peer.guard) else { return true };
-        peer.guard.shut_out(why);
-        peer.stats.shut_out = Some(why);
-        peer.incoming.clear();
-        state.offenders.push_back(from);
-        state.push_event(TransportEvent::PeerShutOut { peer: from, why });
-        tracing::warn!(peer = ?from, why = why.name(), "a peer is shut out");
-        self.offended.notify_one();
-        self.announce();
-        false
     }
 
     /// Waits until there is a datagram to send to a peer over its WebRTC connection.

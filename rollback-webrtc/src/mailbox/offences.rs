@@ -1,0 +1,57 @@
+//! What no honest peer sends is counted, and whoever sends too much of it, or too much of anything, is shut out.
+
+use rollback_core::PeerId;
+
+use super::Mailbox;
+use super::guard::Guard;
+use super::state::State;
+use crate::stats::{ShutOut, TransportEvent};
+
+impl Mailbox {
+    /// A peer sent what no honest one sends.
+    pub(crate) fn note_violation(&self, from: PeerId) {
+        self.count_violation(&mut self.lock(), from);
+        self.announce();
+    }
+
+    pub(super) fn count_violation(&self, state: &mut State, from: PeerId) {
+        let Some(peer) = state.peer(from) else { return };
+        peer.stats.violations += 1;
+        let now = self.clock.now();
+        self.judge(state, from, |guard| guard.take_violation(now));
+    }
+
+    /// Waits for the next peer that is shut out.
+    pub(crate) async fn next_offender(&self) -> PeerId {
+        loop {
+            let offender = self.lock().offenders.pop_front();
+            match offender {
+                Some(peer) => return peer,
+                None => self.offended.notified().await,
+            }
+        }
+    }
+
+    /// Says whether something may be taken from a peer, and shuts it out for a reason.
+    pub(super) fn judge(
+        &self,
+        state: &mut State,
+        from: PeerId,
+        find: impl FnOnce(&mut Guard) -> Option<ShutOut>,
+    ) -> bool {
+        let Some(peer) = state.peer(from) else { return false };
+        if peer.guard.reason().is_some() {
+            return false;
+        }
+        let Some(why) = find(&mut peer.guard) else { return true };
+        peer.guard.shut_out(why);
+        peer.stats.shut_out = Some(why);
+        peer.incoming.clear();
+        state.offenders.push_back(from);
+        state.push_event(TransportEvent::PeerShutOut { peer: from, why });
+        tracing::warn!(peer = ?from, why = why.name(), "a peer is shut out");
+        self.offended.notify_one();
+        self.announce();
+        false
+    }
+}
