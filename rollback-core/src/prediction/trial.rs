@@ -66,7 +66,7 @@ pub struct TrialResult {
 
 impl PredictionTrial {
     /// A trial in which the inputs of the peers in `late` arrive `lateness` frames late: with 1, the input of a frame is
-    /// there when the next one is stepped. More than a quarter of the configuration's history is taken for that.
+    /// there when the next one is stepped. More than the prediction window is taken for that, since a session would wait.
     #[must_use]
     pub fn new(
         config: &SessionConfig,
@@ -76,7 +76,7 @@ impl PredictionTrial {
         predictor: Box<dyn Predictor + Send>,
     ) -> Self {
         let queue = InputQueue::new(config, roster);
-        let lateness = lateness.min(queue.capacity() / 4);
+        let lateness = lateness.min(config.prediction_window_frames());
         let (under_way, result) = (VecDeque::new(), TrialResult::default());
         let current = Frame::ZERO;
         Self { queue, predictor, late, lateness, under_way, current, result }
@@ -228,5 +228,6 @@ mod tests {
         let result = tried(&inputs, 8);
         assert_eq!((result.frames, result.guesses.guesses), (2_000, 1_992));
         assert_eq!(result.resimulated, result.rollbacks * 8);
+        assert_eq!(tried(&inputs, 1_000), result, "no session guesses more frames than its window");
     }
 }
