@@ -62,6 +62,8 @@ pub(crate) struct Links {
     pub(super) has_returning: bool,
     /// Up to where this peer, which is to be let in, has been given what was recorded.
     pub(crate) caught_up_to: Option<Frame>,
+    /// When that was told last.
+    pub(super) ready_at: Timestamp,
     /// Where this peer came back, once it has.
     pub(crate) begins_at: Option<Frame>,
     /// How many frames pass at least between a claim to let one in and its first frame.
@@ -120,6 +122,7 @@ impl Links {
             ticket: ticket.clone(),
             has_returning: false,
             caught_up_to: None,
+            ready_at: Timestamp::ZERO,
             begins_at: None,
             lead: u32::from(config.tick_rate_hz()) / 2,
             control: VecDeque::new(),
@@ -359,8 +362,15 @@ impl Links {
         self.tell_dispute(now, members);
         // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
         let takes_part = self.has_started || !self.membership.departing().is_empty();
+        // One that comes back is called as often as it can step, and speaks at the pace of one that waits.
+        let is_paced = self.caught_up_to.is_some();
+        let is_ready_due = now.micros_since(self.ready_at) >= HELLO_INTERVAL_MICROS;
+        let ready = self.caught_up_to.filter(|_| is_ready_due);
+        if ready.is_some() {
+            self.ready_at = now;
+        }
         let is_told_all = self.membership.has_claims()
-            || self.caught_up_to.is_some()
+            || ready.is_some()
             || self.goodbye.is_some()
             || self.search.is_some();
         for index in 0..self.links.len() {
@@ -375,21 +385,22 @@ impl Links {
             let is_silent =
                 !self.has_started && now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;
             if link.returning.is_none() {
-                link.is_hello_due = (!link.handshake.is_heard || is_silent) && !is_frozen;
+                let is_unheard = !link.handshake.is_heard && !is_paced;
+                link.is_hello_due = (is_unheard || is_silent) && !is_frozen;
             }
             // One that waits may wait for a digest that was lost.
             if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {
                 link.digests_due = DIGEST_REPEATS;
             }
             if is_told_all || link.owes_goodbye_heard || link.owes_eviction {
-                self.tell(index, is_frozen);
+                self.tell(index, is_frozen, ready);
             }
         }
     }
 
     /// The rare messages to one peer.
     #[inline(never)]
-    fn tell(&mut self, index: usize, is_frozen: bool) {
+    fn tell(&mut self, index: usize, is_frozen: bool, ready: Option<Frame>) {
         let Some(link) = self.links.get_mut(index) else { return };
         let peer = link.peer;
         if core::mem::take(&mut link.owes_goodbye_heard) {
@@ -404,7 +415,7 @@ impl Links {
             let claims = self.membership.claims_for(seen).map(Control::Claim);
             self.control.extend(claims.map(|claim| (peer, claim)));
         }
-        if let Some(frame) = self.caught_up_to {
+        if let Some(frame) = ready {
             self.control.push_back((peer, Control::Ready { frame }));
         }
         if !is_frozen {

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use rollback_core::testing::{Fault, Faults, Report, Simulation};
-use rollback_core::{EndCause, Event, Frame, InputFlags, Item};
+use rollback_core::{
+    EndCause, Event, Facts, Frame, InputFlags, Item, Output, Roster, Session, SessionConfig,
+    StableFrame, Ticket, Timestamp,
+};
 
+use crate::games::Arena;
 use crate::{cause, frames, good_network, peer, peers, plays};
 
 pub(crate) fn quick(peers: usize) -> Simulation {
@@ -190,4 +194,33 @@ fn with_what_a_former_life_has_claimed_others_may_have_gone_on() {
         assert_eq!(cause(&report, slot), Some(EndCause::Partitioned));
     }
     assert!(frames(&report, 2) > frames(&report, 1), "what 1 would have taken back");
+}
+
+#[test]
+fn one_that_comes_back_steps_what_was_recorded_without_flooding_the_others() {
+    let config = SessionConfig::builder().players(2).build().unwrap();
+    let roster = Roster::one_player_each(2).unwrap();
+    let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local: peer(1), incarnation: 1 };
+    let mut arena = Arena::endless();
+    let start = Timestamp::from_millis(1_000);
+    let session = Session::rejoin(&config, &ticket, Facts::default(), &arena, start);
+    let mut session = session.unwrap();
+    let (mut frame, mut datagrams) = (Frame::ZERO, 0);
+    // A minute of play, stepped as fast as this computer can: a frame in 200 microseconds.
+    for number in 0..3_600 {
+        let now = start.plus(Duration::from_micros(200 * number));
+        let (inputs, flags, items, output) = (&[0, 0], &[0, 0], &[], &[]);
+        let (state_hash, keyframe) = (None, None);
+        let row = StableFrame { frame, inputs, flags, items, output, state_hash, keyframe };
+        if session.backfill(&row).unwrap() {
+            frame = frame.next();
+        }
+        session.advance_frame(now, &mut arena).unwrap();
+        while let Some(output) = session.poll_output(now) {
+            datagrams += u32::from(matches!(output, Output::Datagram { .. }));
+        }
+    }
+    assert!(frame.index() > 3_500, "{frame}");
+    // Each 20 ms it says that it is there, and how far it is.
+    assert!((30..100).contains(&datagrams), "{datagrams} datagrams in 0.72 s");
 }
