@@ -39,6 +39,7 @@ pub(crate) fn examine<'py>(
     dict.set_item("findings", findings)?;
     dict.set_item("text", diagnosis.to_string())?;
     dict.set_item("can_play", verdict.can_play)?;
+    dict.set_item("only_local", verdict.only_local)?;
     dict.set_item("verdict", verdict.text)?;
     Ok(dict)
 }
@@ -63,6 +64,7 @@ fn finding_dict<'py>(py: Python<'py>, finding: &Finding) -> PyResult<Bound<'py, 
     };
     let outcome = match finding.outcome {
         Outcome::Good => "good",
+        Outcome::Poor => "poor",
         Outcome::Bad => "bad",
         Outcome::Note => "note",
     };

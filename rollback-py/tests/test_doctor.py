@@ -43,13 +43,14 @@ def test_a_healthy_link_is_fit_to_play(
     code, found = told(capsys, link, "--env", "playable:walkers")
     assert code == 0, found
     assert found["can_play"]
+    assert not found["only_local"]
     assert found["link"] == link
     assert {finding["outcome"] for finding in found["findings"]} <= {"good", "note"}
     findings = by_name(found)
     (turn,) = [name for name in findings if name.startswith("turn:127.0.0.1")]
     for name in ("direct", turn, "the server"):
         assert findings[name]["outcome"] == "good"
-        assert 25 < findings[name]["received"] <= findings[name]["sent"] == 50
+        assert 40 <= findings[name]["received"] <= findings[name]["sent"] == 50
         assert 0 < findings[name]["median_ms"] <= findings[name]["slowest_ms"]
     assert findings["playable:walkers"]["costs_us"]["step"] > 0
     assert findings["playable:walkers"]["replayed_frames"] > 0
@@ -89,6 +90,21 @@ def test_what_does_not_work_is_said_with_its_reason(
     assert findings[f"{url}?transport=udp"]["outcome"] == "bad"
     assert "UDP to port" in findings[f"{url}?transport=udp"]["text"]
     assert "room" in found["verdict"]
+
+
+def test_without_a_relay_one_plays_on_this_network_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = native.Server("127.0.0.1:0", rooms=[("kitchen", 2)], relay=False)
+    try:
+        code, found = told(capsys, f"ws://{server.address}/kitchen")
+    finally:
+        server.stop()
+    # The server is on this computer, so that is what was asked for.
+    assert code == 0
+    assert found["can_play"]
+    assert found["only_local"]
+    assert "only on this network" in found["verdict"]
 
 
 def test_a_machine_that_is_too_slow_is_told(

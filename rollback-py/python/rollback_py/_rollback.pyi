@@ -89,10 +89,11 @@ def examine(
 ) -> dict[str, Any]:
     """Find out in at most 15 s whether one can play over a link, and what is in the way.
 
-    Takes no slot. The answer has `can_play`, `verdict`, `text` for people, and `findings`: each
-    with `part` (server, way, machine), `name`, `outcome` (good, bad, note) and `text`, and for a
-    way that was tried `sent`, `received`, `median_ms` and `slowest_ms`. `environment` is one more
-    of them, for the machine: name, outcome and text.
+    Takes no slot. The answer has `can_play`, `only_local` (no way leads out of this network; one
+    can play then only when the server is in it), `verdict`, `text` for people, and `findings`: each
+    with `part` (server, way, machine), `name`, `outcome` (good, poor, bad, note) and `text`, and
+    for a way that was tried `sent`, `received`, `median_ms` and `slowest_ms`. `environment` is one
+    more of them, for the machine: name, outcome (good, bad, note) and text.
     """
 
 @final

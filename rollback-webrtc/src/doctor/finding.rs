@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Diagnosis {
     /// The link that was examined.
     pub link: String,
+    /// Whether its server is at an address of this computer or of its network, reached without a proxy.
+    pub room_is_local: bool,
     /// One for each thing that was looked at.
     pub findings: Vec<Finding>,
 }
@@ -43,7 +45,9 @@ pub enum Part {
 pub enum Outcome {
     /// It works.
     Good,
-    /// It does not.
+    /// It works, but games over it are no joy: many datagrams are lost, or they take long.
+    Poor,
+    /// It does not work, or too badly to play.
     Bad,
     /// It was not tried, or is neither.
     Note,
@@ -60,46 +64,6 @@ pub struct Trip {
     pub median: Option<Duration>,
     /// How long the slowest one took.
     pub slowest: Option<Duration>,
-}
-
-/// What follows from all findings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether one can play over the link with this computer.
-    pub can_play: bool,
-    /// The same in a line of words.
-    pub text: String,
-}
-
-impl Diagnosis {
-    /// What follows from it.
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        let of = |part, outcome| {
-            let is_such = move |finding: &&Finding| {
-                finding.part == part && finding.outcome == outcome && finding.name != ADDRESS
-            };
-            self.findings.iter().filter(is_such)
-        };
-        let bad = of(Part::Server, Outcome::Bad).chain(of(Part::Machine, Outcome::Bad)).next();
-        if let Some(Finding { name, text, .. }) = bad {
-            return Verdict { can_play: false, text: format!("not fit to play: {name}: {text}") };
-        }
-        let relay = of(Part::Way, Outcome::Good).find(|finding| finding.name != DIRECT);
-        let is_direct = of(Part::Way, Outcome::Good).any(|finding| finding.name == DIRECT);
-        let text = match (is_direct, relay) {
-            (true, Some(relay)) => {
-                format!("fit to play: directly where both networks let it, else by {}", relay.name)
-            }
-            (false, Some(relay)) => format!("fit to play, never directly: by {}", relay.name),
-            (true, None) => {
-                "fit to play, but only directly: where a network does not let that, nothing else works"
-                    .to_owned()
-            }
-            (false, None) => "not fit to play: no way to other members works".to_owned(),
-        };
-        Verdict { can_play: is_direct || relay.is_some(), text }
-    }
 }
 
 impl Finding {
@@ -119,8 +83,9 @@ impl Finding {
     pub(super) fn of_way(name: impl Into<String>, tried: Result<Trip, String>) -> Self {
         match tried {
             Ok(trip) => {
-                let outcome = if trip.received > 0 { Outcome::Good } else { Outcome::Bad };
-                Self { trip: Some(trip), ..Self::new(Part::Way, name, outcome, trip) }
+                let (outcome, why) = trip.outcome();
+                let text = format!("{trip}{why}");
+                Self { trip: Some(trip), ..Self::new(Part::Way, name, outcome, text) }
             }
             Err(reason) => Self::new(Part::Way, name, Outcome::Bad, reason),
         }
@@ -145,12 +110,32 @@ impl fmt::Display for Diagnosis {
             }
             let mark = match finding.outcome {
                 Outcome::Good => "ok  ",
+                Outcome::Poor => "poor",
                 Outcome::Bad => "FAIL",
                 Outcome::Note => "-   ",
             };
             write!(formatter, "\n  {mark} {:width$}  {}", finding.name, finding.text)?;
         }
         Ok(())
+    }
+}
+
+impl Trip {
+    /// How good a way is where this became of datagrams, and what is wrong with it.
+    fn outcome(&self) -> (Outcome, &'static str) {
+        let lost = self.sent.saturating_sub(self.received);
+        let lost_percent = u64::from(lost) * 100 / u64::from(self.sent.max(1));
+        match self.median {
+            None => (Outcome::Bad, ""),
+            Some(_) if lost_percent > USABLE_LOST_PERCENT_MAX => {
+                (Outcome::Bad, ": too many to play")
+            }
+            Some(_) if lost_percent > GOOD_LOST_PERCENT_MAX => (Outcome::Poor, ": games stutter"),
+            Some(median) if median > GOOD_MEDIAN_MAX => {
+                (Outcome::Poor, ": so slow that games wait for it")
+            }
+            Some(_) => (Outcome::Good, ""),
+        }
     }
 }
 
@@ -181,6 +166,19 @@ impl fmt::Display for Millis {
 pub(super) const DIRECT: &str = "direct";
 pub(super) const ADDRESS: &str = "address";
 
+/// Most datagrams in a hundred that a good way loses. Each carries all inputs that were not acknowledged, so up to here
+/// one input in 25 waits for more than the next datagram.
+const GOOD_LOST_PERCENT_MAX: u64 = 20;
+
+/// Most that a way loses by which one can play at all: beyond, an input in four waits for more than the next datagram,
+/// and a stream of bytes, which is sent again until it comes, hardly moves. What takes longer than a second counts as
+/// lost for the most part, as it is not waited for.
+const USABLE_LOST_PERCENT_MAX: u64 = 50;
+
+/// Slowest median of a good way: at 30 frames a second a prediction window of 12 frames, the default, is over then, and
+/// the game waits for inputs. By a relay members are as far from each other as this computer is from itself.
+const GOOD_MEDIAN_MAX: Duration = Duration::from_millis(400);
+
 /// Longest text of a finding.
 const TEXT_CHARS_MAX: usize = 300;
 
@@ -193,25 +191,7 @@ mod tests {
             Finding::new(*part, *name, *outcome, "so")
         };
         let findings = findings.iter().map(finding).collect();
-        Diagnosis { link: "ws://h/kitchen".to_owned(), findings }
-    }
-
-    #[test]
-    fn the_verdict_is_what_matters_of_it() {
-        use Outcome::{Bad, Good, Note};
-        let cases = [
-            ([(Part::Way, DIRECT, Good), (Part::Way, "turn:t", Good)], true, "else by turn:t"),
-            ([(Part::Way, DIRECT, Bad), (Part::Way, "server", Good)], true, "never directly"),
-            ([(Part::Way, DIRECT, Good), (Part::Way, "turn:t", Bad)], true, "only directly"),
-            ([(Part::Way, ADDRESS, Good), (Part::Way, "turn:t", Bad)], false, "no way"),
-            ([(Part::Server, "tcp", Bad), (Part::Way, DIRECT, Good)], false, "tcp: so"),
-            ([(Part::Way, DIRECT, Good), (Part::Machine, "timer", Note)], true, "only directly"),
-        ];
-        for (findings, can_play, text) in cases {
-            let verdict = diagnosis(&findings).verdict();
-            assert_eq!(verdict.can_play, can_play, "{verdict:?}");
-            assert!(verdict.text.contains(text), "{verdict:?}");
-        }
+        Diagnosis { link: "ws://h/kitchen".to_owned(), room_is_local: false, findings }
     }
 
     #[test]
@@ -228,8 +208,39 @@ mod tests {
                         FAIL direct  so\n  -    server  so\n  ok   turn:t  there and back in 0.2 ms, \
                         slowest 24 ms; 1 of 50 lost";
         assert_eq!(shown.to_string(), expected);
-        let nothing = Trip { sent: 50, received: 0, median: None, slowest: None };
-        assert_eq!(Finding::of_way("turn:t", Ok(nothing)).outcome, Outcome::Bad);
+        shown.findings = vec![tried(50, 401)];
+        assert!(shown.to_string().ends_with(
+            "poor turn:t  there and back in 401 ms, slowest 401 ms; \
+                                             0 of 50 lost: so slow that games wait for it"
+        ));
+    }
+
+    /// A way on which so many of 50 datagrams came, all after so long.
+    fn tried(received: usize, millis: u64) -> Finding {
+        let trip = Trip::of(50, vec![Duration::from_millis(millis); received]);
+        Finding::of_way("turn:t", Ok(trip))
+    }
+
+    #[test]
+    fn a_way_is_good_poor_or_bad_by_what_is_lost_and_how_long_it_takes() {
+        use Outcome::{Bad, Good, Poor};
+        let cases = [
+            ((50, 1), Good, "0 of 50 lost"),
+            ((40, 400), Good, "10 of 50 lost"),
+            ((39, 1), Poor, "11 of 50 lost: games stutter"),
+            ((50, 401), Poor, "0 of 50 lost: so slow that games wait for it"),
+            ((25, 401), Poor, "25 of 50 lost: games stutter"),
+            ((24, 1), Bad, "26 of 50 lost: too many to play"),
+            ((1, 1), Bad, "49 of 50 lost: too many to play"),
+            ((0, 1), Bad, "50 of 50 lost"),
+        ];
+        for ((received, millis), outcome, text) in cases {
+            let way = tried(received, millis);
+            assert_eq!(way.outcome, outcome, "{}", way.text);
+            assert!(way.text.ends_with(text), "{}", way.text);
+        }
+        let reason = Finding::of_way("turn:t", Err("refuses".to_owned()));
+        assert_eq!((reason.outcome, reason.text.as_str()), (Bad, "refuses"));
     }
 
     #[test]

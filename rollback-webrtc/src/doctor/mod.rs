@@ -7,6 +7,7 @@ mod loopback;
 mod machine;
 mod server;
 mod stun;
+mod verdict;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use std::thread;
 use tokio::task::JoinSet;
 
 use self::finding::DIRECT;
-pub use self::finding::{Diagnosis, Finding, Outcome, Part, Trip, Verdict};
+pub use self::finding::{Diagnosis, Finding, Outcome, Part, Trip};
 use self::loopback::{Attempt, NoLoopback, OPEN_TIMEOUT};
+pub use self::verdict::Verdict;
 use crate::background::{bind_addresses, runtime};
 use crate::clock::Clock;
 use crate::config::TransportConfig;
@@ -80,14 +82,15 @@ impl Doctor {
         // Before anything else runs, since that would be measured, too.
         let machine = machine::machine(self.clock);
         let runtime = runtime().map_err(JoinError::Thread)?;
-        let mut findings = runtime.block_on(self.network());
+        let (room_is_local, mut findings) = runtime.block_on(self.network());
         // A name being looked up must not hold up the end.
         runtime.shutdown_background();
         findings.extend(machine);
-        Ok(Diagnosis { link: self.link.url().to_owned(), findings })
+        Ok(Diagnosis { link: self.link.url().to_owned(), room_is_local, findings })
     }
 
-    async fn network(&self) -> Vec<Finding> {
+    /// Whether the server is of this network, and what there is of ways.
+    async fn network(&self) -> (bool, Vec<Finding>) {
         let mut findings = Vec::new();
         let server = server::examine(&self.link, (&self.proxy, &self.trust), &mut findings).await;
         if let Some(offered) = &server {
@@ -137,7 +140,7 @@ impl Doctor {
         }
         found.sort_by_key(|(place, _)| *place);
         findings.extend(found.into_iter().map(|(_, finding)| finding));
-        findings
+        (server.is_some_and(|server| server.is_local), findings)
     }
 
     /// A connection over these servers only.

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::finding::{Finding, Millis, Outcome, Part};
+use super::stun::is_public;
 use crate::ice::IceServer;
 use crate::link::RoomLink;
 use crate::proxy::{self, ProxyChoice};
@@ -31,6 +32,8 @@ pub(super) struct Offered {
     pub(super) ice_servers: Vec<IceServer>,
     /// Whether it carries what members cannot send each other in another way.
     pub(super) relay: bool,
+    /// Whether it is at an address of this computer or of its network. What is behind a proxy is not.
+    pub(super) is_local: bool,
 }
 
 /// A step that did not succeed: its name, and why.
@@ -62,7 +65,7 @@ async fn steps(
     end: Instant,
 ) -> Result<Offered, Failure> {
     let place = Place::of(link.url(), proxy).map_err(|error| Failure(PROXY, error.to_string()))?;
-    let stream = reach(&place, findings, end).await?;
+    let (stream, is_local) = reach(&place, findings, end).await?;
     let stream = match place.is_secure {
         true => secure(stream, &place, (trust, &mut *findings), end).await?,
         false => stream,
@@ -73,7 +76,7 @@ async fn steps(
         ClientMessage::Examine { protocol_version: PROTOCOL_VERSION, room: link.room().clone() };
     let question = question.to_json().map_err(|error| Failure(ROOM, error.to_string()))?;
     within(end, ROOM, socket.send(Message::text(question))).await?;
-    let mut offered = Offered::default();
+    let mut offered = Offered { is_local, ..Offered::default() };
     let examined = hear(&mut socket, &mut offered, end).await?;
     let took = Millis(started.elapsed());
     let ServerMessage::Examined { version, unix_secs, expected, waiting, playing, relay } =
@@ -99,12 +102,12 @@ async fn steps(
     Ok(offered)
 }
 
-/// A stream to the server, or through the proxy to it.
+/// A stream to the server, or through the proxy to it, and whether the server is of this network.
 async fn reach(
     place: &Place,
     findings: &mut Vec<Finding>,
     end: Instant,
-) -> Result<Box<dyn Stream>, Failure> {
+) -> Result<(Box<dyn Stream>, bool), Failure> {
     let (host, port) = match &place.proxy {
         Some(proxy) => proxy.address(),
         None => place.address(),
@@ -127,11 +130,12 @@ async fn reach(
     let mut stream = within(end, TCP, connect((host, port), SEND_BUFFER_BYTES)).await?;
     let took = Millis(started.elapsed());
     findings.push(good(TCP, format!("{host} port {port} answers in {took}")));
+    let is_near = stream.peer_addr().is_ok_and(|server| !is_public(server.ip()));
     if let Some(proxy) = &place.proxy {
         within(end, PROXY, proxy::ask(&mut stream, proxy, place.target())).await?;
         findings.push(good(PROXY, format!("{proxy:?} gives a way to {}", place.host)));
     }
-    Ok(Box::new(stream))
+    Ok((Box::new(stream), is_near && place.proxy.is_none()))
 }
 
 async fn secure(

@@ -47,7 +47,8 @@ pub(super) async fn address(servers: &[CheckedServer], bind: &[SocketAddr]) -> F
         }
         Ok(answers) => {
             let own = own_addresses(&answers).await;
-            finding(Outcome::Good, describe(&answers, &own))
+            let (outcome, text) = describe(&answers, &own);
+            finding(outcome, text)
         }
     }
 }
@@ -103,29 +104,37 @@ async fn own_addresses(answers: &[(SocketAddr, SocketAddr)]) -> BTreeSet<IpAddr>
     own
 }
 
-fn describe(answers: &[(SocketAddr, SocketAddr)], own: &BTreeSet<IpAddr>) -> String {
+fn describe(answers: &[(SocketAddr, SocketAddr)], own: &BTreeSet<IpAddr>) -> (Outcome, String) {
     let mapped: BTreeSet<SocketAddr> = answers.iter().map(|(_, mapped)| *mapped).collect();
     let hosts: BTreeSet<IpAddr> = mapped.iter().map(SocketAddr::ip).collect();
     let shown: Vec<String> =
         hosts.iter().map(|host| format!("{host} ({})", kind_of(*host))).collect();
     let seen = format!("seen as {}", shown.join(" and "));
     if hosts.iter().all(|host| own.contains(host)) {
-        return format!("{seen}: no NAT in between");
+        return (Outcome::Good, format!("{seen}: no NAT in between"));
     }
     let servers: BTreeSet<IpAddr> = answers.iter().map(|(server, _)| server.ip()).collect();
-    let nat = match (servers.len(), mapped.len()) {
-        (1, _) => "behind a NAT; a second STUN server would tell of which kind",
-        (_, 1) => "behind a NAT that shows one address to all: direct ways mostly work",
-        _ => {
-            "behind a NAT that shows another address to each (symmetric): direct ways to others \
-             behind a NAT mostly fail"
+    let (outcome, nat) = match (servers.len(), mapped.len()) {
+        (1, _) => (Outcome::Good, "behind a NAT; a second STUN server would tell of which kind"),
+        (_, 1) => {
+            (Outcome::Good, "behind a NAT that shows one address to all: direct ways mostly work")
         }
+        _ => (
+            Outcome::Note,
+            "behind a NAT that shows another address to each (symmetric): direct ways to others \
+             behind a NAT mostly fail",
+        ),
     };
-    format!("{seen}, {nat}")
+    (outcome, format!("{seen}, {nat}"))
+}
+
+/// Whether it is an address of the whole internet, not of one computer or of some networks only.
+pub(super) fn is_public(address: IpAddr) -> bool {
+    kind_of(address) == PUBLIC
 }
 
 fn kind_of(address: IpAddr) -> &'static str {
-    match address {
+    match address.to_canonical() {
         address if address.is_loopback() => "this computer",
         IpAddr::V4(address) if address.is_private() => "private",
         IpAddr::V4(address) if address.is_link_local() => "of one link",
@@ -133,7 +142,9 @@ fn kind_of(address: IpAddr) -> &'static str {
         IpAddr::V4(address) if matches!(address.octets(), [100, 64..=127, ..]) => {
             "shared by a provider"
         }
-        _ => "public",
+        IpAddr::V6(address) if address.is_unique_local() => "private",
+        IpAddr::V6(address) if address.is_unicast_link_local() => "of one link",
+        _ => PUBLIC,
     }
 }
 
@@ -164,6 +175,8 @@ fn mapped_address(answer: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
     }
     None
 }
+
+const PUBLIC: &str = "public";
 
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const XOR_MAPPED_ADDRESS: [u8; 2] = [0x00, 0x20];
@@ -204,7 +217,7 @@ mod tests {
         }
     }
 
-    fn described(answers: &[(&str, &str)], own: &str) -> String {
+    fn described(answers: &[(&str, &str)], own: &str) -> (Outcome, String) {
         let parse =
             |(server, mapped): &(&str, &str)| (server.parse().unwrap(), mapped.parse().unwrap());
         let answers: Vec<_> = answers.iter().map(parse).collect();
@@ -216,12 +229,28 @@ mod tests {
         let (one, other) = ("192.0.2.1:3478", "192.0.2.2:3478");
         let home = "192.168.1.4";
         let same = described(&[(one, "198.51.100.7:4000"), (other, "198.51.100.7:4000")], home);
-        assert!(same.contains("198.51.100.7 (public)") && same.contains("one address to all"));
-        let ports = described(&[(one, "198.51.100.7:4000"), (other, "198.51.100.7:4001")], home);
+        assert!(same.1.contains("198.51.100.7 (public)") && same.1.contains("one address to all"));
+        let (outcome, ports) =
+            described(&[(one, "198.51.100.7:4000"), (other, "198.51.100.7:4001")], home);
+        assert_eq!(outcome, Outcome::Note);
         assert!(ports.contains("symmetric"), "{ports}");
         let single = described(&[(one, "100.64.0.9:1")], home);
-        assert!(single.contains("shared by a provider") && single.contains("second STUN server"));
+        assert!(single.1.contains("shared by a provider") && single.1.contains("second STUN"));
         let none = described(&[(one, "198.51.100.7:4000")], "198.51.100.7");
-        assert!(none.contains("no NAT"), "{none}");
+        assert!(none.1.contains("no NAT"), "{none:?}");
+        for (outcome, _) in [same, single, none] {
+            assert_eq!(outcome, Outcome::Good);
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_not_public() {
+        let local = ["127.0.0.1", "10.1.2.3", "192.168.1.4", "169.254.1.1", "100.64.0.9", "::1"];
+        for address in local.into_iter().chain(["fd00::1", "fe80::1", "::ffff:10.1.2.3"]) {
+            assert!(!is_public(address.parse().unwrap()), "{address}");
+        }
+        for address in ["198.51.100.7", "100.128.0.1", "2001:db8::1"] {
+            assert!(is_public(address.parse().unwrap()), "{address}");
+        }
     }
 }
