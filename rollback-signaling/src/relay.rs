@@ -17,8 +17,8 @@ pub const RELAY_BULK_BYTES_MAX: usize = 16 * 1024 + 9;
 pub const RELAY_MESSAGE_BYTES_MAX: usize = BULK_HEADER_BYTES + RELAY_BULK_BYTES_MAX;
 
 /// Messages a second that the server relays for one member. Twice what members send who keep to
-/// their own limits.
-pub const RELAY_MESSAGES_PER_SECOND: u32 = 2_000;
+/// their own limits: a datagram for each of seven others at 240 frames a second is 1,680.
+pub const RELAY_MESSAGES_PER_SECOND: u32 = 4_000;
 
 /// Bytes a second that the server relays for one member.
 pub const RELAY_BYTES_PER_SECOND: u32 = 1024 * 1024;
@@ -286,6 +286,16 @@ mod tests {
             let bytes = message.to_bytes();
             assert!(bytes.len() <= RELAY_MESSAGE_BYTES_MAX);
             assert_eq!(RelayMessage::parse(&bytes), Ok(message));
+        }
+    }
+
+    #[test]
+    fn honest_members_of_the_largest_group_keep_to_half_at_240_frames_a_second() {
+        let half = (RELAY_MESSAGES_PER_SECOND / 2, RELAY_BYTES_PER_SECOND / 2);
+        let mut allowance = RelayAllowance::new(Duration::ZERO, half.0, half.1);
+        for frame in 0..2400 {
+            let now = Duration::from_secs(1) * frame / 240;
+            assert!((1..MEMBERS_MAX).all(|_| allowance.spend(now, 200)), "frame {frame}");
         }
     }
 
