@@ -58,11 +58,11 @@ impl Offers {
         message.inspect_err(|error| tracing::error!(%error, "ICE servers cannot be offered")).ok()
     }
 
-    /// A member has left: the TURN server of this process is for it no more.
+    /// A member has left: the TURN server of this process is for it no more, as soon as it has said goodbye to others.
     pub(crate) fn dismiss(&self, who: &str) {
         #[cfg(feature = "turn")]
         if let Some((server, _)) = &self.embedded {
-            server.members().dismiss(who);
+            server.members().dismiss(who, PORTS_END_AFTER);
         }
         #[cfg(not(feature = "turn"))]
         let _ = who;
@@ -75,6 +75,10 @@ impl Offers {
         }
     }
 }
+
+/// How long the ports of one that has left relay what it says to others at the end.
+#[cfg(feature = "turn")]
+const PORTS_END_AFTER: Duration = Duration::from_secs(10);
 
 #[cfg(feature = "turn")]
 async fn start_embedded(

@@ -144,7 +144,7 @@ impl RelayAddressGenerator for RelayPorts {
         let client = self.asking.take().ok_or(turn::Error::ErrNoSuchUser)?;
         let socket = self.bind().await?;
         let number = socket.local_addr()?.port();
-        let port = self.members.take((number, self.bound), client);
+        let port = self.members.take((number, self.bound), client, unix_secs());
         let port = port.ok_or(turn::Error::ErrMaxRetriesExceeded)?;
         let (public, own) = (self.public, Arc::clone(&self.own));
         let address = SocketAddr::new(public, number);
@@ -200,9 +200,17 @@ impl Conn for RelaySocket {
 
     async fn recv_from(&self, buffer: &mut [u8]) -> webrtc_util::Result<(usize, SocketAddr)> {
         loop {
-            match self.socket.recv_from(buffer).await {
-                Ok((bytes, from)) if self.port.spend(bytes) => return Ok((bytes, from)),
-                // More than its client may have relayed; it is lost, as any datagram may be.
+            let received = tokio::select! {
+                received = self.socket.recv_from(buffer) => received,
+                // The crate lets a client keep a port for an hour; an error ends it.
+                () = self.port.ended() => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+            };
+            match received {
+                // Whether its client lets that address send to it, the crate asks afterwards.
+                Ok((bytes, from)) if self.port.may_receive(from.ip(), bytes) => {
+                    return Ok((bytes, from));
+                }
+                // More than this port takes; it is lost, as any datagram may be.
                 Ok(_) => {}
                 // What a former datagram to a member that is gone has caused; Windows calls it a reset.
                 Err(error) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => {}
@@ -216,7 +224,7 @@ impl Conn for RelaySocket {
     }
 
     async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> webrtc_util::Result<usize> {
-        if self.may_send(to) && self.port.spend(datagram.len()) {
+        if self.may_send(to) && self.port.may_send(to.ip(), datagram.len()) {
             // It may be lost, as any datagram.
             let _ = self.socket.send_to(datagram, to).await;
         }
@@ -334,6 +342,9 @@ fn usual_address() -> Option<IpAddr> {
 const REALM: &str = "rollback";
 
 #[cfg(test)]
+mod with_clients;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::turn_members::Client;
@@ -370,7 +381,8 @@ mod tests {
         let [public, second] = [[203, 0, 113, 1], [198, 51, 100, 1]].map(IpAddr::from);
         let (bound, members) = (IpAddr::from(Ipv4Addr::LOCALHOST), TurnMembers::new());
         let socket = UdpSocket::bind((bound, 0)).await.unwrap();
-        let [port, other] = [5000, 5001].map(|port| members.take((port, bound), client()).unwrap());
+        let [port, other] =
+            [5000, 5001].map(|port| members.take((port, bound), client(), 0).unwrap());
         let relay = RelaySocket { socket, public, own: [public, second].into(), port };
         for address in [public, second] {
             let to = |port| SocketAddr::new(address, port);
