@@ -331,7 +331,7 @@ def attack_member(address):
         with rb.join(link, env=playable.walkers, data="signals") as match:
             episodes = match.episodes(1)
             policies = dict.fromkeys(match.my_agents, at_random)
-            with pytest.raises(rb.JoinError, match="peer 0 .* after 3s: there is no connection"):
+            with pytest.raises(rb.JoinError, match=r"peer 0 .* after 3s: there is no connection"):
                 next(episodes).run(policies, start_timeout_s=3)
             gave_up.append(True)
 

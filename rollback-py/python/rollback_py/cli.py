@@ -109,7 +109,7 @@ def _add_ice(serve: argparse.ArgumentParser) -> None:
     ice = serve.add_argument_group("STUN and TURN servers for the members (docs/turn.md)")
     ice.add_argument("--turn", action="store_true", help="run a TURN server, by UDP, in here")
     ice.add_argument("--turn-port", type=int, default=3478, metavar="PORT")
-    ice.add_argument("--turn-listen", metavar="ADDRESS", help="where it listens, if not at --listen")
+    ice.add_argument("--turn-listen", metavar="ADDRESS", help="where, if not at --listen")
     ice.add_argument("--turn-address", metavar="ADDRESS", help="where members reach it")
     ice.add_argument("--turn-relay-ports", metavar="LOW-HIGH", help="any free ones without it")
     ice.add_argument("--turn-url", action="append", default=[], metavar="URL", help="repeatable")
