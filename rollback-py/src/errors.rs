@@ -3,7 +3,7 @@
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use rollback_core::AdvanceError;
+use rollback_core::{AdvanceError, PeerId};
 use rollback_webrtc::{LoopError, ReturnError};
 
 create_exception!(rollback_py, RollbackError, PyException, "Base of every error of rollback_py.");
@@ -191,13 +191,9 @@ pub(crate) fn loop_error(error: LoopError<PyErr>) -> PyErr {
             | AdvanceError::OtherState { .. }
             | AdvanceError::Unreadable { .. },
         ) => RollbackError::new_err(message),
-        LoopError::NotStarted { .. } => join_error(message, None),
-        LoopError::Unhealthy { peer, why, .. } => {
-            let raised = join_error(message, Some(why.name()));
-            Python::attach(|py| raised.value(py).setattr("peer", peer.slot()).ok());
-            raised
-        }
-        LoopError::Replaced => join_error(message, Some("replaced")),
+        LoopError::NotStarted { peers, .. } => join_error(message, None, peers.iter().next()),
+        LoopError::Unhealthy { peer, why, .. } => join_error(message, Some(why.name()), Some(peer)),
+        LoopError::Replaced => join_error(message, Some("replaced"), None),
         LoopError::Return(error) => return_error(&error),
         LoopError::Record(_) => RecordingError::new_err(message),
     }
@@ -215,12 +211,14 @@ pub(crate) fn game_error(error: rollback_core::GameError<PyErr>) -> PyErr {
     })
 }
 
-/// A room that cannot be joined, or a match that cannot be gone back to; `code` says which, where a program may care.
-pub(crate) fn join_error(message: String, code: Option<&str>) -> PyErr {
+/// A room that cannot be joined, an episode that cannot begin, or a match that cannot be gone back to; `code` says which,
+/// where a program may care, and `peer` is the member in the way, if one is.
+pub(crate) fn join_error(message: String, code: Option<&str>, peer: Option<PeerId>) -> PyErr {
     Python::attach(|py| {
         let raised = JoinError::new_err(message);
         // The message says it as well.
         let _ = raised.value(py).setattr("code", code);
+        let _ = raised.value(py).setattr("peer", peer.map(PeerId::slot));
         raised
     })
 }
@@ -245,5 +243,5 @@ pub(crate) fn return_error(error: &ReturnError) -> PyErr {
         ReturnError::NotLetIn { .. } => "not_let_in",
         ReturnError::TooLong | ReturnError::Log(_) | ReturnError::Backfill(_) => "log",
     };
-    join_error(message, Some(code))
+    join_error(message, Some(code), None)
 }

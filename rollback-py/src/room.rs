@@ -416,5 +416,5 @@ pub(crate) fn refused(error: rollback_webrtc::JoinError) -> PyErr {
         }
         _ => None,
     };
-    join_error(error.to_string(), code)
+    join_error(error.to_string(), code, None)
 }

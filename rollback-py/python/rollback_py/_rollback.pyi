@@ -30,6 +30,7 @@ __all__ = [
     "compare_recordings",
     "decode_value",
     "encode_value",
+    "examine",
     "hash_bytes",
     "record_offline",
     "verify_recording",
@@ -51,14 +52,19 @@ class RecordingError(RollbackError):
     """A recording cannot be written or read."""
 
 class JoinError(RollbackError):
-    """The room cannot be joined or watched, or the match not gone back to.
+    """The room cannot be joined or watched, an episode not begun, or the match not gone back to.
 
-    Where nobody may watch, `code` is ``watching_forbidden``. Of a match not gone back to it says
-    why: ``unknown_token``, ``match_over``, ``nobody_answers``, ``closed``, ``episode_over``,
-    ``not_let_in``, ``log`` or ``replaced``.
+    Where nobody may watch, `code` is ``watching_forbidden``. Before an episode it says what is
+    wrong with the way to `peer`: ``not_connected``, ``nothing_comes`` from it, ``nothing_arrives``
+    there, or, if `Health` forbids it, ``round_trip`` or ``loss``. Of a match not gone back to it
+    says why: ``unknown_token``, ``match_over``, ``nobody_answers``, ``closed``, ``episode_over``,
+    ``not_let_in``, ``log`` or ``replaced``. It is None for all else: there is no such server or
+    room, or a member did not begin in time.
     """
 
     code: str | None
+    peer: int | None
+    """The slot of the member to which the way is bad, or of the first that did not begin."""
 
 class IncompatibleError(RollbackError):
     """The members cannot play together: `peer` differs in `fields`.
