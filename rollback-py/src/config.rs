@@ -6,6 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rollback_core::{Idle, Markov, Predictor, RepeatLast, SessionConfig, Silence};
+use rollback_webrtc::{Health, OnUnhealthy};
 
 use crate::errors::Error;
 
@@ -49,6 +50,32 @@ fn silence(name: &str) -> PyResult<Silence> {
         _ => Err(PyValueError::new_err(format!(
             "on_silence: expected 'depart', 'depart_for_good' or 'wait', got {name:?}"
         ))),
+    }
+}
+
+/// The longest round trip in seconds, the most losses in per cent, the patience in seconds, and whether not to begin
+/// otherwise.
+pub(crate) fn health(
+    (round_trip_max, loss_percent_max, patience, ends): (f64, f64, f64, bool),
+) -> PyResult<Health> {
+    if loss_percent_max.is_nan() || loss_percent_max < 0.0 {
+        let text = format!("expected at least 0 % of losses, got {loss_percent_max}");
+        return Err(PyValueError::new_err(text));
+    }
+    Ok(Health {
+        round_trip_max: seconds_or_ever(round_trip_max)?,
+        loss_percent_max,
+        patience: seconds_or_ever(patience)?,
+        or_else: if ends { OnUnhealthy::End } else { OnUnhealthy::GoOn },
+    })
+}
+
+/// So many seconds, which may be infinite.
+pub(crate) fn seconds_or_ever(seconds: f64) -> PyResult<Duration> {
+    match seconds {
+        f64::INFINITY => Ok(Duration::MAX),
+        _ => Duration::try_from_secs_f64(seconds)
+            .map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}"))),
     }
 }
 

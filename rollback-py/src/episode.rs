@@ -10,14 +10,12 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use rollback_core::{
     Actor, Advance, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session, Ticket,
 };
-use rollback_webrtc::{
-    EpisodeSetup, GameLoop, Health, LoopError, OnUnhealthy, START_TIMEOUT, Transport,
-};
+use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, START_TIMEOUT, Transport};
 
-use crate::config::{predictor, session_config};
+use crate::config::{health, predictor, seconds_or_ever, session_config};
 use crate::env_game::PyGame;
 use crate::errors::{Error, RollbackError, loop_error};
-use crate::events::{departed, end_dict, event_dict, stall_name};
+use crate::events::{Departures, end_dict, event_dict, stall_name};
 use crate::room::{PyRoom, TransportSlot, link_dict, lock, stats_dict, transport_event_dict};
 
 /// An episode that is played.
@@ -36,6 +34,7 @@ pub(crate) struct PyEpisode {
 struct Playing {
     game: PyGame,
     episode: GameLoop<PyGame, Transport>,
+    departures: Departures,
 }
 
 impl Playing {
@@ -78,6 +77,7 @@ impl PyEpisode {
     ) -> PyResult<Self> {
         let config = session_config(config)?;
         let predictor = self::predictor(predictor, &config)?;
+        let health = health.map(self::health).transpose()?.unwrap_or_default();
         let game = PyGame::new(game)?.witnessed(config.history_frames(), on_output);
         let ticket = room.of_room(|room| ticket(room, &hosts, episode))??;
         let names = room.of_room(|room| {
@@ -100,8 +100,9 @@ impl PyEpisode {
             .map_err(|error| RollbackError::new_err(error.to_string()))?
             .with_predictor(predictor)
             .with_run_ahead(run_ahead)
-            .with_health(health.map(self::health).unwrap_or_default());
-        let playing = Mutex::new(Some(Box::new(Playing { game, episode })));
+            .with_health(health);
+        let playing = Playing { game, episode, departures: Departures::default() };
+        let playing = Mutex::new(Some(Box::new(playing)));
         Ok(Self {
             playing,
             user: Mutex::new(None),
@@ -133,11 +134,7 @@ impl PyEpisode {
 
     /// Changes how long the others may take to begin, from the first call to advance.
     fn set_start_timeout(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
-        let timeout = match seconds {
-            f64::INFINITY => Duration::MAX,
-            _ => Duration::try_from_secs_f64(seconds)
-                .map_err(|error| PyValueError::new_err(format!("{seconds} s: {error}")))?,
-        };
+        let timeout = seconds_or_ever(seconds)?;
         self.with(py, |playing| playing.episode.set_start_timeout(timeout))
     }
 
@@ -335,18 +332,19 @@ impl PyEpisode {
 
     /// The next thing that happened, as a dictionary with its name under ``event``.
     fn poll_event<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let (event, network, loss) = self.with(py, |playing| {
+        let (event, network, reason) = self.with(py, |playing| {
             let (event, transport) = (playing.episode.poll_event(), playing.episode.transport());
             match event {
                 None => (None, transport.poll_event(), None),
                 Some(event) => {
-                    let loss = departed(&event).map(|peer| transport.loss(peer));
-                    (Some(event), None, loss)
+                    let departures = &mut playing.departures;
+                    let reason = departures.reason(&event, |peer| transport.loss(peer));
+                    (Some(event), None, reason)
                 }
             }
         })?;
         match (event, network) {
-            (Some(event), _) => event_dict(py, &event, loss).map(Some),
+            (Some(event), _) => event_dict(py, &event, reason).map(Some),
             (None, Some(event)) => transport_event_dict(py, event).map(Some),
             (None, None) => Ok(None),
         }
@@ -462,17 +460,6 @@ fn recorded_end(session: &Session<PyGame>) -> u32 {
 fn rolled_back(before: [u64; DEPTHS], after: [u64; DEPTHS]) -> u32 {
     let depth = before.iter().zip(after).position(|(before, after)| *before != after);
     depth.map_or(0, |index| u32::try_from(index + 1).unwrap_or(u32::MAX))
-}
-
-/// The longest round trip and the patience in seconds, the most losses in per cent, and whether not to begin otherwise.
-fn health((round_trip, loss_percent_max, patience, ends): (f64, f64, f64, bool)) -> Health {
-    let seconds = |s| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
-    Health {
-        round_trip_max: seconds(round_trip),
-        loss_percent_max,
-        patience: seconds(patience),
-        or_else: if ends { OnUnhealthy::End } else { OnUnhealthy::GoOn },
-    }
 }
 
 fn ticket(room: &rollback_webrtc::Room, hosts: &[u8], episode: u32) -> PyResult<Ticket> {

@@ -2,7 +2,9 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::{DepartureCause, Desync, DesyncFinding, End, EndCause, Event, PeerId, Stall};
+use rollback_core::{
+    DepartureCause, Desync, DesyncFinding, End, EndCause, Event, PeerId, PeerSet, Stall,
+};
 use rollback_webrtc::Loss;
 
 /// The end of an episode as a dictionary.
@@ -30,23 +32,50 @@ pub(crate) fn cause_name(cause: EndCause) -> String {
     }
 }
 
-/// The peer that the members go on without since this event.
-pub(crate) fn departed(event: &Event) -> Option<PeerId> {
-    match event {
-        Event::ViewChanged { departed, .. } => Some(*departed),
-        _ => None,
+/// Why peers departed, over the events of an episode in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Departures {
+    /// Those whose simulation failed.
+    failed: PeerSet,
+}
+
+impl Departures {
+    /// What the transport knows of why a peer departed, where that is why: the connection of one that was sent away, or
+    /// whose simulation failed, says something only if it was shut out.
+    pub(crate) fn reason(
+        &mut self,
+        event: &Event,
+        loss: impl FnOnce(PeerId) -> Loss,
+    ) -> Option<Loss> {
+        match event {
+            Event::PeerGameFailed { peer, .. } => {
+                self.failed.insert(*peer);
+                None
+            }
+            Event::Joined { peer, .. } => {
+                self.failed.remove(*peer);
+                None
+            }
+            Event::ViewChanged { departed, cause, .. } => {
+                let is_explained =
+                    *cause == DepartureCause::Kicked || self.failed.contains(*departed);
+                let loss = loss(*departed);
+                (!is_explained || matches!(loss, Loss::ShutOut(_))).then_some(loss)
+            }
+            _ => None,
+        }
     }
 }
 
-/// An event of the session as a dictionary with its name under ``event``; `loss` is why a peer departed, as far as the
-/// transport knows.
+/// An event of the session as a dictionary with its name under ``event``; `reason` is why a peer departed, as far as
+/// the transport knows.
 pub(crate) fn event_dict<'py>(
     py: Python<'py>,
     event: &Event,
-    loss: Option<Loss>,
+    reason: Option<Loss>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect::<Vec<_>>();
+    let slots = |peers: PeerSet| peers.iter().map(PeerId::index).collect::<Vec<_>>();
     let name = match event {
         Event::Started => "started",
         Event::Interrupted { peer, silent } => {
@@ -69,7 +98,7 @@ pub(crate) fn event_dict<'py>(
             dict.set_item("cut", cut.index())?;
             let is_kicked = *cause == DepartureCause::Kicked;
             dict.set_item("cause", if is_kicked { "kicked" } else { "lost" })?;
-            dict.set_item("reason", loss.map(Loss::name))?;
+            dict.set_item("reason", reason.map(Loss::name))?;
             "view_changed"
         }
         Event::Joined { view, peer, from } => {
@@ -123,7 +152,7 @@ fn desync_fields(dict: &Bound<'_, PyDict>, desync: &Desync) -> PyResult<()> {
 
 /// What a session waits for, and for whom.
 pub(crate) fn stall_name(stall: Stall) -> (&'static str, Vec<usize>) {
-    let slots = |peers: rollback_core::PeerSet| peers.iter().map(PeerId::index).collect();
+    let slots = |peers: PeerSet| peers.iter().map(PeerId::index).collect();
     match stall {
         Stall::Handshaking(peers) => ("handshaking", slots(peers)),
         Stall::WaitingForInput(peers) => ("waiting_for_input", slots(peers)),

@@ -207,6 +207,10 @@ def test_a_member_that_is_sent_away_is_told_so_and_the_others_play_on(tmp_path: 
     assert (one.end.cause, other.end.cause, away.end.cause) == ("finished", "finished", "kicked")
     assert away.end.reason == "a member sent this computer away"
     assert one.episode.summary().losses == ["peer 2 was sent away"]
+    for peer in (one, other):
+        (change,) = (e for e in peer.episode.events if e["event"] == "view_changed")
+        # It was honest, and its connection as good as any.
+        assert (change["peer"], change["cause"], change["reason"]) == (2, "kicked", None)
     assert one.episode.recording.read_bytes() == other.episode.recording.read_bytes()
     assert rb.verify(one.episode.recording, ThreeWalk)
     assert rb.compare(one.episode.recording, away.episode.recording).verdict == "PREFIX"

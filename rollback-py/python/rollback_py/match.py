@@ -52,7 +52,7 @@ class LinkConditions:
 class Health:
     """How good the ways to the others must be for an episode to begin; this computer's own.
 
-    Whatever it says, both directions of each way must work.
+    Whatever it says, both directions of each way must work. `LinkConditions` do not count.
     """
 
     round_trip_max_ms: float = float("inf")
@@ -64,7 +64,11 @@ class Health:
     """What to do then: ``go_on`` all the same, or ``end`` with a `JoinError` before it begins."""
 
     def __post_init__(self) -> None:
-        """Name what is not one of the words that are expected."""
+        """Name what is not a limit, or not one of the words that are expected."""
+        for name in ("round_trip_max_ms", "loss_max_percent", "patience_s"):
+            # Neither is what is no number.
+            if not (got := getattr(self, name)) >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {got!r}")
         if self.or_else not in ("go_on", "end"):
             raise ValueError(f"or_else: expected 'go_on' or 'end', got {self.or_else!r}")
 
