@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use rollback_core::{PeerId, PeerSet, Timestamp};
+use rollback_core::{PEERS_MAX, PeerId, PeerSet, Timestamp};
 
 use crate::datagram_transport::DatagramTransport;
 use crate::telemetry::Proof;
@@ -16,7 +16,7 @@ pub struct Health {
     pub round_trip_max: Duration,
     /// The most datagrams that may be lost of every hundred of late, in either direction.
     pub loss_percent_max: f64,
-    /// How long to wait for a way to become so.
+    /// How long to wait for a way to become so, from when it is first found to be worse.
     pub patience: Duration,
     /// What to do then.
     pub or_else: OnUnhealthy,
@@ -84,6 +84,8 @@ impl Default for Health {
 pub(crate) struct HealthCheck {
     pub(crate) health: Health,
     began: Option<Timestamp>,
+    /// Since when the way to each peer is worse than it may be, though it works.
+    worse_since: [Option<Timestamp>; PEERS_MAX],
     /// When it was asked last.
     asked_at: Option<Timestamp>,
     told: PeerSet,
@@ -107,6 +109,7 @@ impl HealthCheck {
         Self {
             health: Health::default(),
             began: None,
+            worse_since: [None; PEERS_MAX],
             asked_at: None,
             told: PeerSet::EMPTY,
             is_over: rejoins,
@@ -118,7 +121,7 @@ impl HealthCheck {
     }
 
     /// Looks at the ways to these peers, which are ready to play; and says whether nobody else is waited for. `within` is how
-    /// long they may take to work at all.
+    /// long they may take to work at all, from the first call on.
     pub(crate) fn judge<T: DatagramTransport>(
         &mut self,
         now: Timestamp,
@@ -126,13 +129,23 @@ impl HealthCheck {
         within: Duration,
         transport: &mut T,
     ) -> Verdict {
-        let waited = now.since(*self.began.get_or_insert(now));
+        let began = *self.began.get_or_insert(now);
         let mut waits = PeerSet::EMPTY;
         let mut again = false;
         for peer in peers.iter() {
-            let Some(why) = self.fault(peer, transport) else { continue };
+            let fault = self.fault(peer, transport);
+            let Some(worse_since) = self.worse_since.get_mut(peer.index()) else { continue };
+            let Some(why) = fault else {
+                *worse_since = None;
+                continue;
+            };
             let is_dead = matches!(why, Unhealthy::NotProved(_));
-            let patience = if is_dead { within } else { self.health.patience };
+            // A peer may come late: what was measured before is no fault of its until it is here.
+            let (since, patience) = match is_dead {
+                true => (began, within),
+                false => (*worse_since.get_or_insert(now), self.health.patience),
+            };
+            let waited = now.since(since);
             let is_told_at = if is_dead { patience.min(TOLD_AFTER) } else { Duration::ZERO };
             if waited >= is_told_at && !self.told.contains(peer) {
                 self.told.insert(peer);
@@ -187,3 +200,91 @@ const TOLD_AFTER: Duration = Duration::from_secs(2);
 
 /// How often a way that is not good enough is measured again: not before what was measured just now counts as old.
 const AGAIN_EVERY: Duration = Duration::from_millis(1100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
+    use crate::error::SendError;
+    use crate::telemetry::LinkReport;
+
+    /// A way of which this was measured, and how often it was to be measured again.
+    struct Measured {
+        round_trip: u64,
+        checks: usize,
+    }
+
+    impl DatagramTransport for Measured {
+        fn now(&self) -> Timestamp {
+            Timestamp::ZERO
+        }
+
+        fn try_send(&mut self, _: PeerId, _: &[u8]) -> Result<SendOutcome, SendError> {
+            Ok(SendOutcome::NotConnected)
+        }
+
+        fn try_receive(&mut self, _: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
+            None
+        }
+
+        fn wait(&mut self, _: Duration) -> bool {
+            false
+        }
+
+        fn begin_check(&mut self, _: PeerId) {
+            self.checks += 1;
+        }
+
+        fn link(&self, _: PeerId) -> Option<LinkReport> {
+            let checked_round_trip = Some(Duration::from_millis(self.round_trip));
+            Some(LinkReport { checked_round_trip, ..LinkReport::default() })
+        }
+    }
+
+    const WITHIN: Duration = Duration::from_secs(60);
+
+    fn strict() -> HealthCheck {
+        let health = Health {
+            round_trip_max: Duration::from_millis(200),
+            or_else: OnUnhealthy::End,
+            ..Health::default()
+        };
+        HealthCheck { health, ..HealthCheck::new(false) }
+    }
+
+    fn peers(slots: &[u8]) -> PeerSet {
+        slots.iter().filter_map(|slot| PeerId::new(*slot)).collect()
+    }
+
+    #[test]
+    fn patience_counts_from_the_first_fault_of_each_peer() {
+        let (mut check, mut ways) = (strict(), Measured { round_trip: 300, checks: 0 });
+        let mut at = |second: u64, slots: &[u8]| {
+            let now = Timestamp::from_millis(second * 1000);
+            let verdict = check.judge(now, (peers(slots), slots.len() == 2), WITHIN, &mut ways);
+            (verdict, ways.checks)
+        };
+        assert_eq!(at(0, &[]), (Verdict::Begin, 0));
+        assert_eq!(at(6, &[1]), (Verdict::Wait(peers(&[1])), 1), "it is measured again");
+        assert_eq!(at(9, &[1, 2]), (Verdict::Wait(peers(&[1, 2])), 3));
+        let slow = Unhealthy::RoundTrip(Duration::from_millis(300));
+        let first = PeerId::new(1).unwrap();
+        let patience = Duration::from_secs(5);
+        assert_eq!(at(11, &[1, 2]), (Verdict::End(first, slow, patience), 3));
+    }
+
+    #[test]
+    fn a_way_that_was_good_enough_meanwhile_has_all_patience_again() {
+        let (mut check, mut ways) = (strict(), Measured { round_trip: 300, checks: 0 });
+        let mut at = |second: u64, round_trip, is_complete| {
+            ways.round_trip = round_trip;
+            let now = Timestamp::from_millis(second * 1000);
+            check.judge(now, (peers(&[1]), is_complete), WITHIN, &mut ways)
+        };
+        assert_eq!(at(0, 300, false), Verdict::Wait(peers(&[1])));
+        assert_eq!(at(2, 100, false), Verdict::Begin, "another peer is waited for");
+        assert_eq!(at(20, 300, true), Verdict::Wait(peers(&[1])));
+        assert_eq!(at(21, 100, true), Verdict::Begin);
+        assert!(check.is_over());
+    }
+}
