@@ -1,6 +1,9 @@
 //! What must be shown of the ways to the others before the first frame.
 
-use rollback_webrtc::{Health, LinkReport, OnUnhealthy, Proof, Transport, Unhealthy};
+use rollback_webrtc::{
+    Health, LinkReport, OnUnhealthy, Path, PeerStats, Proof, Transport, TransportConfig,
+    TransportEvent, Unhealthy, WayCounters,
+};
 
 use super::*;
 
@@ -151,34 +154,78 @@ fn a_way_that_is_not_proved_or_not_good_enough_is_named_with_what_is_wrong() {
     assert_eq!(error_of(Proof::Both, 150, strict(OnUnhealthy::End)), (None, vec![]));
 }
 
-#[test]
-fn the_first_frame_comes_soon_after_joining() {
-    let server = server(2);
-    let joined = |round: u8| {
-        let link = link(&server, &format!("soon{round}"));
-        let began = Instant::now();
-        let member = || {
-            let transport = Transport::join_blocking(&link, local()).unwrap();
-            let config = SessionConfig::builder().players(2).tick_rate_hz(60).build().unwrap();
-            let setup = EpisodeSetup::of_room(transport.room(), config).unwrap();
-            let mut game = Sum::default();
-            let mut episode = GameLoop::new(transport, setup, &game).unwrap();
-            loop {
-                give_inputs(&mut episode);
-                if let Advance::Stepped { .. } = episode.advance_frame(&mut game).unwrap() {
-                    return began.elapsed();
-                }
-                episode.sleep_until_next_frame();
+/// What a member saw until its first frame.
+struct Begun {
+    after: Duration,
+    attempts: u64,
+    server_relay: WayCounters,
+    paths: Vec<Path>,
+    /// How often the way to the other was shown to work.
+    proofs: usize,
+    /// Kept, so that the other does not see it go.
+    _transport: Transport,
+}
+
+/// Two members up to their first frames.
+fn first_frames(link: &str, config: &TransportConfig) -> [Begun; 2] {
+    let began = Instant::now();
+    let member = || {
+        let transport = Transport::join_blocking(link, config.clone()).unwrap();
+        let session = SessionConfig::builder().players(2).tick_rate_hz(60).build().unwrap();
+        let setup = EpisodeSetup::of_room(transport.room(), session).unwrap();
+        let mut game = Sum::default();
+        let mut episode = GameLoop::new(transport, setup, &game).unwrap();
+        loop {
+            give_inputs(&mut episode);
+            if let Advance::Stepped { .. } = episode.advance_frame(&mut game).unwrap() {
+                break;
             }
-        };
-        std::thread::scope(|scope| {
-            let members = [scope.spawn(member), scope.spawn(member)];
-            members.map(|member| member.join().unwrap()).into_iter().max().unwrap()
-        })
+            episode.sleep_until_next_frame();
+        }
+        let (after, transport) = (began.elapsed(), episode.into_transport());
+        let PeerStats { attempts, server_relay, .. } =
+            transport.stats(peer(1 - transport.room().local.slot()));
+        let (mut paths, mut proofs) = (Vec::new(), 0);
+        while let Some(event) = transport.poll_event() {
+            match event {
+                TransportEvent::PathChosen { path, .. } => paths.push(path),
+                TransportEvent::PeerProved { .. } => proofs += 1,
+                _ => {}
+            }
+        }
+        Begun { after, attempts, server_relay, paths, proofs, _transport: transport }
     };
-    let mut times: Vec<Duration> = (0..5).map(joined).collect();
-    times.sort_unstable();
-    // Other tests share the machine, so the best of five.
-    assert!(times[0] < Duration::from_millis(400), "{times:?}");
-    println!("first frames after {times:?}");
+    std::thread::scope(|scope| {
+        let members = [scope.spawn(member), scope.spawn(member)];
+        members.map(|member| member.join().unwrap())
+    })
+}
+
+#[test]
+fn the_first_frame_comes_with_the_first_attempt_over_webrtc_alone() {
+    let server = server(2);
+    let config = TransportConfig { server_relay: false, ..local() };
+    for round in 0..3 {
+        for begun in first_frames(&link(&server, &format!("alone{round}")), &config) {
+            assert_eq!(begun.attempts, 1);
+            let is_webrtc = |path: &Path| matches!(path, Path::WebRtc { .. });
+            assert!(begun.paths.first().is_some_and(is_webrtc), "{:?}", begun.paths);
+            assert_eq!(begun.server_relay, WayCounters::default());
+            // One of the connection, and one before the episode, unless that follows within a second.
+            assert!((1..=2).contains(&begun.proofs), "{}", begun.proofs);
+            println!("a first frame after {:?}", begun.after);
+        }
+    }
+}
+
+#[test]
+fn with_the_relay_of_the_server_the_first_frame_waits_for_no_second_attempt() {
+    let server = server(2);
+    for round in 0..3 {
+        for begun in first_frames(&link(&server, &format!("soon{round}")), &local()) {
+            assert!(begun.attempts <= 1, "{}", begun.attempts);
+            assert!((1..=2).contains(&begun.proofs), "{}", begun.proofs);
+            println!("a first frame after {:?}", begun.after);
+        }
+    }
 }
