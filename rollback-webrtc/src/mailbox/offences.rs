@@ -21,15 +21,24 @@ impl Mailbox {
         self.judge(state, from, |guard| guard.take_violation(now));
     }
 
-    /// Waits for the next peer that is shut out.
+    /// Waits for the next peer that is shut out, and still is: another process of it may be there already.
     pub(crate) async fn next_offender(&self) -> PeerId {
         loop {
-            let offender = self.lock().offenders.pop_front();
-            match offender {
-                Some(peer) => return peer,
-                None => self.offended.notified().await,
+            if let Some(peer) = self.take_offender() {
+                return peer;
+            }
+            self.offended.notified().await;
+        }
+    }
+
+    fn take_offender(&self) -> Option<PeerId> {
+        let mut state = self.lock();
+        while let Some(offender) = state.offenders.pop_front() {
+            if state.peer(offender).is_some_and(|peer| peer.guard.reason().is_some()) {
+                return Some(offender);
             }
         }
+        None
     }
 
     /// Says whether something may be taken from a peer, and shuts it out for a reason.

@@ -180,6 +180,17 @@ async fn whoever_floods_is_shut_out_once_and_another_process_of_it_is_not() {
     assert_eq!(taken(&mailbox), [(1, b'n')]);
 }
 
+#[tokio::test]
+async fn who_was_shut_out_and_is_another_process_now_is_no_offender() {
+    let mailbox = mailbox();
+    mailbox.shut_out(peer(1), ShutOut::Forged);
+    mailbox.renewed(peer(1));
+    mailbox.shut_out(peer(2), ShutOut::Forged);
+    assert_eq!(mailbox.next_offender().await, peer(2));
+    mailbox.shut_out(peer(1), ShutOut::Flood);
+    assert_eq!(mailbox.next_offender().await, peer(1));
+}
+
 #[test]
 fn long_datagrams_are_a_flood_sooner() {
     let mailbox = mailbox();
