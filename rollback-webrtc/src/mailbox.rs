@@ -113,6 +113,8 @@ impl Mailbox {
             let mut state = self.lock();
             let peer = state.peer(to).filter(|peer| peer.stats.is_connected);
             let Some(peer) = peer else { return Ok(SendOutcome::NotConnected) };
+            // Also here, so that nothing old waits where the background thread is late.
+            peer.drop_old(now);
             let is_full = peer.outgoing.len() >= OUTGOING_DATAGRAMS;
             if is_full {
                 peer.outgoing.pop_front();

@@ -134,14 +134,18 @@ fn on_a_path_that_stands_still_little_waits_and_the_newest_goes_first() {
     // Four of the longest datagrams have room; two seconds of these here are 24 kB.
     let most = 4 * (DATAGRAM_BYTES_MAX + 2) + 202;
     let cut = Duration::from_millis(500)..Duration::from_millis(2500);
-    let mut waited = Duration::ZERO;
+    // Before what was given last.
+    let mut given = transports[0].now();
     let seen = play(&transports, Duration::from_secs(5), |now| {
         path.faults.is_cut.store(cut.contains(&now), Ordering::Relaxed);
         let report = transports[0].link_report(peer(1));
         assert!(report.outstanding_bytes_max <= most, "{report:?}");
-        waited = waited.max(report.queue_age);
+        // Nothing older than 60 ms waits when a datagram is given, however late this thread or the other is.
+        let oldest = Duration::from_millis(60) + transports[0].now().since(given);
+        assert!(report.queue_age <= oldest, "{report:?}");
+        given = transports[0].now();
     });
-    assert!(waited < Duration::from_millis(200), "{waited:?}");
+    assert!(transports[0].stats(peer(1)).datagrams_not_sent > 0, "nothing had to wait");
     for ages in seen {
         assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
     }

@@ -263,3 +263,19 @@ async fn while_there_is_no_room_the_oldest_datagrams_go_and_the_newest_are_sent_
     assert_eq!(mailbox.poll_outgoing(peer(1), 0), None);
     assert_eq!(mailbox.stats(peer(1)).datagrams_not_sent, 9);
 }
+
+#[test]
+fn what_is_too_old_goes_when_the_next_datagram_is_given_whoever_else_is_late() {
+    let mailbox = mailbox();
+    mailbox.choose(peer(1), Some(Way::WebRtc));
+    for _ in 0..3 {
+        mailbox.try_send(peer(1), b"old").unwrap();
+    }
+    let given = mailbox.now();
+    while mailbox.now().since(given) <= OUTGOING_AGE_MAX {}
+    let before = mailbox.now();
+    assert_eq!(mailbox.try_send(peer(1), b"new"), Ok(SendOutcome::Queued));
+    assert_eq!(mailbox.stats(peer(1)).datagrams_not_sent, 3);
+    let age = mailbox.link_report(peer(1)).queue_age;
+    assert!(age <= mailbox.now().since(before), "{age:?}");
+}

@@ -431,7 +431,7 @@ impl Peer {
     }
 
     /// Drops the datagrams that are too old to be worth sending.
-    fn drop_old(&mut self, now: Timestamp) {
+    pub(super) fn drop_old(&mut self, now: Timestamp) {
         let is_old =
             |(given_at, _): &(Timestamp, BytesMut)| now.since(*given_at) > OUTGOING_AGE_MAX;
         while self.outgoing.front().is_some_and(is_old) {
