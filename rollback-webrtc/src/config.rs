@@ -45,6 +45,8 @@ pub struct TransportConfig {
     pub bind: Vec<IpAddr>,
     /// How many datagrams a second a peer may send at most, a second's worth at once; [`DATAGRAMS_PER_SECOND`] by default.
     /// One that sends more, or more than half as many of the longest ones, is [shut out](crate::TransportEvent::PeerShutOut).
+    /// Probes and their answers count too: eight a second, and some forty more in the second of a check. Fewer than
+    /// [`DATAGRAMS_PER_SECOND_MIN`] count as that; a game of more than 60 frames a second needs at least four times its frames.
     pub datagrams_per_second: u32,
     /// A bad network on top of the real one.
     pub link_conditions: LinkConditions,
@@ -88,3 +90,6 @@ impl Default for TransportConfig {
 /// How many datagrams a second a peer may send, unless the configuration says otherwise. A session sends each member one in a
 /// frame, which is 60 a second in most games and 1,000 at most. This is eight times the most, and 133 times what is usual.
 pub const DATAGRAMS_PER_SECOND: u32 = 8 * 1000;
+
+/// The fewest that a configuration may allow: four times what an honest peer sends at 60 frames a second.
+pub const DATAGRAMS_PER_SECOND_MIN: u32 = 4 * 60;

@@ -71,7 +71,7 @@ mod websocket;
 
 pub use async_transport::AsyncTransport;
 pub use bulk::{BULK_MESSAGE_BYTES_MAX, BULK_WINDOW};
-pub use config::{DATAGRAMS_PER_SECOND, TransportConfig};
+pub use config::{DATAGRAMS_PER_SECOND, DATAGRAMS_PER_SECOND_MIN, TransportConfig};
 pub use datagram_transport::{
     AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome,
 };

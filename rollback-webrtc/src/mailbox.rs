@@ -21,7 +21,7 @@ use self::state::{Peer, State};
 pub(crate) use self::ways::Relayed;
 use crate::bulk::BULK_MESSAGE_BYTES_MAX;
 use crate::clock::Clock;
-use crate::config::DATAGRAMS_PER_SECOND;
+use crate::config::{DATAGRAMS_PER_SECOND, DATAGRAMS_PER_SECOND_MIN};
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
 use crate::error::SendError;
 use crate::link_conditions::{ConditionedLink, LinkConditions};
@@ -92,9 +92,9 @@ impl Mailbox {
         }
     }
 
-    /// From now on every peer may send so many datagrams a second.
+    /// From now on every peer may send so many datagrams a second, but no fewer than any honest one needs.
     pub(crate) fn set_datagrams_per_second(&self, limit: u32) {
-        let now = self.clock.now();
+        let (now, limit) = (self.clock.now(), limit.max(DATAGRAMS_PER_SECOND_MIN));
         self.lock().peers.iter_mut().for_each(|peer| peer.guard = Guard::new(now, limit));
     }
 

@@ -192,6 +192,21 @@ async fn who_was_shut_out_and_is_another_process_now_is_no_offender() {
 }
 
 #[test]
+fn a_limit_below_what_honest_peers_send_is_none() {
+    for limit in [0, 60] {
+        let mailbox = mailbox();
+        mailbox.set_datagrams_per_second(limit);
+        for _ in 0..DATAGRAMS_PER_SECOND_MIN {
+            mailbox.deliver(peer(1), Way::WebRtc, message(b"x"));
+        }
+        assert_eq!(shut_out(&mailbox), None);
+        while mailbox.shut_out_of(peer(1)).is_none() {
+            mailbox.deliver(peer(1), Way::WebRtc, message(b"x"));
+        }
+    }
+}
+
+#[test]
 fn long_datagrams_are_a_flood_sooner() {
     let mailbox = mailbox();
     mailbox.set_datagrams_per_second(1000);
