@@ -388,6 +388,11 @@ pub(crate) fn transport_event_dict(
             peer_event("peer_shut_out", peer)?;
             dict.set_item("reason", why.name())?;
         }
+        TransportEvent::WatcherShutOut { watcher, why } => {
+            dict.set_item("event", "watcher_shut_out")?;
+            dict.set_item("watcher", watcher.0)?;
+            dict.set_item("reason", why.name())?;
+        }
         TransportEvent::PeerDisconnected { peer } => peer_event("peer_disconnected", peer)?,
         TransportEvent::PeerLeft { peer } => peer_event("peer_left", peer)?,
         TransportEvent::SignalingLost => dict.set_item("event", "signaling_lost")?,

@@ -124,10 +124,7 @@ impl Mesh {
                     let now = self.mailbox.now();
                     self.members.handle(now, happened);
                 }
-                happened = self.watchers.next() => {
-                    let now = self.mailbox.now();
-                    self.watchers.handle(now, happened);
-                }
+                happened = self.watchers.next() => self.handle_watchers(happened),
                 event = self.relaying.next() => self.handle_relay(event),
                 () = sleep(until_timeout) => self.handle_timeout(),
             }

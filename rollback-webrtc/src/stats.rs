@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rollback_core::PeerId;
+use rollback_core::spectate::WatcherId;
 
 use crate::health::Unhealthy;
 use crate::ice::{Path, TurnTrouble};
@@ -186,6 +187,14 @@ pub enum TransportEvent {
     PeerShutOut {
         /// The peer.
         peer: PeerId,
+        /// What it did.
+        why: ShutOut,
+    },
+    /// One who watches through this member sent what no honest one sends. Its connection is closed, and nothing is taken from
+    /// its process any more; the match goes on.
+    WatcherShutOut {
+        /// Who.
+        watcher: WatcherId,
         /// What it did.
         why: ShutOut,
     },

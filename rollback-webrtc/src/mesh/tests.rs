@@ -6,7 +6,9 @@ mod allocations;
 mod mutants;
 
 use allocations::most_held;
+use bytes::Bytes;
 use mutants::{Mutator, PICKLES, Random};
+use rollback_core::spectate::WatcherId;
 use rollback_signaling::{AttemptId, Join, PROTOCOL_VERSION, SignalPayload, Text};
 
 use super::*;
@@ -15,6 +17,7 @@ use crate::ice::PathPolicy;
 use crate::ice_servers::IceServers;
 use crate::pair::{Action, ConnectionEvent, PairReport, Remote};
 use crate::proxy::ProxyChoice;
+use crate::route::Way;
 
 const TEXTS: u64 = 100_000;
 
@@ -287,4 +290,20 @@ async fn one_that_reaches_no_server_is_told_why_the_last_try_failed() {
     client.mesh.handle_timeout();
     let failed = client.mesh.lobby.wait(Duration::ZERO);
     assert!(matches!(failed, Err(JoinError::Unreachable { reason: told, .. }) if told == reason));
+}
+
+#[tokio::test]
+async fn the_application_hears_of_one_who_watches_and_floods() {
+    let mut client = Client::playing(1).await;
+    let place = PeerId::new(5).unwrap();
+    let mailbox = Arc::clone(&client.mesh.watchers.setup.mailbox);
+    while mailbox.shut_out_of(place).is_none() {
+        mailbox.deliver(place, Way::Server, Bytes::from_static(b"flood"));
+    }
+    let happened = client.mesh.watchers.next().await;
+    client.mesh.handle_watchers(happened);
+    let why = mailbox.shut_out_of(place).unwrap();
+    let told = TransportEvent::WatcherShutOut { watcher: WatcherId(5), why };
+    let events = std::iter::from_fn(|| client.mesh.mailbox.poll_event());
+    assert_eq!(events.filter(|event| *event == told).count(), 1);
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use rollback_core::PeerId;
+use rollback_core::spectate::WatcherId;
 use rollback_signaling::{MEMBERS_MAX, Member, SignalPayload, Token, WATCHER_SLOTS, WATCHERS_MAX};
 
 use super::{Joined, Mesh, Stage, room};
 use crate::error::JoinError;
+use crate::neighbours::Happened;
 use crate::pair::{Pair, Role};
 use crate::stats::TransportEvent;
 
@@ -37,6 +39,19 @@ impl Mesh {
             self.watchers.insert(now, place, pair);
         }
         self.watchers.with_pair(place.slot(), |pair| pair.handle_signal(now, payload));
+    }
+
+    /// What the connections of those who watch did.
+    pub(super) fn handle_watchers(&mut self, happened: Happened) {
+        // Their own mailbox tells the application nothing.
+        if let Happened::ShutOut(place) = happened
+            && let Some(why) = self.watchers.setup.mailbox.shut_out_of(place)
+        {
+            let watcher = WatcherId(place.slot().into());
+            self.mailbox.report(TransportEvent::WatcherShutOut { watcher, why });
+        }
+        let now = self.now();
+        self.watchers.handle(now, happened);
     }
 
     /// Somebody new has a place: what was there belongs to somebody else.
