@@ -94,6 +94,8 @@ impl Observer {
     /// Takes what has happened to the connections.
     pub fn look_at(&mut self, transport: &Transport) {
         while let Some(event) = transport.poll_event() {
+            // For whoever looks into a run.
+            eprintln!("{} ms: {event:?}", millis(transport.now().since(Timestamp::ZERO)));
             match event {
                 TransportEvent::PeerConnected { peer } if !self.met.insert(peer) => {
                     self.summary.reconnections += 1;

@@ -32,11 +32,10 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
     /// Whose way does not work has no other excuse.
     pub(super) fn not_started(&self, peers: PeerSet) -> LoopError<G::Error> {
         let within = self.setup.start_timeout;
-        let dead = peers.iter().find(|peer| self.transport.proof(*peer) != Proof::Both);
-        match dead {
-            Some(peer) => {
-                let why = Unhealthy::NotProved(self.transport.proof(peer));
-                LoopError::Unhealthy { peer, why, within }
+        let mut proofs = peers.iter().map(|peer| (peer, self.transport.proof(peer)));
+        match proofs.find(|(_, proof)| *proof != Proof::Both) {
+            Some((peer, proof)) => {
+                LoopError::Unhealthy { peer, why: Unhealthy::NotProved(proof), within }
             }
             None => LoopError::NotStarted { peers, within },
         }
