@@ -211,10 +211,9 @@ impl Neighbours {
             Action::Open { attempt, offer } => self.open(peer, attempt, offer),
             Action::Feed(remote) => {
                 let sender = self.peers.get(&peer).and_then(|peer| peer.remote.as_ref());
-                // More candidates than a connection takes in time are not honest; without the
-                // rest it connects, or its deadline comes.
+                // More than a connection takes in time: without the rest it connects, or its deadline comes.
                 if sender.is_some_and(|sender| sender.try_send(remote).is_err()) {
-                    self.setup.mailbox.note_violation(peer);
+                    self.setup.mailbox.update(peer, |stats| stats.stale_signals += 1);
                 }
             }
             Action::Close => {

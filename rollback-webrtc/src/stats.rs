@@ -70,7 +70,8 @@ pub struct PeerStats {
     pub violations: u64,
     /// Why nothing is taken from the peer any more, if it is shut out.
     pub shut_out: Option<ShutOut>,
-    /// Signals of attempts that were over already, all dropped. A few are normal.
+    /// Signals of attempts that were over already, candidates that did not fit any more, or came too many at once, all
+    /// dropped. Some are normal, many where the way is bad.
     pub stale_signals: u64,
 }
 

@@ -253,13 +253,14 @@ impl Connection {
             // These are no words of the peer about an attempt that opens.
             Remote::Offer(_) | Remote::Restart => Ok(()),
             Remote::Candidate(json) => {
-                let added = match serde_json::from_str::<RTCIceCandidateInit>(&json) {
-                    Ok(candidate) => pc.add_ice_candidate(candidate).await.is_ok(),
-                    Err(_) => false,
-                };
-                // One bad candidate of several is no reason to end the attempt.
-                if !added {
+                let Ok(candidate) = serde_json::from_str::<RTCIceCandidateInit>(&json) else {
                     self.setup.mailbox.note_violation(self.peer);
+                    return Ok(());
+                };
+                // One that does not fit is no reason to end the attempt, and no offence: on a bad way those of several
+                // restarts arrive at once, of which the last one counts.
+                if pc.add_ice_candidate(candidate).await.is_err() {
+                    self.setup.mailbox.update(self.peer, |stats| stats.stale_signals += 1);
                 }
                 Ok(())
             }
