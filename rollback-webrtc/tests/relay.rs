@@ -35,8 +35,14 @@ fn is_direct(stats: &PeerStats) -> bool {
     matches!(stats.path, Some(Path::WebRtc { .. }))
 }
 
-fn wait_direct(transports: &[Transport]) {
+/// Answers how often each has switched so far: on a busy computer they may have begun over the relay.
+fn wait_direct(transports: &[Transport]) -> [u64; 2] {
     wait_until("both are on WebRTC", || stats(transports).iter().all(is_direct));
+    switches(transports)
+}
+
+fn switches(transports: &[Transport]) -> [u64; 2] {
+    stats(transports).map(|stats| stats.switches)
 }
 
 fn wait_relayed(transports: &[Transport]) {
@@ -103,17 +109,17 @@ fn play_goes_on_over_the_relay_when_the_direct_path_is_cut_for_good() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());
     let transports = join_two(&path, "cut");
-    wait_direct(&transports);
+    let before = wait_direct(&transports);
     transports.iter().for_each(|transport| drop(events(transport)));
     let length = Duration::from_secs(6);
     let played = play(&transports, length, |now| {
         path.faults.is_cut.store(now >= Duration::from_secs(1), Ordering::Relaxed);
     });
+    assert_eq!(switches(&transports), before.map(|before| before + 1));
     for ((transport, played), stats) in transports.iter().zip(&played).zip(stats(&transports)) {
         let gap = played.longest_gap(length);
         assert!(gap < Duration::from_millis(1500), "{gap:?}");
         assert_eq!(stats.path, Some(Path::Server));
-        assert_eq!(stats.switches, 1);
         // Nothing arrives twice, and what was sent in the gap is all that is missing.
         let mut numbers: Vec<u64> = played.arrivals.iter().map(|(_, number)| *number).collect();
         let arrived = numbers.len();
@@ -139,7 +145,7 @@ fn a_path_that_is_back_is_taken_once_and_stays() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());
     let transports = join_two(&path, "back");
-    wait_direct(&transports);
+    let before = wait_direct(&transports);
     path.faults.is_cut.store(true, Ordering::Relaxed);
     wait_relayed(&transports);
     // Long enough for the connection to be replaced.
@@ -147,10 +153,8 @@ fn a_path_that_is_back_is_taken_once_and_stays() {
     path.faults.is_cut.store(false, Ordering::Relaxed);
     wait_direct(&transports);
     play(&transports, Duration::from_secs(4), |_| {});
-    for stats in stats(&transports) {
-        assert!(is_direct(&stats), "{:?}", stats.path);
-        assert_eq!(stats.switches, 2, "there and back");
-    }
+    assert!(stats(&transports).iter().all(is_direct));
+    assert_eq!(switches(&transports), before.map(|before| before + 2), "there and back");
 }
 
 #[test]
@@ -158,15 +162,15 @@ fn a_path_that_comes_and_goes_does_not_carry_datagrams_to_and_fro() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());
     let transports = join_two(&path, "flap");
-    wait_direct(&transports);
+    let before = wait_direct(&transports);
     let length = Duration::from_secs(9);
     let played = play(&transports, length, |now| {
         // Cut for 1.2 s of each 1.8 s.
         let is_cut = now.as_millis() % 1800 < 1200;
         path.faults.is_cut.store(is_cut, Ordering::Relaxed);
     });
-    for (played, stats) in played.iter().zip(stats(&transports)) {
-        assert!(stats.switches <= 3, "{}", stats.switches);
+    for ((played, stats), before) in played.iter().zip(stats(&transports)).zip(before) {
+        assert!(stats.switches <= before + 3, "{before} and then {}", stats.switches);
         let gap = played.longest_gap(length);
         assert!(gap < Duration::from_millis(1500), "{gap:?}");
     }
@@ -196,7 +200,7 @@ fn a_relay_that_breaks_disturbs_nobody_and_comes_back() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());
     let transports = join_two(&path, "broken");
-    wait_direct(&transports);
+    let before = wait_direct(&transports);
     let length = Duration::from_secs(3);
     let played = play(&transports, length, |now| {
         path.faults.relay_is_cut.store(now >= Duration::from_secs(1), Ordering::Relaxed);
@@ -204,8 +208,9 @@ fn a_relay_that_breaks_disturbs_nobody_and_comes_back() {
     for (played, stats) in played.iter().zip(stats(&transports)) {
         let gap = played.longest_gap(length);
         assert!(gap < Duration::from_millis(300), "{gap:?}");
-        assert_eq!((is_direct(&stats), stats.switches), (true, 0));
+        assert!(is_direct(&stats), "{:?}", stats.path);
     }
+    assert_eq!(switches(&transports), before);
     path.faults.relay_is_cut.store(false, Ordering::Relaxed);
     path.faults.is_cut.store(true, Ordering::Relaxed);
     wait_relayed(&transports);
