@@ -143,9 +143,8 @@ impl Mailbox {
         let now = self.clock.now();
         let mut state = self.lock();
         let peer = state.peer(to).filter(|peer| peer.way == Some(Way::WebRtc))?;
-        let has_room = outstanding <= peer.send_rate.limit(peer.telemetry.round_trip());
         peer.telemetry.note_outstanding(outstanding);
-        if !has_room {
+        if !peer.send_rate.has_room(now, outstanding, peer.telemetry.round_trip()) {
             peer.drop_old(now);
             return None;
         }
