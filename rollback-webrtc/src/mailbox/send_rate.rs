@@ -15,10 +15,6 @@ pub(super) struct SendRate {
     now: Count,
     /// In the time before.
     before: Count,
-    /// Outstanding bytes that will never be acknowledged.
-    written_off: usize,
-    /// Since when there has been no room.
-    blocked_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,32 +37,9 @@ impl SendRate {
         self.now.longest = self.now.longest.max(bytes as u64);
     }
 
-    /// Whether there is room for another datagram where so many bytes are outstanding.
-    ///
-    /// `webrtc` 0.21.1 forgets to give back some of the bytes that it abandons: with 10 % loss and a round trip of 300 ms its
-    /// count of what is outstanding grows by some kilobytes in five minutes and never falls again, and in the end nothing
-    /// would be sent any more. No datagram lives for [`WRITTEN_OFF_AFTER`]: what is outstanding then does not count.
-    pub(super) fn has_room(
-        &mut self,
-        now: Timestamp,
-        outstanding: usize,
-        round_trip: Option<Duration>,
-    ) -> bool {
-        self.written_off = self.written_off.min(outstanding);
-        if outstanding - self.written_off > self.limit(round_trip) {
-            let since = *self.blocked_since.get_or_insert(now);
-            if now.since(since) < WRITTEN_OFF_AFTER {
-                return false;
-            }
-            self.written_off = outstanding;
-        }
-        self.blocked_since = None;
-        true
-    }
-
     /// How many bytes may be outstanding: length × rate × (round trip + the delay of SCTP's acknowledgements), and at least
     /// four of the longest datagrams.
-    fn limit(&self, round_trip: Option<Duration>) -> usize {
+    pub(super) fn limit(&self, round_trip: Option<Duration>) -> usize {
         let datagrams = self.now.datagrams.max(self.before.datagrams);
         let longest = self.now.longest.max(self.before.longest);
         let held = round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).min(ROUND_TRIP_MAX) + ACK_DELAY;
@@ -79,9 +52,6 @@ impl SendRate {
 /// The time over which datagrams are counted.
 const PERIOD: Duration = Duration::from_millis(PERIOD_MILLIS);
 const PERIOD_MILLIS: u64 = 500;
-
-/// More than the lifetime of a datagram on its channel and the longest round trip that counts.
-const WRITTEN_OFF_AFTER: Duration = Duration::from_millis(1100);
 
 /// SCTP may keep an acknowledgement back for so long.
 const ACK_DELAY: Duration = Duration::from_millis(200);
@@ -126,23 +96,6 @@ mod tests {
         assert_eq!(SendRate::default().limit(None), few);
         assert_eq!(sent(60, 64).limit(Some(Duration::from_millis(40))), few);
         assert_eq!(sent(50_000, 1100).limit(Some(Duration::from_secs(60))), LIMIT_MAX);
-    }
-
-    #[test]
-    fn bytes_that_are_never_given_back_do_not_block_the_path_for_good() {
-        let mut rate = SendRate::default();
-        let at = Timestamp::from_millis;
-        let lost = LIMIT_MIN + 1;
-        assert!(!rate.has_room(at(1000), lost, None));
-        assert!(!rate.has_room(at(2099), lost, None));
-        assert!(rate.has_room(at(2100), lost, None));
-        // From then on there is as much room as before.
-        assert!(rate.has_room(at(2101), lost + LIMIT_MIN, None));
-        assert!(!rate.has_room(at(2102), lost + LIMIT_MIN + 1, None));
-        // What was given back after all, as on a new connection, is not written off twice.
-        assert!(rate.has_room(at(2103), 0, None));
-        assert!(!rate.has_room(at(2104), lost, None));
-        assert!(!rate.has_room(at(3203), lost, None));
     }
 
     #[test]

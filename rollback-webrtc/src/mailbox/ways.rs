@@ -143,8 +143,9 @@ impl Mailbox {
         let now = self.clock.now();
         let mut state = self.lock();
         let peer = state.peer(to).filter(|peer| peer.way == Some(Way::WebRtc))?;
+        let has_room = outstanding <= peer.send_rate.limit(peer.telemetry.round_trip());
         peer.telemetry.note_outstanding(outstanding);
-        if !peer.send_rate.has_room(now, outstanding, peer.telemetry.round_trip()) {
+        if !has_room {
             peer.drop_old(now);
             return None;
         }
