@@ -298,6 +298,7 @@ pub(crate) fn stats_dict<'py>(py: Python<'py>, stats: &PeerStats) -> PyResult<Bo
     dict.set_item("is_connected", stats.is_connected)?;
     dict.set_item("path", stats.path.map(|path| path.to_string()))?;
     dict.set_item("attempts", stats.attempts)?;
+    dict.set_item("certificates_refused", stats.certificates_refused)?;
     dict.set_item("datagrams_lost_by_conditions", stats.datagrams_lost_by_conditions)?;
     dict.set_item("datagrams_not_sent", stats.datagrams_not_sent)?;
     dict.set_item("violations", stats.violations)?;
@@ -366,6 +367,10 @@ pub(crate) fn transport_event_dict(
         TransportEvent::TurnFailed { peer, trouble } => {
             peer_event("turn_failed", peer)?;
             dict.set_item("reason", trouble.to_string())?;
+        }
+        TransportEvent::CertificateRefused { peer, whose } => {
+            peer_event("certificate_refused", peer)?;
+            dict.set_item("whose", whose.name())?;
         }
         TransportEvent::PeerProved { peer, round_trip } => {
             peer_event("peer_proved", peer)?;

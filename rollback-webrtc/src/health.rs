@@ -58,6 +58,12 @@ impl fmt::Display for Unhealthy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotProved(Proof::NotConnected) => write!(formatter, "there is no connection"),
+            Self::NotProved(Proof::CertificateRefused) => {
+                write!(
+                    formatter,
+                    "there is no connection: a certificate is not that of its description"
+                )
+            }
             Self::NotProved(Proof::NothingComes) => write!(formatter, "nothing comes from it"),
             Self::NotProved(Proof::NothingArrives | Proof::Both) => {
                 write!(formatter, "it gets nothing of what this computer sends")
@@ -175,7 +181,7 @@ impl HealthCheck {
     fn fault<T: DatagramTransport>(&self, peer: PeerId, transport: &T) -> Option<Unhealthy> {
         match transport.proof(peer) {
             // One that was lost after its hello is lost as in play.
-            Proof::Both | Proof::NotConnected => {}
+            Proof::Both | Proof::NotConnected | Proof::CertificateRefused => {}
             proof => return Some(Unhealthy::NotProved(proof)),
         }
         let link = transport.link(peer)?;

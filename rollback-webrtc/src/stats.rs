@@ -37,6 +37,8 @@ pub struct PeerStats {
     pub turn_trouble: Option<TurnTrouble>,
     /// Attempts to connect, with those that worked.
     pub attempts: u64,
+    /// Those of them that ended because a certificate was not that of its description.
+    pub certificates_refused: u64,
     /// Datagrams handed to the connection.
     pub datagrams_sent: u64,
     /// Their bytes.
@@ -84,6 +86,8 @@ pub enum Loss {
     ShutOut(ShutOut),
     /// Nothing came over its connection any more, and it could not be made anew: every attempt since then has failed.
     IceFailed,
+    /// Nothing came over its connection any more, and since then a certificate was not that of its description.
+    CertificateRefused,
     /// Nothing came over its connection any more, and it did not recover in the time that there was.
     ReconnectionTimeout,
     /// The way to it works, but its game says nothing.
@@ -98,6 +102,7 @@ impl Loss {
             Self::Left => "left",
             Self::ShutOut(why) => why.name(),
             Self::IceFailed => "ice_failed",
+            Self::CertificateRefused => "certificate_refused",
             Self::ReconnectionTimeout => "reconnection_timeout",
             Self::Silent => "silent",
         }
@@ -123,6 +128,27 @@ impl ShutOut {
             Self::Flood => "flood",
             Self::Malformed => "malformed",
             Self::Forged => "forged",
+        }
+    }
+}
+
+/// Whose certificate is not that of its description, which came through the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateOwner {
+    /// The peer's, or that of somebody in its place: this side refuses it.
+    Peer,
+    /// This member's own, says whoever is at the other end: the description did not get there as it was sent, or that is not
+    /// the peer.
+    Own,
+}
+
+impl CertificateOwner {
+    /// In one word, for files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "theirs",
+            Self::Own => "ours",
         }
     }
 }
@@ -162,6 +188,14 @@ pub enum TransportEvent {
         peer: PeerId,
         /// Why.
         trouble: TurnTrouble,
+    },
+    /// An attempt to connect to the peer ended because a certificate was not that of its description: somebody is in between, or
+    /// changes descriptions on their way. Other ways may work, and attempts go on.
+    CertificateRefused {
+        /// The peer.
+        peer: PeerId,
+        /// Whose certificate.
+        whose: CertificateOwner,
     },
     /// The peer is reached over no way, for as long as [`told_after`](crate::TransportConfig::told_after) says; attempts to
     /// reach it go on.

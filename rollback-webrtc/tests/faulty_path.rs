@@ -7,12 +7,14 @@
 
 mod common;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::faulty_path::FaultyPath;
 use common::{join_all, local, peer, server, wait_connected, wait_event, wait_until};
-use rollback_webrtc::{DATAGRAM_BYTES_MAX, Loss, Transport, TransportConfig, TransportEvent};
+use rollback_webrtc::{
+    CertificateOwner, DATAGRAM_BYTES_MAX, Loss, Proof, Transport, TransportConfig, TransportEvent,
+};
 
 /// Two members over a bad network, not connected yet, who have nothing else.
 fn join_two(path: &FaultyPath, room: &str) -> Vec<Transport> {
@@ -272,17 +274,70 @@ fn signals_that_are_replayed_are_counted_and_end_no_connection() {
     }
 }
 
+/// Of two, where only the certificates of offers or answers are forged: who refuses is told so, and the other, too.
+fn assert_refused(path: &FaultyPath, forged: &AtomicBool, (refuses, refused): (usize, usize)) {
+    forged.store(true, Ordering::Relaxed);
+    let room = format!("forged-{refused}");
+    let transports = join_two(path, &room);
+    for (at, whose) in [(refuses, CertificateOwner::Peer), (refused, CertificateOwner::Own)] {
+        let peer = peer(u8::try_from(1 - at).unwrap());
+        wait_event(&transports[at], TransportEvent::CertificateRefused { peer, whose });
+        let stats = transports[at].stats(peer);
+        assert!(!stats.is_connected && stats.certificates_refused >= 1, "{stats:?}");
+        assert_eq!(transports[at].proof(peer), Proof::CertificateRefused);
+    }
+    let refuser = || transports[refuses].stats(peer(u8::try_from(refused).unwrap()));
+    wait_until("each attempt is refused", || refuser().certificates_refused >= 3);
+    assert!(!refuser().is_connected && refuser().certificates_refused <= refuser().attempts);
+    forged.store(false, Ordering::Relaxed);
+    wait_connected(&transports);
+}
+
 #[test]
-fn one_whose_certificate_is_not_that_of_its_description_is_not_connected_to() {
+fn one_whose_certificate_is_not_that_of_its_description_is_refused_counted_and_reported() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());
-    path.faults.fingerprint_is_forged.store(true, Ordering::Relaxed);
-    let transports = join_two(&path, "forged");
-    wait_until("an attempt after the first", || transports[0].stats(peer(1)).attempts >= 3);
+    assert_refused(&path, &path.faults.offers_are_forged, (1, 0));
+    assert_refused(&path, &path.faults.answers_are_forged, (0, 1));
+}
+
+#[test]
+fn one_in_whose_place_another_comes_after_an_outage_is_lost_for_that_reason() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "replaced");
+    wait_connected(&transports);
+    path.faults.answers_are_forged.store(true, Ordering::Relaxed);
+    path.faults.is_cut.store(true, Ordering::Relaxed);
+    wait_until("the connection is given up", || transports[0].stats(peer(1)).attempts > 1);
+    assert_ne!(transports[0].loss(peer(1)), Loss::CertificateRefused);
+    path.faults.is_cut.store(false, Ordering::Relaxed);
+    let why = Loss::CertificateRefused;
+    wait_until("the new one is refused", || transports[0].loss(peer(1)) == why);
+    path.faults.answers_are_forged.store(false, Ordering::Relaxed);
+    wait_connected(&transports);
+    assert_eq!(transports[0].loss(peer(1)), Loss::Silent);
+}
+
+#[test]
+fn attempts_that_fail_because_of_the_line_are_not_refused() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    // One attempt whose handshake never ends, and what a bad line does to the ones after it.
+    path.faults.handshakes_to_spoil.store(1, Ordering::Relaxed);
+    path.faults.loss_percent.store(10, Ordering::Relaxed);
+    path.faults.delay_ms.store(20, Ordering::Relaxed);
+    path.faults.jitter_ms.store(20, Ordering::Relaxed);
+    let transports = join_two(&path, "lossy");
+    wait_connected(&transports);
+    path.faults.is_cut.store(true, Ordering::Relaxed);
+    wait_until("nothing passes", || transports[0].loss(peer(1)) == Loss::IceFailed);
     for (transport, other) in [(&transports[0], peer(1)), (&transports[1], peer(0))] {
         let stats = transport.stats(other);
-        assert!(!stats.is_connected);
+        assert!(stats.attempts >= 2, "{stats:?}");
+        assert_eq!(stats.certificates_refused, 0, "{stats:?}");
+        while let Some(event) = transport.poll_event() {
+            assert!(!matches!(event, TransportEvent::CertificateRefused { .. }), "{event:?}");
+        }
     }
-    path.faults.fingerprint_is_forged.store(false, Ordering::Relaxed);
-    wait_connected(&transports);
 }

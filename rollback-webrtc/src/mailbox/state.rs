@@ -52,9 +52,17 @@ pub(super) struct Peer {
     pub(super) telemetry: Telemetry,
     pub(super) guard: Guard,
     pub(super) send_rate: SendRate,
-    /// Since when it is not reached over any way, and how many attempts to connect there had been.
-    pub(super) lost: Option<(Timestamp, u64)>,
+    /// Of one that is not reached over any way.
+    pub(super) lost: Option<Lost>,
     pub(super) stats: PeerStats,
+}
+
+/// Since when a peer is not reached, and what had been counted of it by then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost {
+    pub(super) at: Timestamp,
+    pub(super) attempts: u64,
+    pub(super) certificates_refused: u64,
 }
 
 impl State {
@@ -113,6 +121,12 @@ impl Peer {
             lost: None,
             stats: PeerStats::default(),
         }
+    }
+
+    /// Whether an attempt to reach it ended because of a certificate, since it was reached last.
+    pub(super) fn certificate_is_refused(&self) -> bool {
+        let before = self.lost.map_or(0, |lost| lost.certificates_refused);
+        self.stats.certificates_refused > before
     }
 
     pub(super) fn admit(&mut self, arrived_at: Timestamp, datagram: Bytes) {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
-use super::state::Peer;
+use super::state::{Lost, Peer};
 use super::{Mailbox, OUTGOING_AGE_MAX};
 use crate::bulk::Lane;
 use crate::datagram_transport::DATAGRAM_BYTES_MAX;
@@ -331,9 +331,10 @@ impl Mailbox {
     /// Since when a peer is not reached, if it is not.
     pub(crate) fn note_reach(&self, peer: PeerId, lost_at: Option<Timestamp>) {
         if let Some(peer) = self.lock().peer(peer) {
-            let attempts = peer.stats.attempts;
+            let PeerStats { attempts, certificates_refused, .. } = peer.stats;
+            let lost = |at| Lost { at, attempts, certificates_refused };
             peer.lost =
-                lost_at.map(|at| peer.lost.filter(|lost| lost.0 == at).unwrap_or((at, attempts)));
+                lost_at.map(|at| peer.lost.filter(|lost| lost.at == at).unwrap_or(lost(at)));
         }
     }
 
@@ -344,7 +345,8 @@ impl Mailbox {
         match (peer.guard.reason(), peer.lost) {
             (Some(why), _) => Loss::ShutOut(why),
             _ if peer.stats.has_left => Loss::Left,
-            (None, Some((_, attempts))) if peer.stats.attempts > attempts => Loss::IceFailed,
+            (None, Some(_)) if peer.certificate_is_refused() => Loss::CertificateRefused,
+            (None, Some(lost)) if peer.stats.attempts > lost.attempts => Loss::IceFailed,
             (None, Some(_)) => Loss::ReconnectionTimeout,
             (None, None) => Loss::Silent,
         }
@@ -356,6 +358,7 @@ impl Mailbox {
         let peer = state.peer(peer);
         peer.map_or(Proof::NotConnected, |peer| match (peer.telemetry.proof(), peer.way) {
             (Proof::Both, _) => Proof::Both,
+            (_, None) if peer.certificate_is_refused() => Proof::CertificateRefused,
             (_, None) => Proof::NotConnected,
             (proof, Some(_)) => proof,
         })

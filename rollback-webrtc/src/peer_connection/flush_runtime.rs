@@ -14,7 +14,7 @@ use webrtc::runtime::{
     TokioRuntime,
 };
 
-use super::turn_watch::{TurnWatch, WatchedSocket};
+use super::watched_socket::{Watch, WatchedSocket};
 
 /// **Rule R2: flush after each burst.** The connection's loop in `webrtc` 0.21.1 writes relayed packets
 /// before the core has produced them and reads them after writing; then it sleeps until the next
@@ -27,13 +27,13 @@ pub(super) struct FlushRuntime {
     flushed: AtomicU32,
     /// Closing waits with a sleep of this runtime too, and would not wait at all.
     is_stopped: AtomicBool,
-    /// Hears what TURN servers answer.
-    turn: Arc<TurnWatch>,
+    /// Reads what passes the sockets.
+    watch: Arc<Watch>,
 }
 
 impl FlushRuntime {
-    pub(super) fn new(turn: Arc<TurnWatch>) -> Self {
-        Self { flushed: AtomicU32::new(0), is_stopped: AtomicBool::new(false), turn }
+    pub(super) fn new(watch: Arc<Watch>) -> Self {
+        Self { flushed: AtomicU32::new(0), is_stopped: AtomicBool::new(false), watch }
     }
 
     pub(super) fn stop_flushing(&self) {
@@ -71,7 +71,7 @@ impl Runtime for FlushRuntime {
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let socket = TokioRuntime.wrap_udp_socket(socket)?;
-        Ok(Arc::new(WatchedSocket::new(socket, Arc::clone(&self.turn))))
+        Ok(Arc::new(WatchedSocket::new(socket, Arc::clone(&self.watch))))
     }
 
     fn wrap_tcp_listener(

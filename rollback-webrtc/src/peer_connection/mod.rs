@@ -2,12 +2,14 @@
 //! names the crates `webrtc` and `rtc`, and the home of the rules that make their version 0.21.1
 //! work: R1 and R5 in `channels`, R2 in `flush_runtime`, R3 in `open_link`; R4 is in `pair`.
 
+mod certificate_watch;
 mod channels;
 #[cfg(test)]
 mod chromium;
 mod flush_runtime;
 mod open_link;
 mod turn_watch;
+mod watched_socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +33,7 @@ use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
 use crate::pair::{ConnectionEvent, Remote};
-use crate::stats::TransportEvent;
+use crate::stats::{CertificateOwner, TransportEvent};
 
 /// What all connections of a mesh have in common.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ pub(crate) struct Connection {
     known_troubles: Vec<TurnTrouble>,
     /// Whether a TURN server will stop relaying.
     relay_ends: bool,
+    /// Whose certificate is refused.
+    refusals: mpsc::Receiver<CertificateOwner>,
     channels: JoinSet<()>,
     opened: mpsc::Sender<Opened>,
     openings: mpsc::Receiver<Opened>,
@@ -114,7 +118,8 @@ impl Connection {
         let (heard, callbacks) = mpsc::channel(CALLBACKS);
         let (opened, openings) = mpsc::channel(CHANNELS_MAX);
         let (troubles, turn_troubles) = mpsc::channel(TURN_TROUBLES);
-        let link = OpenLink::build(&setup, heard, troubles).await?;
+        let (refused, refusals) = mpsc::channel(1);
+        let link = OpenLink::build(&setup, heard, troubles, refused).await?;
         let mut connection = Self {
             peer,
             attempt,
@@ -125,6 +130,7 @@ impl Connection {
             turn_troubles,
             known_troubles: Vec::new(),
             relay_ends: false,
+            refusals,
             channels: JoinSet::new(),
             opened,
             openings,
@@ -201,6 +207,13 @@ impl Connection {
                     }
                 }
                 Some(trouble) = self.turn_troubles.recv() => self.report_turn(trouble),
+                Some(whose) = self.refusals.recv() => {
+                    self.report_refusal(whose);
+                    // The handshake stands still now. Where the peer refuses, it is for the peer to end it.
+                    if whose == CertificateOwner::Peer {
+                        return Ok(());
+                    }
+                }
                 Some(opened) = self.openings.recv() => self.note_opened(opened).await,
                 // A channel never ends while its connection lives, unless the peer closes it.
                 Some(_) = self.channels.join_next() => return Ok(()),
@@ -371,10 +384,21 @@ impl Connection {
         report_turn(&self.setup.mailbox, self.peer, trouble);
     }
 
+    /// Says that a certificate is not that of its description; a handshake has one such end at most.
+    fn report_refusal(&self, whose: CertificateOwner) {
+        tracing::warn!(peer = ?self.peer, attempt = ?self.attempt, whose = whose.name(), "a certificate is refused");
+        self.setup.mailbox.update(self.peer, |stats| stats.certificates_refused += 1);
+        let event = TransportEvent::CertificateRefused { peer: self.peer, whose };
+        self.setup.mailbox.report(event);
+    }
+
     /// Ends the connection so that the peer sees it at once.
     async fn close(mut self) {
         while let Ok(trouble) = self.turn_troubles.try_recv() {
             self.report_turn(trouble);
+        }
+        if let Ok(whose) = self.refusals.try_recv() {
+            self.report_refusal(whose);
         }
         if !self.progress.is_reported && self.link.turn_is_silent() {
             self.report_turn(TurnTrouble::Silent);

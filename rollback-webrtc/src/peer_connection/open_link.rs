@@ -15,19 +15,22 @@ use webrtc::peer_connection::{
 };
 use webrtc::runtime::Runtime;
 
+use super::certificate_watch::CertificateWatch;
 use super::flush_runtime::FlushRuntime;
 use super::turn_watch::TurnWatch;
+use super::watched_socket::Watch;
 use super::{Callback, ConnectionSetup};
 use crate::ice::{PathPolicy, TurnTrouble};
 use crate::ice_servers::CheckedServer;
 use crate::ice_url::{IceUrlKind, TurnTransport};
+use crate::stats::CertificateOwner;
 use crate::turn_stream::{BestRelay, StreamServer, TurnStream};
 
 /// A built connection, which closes itself even if its task panics on a hostile description.
 pub(super) struct OpenLink {
     pub(super) pc: Arc<dyn PeerConnection>,
     runtime: Arc<FlushRuntime>,
-    turn: Arc<TurnWatch>,
+    watch: Arc<Watch>,
     /// The servers that it has been given.
     pub(super) servers: Vec<CheckedServer>,
     /// Sockets in place of TURN servers, as long as the connection.
@@ -40,11 +43,15 @@ impl OpenLink {
         setup: &ConnectionSetup,
         heard: mpsc::Sender<Callback>,
         troubles: mpsc::Sender<TurnTrouble>,
+        refused: mpsc::Sender<CertificateOwner>,
     ) -> Result<Self, Error> {
         let best = Arc::new(BestRelay::default());
-        let turn = Arc::new(TurnWatch::new(troubles.clone(), Arc::clone(&best)));
+        let watch = Arc::new(Watch {
+            turn: TurnWatch::new(troubles.clone(), Arc::clone(&best)),
+            certificates: CertificateWatch::new(refused),
+        });
         let servers = setup.ice_servers.now();
-        let (ice_servers, streams) = ice_servers(setup, &servers, (&turn, &best, &troubles));
+        let (ice_servers, streams) = ice_servers(setup, &servers, (&watch.turn, &best, &troubles));
         let policy = match setup.path_policy {
             PathPolicy::All => RTCIceTransportPolicy::All,
             PathPolicy::RelayOnly => RTCIceTransportPolicy::Relay,
@@ -53,7 +60,7 @@ impl OpenLink {
             .with_ice_servers(ice_servers)
             .with_ice_transport_policy(policy)
             .build();
-        let runtime = Arc::new(FlushRuntime::new(Arc::clone(&turn)));
+        let runtime = Arc::new(FlushRuntime::new(Arc::clone(&watch)));
         let pc = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_setting_engine(settings(setup.path_policy, setup.interrupted_after))
@@ -62,12 +69,12 @@ impl OpenLink {
             .with_udp_addrs(setup.bind.clone())
             .build()
             .await?;
-        Ok(Self { pc: Arc::new(pc), runtime, turn, servers, _streams: streams, is_closed: false })
+        Ok(Self { pc: Arc::new(pc), runtime, watch, servers, _streams: streams, is_closed: false })
     }
 
     /// A TURN server was asked, and none has said anything.
     pub(super) fn turn_is_silent(&self) -> bool {
-        self.turn.is_silent()
+        self.watch.turn.is_silent()
     }
 
     pub(super) async fn close(mut self) {

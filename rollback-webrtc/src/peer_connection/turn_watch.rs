@@ -2,13 +2,10 @@
 //! answers are read here, on their way through the sockets of a connection; nothing is changed or held up.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
 use tokio::sync::mpsc;
-use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::ice::TurnTrouble;
 use crate::turn_stream::BestRelay;
@@ -37,13 +34,6 @@ struct Request {
     method: u8,
 }
 
-/// A socket of a connection, watched.
-#[derive(Debug)]
-pub(super) struct WatchedSocket {
-    socket: Arc<dyn AsyncUdpSocket>,
-    watch: Arc<TurnWatch>,
-}
-
 impl TurnWatch {
     pub(super) fn new(troubles: mpsc::Sender<TurnTrouble>, best: Arc<BestRelay>) -> Self {
         Self { state: Mutex::default(), troubles, best }
@@ -61,7 +51,7 @@ impl TurnWatch {
         })
     }
 
-    fn note_sent(&self, to: SocketAddr, datagram: &[u8]) {
+    pub(super) fn note_sent(&self, to: SocketAddr, datagram: &[u8]) {
         let Some((0x00, method, id)) = header(datagram) else { return };
         if !matches!(method, ALLOCATE | REFRESH | CREATE_PERMISSION) {
             return;
@@ -81,7 +71,7 @@ impl TurnWatch {
         });
     }
 
-    fn note_received(&self, from: SocketAddr, datagram: &[u8]) {
+    pub(super) fn note_received(&self, from: SocketAddr, datagram: &[u8]) {
         let Some((0x01, kind, id)) = header(datagram) else { return };
         let (method, is_error) = (kind & !ERROR, kind & ERROR != 0);
         let request = Request { id, method };
@@ -120,62 +110,8 @@ impl TurnWatch {
     }
 }
 
-impl WatchedSocket {
-    pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, watch: Arc<TurnWatch>) -> Self {
-        Self { socket, watch }
-    }
-}
-
-impl AsyncUdpSocket for WatchedSocket {
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
-    fn poll_send(
-        &self,
-        context: &mut Context<'_>,
-        transmit: &Transmit<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let sent = self.socket.poll_send(context, transmit);
-        if sent.is_ready() {
-            let contents = transmit.contents;
-            let segment = transmit.segment_size.unwrap_or(contents.len()).max(1);
-            for datagram in contents.chunks(segment) {
-                self.watch.note_sent(transmit.destination, datagram);
-            }
-        }
-        sent
-    }
-
-    fn poll_recv(
-        &self,
-        context: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        let received = self.socket.poll_recv(context, buffers, meta);
-        if let Poll::Ready(Ok(messages)) = received {
-            for (buffer, meta) in buffers.iter().zip(meta.iter()).take(messages) {
-                let message = buffer.get(..meta.len).unwrap_or_default();
-                for datagram in message.chunks(meta.stride.max(1)) {
-                    self.watch.note_received(meta.addr, datagram);
-                }
-            }
-        }
-        received
-    }
-
-    fn max_gso_segments(&self) -> usize {
-        self.socket.max_gso_segments()
-    }
-
-    fn max_gro_segments(&self) -> usize {
-        self.socket.max_gro_segments()
-    }
-}
-
 /// The two bytes of the type and the id of a STUN message (RFC 8489 §5). Rejects nearly everything by its first byte.
-fn header(datagram: &[u8]) -> Option<(u8, u8, [u8; 12])> {
+pub(super) fn header(datagram: &[u8]) -> Option<(u8, u8, [u8; 12])> {
     let [class, method, ..] = *datagram.first_chunk::<20>()?;
     if class > 0x01 || datagram.get(4..8)? != MAGIC_COOKIE {
         return None;
@@ -184,7 +120,7 @@ fn header(datagram: &[u8]) -> Option<(u8, u8, [u8; 12])> {
 }
 
 /// The value of an attribute.
-fn attribute(datagram: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn attribute(datagram: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut rest = datagram.get(20..)?;
     while let Some([kind_high, kind_low, high, low]) = rest.first_chunk() {
         let length = usize::from(u16::from_be_bytes([*high, *low]));

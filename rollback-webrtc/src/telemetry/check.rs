@@ -10,6 +10,8 @@ use rollback_core::Timestamp;
 pub enum Proof {
     /// There is no connection.
     NotConnected,
+    /// There is no connection, since a certificate is not that of its description.
+    CertificateRefused,
     /// Nothing comes from the peer.
     NothingComes,
     /// Something comes, but nothing shows that the peer gets what is sent to it.
@@ -24,6 +26,7 @@ impl Proof {
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotConnected => "not_connected",
+            Self::CertificateRefused => "certificate_refused",
             Self::NothingComes => "nothing_comes",
             Self::NothingArrives => "nothing_arrives",
             Self::Both => "both",

@@ -36,8 +36,10 @@ pub(crate) struct Faults {
     pub(crate) relay_is_cut: AtomicBool,
     /// Each signal is followed by all that there were before it.
     pub(crate) signals_are_replayed: AtomicBool,
-    /// Descriptions name another certificate than their sender's.
-    pub(crate) fingerprint_is_forged: AtomicBool,
+    /// Offers name another certificate than their sender's, which is the lower slot.
+    pub(crate) offers_are_forged: AtomicBool,
+    /// And answers.
+    pub(crate) answers_are_forged: AtomicBool,
     /// Something in between answers whoever asks for the relay with 403.
     pub(crate) relay_is_forbidden: AtomicBool,
     /// What passes between addresses that were given before so many restarts of a connection is lost: that path is gone.
@@ -208,14 +210,16 @@ async fn redirect(
     let ClientMessage::Signal { to, payload } = message else { return message };
     let from = own_slot.unwrap();
     let place = |attempt| Place { from, to, attempt, relays, faults };
-    let forged = |sdp: Text<_>| match faults.fingerprint_is_forged.load(Ordering::Relaxed) {
-        true => forge(sdp.as_str()),
-        false => sdp,
-    };
     let payload = match payload {
-        SignalPayload::Offer { attempt, sdp } => SignalPayload::Offer { attempt, sdp: forged(sdp) },
-        SignalPayload::Answer { attempt, sdp } => {
-            SignalPayload::Answer { attempt, sdp: forged(sdp) }
+        SignalPayload::Offer { attempt, sdp }
+            if faults.offers_are_forged.load(Ordering::Relaxed) =>
+        {
+            SignalPayload::Offer { attempt, sdp: forge(sdp.as_str()) }
+        }
+        SignalPayload::Answer { attempt, sdp }
+            if faults.answers_are_forged.load(Ordering::Relaxed) =>
+        {
+            SignalPayload::Answer { attempt, sdp: forge(sdp.as_str()) }
         }
         SignalPayload::Candidate { attempt, candidate } => {
             let mut json: serde_json::Value = serde_json::from_str(candidate.as_str()).unwrap();

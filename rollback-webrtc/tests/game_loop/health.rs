@@ -1,11 +1,14 @@
 //! What must be shown of the ways to the others before the first frame.
 
+use std::sync::atomic::Ordering;
+
 use rollback_webrtc::{
     Health, LinkReport, OnUnhealthy, Path, PeerStats, Proof, Transport, TransportConfig,
     TransportEvent, Unhealthy, WayCounters,
 };
 
 use super::*;
+use crate::common::faulty_path::FaultyPath;
 
 /// The network within this process, on which the way to each other member is as the test says.
 struct Judged {
@@ -228,4 +231,35 @@ fn with_the_relay_of_the_server_the_first_frame_waits_for_no_second_attempt() {
             println!("a first frame after {:?}", begun.after);
         }
     }
+}
+
+#[test]
+fn when_a_certificate_is_refused_at_the_start_both_are_told_that_it_is_why() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.answers_are_forged.store(true, Ordering::Relaxed);
+    let config = TransportConfig { server_relay: false, ..local() };
+    let member = || {
+        let transport = Transport::join_blocking(&path.link("refused"), config.clone()).unwrap();
+        let session = SessionConfig::builder().players(2).tick_rate_hz(60).build().unwrap();
+        let setup = EpisodeSetup::of_room(transport.room(), session).unwrap();
+        let setup = EpisodeSetup { start_timeout: Duration::from_secs(3), ..setup };
+        let mut game = Sum::default();
+        let mut episode = GameLoop::new(transport, setup, &game).unwrap();
+        loop {
+            give_inputs(&mut episode);
+            match episode.advance_frame(&mut game) {
+                Ok(_) => episode.sleep_until_next_frame(),
+                Err(LoopError::Unhealthy { why, .. }) => break why,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for member in [scope.spawn(member), scope.spawn(member)] {
+            let why = member.join().unwrap();
+            assert_eq!(why, Unhealthy::NotProved(Proof::CertificateRefused));
+            assert_eq!(why.name(), "certificate_refused");
+        }
+    });
 }
