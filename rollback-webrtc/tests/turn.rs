@@ -9,20 +9,22 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::coturn::{Coturn, PASSWORD, USER, unix_time};
+use common::faulty_path::FaultyPath;
 use common::strict_relay::StrictRelay;
-use common::{link, local, mesh, peer, server, wait_event, wait_until};
+use common::{join_all, link, local, mesh, peer, server, wait_event, wait_until};
 use hmac::{Hmac, Mac};
 use rollback_server::{
     BackgroundServer, EmbeddedTurn, GroupSize, IceOffer, Rooms, ServerConfig, TurnAccess,
 };
 use rollback_webrtc::{
-    CandidateKind, DATAGRAM_BYTES_MAX, IceServer, JoinError, Path, PathPolicy, SendOutcome,
-    Transport, TransportConfig, TransportEvent, TurnTrouble,
+    CandidateKind, CertificateOwner, DATAGRAM_BYTES_MAX, IceServer, JoinError, Path, PathPolicy,
+    SendOutcome, Transport, TransportConfig, TransportEvent, TurnTrouble,
 };
 use sha1::Sha1;
 
@@ -85,6 +87,19 @@ fn a_relay_is_reached_by_tls() {
     let (server, coturn) = (server(2), Coturn::with_user());
     let config = || relayed(vec![known(coturn.tls_url())], &coturn);
     assert_relayed(&mesh(&server, "tls", vec![config(), config()]));
+}
+
+#[test]
+fn a_certificate_is_refused_through_a_relay_too() {
+    let (server, coturn) = (server(2), Coturn::with_user());
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.answers_are_forged.store(true, Ordering::Relaxed);
+    let config = || relayed(vec![known(coturn.udp_url())], &coturn);
+    let transports = join_all(&path.link("forged"), vec![config(), config()]);
+    let whose = CertificateOwner::Peer;
+    wait_event(&transports[0], TransportEvent::CertificateRefused { peer: peer(1), whose });
+    let whose = CertificateOwner::Own;
+    wait_event(&transports[1], TransportEvent::CertificateRefused { peer: peer(0), whose });
 }
 
 #[test]
