@@ -210,40 +210,15 @@ const AGAIN_EVERY: Duration = Duration::from_millis(1100);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
-    use crate::error::SendError;
+    use crate::detached::Detached;
     use crate::telemetry::LinkReport;
 
-    /// A way of which this was measured, and how often it was to be measured again.
-    struct Measured {
-        round_trip: u64,
-        checks: usize,
-    }
-
-    impl DatagramTransport for Measured {
-        fn now(&self) -> Timestamp {
-            Timestamp::ZERO
-        }
-
-        fn try_send(&mut self, _: PeerId, _: &[u8]) -> Result<SendOutcome, SendError> {
-            Ok(SendOutcome::NotConnected)
-        }
-
-        fn try_receive(&mut self, _: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
-            None
-        }
-
-        fn wait(&mut self, _: Duration) -> bool {
-            false
-        }
-
-        fn begin_check(&mut self, _: PeerId) {
-            self.checks += 1;
-        }
-
-        fn link(&self, _: PeerId) -> Option<LinkReport> {
-            let checked_round_trip = Some(Duration::from_millis(self.round_trip));
-            Some(LinkReport { checked_round_trip, ..LinkReport::default() })
+    /// A way of which this round trip was measured.
+    fn measured(millis: u64) -> Detached {
+        let checked_round_trip = Some(Duration::from_millis(millis));
+        Detached {
+            link: LinkReport { checked_round_trip, ..Default::default() },
+            ..Default::default()
         }
     }
 
@@ -264,7 +239,7 @@ mod tests {
 
     #[test]
     fn patience_counts_from_the_first_fault_of_each_peer() {
-        let (mut check, mut ways) = (strict(), Measured { round_trip: 300, checks: 0 });
+        let (mut check, mut ways) = (strict(), measured(300));
         let mut at = |second: u64, slots: &[u8]| {
             let now = Timestamp::from_millis(second * 1000);
             let verdict = check.judge(now, (peers(slots), slots.len() == 2), WITHIN, &mut ways);
@@ -281,9 +256,9 @@ mod tests {
 
     #[test]
     fn a_way_that_was_good_enough_meanwhile_has_all_patience_again() {
-        let (mut check, mut ways) = (strict(), Measured { round_trip: 300, checks: 0 });
+        let (mut check, mut ways) = (strict(), measured(300));
         let mut at = |second: u64, round_trip, is_complete| {
-            ways.round_trip = round_trip;
+            ways.link = measured(round_trip).link;
             let now = Timestamp::from_millis(second * 1000);
             check.judge(now, (peers(&[1]), is_complete), WITHIN, &mut ways)
         };

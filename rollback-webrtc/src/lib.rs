@@ -35,6 +35,8 @@ mod clock;
 mod conduct;
 mod config;
 mod datagram_transport;
+#[cfg(test)]
+mod detached;
 pub mod doctor;
 mod episode_setup;
 mod error;

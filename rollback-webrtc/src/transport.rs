@@ -47,12 +47,7 @@ impl Transport {
     /// # Errors
     /// [`JoinError`].
     pub fn join_blocking(link: &str, config: TransportConfig) -> Result<Self, JoinError> {
-        let mut joining = Self::join(link, config)?;
-        loop {
-            if let Some(transport) = joining.wait(Duration::from_secs(60))? {
-                return Ok(transport);
-            }
-        }
+        Self::join(link, config)?.complete_blocking()
     }
 
     /// The room and its members, this one included.
@@ -265,6 +260,15 @@ impl Joining {
         match &self.background {
             Some(background) => background.lobby.progress(),
             None => JoinProgress { members: 0, expected: 0 },
+        }
+    }
+
+    /// Waits for as long as it takes.
+    pub(crate) fn complete_blocking(mut self) -> Result<Transport, JoinError> {
+        loop {
+            if let Some(transport) = self.wait(Duration::from_secs(60))? {
+                return Ok(transport);
+            }
         }
     }
 

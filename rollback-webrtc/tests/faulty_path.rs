@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::faulty_path::FaultyPath;
-use common::{join_all, local, peer, server, wait_connected, wait_event, wait_until};
+use common::{join_all, local, paced, peer, server, wait_connected, wait_event, wait_until};
 use rollback_webrtc::{
     CertificateOwner, DATAGRAM_BYTES_MAX, Loss, Proof, Transport, TransportConfig, TransportEvent,
 };
@@ -39,13 +39,9 @@ fn play(
     length: Duration,
     mut on_frame: impl FnMut(Duration),
 ) -> [Vec<Duration>; 2] {
-    let started = Instant::now();
     let mut seen = [Vec::new(), Vec::new()];
-    let frame = Duration::from_micros(16_667);
-    let mut next_frame = Duration::ZERO;
-    while started.elapsed() < length {
-        if started.elapsed() >= next_frame {
-            next_frame += frame;
+    paced(transports, length, |started, is_due| {
+        if is_due {
             on_frame(started.elapsed());
             let now = u64::try_from(started.elapsed().as_micros()).unwrap().to_le_bytes();
             // Two seconds of these are more than SCTP sends without an acknowledgement.
@@ -58,8 +54,7 @@ fn play(
         for (transport, seen) in transports.iter().zip(&mut seen) {
             seen.extend(ages(started, transport));
         }
-        let _ = transports[0].wait(Duration::from_millis(1));
-    }
+    });
     seen
 }
 

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::faulty_path::FaultyPath;
-use common::{join_all, link, local, others, peer, server, wait_connected, wait_event, wait_until};
+use common::{
+    join_all, link, local, others, paced, peer, server, wait_connected, wait_event, wait_until,
+};
 use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
 use rollback_webrtc::{
     DATAGRAM_BYTES_MAX, Path, PathPolicy, PeerStats, ProxyChoice, RelayTrouble, Transport,
@@ -78,14 +80,10 @@ fn play(
     length: Duration,
     mut on_frame: impl FnMut(Duration),
 ) -> [Played; 2] {
-    let started = Instant::now();
     let mut played = [0, 1].map(|_| Played { sent: 0, arrivals: Vec::new() });
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
-    let frame = Duration::from_micros(16_667);
-    let mut next_frame = Duration::ZERO;
-    while started.elapsed() < length {
-        if started.elapsed() >= next_frame {
-            next_frame += frame;
+    paced(transports, length, |started, is_due| {
+        if is_due {
             on_frame(started.elapsed());
             for (transport, played) in transports.iter().zip(&mut played) {
                 let to = others(transport)[0];
@@ -99,8 +97,7 @@ fn play(
                 played.arrivals.push((started.elapsed(), number));
             }
         }
-        let _ = transports[0].wait(Duration::from_millis(1));
-    }
+    });
     played
 }
 

@@ -9,83 +9,21 @@
 mod common;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use common::folder::Folder;
+use common::sum::Sum;
 use common::{PATIENCE, join_all, link, local, peer, server};
 use rollback_core::recording::Recording;
 use rollback_core::{
-    Advance, End, EndCause, Event, Facts, Frame, Game, InputFlags, Outcome, PeerId, SessionConfig,
-    StateHasher, Step,
+    Advance, End, EndCause, Event, Facts, Frame, InputFlags, PeerId, SessionConfig,
 };
 use rollback_webrtc::{
-    EpisodeSetup, GameLoop, Inquiry, LoopError, ReturnError, Transport, TransportConfig,
+    EpisodeSetup, GameLoop, Inquiry, LoopError, ReturnError, Room, Transport, TransportConfig,
 };
 
-/// Adds up what all players do, for so many frames.
-#[derive(Clone, Debug, Default)]
-struct Sum {
-    sums: Vec<u64>,
-    frames: u32,
-}
-
-impl Game for Sum {
-    type Input = u8;
-    type Snapshot = Self;
-    type Error = Infallible;
-
-    fn save(&self, slot: &mut Self) -> Result<(), Infallible> {
-        slot.clone_from(self);
-        Ok(())
-    }
-
-    fn load(&mut self, slot: &Self) -> Result<(), Infallible> {
-        self.clone_from(slot);
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Infallible> {
-        self.sums.resize(step.player_count(), 0);
-        for (sum, input) in self.sums.iter_mut().zip(step.inputs()) {
-            *sum = sum.wrapping_mul(31).wrapping_add(input.into());
-        }
-        let is_last = step.frame().index() + 1 >= self.frames;
-        Ok(if is_last { Outcome::Ended } else { Outcome::Running })
-    }
-
-    fn hash(&self, slot: &Self, hasher: &mut StateHasher) -> Result<(), Infallible> {
-        slot.sums.iter().for_each(|sum| hasher.write_u64(*sum));
-        Ok(())
-    }
-}
-
 type Loop = GameLoop<Sum, Transport>;
-
-/// A folder of recordings, which goes with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("rollback-{}-{name}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, room: &rollback_webrtc::Room) -> PathBuf {
-        self.0.join(format!("{}-{}.rbk", room.local.slot(), room.life))
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.0.join(name)).unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 /// How the members play: at 100 frames a second.
 #[derive(Clone, Copy)]
@@ -118,16 +56,17 @@ impl Plan {
             .unwrap();
         let must_match = vec![("env".to_owned(), self.fact.to_owned())];
         // Another computer each time, which the others need not know.
-        let version = format!("life {}", transport.room().life);
+        let Room { local, life, .. } = *transport.room();
+        let version = format!("life {life}");
         EpisodeSetup {
-            recording: Some(folder.file(transport.room())),
+            recording: Some(folder.file(&format!("{}-{life}.rbk", local.slot()))),
             facts: Facts { must_match, may_differ: vec![("numpy".to_owned(), version)] },
             ..EpisodeSetup::of_room(transport.room(), config).unwrap()
         }
     }
 
     fn game(&self) -> Sum {
-        Sum { frames: self.frames, ..Sum::default() }
+        Sum::of(self.frames)
     }
 
     fn begin(&self, transport: Transport, folder: &Folder) -> (Loop, Sum) {

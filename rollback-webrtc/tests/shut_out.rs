@@ -4,49 +4,14 @@
 
 mod common;
 
-use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use common::sum::Sum;
 use common::{PATIENCE, join_all, link, local, peer, server};
-use rollback_core::{
-    Advance, DepartureCause, End, EndCause, Event, Frame, Game, Outcome, SessionConfig,
-    StateHasher, Step,
-};
+use rollback_core::{Advance, DepartureCause, End, EndCause, Event, Frame, SessionConfig};
 use rollback_webrtc::{
     EpisodeSetup, GameLoop, ShutOut, Transport, TransportConfig, TransportEvent,
 };
-
-/// Adds up what all players do, for so many frames.
-#[derive(Clone, Debug, Default)]
-struct Sum(u64);
-
-impl Game for Sum {
-    type Input = u8;
-    type Snapshot = Self;
-    type Error = Infallible;
-
-    fn save(&self, slot: &mut Self) -> Result<(), Infallible> {
-        slot.clone_from(self);
-        Ok(())
-    }
-
-    fn load(&mut self, slot: &Self) -> Result<(), Infallible> {
-        self.clone_from(slot);
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Infallible> {
-        let inputs = step.inputs().map(u64::from);
-        self.0 = inputs.fold(self.0, |sum, input| sum.wrapping_mul(31).wrapping_add(input));
-        let is_last = step.frame().index() + 1 >= FRAMES;
-        Ok(if is_last { Outcome::Ended } else { Outcome::Running })
-    }
-
-    fn hash(&self, slot: &Self, hasher: &mut StateHasher) -> Result<(), Infallible> {
-        hasher.write_u64(slot.0);
-        Ok(())
-    }
-}
 
 const FRAMES: u32 = 300;
 
@@ -55,7 +20,7 @@ struct Seen {
     end: End,
     departed: Vec<(u8, DepartureCause)>,
     shut_out: Vec<(u8, ShutOut)>,
-    state: u64,
+    state: Vec<u64>,
 }
 
 /// Plays to the end, and sends some datagrams of its own in each frame.
@@ -69,7 +34,7 @@ fn play(transport: Transport, mut beside: impl FnMut(&Transport)) -> Seen {
         .build()
         .unwrap();
     let setup = EpisodeSetup::of_room(transport.room(), config).unwrap();
-    let mut game = Sum::default();
+    let mut game = Sum::of(FRAMES);
     let mut episode = GameLoop::new(transport, setup, &game).unwrap();
     let deadline = Instant::now() + PATIENCE;
     let end = loop {
@@ -94,7 +59,7 @@ fn play(transport: Transport, mut beside: impl FnMut(&Transport)) -> Seen {
         TransportEvent::PeerShutOut { peer, why } => Some((peer.slot(), why)),
         _ => None,
     });
-    Seen { end, departed, shut_out: shut_out.collect(), state: game.0 }
+    Seen { end, departed, shut_out: shut_out.collect(), state: game.sums }
 }
 
 /// Two play with a third, which sends these datagrams to the first one besides.

@@ -3,75 +3,21 @@
 
 mod common;
 
-use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use common::faulty_path::FaultyPath;
+use common::folder::Folder;
+use common::sum::Sum;
 use common::{PATIENCE, join_all, link, local, server, wait_until};
 use rollback_core::recording::Recording;
 use rollback_core::spectate::{SpectatorOptions, Watched};
-use rollback_core::{
-    Advance, EndCause, Frame, Game, Outcome, PlayerHandle, SessionConfig, StateHasher, Step,
-};
+use rollback_core::{Advance, EndCause, Frame, PlayerHandle, SessionConfig};
 use rollback_signaling::ErrorCode;
 use rollback_webrtc::{
     EpisodeSetup, GameLoop, JoinError, Transport, TransportConfig, WatchLoop, WatchTransport,
 };
-
-/// Remembers all that was stepped.
-#[derive(Clone, Debug, Default)]
-struct Log {
-    rows: Vec<Vec<u8>>,
-    sum: u64,
-}
-
-impl Game for Log {
-    type Input = u8;
-    type Snapshot = Self;
-    type Error = Infallible;
-
-    fn save(&self, slot: &mut Self) -> Result<(), Infallible> {
-        slot.clone_from(self);
-        Ok(())
-    }
-
-    fn load(&mut self, slot: &Self) -> Result<(), Infallible> {
-        self.clone_from(slot);
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Infallible> {
-        self.rows.push(step.inputs().collect());
-        for input in step.inputs() {
-            self.sum = self.sum.wrapping_mul(31).wrapping_add(input.into());
-        }
-        Ok(Outcome::Running)
-    }
-
-    fn hash(&self, slot: &Self, hasher: &mut StateHasher) -> Result<(), Infallible> {
-        hasher.write_u64(slot.sum);
-        Ok(())
-    }
-}
-
-/// A folder that does not exist yet, and goes in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("rollback-{}-{name}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 /// When the members stop, and how far they are.
 #[derive(Default)]
@@ -92,7 +38,7 @@ fn setup(transport: &Transport, folder: &Path, episode: u32) -> EpisodeSetup {
 /// Plays an episode until whoever watches has seen enough of it.
 fn play(transport: Transport, folder: &Path, episode: u32, signals: &Signals) -> Transport {
     let setup = setup(&transport, folder, episode);
-    let mut game = Log::default();
+    let mut game = Sum::default();
     let mut playing = GameLoop::new(transport, setup, &game).unwrap();
     loop {
         let players: Vec<PlayerHandle> = playing.local_players().collect();
@@ -115,10 +61,10 @@ fn play(transport: Transport, folder: &Path, episode: u32, signals: &Signals) ->
 }
 
 /// Watches an episode to its end, and records it; `each` is told how many frames were shown.
-fn watch(show: &mut WatchLoop, file: &Path, mut each: impl FnMut(&WatchLoop)) -> (Log, Frame) {
+fn watch(show: &mut WatchLoop, file: &Path, mut each: impl FnMut(&WatchLoop)) -> (Sum, Frame) {
     assert!(show.begin_episode(PATIENCE).is_some(), "no episode to watch");
     show.record(file, 0).unwrap();
-    let (mut game, deadline) = (Log::default(), Instant::now() + PATIENCE);
+    let (mut game, deadline) = (Sum::default(), Instant::now() + PATIENCE);
     loop {
         assert!(Instant::now() < deadline, "no end: {:?}", show.spectator());
         if let Watched::Ended(end) = show.advance(&mut game).unwrap() {
@@ -169,7 +115,7 @@ fn see_all(link: &str, name: &str) {
         assert_eq!(transport.members().len(), 2);
         let mut show = WatchLoop::new(transport, SpectatorOptions::default());
         for (episode, signals) in (0..).zip(&signals) {
-            let own = folder.0.join(format!("watched-{episode}.rbk"));
+            let own = folder.file(&format!("watched-{episode}.rbk"));
             let (game, end) = watch(&mut show, &own, |show| {
                 let shown = show.spectator().unwrap().current_frame();
                 // Well behind what was played when it came; the second member is connected, too.
@@ -178,17 +124,17 @@ fn see_all(link: &str, name: &str) {
             });
             assert_eq!(show.episode(), Some(episode));
             assert_eq!(show.spectator().unwrap().contradictions(), []);
-            assert_eq!(game.rows.len(), end.index() as usize);
             wait_until("both have recorded it", || {
                 [0, 1].iter().all(|slot| {
-                    let file = folder.0.join(format!("{slot}-{episode}.rbk"));
+                    let file = folder.file(&format!("{slot}-{episode}.rbk"));
                     let recording = std::fs::read(file).map(|bytes| Recording::decode(&bytes));
                     recording.is_ok_and(|file| file.is_ok_and(|file| file.is_complete()))
                 })
             });
             let [first, second] = [0, 1].map(|slot| recorded(&folder.0, slot, episode));
             assert!(first == second, "the members' recordings are equal");
-            assert_eq!(game.rows, first.1);
+            assert_eq!(first.1.len(), end.index() as usize);
+            assert_eq!(game.sums, Sum::after(&first.1).sums);
             assert!(std::fs::read(own).unwrap() == first.0, "the one of who watches, too");
         }
         show.into_transport().close();
@@ -207,7 +153,7 @@ fn when_the_member_that_feeds_is_gone_the_other_does() {
         scope.spawn(move || play(second, folder, 0, signals).close());
         scope.spawn(move || {
             let setup = setup(&first, folder, 0);
-            let mut game = Log::default();
+            let mut game = Sum::default();
             let mut playing = GameLoop::new(first, setup, &game).unwrap();
             while !gone.load(Ordering::Relaxed) {
                 playing.set_local_input(&7).unwrap();
@@ -235,7 +181,7 @@ fn when_the_member_that_feeds_is_gone_the_other_does() {
             let bytes = std::fs::read(folder.join("1-0.rbk")).unwrap();
             Recording::decode(&bytes).is_ok_and(|file| file.is_complete())
         });
-        assert_eq!(game.rows, recorded(folder, 1, 0).1);
+        assert_eq!(game.sums, Sum::after(&recorded(folder, 1, 0).1).sums);
         show.into_transport().close();
     });
 }

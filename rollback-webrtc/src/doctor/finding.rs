@@ -183,10 +183,11 @@ const GOOD_MEDIAN_MAX: Duration = Duration::from_millis(400);
 const TEXT_CHARS_MAX: usize = 300;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn diagnosis(findings: &[(Part, &str, Outcome)]) -> Diagnosis {
+    /// Of these findings, all with the same text.
+    pub(in crate::doctor) fn diagnosis(findings: &[(Part, &str, Outcome)]) -> Diagnosis {
         let finding = |(part, name, outcome): &(Part, &str, Outcome)| {
             Finding::new(*part, *name, *outcome, "so")
         };

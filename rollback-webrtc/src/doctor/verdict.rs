@@ -99,14 +99,7 @@ mod tests {
     use Outcome::{Bad, Good, Note, Poor};
 
     use super::*;
-
-    fn diagnosis(findings: &[(Part, &str, Outcome)]) -> Diagnosis {
-        let finding = |(part, name, outcome): &(Part, &str, Outcome)| {
-            Finding::new(*part, *name, *outcome, "so")
-        };
-        let findings = findings.iter().map(finding).collect();
-        Diagnosis { link: "ws://h/kitchen".to_owned(), room_is_local: false, findings }
-    }
+    use crate::doctor::finding::tests::diagnosis;
 
     /// With these outcomes of `direct`, `address`, a TURN server and the server.
     fn of_ways(outcomes: [Outcome; 4], room_is_local: bool) -> Verdict {

@@ -146,47 +146,25 @@ const SAY_EVERY: Duration = Duration::from_millis(300);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
-    use crate::error::SendError;
+    use crate::detached::Detached;
     use rollback_core::{Frame, Roster, SessionConfig, StateHash};
 
-    /// Keeps what is sent, and has room for a while.
-    struct Sink {
-        room: usize,
-        sent: Vec<u8>,
-        pieces: usize,
+    /// A receiver that takes so many pieces.
+    fn with_room(room: usize) -> Detached {
+        Detached { room, ..Detached::default() }
     }
 
-    impl DatagramTransport for Sink {
-        fn now(&self) -> Timestamp {
-            Timestamp::ZERO
-        }
-
-        fn try_send(&mut self, _: PeerId, _: &[u8]) -> Result<SendOutcome, SendError> {
-            Ok(SendOutcome::NotConnected)
-        }
-
-        fn try_receive(&mut self, _: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
-            None
-        }
-
-        fn wait(&mut self, _: Duration) -> bool {
-            false
-        }
-
-        fn try_send_notice(&mut self, _: PeerId, notice: &[u8]) -> bool {
+    /// What was given of the log from its beginning on.
+    fn given(to: &Detached) -> Vec<u8> {
+        let mut log = Vec::new();
+        for notice in &to.notices {
             let Some(Notice::Piece { offset, bytes, .. }) = Notice::decode(notice) else {
-                return true;
+                panic!("no piece: {notice:?}")
             };
-            if self.room == 0 {
-                return false;
-            }
-            self.room -= 1;
-            self.pieces += 1;
-            assert_eq!(offset as usize, self.sent.len());
-            self.sent.extend_from_slice(bytes);
-            true
+            assert_eq!(offset as usize, log.len());
+            log.extend_from_slice(bytes);
         }
+        log
     }
 
     fn header() -> RecordingHeader {
@@ -226,31 +204,32 @@ mod tests {
         let mut reception = reception(10_000);
         let whole = reception.log.as_ref().unwrap().bytes().to_vec();
         let peer = PeerId::new(1).unwrap();
-        let mut sink = Sink { room: usize::MAX, sent: Vec::new(), pieces: 0 };
+        let mut sink = with_room(usize::MAX);
         reception.serve(peer, 0);
         let mut seconds = 0;
-        while sink.sent.len() < whole.len() {
+        while given(&sink).len() < whole.len() {
             reception.give(Timestamp::from_millis(seconds * 100), &mut sink);
             let most = BURST_BYTES + seconds * BYTES_PER_SECOND / 10;
-            assert!(sink.sent.len() as u64 <= most, "{} after {seconds}", sink.sent.len());
+            assert!(given(&sink).len() as u64 <= most, "{} after {seconds}", given(&sink).len());
             seconds += 1;
             assert!(seconds < 100);
         }
-        assert!(sink.sent == whole);
+        assert!(given(&sink) == whole);
         // One that has all hears of that now and then, and one whose window is full is not given more.
-        let pieces = sink.pieces;
+        let pieces = sink.notices.len();
         for millis in 0..1000 {
             reception.give(Timestamp::from_millis(seconds * 100 + millis), &mut sink);
         }
-        assert!((3..=4).contains(&(sink.pieces - pieces)), "{}", sink.pieces - pieces);
-        let mut full = Sink { room: 1, sent: Vec::new(), pieces: 0 };
+        let more = sink.notices.len() - pieces;
+        assert!((3..=4).contains(&more), "{more}");
+        let mut full = with_room(1);
         reception.serve(peer, 0);
         reception.give(Timestamp::from_millis(60_000), &mut full);
-        assert_eq!(full.sent.len(), PIECE_BYTES_MAX);
+        assert_eq!(given(&full).len(), PIECE_BYTES_MAX);
         reception.stop(peer);
         full.room = 1;
         reception.give(Timestamp::from_millis(61_000), &mut full);
-        assert_eq!(full.pieces, 1);
+        assert_eq!(full.notices.len(), 1);
     }
 
     #[test]

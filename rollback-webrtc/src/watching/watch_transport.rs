@@ -32,12 +32,7 @@ impl WatchTransport {
     /// # Errors
     /// [`JoinError`].
     pub fn join_blocking(link: &str, config: TransportConfig) -> Result<Self, JoinError> {
-        let mut joining = Self::join(link, config)?;
-        loop {
-            if let Some(transport) = joining.wait(Duration::from_secs(60))? {
-                return Ok(transport);
-            }
-        }
+        Self::join(link, config)?.0.complete_blocking().map(Self)
     }
 
     /// All members, in the order of their slots.

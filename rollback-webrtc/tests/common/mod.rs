@@ -10,7 +10,9 @@
 
 pub(crate) mod coturn;
 pub(crate) mod faulty_path;
+pub(crate) mod folder;
 pub(crate) mod strict_relay;
+pub(crate) mod sum;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -94,6 +96,24 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Calls `step` about every millisecond for a while, with the time at which it began to, and whether a frame is due: 60 a second.
+pub(crate) fn paced(
+    transports: &[Transport],
+    length: Duration,
+    mut step: impl FnMut(Instant, bool),
+) {
+    let started = Instant::now();
+    let mut next_frame = Duration::ZERO;
+    while started.elapsed() < length {
+        let is_due = started.elapsed() >= next_frame;
+        if is_due {
+            next_frame += Duration::from_micros(16_667);
+        }
+        step(started, is_due);
+        let _ = transports[0].wait(Duration::from_millis(1));
     }
 }
 

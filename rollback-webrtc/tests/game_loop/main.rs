@@ -5,70 +5,22 @@
 mod common;
 mod health;
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use common::folder::Folder;
+use common::sum::Sum;
 use common::{PATIENCE, link, local, peer, server};
 use rollback_core::recording::Recording;
 use rollback_core::{
-    Advance, AdvanceError, EndCause, Facts, Frame, Game, Outcome, PeerId, PeerSet, PlayerHandle,
-    Roster, SessionConfig, StateHasher, Step, Ticket, Timestamp,
+    Advance, AdvanceError, EndCause, Facts, Frame, PeerId, PeerSet, PlayerHandle, Roster,
+    SessionConfig, Ticket, Timestamp,
 };
 use rollback_webrtc::{
     AsyncDatagramTransport, AsyncTransport, DATAGRAM_BYTES_MAX, DatagramTransport, EpisodeSetup,
     GameLoop, Hosts, LinkConditions, LoopError, LoopbackTransport, Received, START_TIMEOUT,
     SendError, SendOutcome,
 };
-
-/// Adds up what all players do, for so many frames.
-#[derive(Clone, Debug)]
-struct Sum {
-    sums: Vec<u64>,
-    frames: u32,
-}
-
-impl Sum {
-    fn of(frames: u32) -> Self {
-        Self { sums: Vec::new(), frames }
-    }
-}
-
-impl Default for Sum {
-    fn default() -> Self {
-        Self::of(u32::MAX)
-    }
-}
-
-impl Game for Sum {
-    type Input = u8;
-    type Snapshot = Self;
-    type Error = Infallible;
-
-    fn save(&self, slot: &mut Self) -> Result<(), Infallible> {
-        slot.clone_from(self);
-        Ok(())
-    }
-
-    fn load(&mut self, slot: &Self) -> Result<(), Infallible> {
-        self.clone_from(slot);
-        Ok(())
-    }
-
-    fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Infallible> {
-        self.sums.resize(step.player_count(), 0);
-        for (sum, input) in self.sums.iter_mut().zip(step.inputs()) {
-            *sum = sum.wrapping_mul(31).wrapping_add(input.into());
-        }
-        let is_last = step.frame().index() + 1 >= self.frames;
-        Ok(if is_last { Outcome::Ended } else { Outcome::Running })
-    }
-
-    fn hash(&self, slot: &Self, hasher: &mut StateHasher) -> Result<(), Infallible> {
-        slot.sums.iter().for_each(|sum| hasher.write_u64(*sum));
-        Ok(())
-    }
-}
 
 /// An episode of players who are hosted by these peers, at 200 frames a second.
 fn setup(hosts: &[u8], local: PeerId) -> EpisodeSetup {
@@ -92,25 +44,9 @@ fn setup(hosts: &[u8], local: PeerId) -> EpisodeSetup {
     }
 }
 
-/// A file that does not exist yet, and goes with its folder.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("rollback-{}-{name}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, local: PeerId) -> PathBuf {
-        self.0.join(format!("{}.rbk", local.slot()))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
+/// Where a member records.
+fn file(folder: &Folder, local: PeerId) -> PathBuf {
+    folder.file(&format!("{}.rbk", local.slot()))
 }
 
 /// What a player does in a frame.
@@ -215,7 +151,7 @@ fn a_member_plays_all_players_that_it_hosts() {
     let folder = Folder::new("hosts");
     std::thread::scope(|scope| {
         for end in network(2) {
-            let recording = Some(folder.file(end.local()));
+            let recording = Some(file(&folder, end.local()));
             scope.spawn(move || {
                 let mut game = Sum::of(70);
                 let setup = EpisodeSetup { recording, ..setup(&[0, 1, 0, 0], end.local()) };
@@ -223,7 +159,7 @@ fn a_member_plays_all_players_that_it_hosts() {
             });
         }
     });
-    let files = [peer(0), peer(1)].map(|local| std::fs::read(folder.file(local)).unwrap());
+    let files = [peer(0), peer(1)].map(|local| std::fs::read(file(&folder, local)).unwrap());
     assert_eq!(files.first(), files.last());
     let recording = Recording::decode(files.first().unwrap()).unwrap();
     assert_eq!(recording.frame_count(), Frame::new(70));
@@ -254,7 +190,7 @@ fn a_player_of_several_that_was_given_no_input_is_named() {
 #[test]
 fn what_was_agreed_is_in_the_file_at_once_up_to_the_last_whole_block() {
     let folder = Folder::new("crash");
-    let files = [peer(0), peer(1)].map(|local| folder.file(local));
+    let files = [peer(0), peer(1)].map(|local| file(&folder, local));
     let on_disk = |path: &PathBuf| match std::fs::read(path) {
         Ok(bytes) => Recording::decode(&bytes).unwrap().frame_count().index(),
         Err(_) => 0,
@@ -332,7 +268,7 @@ async fn play_async<T: AsyncDatagramTransport>(end: T, setup: EpisodeSetup, fram
 async fn async_loops_share_a_thread() {
     let folder = Folder::new("async");
     let episodes = network(3).into_iter().map(|end| {
-        let recording = Some(folder.file(end.local()));
+        let recording = Some(file(&folder, end.local()));
         let setup = EpisodeSetup { recording, ..setup(&[0, 1, 2], end.local()) };
         // Spawned, so that they must be able to go from thread to thread.
         tokio::spawn(play_async(Polled(end), setup, 100))
@@ -340,9 +276,9 @@ async fn async_loops_share_a_thread() {
     for episode in episodes.collect::<Vec<_>>() {
         episode.await.unwrap();
     }
-    let read = |slot| std::fs::read(folder.file(peer(slot))).unwrap();
-    assert!(read(0) == read(1) && read(1) == read(2));
-    assert_eq!(Recording::decode(&read(0)).unwrap().frame_count(), Frame::new(100));
+    let files = [0, 1, 2].map(|slot| std::fs::read(file(&folder, peer(slot))).unwrap());
+    assert!(files[0] == files[1] && files[1] == files[2]);
+    assert_eq!(Recording::decode(&files[0]).unwrap().frame_count(), Frame::new(100));
 }
 
 #[tokio::test]
@@ -368,8 +304,7 @@ async fn async_loops_play_two_episodes_over_data_channels() {
         tokio::time::timeout(PATIENCE, member).await.unwrap().unwrap();
     }
     for episode in 0..2 {
-        let [one, other] = [0, 1]
-            .map(|slot| std::fs::read(folder.0.join(format!("{episode}-{slot}.rbk"))).unwrap());
+        let [one, other] = [0, 1].map(|slot| folder.read(&format!("{episode}-{slot}.rbk")));
         assert_eq!(one, other);
         let recording = Recording::decode(&one).unwrap();
         assert_eq!(recording.frame_count(), Frame::new(90));
