@@ -130,6 +130,13 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         self
     }
 
+    /// Says that a member's game is silent after so long ([`Session::with_interrupted_after`]).
+    #[must_use]
+    pub fn with_interrupted_after(mut self, silence: Duration) -> Self {
+        self.session = self.session.with_interrupted_after(silence);
+        self
+    }
+
     /// Begins only when the ways to the others are as good as that. By default they must work in both directions.
     #[must_use]
     pub fn with_health(mut self, health: Health) -> Self {

@@ -43,6 +43,9 @@ pub(crate) enum Entry<'a> {
     },
     StepBudget(u32),
     RunAhead(u32),
+    InterruptedAfter {
+        micros: u64,
+    },
     InputDelay {
         player: PlayerHandle,
         frames: u32,
@@ -138,6 +141,10 @@ impl<'a> Entry<'a> {
             Self::RunAhead(frames) => {
                 bytes.put_u8(RUN_AHEAD);
                 bytes.put_u32(*frames);
+            }
+            Self::InterruptedAfter { micros } => {
+                bytes.put_u8(INTERRUPTED_AFTER);
+                put_number(bytes, *micros);
             }
             Self::StepBudget(frames) => {
                 bytes.put_u8(STEP_BUDGET);
@@ -269,6 +276,7 @@ impl<'a> Entry<'a> {
             ADVANCE => Self::Advance { now },
             POLL => Self::Poll { now, digest: reader.u32()? },
             RUN_AHEAD => Self::RunAhead(reader.u32()?),
+            INTERRUPTED_AFTER => Self::InterruptedAfter { micros: number(reader)? },
             STEP_BUDGET => Self::StepBudget(reader.u32()?),
             INPUT_DELAY => Self::InputDelay { player: player(reader)?, frames: reader.u32()? },
             AUTOMATIC_INPUT_DELAY => {
@@ -435,6 +443,7 @@ const RESERVE_SLOT: u8 = 19;
 const REJOIN: u8 = 20;
 const BACKFILL: u8 = 21;
 const DECIDE: u8 = 22;
+const INTERRUPTED_AFTER: u8 = 23;
 const ADVANCED: u8 = 32;
 const SAVED: u8 = 33;
 const LOADED: u8 = 34;

@@ -151,6 +151,7 @@ impl<'a, I: Input> JournalReplay<'a, I> {
                 return output.is_some_and(|output| digest_of_output(&output) == digest);
             }
             Entry::RunAhead(frames) => session.set_run_ahead(frames),
+            Entry::InterruptedAfter { micros } => session.set_interrupted_after(micros),
             Entry::StepBudget(frames) => session.set_step_budget(frames),
             Entry::InputDelay { player, frames } => _ = session.set_input_delay(player, frames),
             Entry::AutomaticInputDelay(limits) => session.set_automatic_input_delay(limits),
@@ -385,6 +386,7 @@ fn name_of(entry: &Entry<'_>) -> &'static str {
         Entry::Advance { .. } => "advance_frame",
         Entry::Poll { .. } => "poll_output",
         Entry::RunAhead(_) => "with_run_ahead",
+        Entry::InterruptedAfter { .. } => "with_interrupted_after",
         Entry::StepBudget(_) => "with_step_budget",
         Entry::InputDelay { .. } => "set_input_delay",
         Entry::AutomaticInputDelay(_) => "set_automatic_input_delay",

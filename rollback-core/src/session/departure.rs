@@ -148,6 +148,12 @@ impl Links {
         self.links.iter().any(|link| now.micros_since(link.heard_at) < self.departure_micros)
     }
 
+    /// Changes how long a peer must be silent until it is told.
+    pub(crate) fn set_interrupted_after(&mut self, micros: u64) {
+        self.interrupted_micros = micros;
+        self.silence_due = Timestamp::ZERO;
+    }
+
     /// Members that were silent for too long, as long as it matters.
     #[inline]
     pub(crate) fn note_silence(&mut self, now: Timestamp) {
@@ -160,7 +166,7 @@ impl Links {
     fn look_for_silence(&mut self, now: Timestamp) {
         // Who is heard of meanwhile is silent later still.
         let least = self.links.iter().map(|link| link.heard_at).min().unwrap_or(now);
-        let matters_after = self.departure_micros.min(INTERRUPTED_AFTER_MICROS);
+        let matters_after = self.departure_micros.min(self.interrupted_micros);
         self.silence_due = Timestamp::from_micros(least.as_micros().saturating_add(matters_after));
         let others = self.others_not_done().minus(self.membership.departing());
         let mut suspects = PeerSet::EMPTY;
@@ -171,7 +177,7 @@ impl Links {
             let silent = now.micros_since(link.heard_at);
             if silent >= self.departure_micros && gives_up {
                 suspects.insert(link.peer);
-            } else if silent >= INTERRUPTED_AFTER_MICROS && !link.is_interrupted {
+            } else if silent >= self.interrupted_micros && !link.is_interrupted {
                 link.is_interrupted = true;
                 let silent = now.since(link.heard_at);
                 self.events.push(Event::Interrupted { peer: link.peer, silent });
@@ -204,6 +210,3 @@ impl Links {
         Ok(())
     }
 }
-
-/// When the application is told that a peer is silent.
-const INTERRUPTED_AFTER_MICROS: u64 = 500_000;

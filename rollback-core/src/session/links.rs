@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::time::Duration;
 
 use super::event::Events;
 use super::membership::{Membership, Verdict};
@@ -48,6 +49,7 @@ pub(crate) struct Links {
     pub(crate) relay_after_micros: u64,
     /// A member is given up when it was silent for this long.
     pub(super) departure_micros: u64,
+    pub(super) interrupted_micros: u64,
     /// No silence matters before this.
     pub(super) silence_due: Timestamp,
     /// What becomes of one that was.
@@ -114,6 +116,7 @@ impl Links {
             period_micros: micros(config.frame_duration()),
             relay_after_micros: micros(config.frame_duration()) * RELAY_AFTER_FRAMES,
             departure_micros: micros(config.departure_timeout()),
+            interrupted_micros: micros(INTERRUPTED_AFTER),
             silence_due: Timestamp::ZERO,
             silence: config.silence(),
             plays_on: config.on_desync() != OnDesync::End,
@@ -443,6 +446,9 @@ const SHORT_HISTORY_MAX: u32 = 128;
 
 /// How often a peer says hello that waits for a third one's: several times in the shortest departure timeout, 100 ms.
 const HELLO_INTERVAL_MICROS: u64 = 20_000;
+
+/// How long a peer must be silent until the application is told, unless it says otherwise.
+const INTERRUPTED_AFTER: Duration = Duration::from_millis(500);
 
 /// How many datagrams carry a digest: a lost one does not delay agreement, and the chain makes later ones cover it.
 pub(crate) const DIGEST_REPEATS: u8 = 2;

@@ -234,6 +234,19 @@ impl<G: Game> Session<G> {
         self.episode.rollback.set_step_budget(frames);
     }
 
+    /// How long a peer must be silent until [`Event::Interrupted`] says so; without this, half a second. Where the
+    /// others go on without it after a departure timeout that is no longer, it is not said.
+    #[must_use]
+    pub fn with_interrupted_after(mut self, silence: Duration) -> Self {
+        self.set_interrupted_after(u64::try_from(silence.as_micros()).unwrap_or(u64::MAX));
+        self
+    }
+
+    pub(crate) fn set_interrupted_after(&mut self, micros: u64) {
+        self.note(&Entry::InterruptedAfter { micros });
+        self.episode.links.set_interrupted_after(micros);
+    }
+
     /// Files what a local player does. It takes effect the player's input delay later, at the frame that is answered;
     /// `None` when that frame has its input already, as while the session stalls.
     ///
