@@ -19,7 +19,7 @@ from rollback_py.endings import DesyncError, End
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory
 from rollback_py.episode import Episode
-from rollback_py.match import Health, LinkConditions, Match, Settings, join
+from rollback_py.match import Match, join
 from rollback_py.offline import record_offline
 from rollback_py.policies import Keyboard, Person, Policy, keyboard
 from rollback_py.recordings import (
@@ -32,6 +32,7 @@ from rollback_py.recordings import (
     export,
     verify,
 )
+from rollback_py.settings import Health, LinkConditions, Settings
 from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions

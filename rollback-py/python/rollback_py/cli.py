@@ -28,15 +28,9 @@ from rollback_py.doctor import ice_server
 from rollback_py.endings import DesyncError
 from rollback_py.environment import Factory
 from rollback_py.episode import Episode
-from rollback_py.match import (
-    ON_DEPARTURE,
-    ON_SILENCE,
-    PREDICTORS,
-    LinkConditions,
-    Settings,
-    join,
-)
+from rollback_py.match import join
 from rollback_py.policies import Person, Policy, keyboard
+from rollback_py.settings import ON_DEPARTURE, ON_SILENCE, PREDICTORS, LinkConditions, Settings
 from rollback_py.watching import WatchedEpisode, watch
 
 if TYPE_CHECKING:

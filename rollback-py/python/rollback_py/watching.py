@@ -13,8 +13,9 @@ from rollback_py.endings import End, reason_of
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
 from rollback_py.episode import WAIT_S
-from rollback_py.match import LinkConditions, must_match_of
+from rollback_py.match import must_match_of
 from rollback_py.recordings import Recording
+from rollback_py.settings import LinkConditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

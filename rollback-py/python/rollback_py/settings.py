@@ -1,0 +1,90 @@
+"""How a match is played: what all members agree on, and what is each computer's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PREDICTORS = ("repeat", "idle", "learned")
+RUN_AHEAD_MAX = 8
+ON_DEPARTURE = ("end", "continue", "wait")
+ON_SILENCE = ("depart", "depart_for_good", "wait")
+
+
+@dataclass(frozen=True)
+class LinkConditions:
+    """A bad network on top of the real one, for what this computer receives."""
+
+    delay_ms: int = 0
+    jitter_ms: int = 0
+    """At most so much more, evenly distributed."""
+    loss_percent: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Health:
+    """How good the ways to the others must be for an episode to begin; this computer's own.
+
+    Whatever it says, both directions of each way must work. `LinkConditions` do not count.
+    """
+
+    round_trip_max_ms: float = float("inf")
+    loss_max_percent: float = 100.0
+    """The most datagrams that may be lost of every hundred of late, in either direction."""
+    patience_s: float = 5.0
+    """How long to wait for a way to become so good."""
+    or_else: str = "go_on"
+    """What to do then: ``go_on`` all the same, or ``end`` with a `JoinError` before it begins."""
+
+    def __post_init__(self) -> None:
+        """Name what is not a limit, or not one of the words that are expected."""
+        for name in ("round_trip_max_ms", "loss_max_percent", "patience_s"):
+            # Neither is what is no number.
+            if not (got := getattr(self, name)) >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {got!r}")
+        if self.or_else not in ("go_on", "end"):
+            raise ValueError(f"or_else: expected 'go_on' or 'end', got {self.or_else!r}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the members play; equal on all of them."""
+
+    fps: int = 30
+    input_delay: int = 0
+    """Frames after which an input takes effect, 0 to 30."""
+    prediction_window: int = 12
+    """Frames that may be simulated beyond the confirmed one, 0 (lockstep) to 128."""
+    report_interval: int = 10
+    """Every how many frames state hashes are compared."""
+    on_departure: str = "end"
+    """When a member is lost: ``end`` the episode, ``continue`` with its agents idle, or ``wait``.
+
+    With ``end`` it is the last episode of the match. Otherwise the lost one may come back, and the
+    match goes on after the episode if all are there again. With ``wait`` play stands still until
+    then; when nothing is heard of it for the departure timeout, each computer ends for itself.
+    It includes ``on_silence="wait"``, which alone waits without an end.
+    """
+    departure_timeout_s: float = 5.0
+    """How long a member may be silent before the others go on without it, at most 600.
+
+    Until then play stands still where it needs that member's inputs. Let it be long, such as 60,
+    where a lost one is to be waited for. With ``on_departure="continue"`` and two computers, slot 0
+    goes on alone after that time, and slot 1 is cut off.
+    """
+    on_silence: str = "depart"
+    """What becomes of a member that is silent for as long as that.
+
+    ``depart``: the others go on without it, and it may come back. ``depart_for_good``: the same,
+    but it may not. ``wait``: play stands still until it is heard again or is sent away with
+    `Episode.kick`.
+    """
+    linger_s: float = 3.0
+    """How long to stay after the end for those that have not heard of it."""
+
+    def __post_init__(self) -> None:
+        """Name what is not one of the words that are expected."""
+        words = {"on_departure": ON_DEPARTURE, "on_silence": ON_SILENCE}
+        for name, expected in words.items():
+            if (got := getattr(self, name)) not in expected:
+                raise ValueError(f"{name}: expected one of {expected}, got {got!r}")
