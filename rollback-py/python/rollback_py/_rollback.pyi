@@ -57,7 +57,8 @@ class JoinError(RollbackError):
     Where nobody may watch, `code` is ``watching_forbidden``. Before an episode it says what is
     wrong with the way to `peer`: ``not_connected``, ``certificate_refused`` (a certificate is not
     that of its description), ``nothing_comes`` from it, ``nothing_arrives`` there, or, if `Health`
-    forbids it, ``round_trip`` or ``loss``. Of a match not gone back to it says why: ``unknown_token``, ``match_over``, ``nobody_answers``, ``closed``, ``episode_over``,
+    forbids it, ``round_trip`` or ``loss``. Of a match not gone back to it says why:
+    ``unknown_token``, ``match_over``, ``nobody_answers``, ``closed``, ``episode_over``,
     ``not_let_in``, ``log`` or ``replaced``. It is None for all else: there is no such server or
     room, or a member did not begin in time.
     """
