@@ -1,12 +1,13 @@
 //! Compares what the members say of their inputs and states.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
-use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use crate::config::REPORTS_PENDING_MAX;
 use crate::wire::Digest;
-use crate::{Chain, Frame, PEERS_MAX, PeerId, PeerSet, StateHash};
+use crate::{Chain, Frame, PeerId, PeerSet, StateHash};
 
 /// The twin chains, of inputs and of states, and the reports of all members.
 #[derive(Clone, Debug)]
@@ -17,16 +18,31 @@ pub(crate) struct Reports {
     states: Chain,
     /// Own reports that are not agreed, and the last one that is.
     own: VecDeque<Report>,
-    /// The reports of each peer that were heard ahead of their agreement, by number.
-    theirs: Vec<[Option<(u32, Digest)>; HEARD_MAX]>,
-    /// The number of the last report in which each peer is known to agree.
-    agreed: [u32; PEERS_MAX],
+    theirs: Box<[Theirs]>,
     /// The number of the next report, where it does not follow the last one's.
     next_number: Option<u32>,
-    /// The first frame of each peer's present life.
-    starts: [Frame; PEERS_MAX],
     /// Whether there are reports that were not compared yet.
     has_news: bool,
+    /// Up to where these agree with this peer, as long as nothing is new.
+    settled: Option<(PeerSet, Frame)>,
+}
+
+/// What is known of one peer's reports.
+#[derive(Clone, Debug, Default)]
+struct Theirs {
+    /// Those heard ahead of their agreement, by number; nothing until there is one.
+    heard: Option<Box<[Option<Heard>; HEARD_MAX]>>,
+    /// The number of the last one in which it is known to agree.
+    agreed: u32,
+    /// The first frame of its present life.
+    start: Frame,
+}
+
+/// A report that was heard. The first one of all is of no frame and never heard.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    number: NonZeroU32,
+    digest: Digest,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,11 +93,10 @@ impl Reports {
                 own.push_back(start);
                 own
             },
-            theirs: vec![[None; HEARD_MAX]; peers],
-            agreed: [0; PEERS_MAX],
+            theirs: vec![Theirs::default(); peers].into(),
             next_number: None,
-            starts: [Frame::ZERO; PEERS_MAX],
             has_news: false,
+            settled: None,
         }
     }
 
@@ -153,11 +168,9 @@ impl Reports {
     /// Forgets what was heard from a peer in a former life. In the new one it tells nothing of frames before `from`: it has
     /// compared their states with those that were recorded.
     pub(crate) fn begin_life(&mut self, peer: PeerId, from: Frame) {
-        if let (Some(theirs), Some(start)) =
-            (self.theirs.get_mut(peer.index()), self.starts.get_mut(peer.index()))
-        {
-            *theirs = [None; HEARD_MAX];
-            *start = from;
+        if let Some(theirs) = self.theirs.get_mut(peer.index()) {
+            theirs.heard = None;
+            theirs.start = from;
             self.has_news = true;
         }
     }
@@ -167,11 +180,12 @@ impl Reports {
         let last = self.last().number;
         let ahead = u32::from(number.wrapping_sub((last & 0x7f) as u8) & 0x7f);
         let number = if ahead < 64 { last + ahead } else { (last + ahead).saturating_sub(128) };
-        let theirs = self.theirs.get_mut(peer.index());
-        if let Some(slot) = theirs.and_then(|t| t.get_mut(number as usize % HEARD_MAX))
-            && slot.is_none_or(|(kept, _)| kept <= number)
+        if let (Some(theirs), Some(number)) =
+            (self.theirs.get_mut(peer.index()), NonZeroU32::new(number))
+            && let Some(slot) = theirs.heard.get_or_insert_default().get_mut(place(number.get()))
+            && slot.is_none_or(|kept| kept.number <= number)
         {
-            *slot = Some((number, digest));
+            *slot = Some(Heard { number, digest });
             self.has_news = true;
         }
         number
@@ -190,28 +204,26 @@ impl Reports {
 
     #[inline(never)]
     fn compare_news(&mut self, members: PeerSet) -> Option<Disagreement> {
+        self.settled = None;
         for peer in members.iter() {
-            let Some(theirs) = self.theirs.get(peer.index()) else { continue };
-            let Some(agreed) = self.agreed.get_mut(peer.index()) else { continue };
-            let start = self.starts.get(peer.index()).copied().unwrap_or_default();
+            let Some(theirs) = self.theirs.get_mut(peer.index()) else { continue };
             for own in &self.own {
-                if own.number <= *agreed {
+                if own.number <= theirs.agreed {
                     continue;
                 }
-                if own.frame < start {
-                    *agreed = own.number;
+                if own.frame < theirs.start {
+                    theirs.agreed = own.number;
                     continue;
                 }
-                let heard = theirs.get(own.number as usize % HEARD_MAX).copied().flatten();
-                match heard {
-                    Some((number, digest)) if number == own.number && digest == own.digest => {
-                        *agreed = number;
-                    }
-                    Some((number, digest)) if number == own.number => {
+                let heard =
+                    theirs.heard.as_ref().and_then(|heard| *heard.get(place(own.number))?);
+                match heard.filter(|heard| heard.number.get() == own.number) {
+                    Some(heard) if heard.digest == own.digest => theirs.agreed = own.number,
+                    Some(Heard { digest, .. }) => {
                         let inputs_are_equal = digest.inputs == own.digest.inputs;
                         return Some(Disagreement { peer, frame: own.frame, inputs_are_equal });
                     }
-                    _ => {}
+                    None => {}
                 }
             }
         }
@@ -219,18 +231,34 @@ impl Reports {
     }
 
     /// The frame up to which all `others` agree with this peer.
+    #[inline]
     pub(crate) fn agreed_frame(&mut self, others: PeerSet) -> Frame {
-        let numbers = others.iter().filter_map(|peer| self.agreed.get(peer.index())).copied();
-        let number = numbers.min().unwrap_or(self.last().number);
+        match self.settled {
+            Some((asked, agreed)) if asked == others && !self.has_news => agreed,
+            _ => self.find_agreed(others),
+        }
+    }
+
+    #[inline(never)]
+    fn find_agreed(&mut self, others: PeerSet) -> Frame {
+        let theirs = others.iter().filter_map(|peer| self.theirs.get(peer.index()));
+        let number = theirs.map(|theirs| theirs.agreed).min().unwrap_or(self.last().number);
         while self.own.len() > 1 && self.own.get(1).is_some_and(|own| own.number <= number) {
             self.own.pop_front();
         }
-        self.own.front().map_or(Frame::ZERO, |own| own.frame)
+        let agreed = self.own.front().map_or(Frame::ZERO, |own| own.frame);
+        self.settled = Some((others, agreed));
+        agreed
     }
 }
 
 /// How many reports of a peer are kept that this one has not reached.
 const HEARD_MAX: usize = 2 * REPORTS_PENDING_MAX;
+
+/// Where a report of this number is kept.
+fn place(number: u32) -> usize {
+    number as usize % HEARD_MAX
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,13 +1,17 @@
 //! Keeps saved states in slots that are made once. Does not know when to save.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use crate::Frame;
 
 /// The states that a rollback may go back to, and the final ones that wait for the members' agreement.
 pub(crate) struct SnapshotRing<S> {
     /// Each frame has its slot. There are more of them than frames that can be guessed, so only older ones are saved over.
-    slots: Vec<Slot<S>>,
+    slots: Box<[Slot<S>]>,
+    /// How many.
+    count: NonZeroU32,
     /// What would have been saved over although a rollback may still need it: seldom, where not every frame is saved.
     kept: Slot<S>,
     /// Hashed states in order; the first is the last one agreed.
@@ -31,9 +35,11 @@ pub(crate) struct Report<S> {
 
 impl<S: Default> SnapshotRing<S> {
     /// A ring of so many slots: more than frames that can be guessed.
-    pub(crate) fn new(slots: usize, reports: usize) -> Self {
+    pub(crate) fn new(slots: u32, reports: usize) -> Self {
+        let count = NonZeroU32::new(slots).unwrap_or(NonZeroU32::MIN);
         Self {
-            slots: core::iter::repeat_with(Slot::default).take(slots).collect(),
+            slots: (0..count.get()).map(|_| Slot::default()).collect(),
+            count,
             kept: Slot::default(),
             reports: Vec::with_capacity(reports + 1),
             spare: core::iter::repeat_with(S::default).take(reports + 1).collect(),
@@ -63,7 +69,7 @@ impl<S: Default> SnapshotRing<S> {
     }
 
     fn slot_index(&self, frame: Frame) -> usize {
-        frame.index() as usize % self.slots.len().max(1)
+        (frame.index() % self.count) as usize
     }
 
     fn in_ring(&self, frame: Frame) -> Option<&Slot<S>> {

@@ -1,5 +1,7 @@
 //! Takes what players say that they will do, where it is for a frame that may be guessed.
 
+use alloc::boxed::Box;
+
 use super::InputQueue;
 use crate::prediction::{HINT_FRAMES_MAX, Hints};
 use crate::{Frame, PeerId, PlayerHandle};
@@ -38,6 +40,6 @@ impl InputQueue {
 
     fn hints_mut(&mut self) -> &mut Hints {
         let (players, width) = (self.players, self.width);
-        self.hints.get_or_insert_with(|| Hints::new(players, width))
+        self.hints.get_or_insert_with(|| Box::new(Hints::new(players, width)))
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct InputQueue {
     /// Whether an input given means the same as one used; asked only where their bytes differ.
     equivalent: fn(&[u8], &[u8]) -> bool,
     /// What players said that they will do; nothing until one does.
-    hints: Option<Hints>,
+    hints: Option<Box<Hints>>,
     guesses: GuessCounters,
     /// Every frame that was stepped with a guess is before this one.
     guessed: Frame,
@@ -72,11 +72,12 @@ impl InputQueue {
         let capacity = config.history_frames();
         // As many frames can be stepped with guesses, and be shown beyond those, until all inputs of the first are there.
         let guessed = config.prediction_window_frames() as usize + RUN_AHEAD_MAX as usize + 1;
-        let stream = |peer| Stream::new(roster.players_of(peer).collect(), capacity);
+        let frames = u32::try_from(capacity).unwrap_or(u32::MAX);
+        let stream = |peer| Stream::new(roster.players_of(peer).collect(), frames);
         Self {
             width,
             players,
-            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+            capacity: frames,
             idle: config.idle_input().to_vec(),
             given: Rows::new(capacity, players, width),
             used: Rows::new(guessed.next_power_of_two(), players, width),
@@ -125,6 +126,7 @@ impl InputQueue {
     }
 
     /// The least input delay of a peer's players.
+    #[inline]
     pub(crate) fn input_delay_of(&self, peer: PeerId) -> u32 {
         let delays = self.players_of(peer).iter().filter_map(|player| self.delay(*player));
         delays.min().unwrap_or_default()

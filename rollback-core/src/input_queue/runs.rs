@@ -52,7 +52,7 @@ impl InputQueue {
     /// player of each frame; and then those inputs. The frames were compared.
     pub(crate) fn put_changes(&self, peer: PeerId, first: Frame, count: u8, bytes: &mut Vec<u8>) {
         let Some(stream) = self.stream(peer) else { return };
-        let players = stream.players.as_slice();
+        let players = &stream.players;
         let (bits, mask_at) = (usize::from(count) * players.len(), bytes.len());
         for at in (0..bits).step_by(64) {
             let mask = stream.changed_from(first, at);

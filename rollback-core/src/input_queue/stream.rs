@@ -1,5 +1,6 @@
 //! Knows which frames of one peer's inputs are held. Does not know the inputs.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -8,7 +9,7 @@ use crate::{Frame, InputStatus, PlayerHandle};
 
 /// What is held of one peer's inputs.
 pub(super) struct Stream {
-    pub(super) players: Vec<PlayerHandle>,
+    pub(super) players: Box<[PlayerHandle]>,
     /// Every frame before this one is held.
     pub(super) end: Frame,
     /// One past the newest frame held.
@@ -30,10 +31,10 @@ pub(super) struct Stream {
 
 impl Stream {
     /// A stream with a history of `capacity` frames.
-    pub(super) fn new(players: Vec<PlayerHandle>, capacity: usize) -> Self {
+    pub(super) fn new(players: Box<[PlayerHandle]>, capacity: u32) -> Self {
         Self {
             ahead: Bits::new(capacity, 1),
-            changed: Bits::new(capacity, players.len()),
+            changed: Bits::new(capacity, u32::try_from(players.len()).unwrap_or_default()),
             players,
             end: Frame::ZERO,
             newest: Frame::ZERO,
@@ -180,17 +181,18 @@ impl Stream {
 
 /// Some bits for each frame of a history.
 struct Bits {
-    words: Vec<u64>,
+    words: Box<[u64]>,
     /// One less than the number of frames, a power of two.
-    mask: usize,
-    per_frame: usize,
+    mask: u32,
+    per_frame: u32,
 }
 
 impl Bits {
     /// Bits for `capacity` frames, a power of two. The frames fill whole words, so a shorter history has room for more.
-    fn new(capacity: usize, per_frame: usize) -> Self {
+    fn new(capacity: u32, per_frame: u32) -> Self {
         let frames = capacity.max(64);
-        Self { words: vec![0; frames / 64 * per_frame], mask: frames - 1, per_frame }
+        let words = vec![0; (frames / 64 * per_frame) as usize].into();
+        Self { words, mask: frames - 1, per_frame }
     }
 
     fn get(&self, frame: Frame) -> bool {
@@ -222,7 +224,7 @@ impl Bits {
     /// The word and the bit in it.
     #[inline]
     fn place(&self, frame: Frame, nth: usize) -> (usize, usize) {
-        let at = (frame.index() as usize & self.mask) * self.per_frame + nth;
+        let at = ((frame.index() & self.mask) * self.per_frame) as usize + nth;
         let (word, words) = (at / 64, self.words.len());
         (if word < words { word } else { word - words }, at % 64)
     }

@@ -1,5 +1,6 @@
 //! Compares what two members say of themselves, field by field. Sends nothing.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -7,16 +8,46 @@ use core::fmt;
 
 use thiserror::Error;
 
-use crate::SessionConfig;
 use crate::bytes::ByteReader;
 use crate::wire::Hello;
+use crate::{Facts, SessionConfig};
 
 /// The two hellos of a link.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshake {
-    pub(crate) remote: Option<Hello>,
+    pub(crate) remote: Option<Remote>,
     /// Whether the remote has our hello.
     pub(crate) is_heard: bool,
+}
+
+/// What the remote said of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Remote {
+    pub(crate) incarnation: u8,
+    pub(crate) facts: Facts,
+    /// All of it, until it is found to fit.
+    hello: Option<Box<Hello>>,
+}
+
+impl Handshake {
+    /// Takes the first hello of the remote's present life.
+    pub(crate) fn handle_hello(&mut self, hello: Hello) {
+        let (incarnation, facts) = (hello.incarnation, hello.facts.clone());
+        self.remote = Some(Remote { incarnation, facts, hello: Some(Box::new(hello)) });
+    }
+
+    /// The fields in which the remote differs from `ours`, if there are any. Nothing while it has not said hello, and once it
+    /// was found to fit.
+    pub(crate) fn misfit(&self, ours: &Hello, config: &SessionConfig) -> Option<Mismatches> {
+        mismatches(ours, self.remote.as_ref()?.hello.as_ref()?, config)
+    }
+
+    /// It fits: what is equal on both sides need not be kept.
+    pub(crate) fn forget_hello(&mut self) {
+        if let Some(remote) = &mut self.remote {
+            remote.hello = None;
+        }
+    }
 }
 
 /// A field in which two members differ, so that they cannot play together.
@@ -53,11 +84,7 @@ impl fmt::Display for Mismatches {
 }
 
 /// The fields that must be equal and are not, if there are any.
-pub(crate) fn mismatches(
-    ours: &Hello,
-    theirs: &Hello,
-    config: &SessionConfig,
-) -> Option<Mismatches> {
+fn mismatches(ours: &Hello, theirs: &Hello, config: &SessionConfig) -> Option<Mismatches> {
     let mut found = Differing::default();
     found.compare("wire version", ours.version.to_string(), theirs.version.to_string());
     found.compare_configs(config, &theirs.config);

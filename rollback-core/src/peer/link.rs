@@ -185,7 +185,7 @@ impl Link {
 
     /// The last life of it that is known here, and is over if it is expected in another.
     pub(crate) fn last_life(&self) -> Option<u8> {
-        let life = self.handshake.remote.as_ref().map(|hello| hello.incarnation);
+        let life = self.handshake.remote.as_ref().map(|remote| remote.incarnation);
         life.max(self.refused_life)
     }
 

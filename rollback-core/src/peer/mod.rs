@@ -4,7 +4,7 @@ mod handshake;
 mod lateness;
 mod link;
 
-pub(crate) use handshake::{Handshake, mismatches};
+pub(crate) use handshake::Handshake;
 pub use handshake::{Mismatch, Mismatches};
 pub(crate) use lateness::Lateness;
 pub use link::LinkCounters;

@@ -49,7 +49,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(window: u32, slots: usize) -> Self {
+    fn new(window: u32, slots: u32) -> Self {
         let ring = SnapshotRing::new(slots, REPORTS);
         let (saved, reports) = (BTreeMap::new(), BTreeMap::new());
         let mut model = Self { ring, window, saved, reports, current: 0, confirmed: 0, saves: 0 };
@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn there_is_always_a_state_to_go_back_to_and_it_is_the_right_one(
         // As many slots as frames from the confirmed one on, or a few more.
-        (window, slots) in (0..9_u32, 1..=4_u32).prop_map(|(window, more)| (window, (window + more) as usize)),
+        (window, slots) in (0..9_u32, 1..=4_u32).prop_map(|(window, more)| (window, window + more)),
         acts in acts(),
     ) {
         let mut model = Model::new(window, slots);

@@ -100,7 +100,8 @@ pub struct RollbackCounters {
 impl<G: Game> Rollback<G> {
     pub(crate) fn new(config: &SessionConfig) -> Self {
         let window = config.prediction_window_frames();
-        let slots = window as usize + 3;
+        // From the next report on: a window later is the last frame that is stepped, and with it the episode may end.
+        let slots = window + 2;
         Self {
             snapshots: SnapshotRing::new(slots, crate::config::REPORTS_PENDING_MAX),
             outputs: Vec::new(),

@@ -7,7 +7,7 @@
 
 use super::links::Links;
 use super::membership::{Membership, Verdict};
-use crate::peer::{Link, Returning, mismatches};
+use crate::peer::{Link, Returning};
 use crate::session::Event;
 use crate::wire::{Claim, LinkKeys};
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, SessionConfig, Timestamp};
@@ -86,10 +86,9 @@ impl Links {
             link.has_said_goodbye = true;
             link.seen_view = self.membership.view().number;
         }
-        if let (None, Some(theirs)) = (returning.fits, &link.handshake.remote)
-            && returning.is_open
-        {
-            returning.fits = Some(mismatches(&self.hello, theirs, config).is_none());
+        if returning.fits.is_none() && returning.is_open && link.handshake.remote.is_some() {
+            returning.fits = Some(link.handshake.misfit(&self.hello, config).is_none());
+            link.handshake.forget_hello();
         }
         link.returning = Some(returning);
     }

@@ -9,7 +9,6 @@ use super::local_inputs::LocalInputs;
 use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, Stall};
 use crate::journal::Witness;
-use crate::peer::mismatches;
 use crate::resync::Decision;
 use crate::rollback::{Resimulated, Rollback};
 use crate::wire::Hello;
@@ -33,7 +32,7 @@ pub(super) struct Episode<G: Game> {
     /// A state that it stepped to was another one.
     pub(super) differs_at: Option<Frame>,
     /// This side of a desync, until it is asked for.
-    pub(super) dump: Option<DesyncDump>,
+    pub(super) dump: Option<Box<DesyncDump>>,
 }
 
 /// Where an episode stands.
@@ -169,6 +168,7 @@ impl<G: Game> Episode<G> {
             // Silence counts from here: before, a peer may have waited for others.
             for link in &mut self.links.links {
                 link.handle_heard(now);
+                link.handshake.forget_hello();
             }
             self.links.events.push(Event::Started);
         }
@@ -178,8 +178,7 @@ impl<G: Game> Episode<G> {
     /// Ends the episode when a member that has said hello cannot play together with this one.
     pub(super) fn misfit(&mut self, now: Timestamp) -> Option<AdvanceError<G::Error>> {
         let (peer, mismatches) = self.links.links.iter().find_map(|link| {
-            let theirs = link.handshake.remote.as_ref()?;
-            Some((link.peer, mismatches(&self.links.hello, theirs, &self.config)?))
+            Some((link.peer, link.handshake.misfit(&self.links.hello, &self.config)?))
         })?;
         self.finish(now, Frame::ZERO, EndCause::Incompatible, Some(peer));
         Some(AdvanceError::Incompatible { peer, mismatches })

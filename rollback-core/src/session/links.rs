@@ -236,7 +236,7 @@ impl Links {
         if link.handshake.remote.is_none() {
             let sender = (link.peer, hello.incarnation);
             link.keys_in = LinkKeys::new(&self.ticket, self.config_digest, sender, self.local);
-            link.handshake.remote = Some(hello);
+            link.handshake.handle_hello(hello);
         }
         Ok(())
     }

@@ -137,6 +137,7 @@ impl<G: Game> Episode<G> {
             self.ledger.recorded_up_to = given;
             for link in &mut self.links.links {
                 link.handle_heard(now);
+                link.handshake.forget_hello();
             }
             let incarnation = self.links.hello.incarnation;
             self.local_inputs.begin_at(&self.links.queue, from, incarnation);

@@ -78,7 +78,7 @@ impl<G: Game> Episode<G> {
         let agreed = search.agreed();
         let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
         let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
-        self.dump = Some(self.dump_of(game, &desync));
+        self.dump = Some(Box::new(self.dump_of(game, &desync)));
         self.links.events.push(Event::Desync(desync));
         if !ends {
             self.begin_dispute(now, game, agreed);
@@ -186,7 +186,7 @@ impl Links {
 impl<G: Game> Session<G> {
     /// This side of the desync that was told last, once: to be written beside the recording and looked at later.
     pub fn take_desync_dump(&mut self) -> Option<DesyncDump> {
-        self.episode.dump.take()
+        self.episode.dump.take().map(|dump| *dump)
     }
 }
 

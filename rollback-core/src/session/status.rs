@@ -51,7 +51,7 @@ impl<G: Game> Session<G> {
         if peer == self.episode.links.local {
             return Some(&self.episode.links.hello.facts);
         }
-        self.episode.links.link(peer)?.handshake.remote.as_ref().map(|hello| &hello.facts)
+        self.episode.links.link(peer)?.handshake.remote.as_ref().map(|remote| &remote.facts)
     }
 
     /// The least round trip to a peer of late, on the way that datagrams take.
