@@ -41,6 +41,12 @@ impl Rows {
         self.bytes.get(start..start + self.width).unwrap_or_default()
     }
 
+    /// The whole input where inputs have one byte.
+    #[inline]
+    pub(super) fn first_byte(&self, player: PlayerHandle, frame: Frame) -> u8 {
+        self.byte(self.place(frame) + player.index() * self.width)
+    }
+
     #[inline]
     pub(super) fn flags(&self, player: PlayerHandle, frame: Frame) -> InputFlags {
         InputFlags::from_bits(self.byte(self.place(frame) + self.inputs + player.index()))

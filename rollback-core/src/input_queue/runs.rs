@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::stream::Stream;
 use super::{InputQueue, rows};
 use crate::bytes::PutBytes;
 use crate::{Frame, InputFlags, Item, PeerId, PlayerHandle};
@@ -52,33 +53,53 @@ impl InputQueue {
     /// player of each frame; and then those inputs. The frames were compared.
     pub(crate) fn put_changes(&self, peer: PeerId, first: Frame, count: u8, bytes: &mut Vec<u8>) {
         let Some(stream) = self.stream(peer) else { return };
-        let players = &stream.players;
-        let (bits, mask_at) = (usize::from(count) * players.len(), bytes.len());
-        for at in (0..bits).step_by(64) {
-            let mask = stream.changed_from(first, at);
+        let bits = usize::from(count) * stream.players.len();
+        let word = |at: usize| match bits - at {
+            left @ ..64 => stream.changed_from(first, at) & ((1 << left) - 1),
+            _ => stream.changed_from(first, at),
+        };
+        // Mostly one word says all, for which what `step_by` computes first would cost more than the rest.
+        let mut at = 0;
+        while at < bits {
             // The mask ends with a whole byte.
-            let left = bits - at;
-            let mask = if left < 64 { mask & ((1 << left) - 1) } else { mask }.to_le_bytes();
-            match left {
+            let mask = word(at).to_le_bytes();
+            match bits - at {
                 ..=8 => bytes.put_u8(mask[0]),
                 left => bytes.put(mask.get(..left.div_ceil(8)).unwrap_or(&mask)),
             }
+            at += 64;
         }
-        for at in 0..bits.div_ceil(8) {
-            let mut changed = bytes.get(mask_at + at).copied().unwrap_or_default();
-            while changed != 0 {
-                let bit = 8 * at + changed.trailing_zeros() as usize;
-                let (offset, nth) = match players.len() {
-                    1 => (bit, 0),
-                    players => (bit / players, bit % players),
-                };
-                let frame = first.plus(u32::try_from(offset).unwrap_or_default());
-                match players.get(nth).map(|player| self.given.input(*player, frame)) {
-                    Some([input]) => bytes.put_u8(*input),
-                    input => bytes.put(input.unwrap_or_default()),
+        at = 0;
+        while at < bits {
+            self.put_changed(stream, (first, at), word(at), bytes);
+            at += 64;
+        }
+    }
+
+    /// Appends the inputs for which a bit is set in `changed`: all players of a frame in order, from the one with the number
+    /// `at` on, counted from the first one of `first`.
+    #[inline]
+    fn put_changed(
+        &self,
+        stream: &Stream,
+        (first, at): (Frame, usize),
+        mut changed: u64,
+        bytes: &mut Vec<u8>,
+    ) {
+        while changed != 0 {
+            let cell = at + changed.trailing_zeros() as usize;
+            let (offset, nth) = match stream.players.len() {
+                1 => (cell, 0),
+                players => (cell / players, cell % players),
+            };
+            let frame = first.plus(u32::try_from(offset).unwrap_or_default());
+            if let Some(player) = stream.players.get(nth) {
+                match self.width {
+                    1 => bytes.put_u8(self.given.first_byte(*player, frame)),
+                    _ => bytes.put(self.given.input(*player, frame)),
                 }
-                changed &= changed - 1;
             }
+            changed &= changed - 1;
         }
     }
 

@@ -253,13 +253,16 @@ impl<G: Game> Rollback<G> {
             if steps >= self.step_budget {
                 return Ok(Way::Interrupted { next: frame, is_saved });
             }
-            if !is_saved && !self.save_when_due(game, frame, confirmed)? {
+            if self.halts_at_reports && frame == report && frame > base && frame <= confirmed {
+                let is_saved = is_saved || self.save_when_due(game, frame, confirmed)?;
+                return Ok(match is_saved {
+                    true => Way::Interrupted { next: frame, is_saved },
+                    false => Way::Halted { at: frame },
+                });
+            }
+            if !self.play_frame(game, queue, predictor, (frame, is_saved))? {
                 return Ok(Way::Halted { at: frame });
             }
-            if self.halts_at_reports && frame == report && frame > base && frame <= confirmed {
-                return Ok(Way::Interrupted { next: frame, is_saved: true });
-            }
-            self.step_frame(game, queue, predictor, frame)?;
             self.counters.resimulated += 1;
             steps += 1;
             frame = frame.next();
@@ -298,9 +301,8 @@ impl<G: Game> Rollback<G> {
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
     ) -> Result<(), GameError<G::Error>> {
-        let confirmed = queue.confirmed_end();
-        if self.halt.is_none() && self.save_when_due(game, self.current, confirmed)? {
-            self.step_frame(game, queue, predictor, self.current)?;
+        if self.halt.is_none() {
+            self.play_frame(game, queue, predictor, (self.current, false))?;
         }
         self.current = self.current.next();
         queue.set_simulated(self.current);
@@ -397,14 +399,19 @@ impl<G: Game> Rollback<G> {
         }
     }
 
-    fn step_frame(
+    /// Saves the state of `frame` where that is due, unless it is saved, and steps it. Answers whether it could be stepped: a
+    /// state that cannot be saved is taken for a step to it that failed.
+    fn play_frame(
         &mut self,
         game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
-        frame: Frame,
-    ) -> Result<(), GameError<G::Error>> {
+        (frame, is_saved): (Frame, bool),
+    ) -> Result<bool, GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
+        if !is_saved && !self.save_when_due(game, frame, confirmed)? {
+            return Ok(false);
+        }
         let width = queue.width();
         let row = queue.gather(frame, &mut game.watching(predictor));
         // Of frames that passed while the game stood still, none is known when it goes on.
@@ -419,16 +426,16 @@ impl<G: Game> Rollback<G> {
             self.keep_output(frame);
         }
         match stepped {
-            Ok(Outcome::Running) => Ok(()),
+            Ok(Outcome::Running) => Ok(true),
             Ok(Outcome::Ended) => {
                 self.halt = Some(Halt::Ended(frame.next()));
                 self.save(game, frame.next(), confirmed)?;
-                Ok(())
+                Ok(true)
             }
             Err(_) if frame >= confirmed => {
                 self.halt = Some(Halt::Failed(frame));
                 self.counters.failed_guesses += 1;
-                Ok(())
+                Ok(true)
             }
             Err(source) => {
                 self.halt = Some(Halt::Failed(frame));

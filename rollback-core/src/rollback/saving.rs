@@ -7,7 +7,7 @@ use crate::{Costs, Frame, Game, Same};
 
 impl<G: Game> Rollback<G> {
     /// Saves the state of `frame` where that is due. Answers whether the frame can be stepped.
-    #[inline]
+    #[inline(always)]
     pub(super) fn save_when_due(
         &mut self,
         game: &mut Witness<'_, G>,
@@ -19,21 +19,12 @@ impl<G: Game> Rollback<G> {
         if frame < confirmed && !is_report {
             return Ok(true);
         }
-        self.save_if_needed(game, (frame, is_report), confirmed)
-    }
-
-    #[inline(never)]
-    fn save_if_needed(
-        &mut self,
-        game: &mut Witness<'_, G>,
-        (frame, is_report): (Frame, bool),
-        confirmed: Frame,
-    ) -> Result<bool, GameError<G::Error>> {
         let is_needed =
             is_report && frame <= confirmed || self.should_save_guessed(game, (frame, is_report));
         if is_needed { self.save(game, frame, confirmed) } else { Ok(true) }
     }
 
+    #[inline]
     fn should_save_guessed(
         &self,
         game: &mut Witness<'_, G>,
@@ -41,9 +32,12 @@ impl<G: Game> Rollback<G> {
     ) -> bool {
         let costs = game.costs();
         // Saving every guessed frame makes a rollback step no frame in vain.
-        if costs.save_nanos <= costs.step_nanos {
-            return true;
-        }
+        costs.save_nanos <= costs.step_nanos || self.is_time_to_save(costs, (frame, is_report))
+    }
+
+    /// Whether to save a guessed frame where a save costs more than a step.
+    #[inline(never)]
+    fn is_time_to_save(&self, costs: Costs, (frame, is_report): (Frame, bool)) -> bool {
         // A report is saved when it is stepped first. Where rollbacks come, more come: it is saved when it is final.
         if is_report && frame == self.current {
             return true;

@@ -88,6 +88,12 @@ impl Links {
         }
     }
 
+    /// Whether something is proposed, said or decided of who is a member.
+    #[inline]
+    pub(crate) fn has_news_of_members(&self) -> bool {
+        self.membership.is_open() || !self.have_left.is_empty() || self.verdict.is_some()
+    }
+
     /// Commits a proposed departure when it can be. Answers the last cut.
     #[inline]
     pub(crate) fn commit_departure(&mut self) -> Option<(PeerId, Frame)> {

@@ -302,8 +302,17 @@ impl<G: Game> Episode<G> {
         None
     }
 
-    /// Takes in what silence, claims and goodbyes mean for who is a member.
+    /// Takes in what silence, claims and goodbyes mean for who is a member, and moves the stable frame.
+    #[inline]
     pub(super) fn update_members(&mut self, now: Timestamp) {
+        match self.links.has_news_of_members() {
+            true => self.change_members(now),
+            false => self.ledger.stable = self.links.stable_end(),
+        }
+    }
+
+    #[inline(never)]
+    fn change_members(&mut self, now: Timestamp) {
         if let Some((departed, cut)) = self.links.commit_departure() {
             let members = self.links.membership.view().members.len();
             self.ledger.note_departure(members, departed, cut);

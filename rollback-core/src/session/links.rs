@@ -367,8 +367,8 @@ impl Links {
         let takes_part = self.has_started || !self.membership.departing().is_empty();
         // One that comes back is called as often as it can step, and speaks at the pace of one that waits.
         let is_paced = self.caught_up_to.is_some();
-        let is_ready_due = now.micros_since(self.ready_at) >= HELLO_INTERVAL_MICROS;
-        let ready = self.caught_up_to.filter(|_| is_ready_due);
+        let is_ready_due = || now.micros_since(self.ready_at) >= HELLO_INTERVAL_MICROS;
+        let ready = self.caught_up_to.filter(|_| is_ready_due());
         if ready.is_some() {
             self.ready_at = now;
         }
@@ -381,9 +381,9 @@ impl Links {
             let is_frozen = self.membership.is_frozen(peer) && !self.is_returning(peer);
             let Some(link) = self.links.get_mut(index) else { return };
             // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
-            let is_silent = now.micros_since(link.heard_at) >= self.departure_micros;
-            let is_leaving = !link.has_said_goodbye && !is_silent;
-            link.is_due = takes_part && !is_frozen && (is_leaving || members.contains(peer));
+            let is_heard = || now.micros_since(link.heard_at) < self.departure_micros;
+            let is_told = members.contains(peer) || !link.has_said_goodbye && is_heard();
+            link.is_due = takes_part && !is_frozen && is_told;
             // One that waits for others goes on saying so, or those that play already would give it up.
             let is_silent =
                 !self.has_started && now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;

@@ -12,9 +12,10 @@ impl<G: Game> Episode<G> {
         // A frame whose items were not looked at may be one at which the episode ends.
         let limit = limit.min(self.ledger.chained);
         // Where all may take over another state, only what they agree on is sure.
-        let is_sure = self.config.on_desync() == OnDesync::End || self.end().is_some();
+        let end = self.end();
+        let is_sure = self.config.on_desync() == OnDesync::End || end.is_some();
         let limit = if is_sure { limit } else { limit.min(self.ledger.agreed) };
-        let end = self.end().or_else(|| self.end_frame());
+        let end = end.or_else(|| self.end_frame());
         let limit = end.map_or(limit, |end| limit.min(end.frame));
         // What was handed out stays so while frames are stepped again because the state of a report was not saved.
         limit.max(self.ledger.next_row)

@@ -33,6 +33,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Reads a run of a peer with `players` players.
+    #[inline]
     pub(crate) fn decode(
         reader: &mut ByteReader<'a>,
         first: Frame,
