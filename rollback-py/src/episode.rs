@@ -57,7 +57,7 @@ impl Playing {
 impl PyEpisode {
     /// Starts an episode of the room's match. `game` is an `EnvGame` that has been reset with `seed_of`'s seed.
     #[new]
-    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, rejoins=false, on_output=None, predictor="repeat", run_ahead=0, health=None))]
+    #[pyo3(signature = (room, game, *, episode, hosts, config, must_match, may_differ, recording=None, completed_episodes=0, rejoins=false, on_output=None, predictor="repeat", run_ahead=0, told_after=None, health=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         room: &PyRoom,
@@ -73,11 +73,15 @@ impl PyEpisode {
         on_output: Option<Py<PyAny>>,
         predictor: &str,
         run_ahead: u32,
+        told_after: Option<f64>,
         health: Option<(f64, f64, f64, bool)>,
     ) -> PyResult<Self> {
         let config = session_config(config)?;
         let predictor = self::predictor(predictor, &config)?;
         let health = health.map(self::health).transpose()?.unwrap_or_default();
+        // Who waits for one that is lost gives up then, and must know of it.
+        let told_after = told_after.map(seconds_or_ever).transpose()?;
+        let told_after = told_after.map(|after| after.min(config.departure_timeout()));
         let game = PyGame::new(game)?.witnessed(config.history_frames(), on_output);
         let ticket = room.of_room(|room| ticket(room, &hosts, episode))??;
         let names = room.of_room(|room| {
@@ -96,11 +100,14 @@ impl PyEpisode {
             rejoins,
         };
         let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
-        let episode = GameLoop::new(transport, setup, &game)
+        let mut episode = GameLoop::new(transport, setup, &game)
             .map_err(|error| RollbackError::new_err(error.to_string()))?
             .with_predictor(predictor)
             .with_run_ahead(run_ahead)
             .with_health(health);
+        if let Some(told_after) = told_after {
+            episode = episode.with_interrupted_after(told_after);
+        }
         let playing = Playing { game, episode, departures: Departures::default() };
         let playing = Mutex::new(Some(Box::new(playing)));
         Ok(Self {

@@ -12,6 +12,7 @@ use rollback_webrtc::{
     Proof, Room, ShutOut, Transport, TransportConfig, TransportEvent, WayCounters,
 };
 
+use crate::config::seconds_or_ever;
 use crate::errors::{Error, RollbackError, join_error, return_error};
 
 /// A room being joined, and the transport once it is complete.
@@ -31,7 +32,7 @@ pub(crate) type TransportSlot = Arc<Mutex<Option<Transport>>>;
 impl PyRoom {
     /// Starts joining.
     #[new]
-    #[pyo3(signature = (link, *, name=None, token=None, ice_servers=Vec::new(), relay_only=false, server_relay=true, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
+    #[pyo3(signature = (link, *, name=None, token=None, ice_servers=Vec::new(), relay_only=false, server_relay=true, told_after=None, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         link: &str,
@@ -40,12 +41,15 @@ impl PyRoom {
         ice_servers: Vec<(String, String, String)>,
         relay_only: bool,
         server_relay: bool,
+        told_after: Option<f64>,
         delay_ms: u32,
         jitter_ms: u32,
         loss_percent: f64,
         seed: u64,
     ) -> PyResult<Self> {
         let server = |(url, username, credential)| IceServer { url, username, credential };
+        let unless_said = TransportConfig::default();
+        let told_after = told_after.map(seconds_or_ever).transpose()?;
         let config = TransportConfig {
             name,
             token,
@@ -53,7 +57,8 @@ impl PyRoom {
             path_policy: if relay_only { PathPolicy::RelayOnly } else { PathPolicy::All },
             server_relay,
             link_conditions: LinkConditions { delay_ms, jitter_ms, loss_percent, seed },
-            ..TransportConfig::default()
+            told_after: told_after.unwrap_or(unless_said.told_after),
+            ..unless_said
         };
         let joining = Transport::join(link, config).map_err(refused)?;
         Ok(Self {

@@ -178,7 +178,9 @@ def test_a_game_that_is_shown_ahead_is_recorded_as_it_was_played(tmp_path: Path)
     assert 0 < summary.mispredicted_frames <= summary.predicted_frames
 
 
-@pytest.mark.parametrize("wrong", [{"predictor": "best"}, {"run_ahead": 9}, {"run_ahead": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"predictor": "best"}, {"run_ahead": 9}, {"run_ahead": -1}, {"told_after_s": -1.0}]
+)
 def test_what_a_computer_cannot_be_set_to_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         rb.join("ws://127.0.0.1:1/nowhere", env=Walk, **wrong)
@@ -231,6 +233,29 @@ def test_where_silence_is_waited_out_nobody_departs(tmp_path: Path) -> None:
     _equal_and_verified(played)
     assert silent_from
     assert not any(e["event"] == "view_changed" for peer in played for e in peer.episode.events)
+
+
+@pytest.mark.parametrize("told_after_s", [0.2, 3.0])
+def test_after_how_much_silence_it_is_told_is_a_setting(
+    tmp_path: Path, told_after_s: float
+) -> None:
+    silent_from: list[int] = []
+
+    def on_frame(episode: rb.Episode, slot: int) -> None:
+        if slot == 1 and episode.frame in (60, 90, 120) and episode.frame not in silent_from:
+            silent_from.append(episode.frame)
+            time.sleep(0.8)
+
+    played = loopback.play(tmp_path, Walk, on_frame=on_frame, told_after_s=told_after_s)
+    _equal_and_verified(played)
+    assert len(silent_from) == 3
+    events = played[0].episode.events
+    silences = [event["silent_ms"] for event in events if event["event"] == "interrupted"]
+    if told_after_s == 3.0:
+        assert silences == []
+    else:
+        # However busy the computer is: at least once it is told before it would be without.
+        assert min(silences) < 500
 
 
 @pytest.mark.parametrize("name", ["on_silence", "on_departure"])

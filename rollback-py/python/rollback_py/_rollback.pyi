@@ -154,6 +154,7 @@ class Room:
         ice_servers: Sequence[tuple[str, str, str]] = ...,
         relay_only: bool = False,
         server_relay: bool = True,
+        told_after: float | None = None,
         delay_ms: int = 0,
         jitter_ms: int = 0,
         loss_percent: float = 0.0,
@@ -162,7 +163,8 @@ class Room:
         """Start joining. An ICE server is URL, user and password, the latter two for TURN.
 
         `relay_only` keeps this computer's address from the others: only TURN, and the server
-        unless `server_relay` is False.
+        unless `server_relay` is False. `told_after` says after how many seconds without a way to a
+        member ``peer_reconnecting`` is told; without it that is one.
         """
 
     def wait(self, seconds: float) -> bool:
@@ -228,6 +230,7 @@ class Episode:
         on_output: Callable[[int], object] | None = None,
         predictor: str = "repeat",
         run_ahead: int = 0,
+        told_after: float | None = None,
         health: tuple[float, float, float, bool] | None = None,
     ) -> Episode:
         """Start an episode for an `EnvGame` that was just reset with the seed of `seed_of`.
@@ -235,8 +238,9 @@ class Episode:
         `on_output` is told the frame of each output that is asked for, also of those that are
         simulated again. `predictor` is "repeat", "idle" or "learned". `health` is the longest
         round trip in seconds, the most losses in per cent, the patience in seconds, and whether not
-        to begin otherwise. One that `rejoins` comes back
-        into an episode that the others play already.
+        to begin otherwise. `told_after` says after how many seconds without a
+        word of a member ``interrupted`` is told; without it that is half of one. One that `rejoins`
+        comes back into an episode that the others play already.
         """
 
     @staticmethod

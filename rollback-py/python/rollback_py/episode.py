@@ -344,7 +344,8 @@ class Episode:
             self.events.append(event)
             self._side.write(event["event"], event)
             if event["event"] == "interrupted":
-                self._silent_since.setdefault(event["peer"], seconds)
+                silent_s = event["silent_ms"] / 1000
+                self._silent_since.setdefault(event["peer"], seconds - silent_s)
             elif event["event"] in ("resumed", "view_changed", "left"):
                 self._silent_since.pop(event["peer"], None)
         if seconds >= self._next_sample:

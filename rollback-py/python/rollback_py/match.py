@@ -59,6 +59,7 @@ def join(
     link_conditions: LinkConditions | None = None,
     predictor: str = "repeat",
     run_ahead: int = 0,
+    told_after_s: float | None = None,
     health: Health | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Match:
@@ -80,15 +81,18 @@ def join(
     `relay_only` hides this computer's address from the others: nothing is sent directly. The server
     is reached through the HTTP proxy of the environment (``HTTPS_PROXY``, ``NO_PROXY``), if any.
 
-    Two settings are this computer's own, and change nothing that is recorded. `predictor` guesses
+    Three settings are this computer's own, and change nothing that is recorded. `predictor` guesses
     what the others do: ``"repeat"`` what they did last, ``"idle"`` nothing, ``"learned"`` what
     they did most often after holding the same action for as long. `run_ahead` shows, and has
     policies observe, the environment so many frames (0 to 8) ahead of the one that is played, so
-    that an input delay is not felt; each costs a step in every frame.
+    that an input delay is not felt; each costs a step in every frame. `told_after_s` says how long
+    nothing of a member must come until the events of the episode say so: ``interrupted`` of its
+    game, at the latest after the departure timeout, and ``peer_reconnecting`` of the ways to it.
+    Without it these are half a second and one second.
 
     Before each episode the ways to the others are checked. `health` says how good they must be.
     """
-    _check_local(predictor, run_ahead)
+    _check_local(predictor, run_ahead, told_after_s)
     factory = Factory.from_spec(env) if isinstance(env, str) else env
     if not isinstance(factory, Factory):
         factory = Factory.from_callable(factory)
@@ -111,6 +115,7 @@ def join(
             ice_servers=list(ice_servers),
             relay_only=relay_only,
             server_relay=server_relay,
+            told_after=told_after_s,
             delay_ms=conditions.delay_ms,
             jitter_ms=conditions.jitter_ms,
             loss_percent=conditions.loss_percent,
@@ -144,6 +149,7 @@ def join(
             observations=observations,
             predictor=predictor,
             run_ahead=run_ahead,
+            told_after_s=told_after_s,
             health=health or Health(),
             slot_token=former or SlotToken.keep(Path(data), link, room.token),
         )
@@ -152,11 +158,13 @@ def join(
         raise
 
 
-def _check_local(predictor: str, run_ahead: int) -> None:
+def _check_local(predictor: str, run_ahead: int, told_after_s: float | None) -> None:
     if predictor not in PREDICTORS:
         raise ValueError(f"predictor: expected one of {PREDICTORS}, got {predictor!r}")
     if not 0 <= run_ahead <= RUN_AHEAD_MAX:
         raise ValueError(f"run_ahead: expected 0 to {RUN_AHEAD_MAX} frames, got {run_ahead}")
+    if told_after_s is not None and not told_after_s >= 0:
+        raise ValueError(f"told_after_s: expected at least 0, got {told_after_s!r}")
 
 
 def _entered(room: native.Room, on_progress: Callable[[int, int], None] | None) -> native.Room:
@@ -205,12 +213,14 @@ class Match:
         slot_token: SlotToken,
         predictor: str,
         run_ahead: int,
+        told_after_s: float | None,
         health: Health,
     ) -> None:
         self._room = room
         self._slot_token = slot_token
         self._is_cut_off = False
         self._predictor = predictor
+        self._told_after_s = told_after_s
         self._health = health
         # What is shown is taken back, so an environment that cannot be saved shows what is played.
         self._run_ahead = run_ahead if game.can_rollback else 0
@@ -368,6 +378,7 @@ class Match:
             on_output=on_output,
             predictor=self._predictor,
             run_ahead=self._run_ahead,
+            told_after=self._told_after_s,
             health=(
                 self._health.round_trip_max_ms / 1000,
                 self._health.loss_max_percent,
