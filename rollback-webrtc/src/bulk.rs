@@ -161,6 +161,11 @@ impl BulkLink {
         self.webrtc.probe = Some(number);
     }
 
+    /// Sends the last number once more: that it comes back shows that the channel works.
+    pub(crate) fn ask(&mut self) {
+        self.webrtc.probe = self.webrtc.probe.or(Some(self.webrtc.probed));
+    }
+
     /// The number of a probe that came back since the last call.
     pub(crate) fn take_echo(&mut self) -> Option<u64> {
         self.echoed.take()

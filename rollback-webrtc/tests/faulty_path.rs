@@ -68,10 +68,11 @@ fn r1_a_lost_packet_delays_no_other_in_either_direction() {
     path.faults.delay_ms.store(30, Ordering::Relaxed);
     let seen = play(&transports, Duration::from_secs(4), |_| {});
     for ages in seen {
-        let late = ages.iter().filter(|age| **age > Duration::from_millis(150)).count();
+        // One in twenty is lost, and comes a round trip or a second later.
+        let late = ages.iter().filter(|age| **age > Duration::from_millis(250)).count();
         assert!(ages.len() > 180, "only {} of 240 arrived", ages.len());
-        // A machine under load may be late now and then; a held-up channel is late for seconds.
-        assert!(late * 50 < ages.len(), "{late} of {} came late", ages.len());
+        // No more are late than these, and those that a busy machine holds up; a channel in order holds up most.
+        assert!(late * 10 < ages.len(), "{late} of {} came late", ages.len());
     }
 }
 
@@ -116,8 +117,9 @@ fn r5_nothing_old_arrives_after_an_outage() {
         path.faults.is_cut.store(cut.contains(&now), Ordering::Relaxed);
     });
     for ages in seen {
+        // What SCTP may repeat after a second, and not the two of the outage.
         let oldest = ages.iter().max().unwrap();
-        assert!(*oldest < Duration::from_millis(500), "{oldest:?}");
+        assert!(*oldest < Duration::from_millis(1300), "{oldest:?}");
         assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
     }
 }
@@ -128,8 +130,9 @@ fn on_a_path_that_stands_still_little_waits_and_the_newest_goes_first() {
     let path = FaultyPath::to(server.local_addr());
     let transports = join_two(&path, "still");
     wait_connected(&transports);
-    // Four of the longest datagrams have room; two seconds of these here are 24 kB.
-    let most = 4 * (DATAGRAM_BYTES_MAX + 2) + 202;
+    // There is room for those of a fifth of a second, or twice as many that a late thread gives at once; two seconds of
+    // them are 24 kB.
+    let most = 60 * 202 * 2 / 5;
     let cut = Duration::from_millis(500)..Duration::from_millis(2500);
     // Before what was given last.
     let mut given = transports[0].now();
@@ -245,8 +248,9 @@ fn a_connection_whose_path_is_gone_finds_another_by_a_restart() {
         assert_eq!(stats.attempts, 1, "the connection is the same");
         assert!(stats.is_connected);
         assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
+        // What SCTP may repeat after a second, and not the two of the outage.
         let oldest = ages.iter().max().unwrap();
-        assert!(*oldest < Duration::from_millis(500), "{oldest:?}");
+        assert!(*oldest < Duration::from_millis(1300), "{oldest:?}");
     }
 }
 

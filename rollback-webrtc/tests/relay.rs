@@ -154,6 +154,27 @@ fn a_path_that_is_back_is_taken_once_and_stays() {
     assert_eq!(switches(&transports), before.map(|before| before + 2), "there and back");
 }
 
+/// As when SCTP stands still on a path that is well.
+#[test]
+fn a_connection_that_carries_nothing_is_left_and_replaced_though_ice_is_well() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let transports = join_two(&path, "mute");
+    let before = wait_direct(&transports);
+    let attempts = stats(&transports).map(|stats| stats.attempts);
+    path.faults.channels_are_mute.store(true, Ordering::Relaxed);
+    wait_relayed(&transports);
+    for played in play(&transports, Duration::from_secs(4), |_| {}) {
+        assert!(played.arrivals.len() > 180, "{} of 240 arrived", played.arrivals.len());
+    }
+    path.faults.channels_are_mute.store(false, Ordering::Relaxed);
+    wait_direct(&transports);
+    assert_eq!(switches(&transports), before.map(|before| before + 2), "there and back");
+    for (stats, before) in stats(&transports).iter().zip(attempts) {
+        assert!(stats.attempts > before, "{stats:?}");
+    }
+}
+
 #[test]
 fn a_path_that_comes_and_goes_does_not_carry_datagrams_to_and_fro() {
     let server = server(2);

@@ -71,7 +71,7 @@ impl Side {
         let connection: Arc<dyn PeerConnection> = Arc::new(connection.expect("a connection"));
         let init = RTCDataChannelInit {
             ordered: false,
-            max_packet_life_time: Some(60),
+            max_packet_life_time: Some(1000),
             ..Default::default()
         };
         let own = connection.create_data_channel("datagrams", Some(init)).await.expect("a channel");

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use rollback_core::Timestamp;
 
-use crate::datagram_transport::DATAGRAM_BYTES_MAX;
-
 /// The datagrams given for one peer of late: how long, and how many a second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SendRate {
@@ -38,13 +36,14 @@ impl SendRate {
     }
 
     /// How many bytes may be outstanding: length × rate × (round trip + the delay of SCTP's acknowledgements), and at least
-    /// four of the longest datagrams.
+    /// four of the longest datagrams given.
     pub(super) fn limit(&self, round_trip: Option<Duration>) -> usize {
         let datagrams = self.now.datagrams.max(self.before.datagrams);
         let longest = self.now.longest.max(self.before.longest);
         let held = round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).min(ROUND_TRIP_MAX) + ACK_DELAY;
         let millis = u64::try_from(held.as_millis()).unwrap_or(u64::MAX);
         let bytes = datagrams.saturating_mul(longest).saturating_mul(millis) / PERIOD_MILLIS;
+        let bytes = bytes.max(longest.saturating_mul(4));
         usize::try_from(bytes).unwrap_or(usize::MAX).clamp(LIMIT_MIN, LIMIT_MAX)
     }
 }
@@ -62,8 +61,9 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(500);
 /// A longer one makes no more room: what is older is worth nothing.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
 
-/// Room for four datagrams of full length, with the number before each.
-const LIMIT_MIN: usize = 4 * (DATAGRAM_BYTES_MAX + 2);
+/// What SCTP sends without an acknowledgement even after the worst losses: a window of one packet. Where little more than that is
+/// outstanding, nothing waits behind what is old.
+pub(super) const LIMIT_MIN: usize = 1188;
 
 /// Whatever a program sends.
 const LIMIT_MAX: usize = 1024 * 1024;
@@ -91,10 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn four_of_the_longest_datagrams_have_room() {
-        let few = 4 * (DATAGRAM_BYTES_MAX + 2);
-        assert_eq!(SendRate::default().limit(None), few);
-        assert_eq!(sent(60, 64).limit(Some(Duration::from_millis(40))), few);
+    fn four_of_the_longest_datagrams_have_room_and_what_sctp_always_sends() {
+        let round_trip = Some(Duration::from_millis(40));
+        assert_eq!(sent(4, 1150).limit(round_trip), 4 * 1150);
+        assert_eq!(sent(60, 400).limit(round_trip), 60 * 400 * 24 / 100, "more are under way");
+        assert_eq!(sent(60, 64).limit(round_trip), LIMIT_MIN);
+        assert_eq!(SendRate::default().limit(None), LIMIT_MIN);
         assert_eq!(sent(50_000, 1100).limit(Some(Duration::from_secs(60))), LIMIT_MAX);
     }
 

@@ -49,6 +49,8 @@ pub(super) struct Peer {
     pub(super) way: Option<Way>,
     /// What is known of the WebRTC connection, whether it is in use or not.
     pub(super) webrtc_path: Option<Path>,
+    /// When something came through a channel of the WebRTC connection last.
+    pub(super) webrtc_heard_at: Option<Timestamp>,
     pub(super) telemetry: Telemetry,
     pub(super) guard: Guard,
     pub(super) send_rate: SendRate,
@@ -115,6 +117,7 @@ impl Peer {
             notices: BulkLink::new(Lane::Notices, incarnation),
             way: None,
             webrtc_path: None,
+            webrtc_heard_at: None,
             telemetry: Telemetry::default(),
             guard,
             send_rate: SendRate::default(),
@@ -127,6 +130,13 @@ impl Peer {
     pub(super) fn certificate_is_refused(&self) -> bool {
         let before = self.lost.map_or(0, |lost| lost.certificates_refused);
         self.stats.certificates_refused > before
+    }
+
+    /// Something came on a way.
+    pub(super) const fn note_heard(&mut self, now: Timestamp, way: Way) {
+        if matches!(way, Way::WebRtc) {
+            self.webrtc_heard_at = Some(now);
+        }
     }
 
     pub(super) fn admit(&mut self, arrived_at: Timestamp, datagram: Bytes) {

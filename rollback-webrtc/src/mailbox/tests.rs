@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::send_rate::LIMIT_MIN;
 use super::*;
 use crate::route::Way;
 
@@ -260,7 +261,7 @@ fn bulk_frames_that_carry_nothing_are_a_flood() {
 async fn while_there_is_no_room_the_oldest_datagrams_go_and_the_newest_are_sent_then() {
     let mailbox = mailbox();
     mailbox.choose(peer(1), Some(Way::WebRtc));
-    let full = 4 * (DATAGRAM_BYTES_MAX + 2) + 1;
+    let full = LIMIT_MIN + 1;
     for number in 0..40 {
         mailbox.try_send(peer(1), &[number]).unwrap();
         mailbox.wait_outgoing(peer(1)).await;

@@ -31,6 +31,7 @@ impl Mailbox {
             return;
         }
         let Some(peer) = state.peer(from) else { return };
+        peer.note_heard(now, way);
         let datagram = match Framed::parse(message) {
             Some(Framed::Datagram(number, datagram)) if datagram.len() <= DATAGRAM_BYTES_MAX => {
                 let arrival = peer.telemetry.handle_datagram(now, number);
@@ -106,6 +107,7 @@ impl Mailbox {
             return None;
         }
         let peer = state.peer(from).filter(|peer| peer.bulk.is_current(way, channel))?;
+        peer.note_heard(now, way);
         let lane = match Lane::of(frame) {
             Lane::Bulk => &mut peer.bulk,
             Lane::Notices => &mut peer.notices,
@@ -380,6 +382,19 @@ impl Mailbox {
             peer.bulk.probe(number);
         }
         self.wake_bulk(to);
+    }
+
+    /// Asks a peer for a sign of life through its WebRTC connection.
+    pub(crate) fn ask(&self, peer: PeerId) {
+        if let Some(peer) = self.lock().peer(peer) {
+            peer.bulk.ask();
+        }
+        self.wake_bulk(peer);
+    }
+
+    /// When something came through a channel of the WebRTC connection to a peer last.
+    pub(crate) fn webrtc_heard_at(&self, peer: PeerId) -> Option<Timestamp> {
+        self.lock().peer(peer)?.webrtc_heard_at
     }
 
     pub(super) fn wake_datagrams(&self, to: PeerId, way: Option<Way>) {

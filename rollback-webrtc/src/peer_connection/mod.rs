@@ -8,6 +8,7 @@ mod channels;
 mod chromium;
 mod flush_runtime;
 mod open_link;
+mod silence_watch;
 mod turn_watch;
 mod watched_socket;
 
@@ -28,6 +29,7 @@ use webrtc::peer_connection::{
 
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
 use self::open_link::{OpenLink, without_base};
+use self::silence_watch::{Noticed, SilenceWatch};
 use crate::clock::Clock;
 use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
@@ -78,6 +80,10 @@ pub(crate) struct Connection {
     opened: mpsc::Sender<Opened>,
     openings: mpsc::Receiver<Opened>,
     progress: Progress,
+    /// Whether ICE says that nothing comes.
+    path_is_silent: bool,
+    /// Once the connection is open.
+    silence: Option<SilenceWatch>,
 }
 
 /// What there is of the three channels; all three make the connection open.
@@ -135,6 +141,8 @@ impl Connection {
             opened,
             openings,
             progress: Progress::default(),
+            path_is_silent: false,
+            silence: None,
         };
         let datagrams =
             connection.link.pc.create_data_channel(DATAGRAMS, Some(datagram_channel())).await?;
@@ -219,6 +227,7 @@ impl Connection {
                 Some(_) = self.channels.join_next() => return Ok(()),
                 _ = measure.tick(), if self.progress.is_reported => {
                     self.measure().await;
+                    self.watch_silence().await;
                     if self.relay_ends && self.is_better_anew().await {
                         return Ok(());
                     }
@@ -285,12 +294,19 @@ impl Connection {
         match callback {
             Callback::Candidate(json) => self.tell(ConnectionEvent::Candidate(json)).await,
             Callback::State(RTCPeerConnectionState::Connected) => {
-                self.tell(ConnectionEvent::Resumed).await;
+                self.path_is_silent = false;
+                if let Some(silence) = &mut self.silence {
+                    silence.handle_path(self.setup.clock.now());
+                }
+                self.tell_resumed().await;
             }
             // While ICE restarts no path is chosen, and nothing can be sent.
             Callback::State(
                 RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Connecting,
-            ) if self.progress.is_reported => self.tell(ConnectionEvent::Interrupted).await,
+            ) if self.progress.is_reported => {
+                self.path_is_silent = true;
+                self.tell(ConnectionEvent::Interrupted).await;
+            }
             Callback::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
                 return false;
             }
@@ -342,8 +358,32 @@ impl Connection {
         let is_open = progress.own_datagrams && progress.their_datagrams && progress.bulk;
         if is_open && !progress.is_reported {
             progress.is_reported = true;
+            self.silence = Some(SilenceWatch::new(self.setup.clock.now()));
             self.tell(ConnectionEvent::Opened).await;
             self.measure().await;
+        }
+    }
+
+    /// Looks whether anything comes through the channels while ICE is well. One that is silent is left for the relay, and
+    /// replaced if it stays so, as one whose path is.
+    async fn watch_silence(&mut self) {
+        let Some(silence) = self.silence.as_mut().filter(|_| !self.path_is_silent) else { return };
+        let mailbox = &self.setup.mailbox;
+        match silence.look(self.setup.clock.now(), mailbox.webrtc_heard_at(self.peer)) {
+            Some(Noticed::Quiet) => mailbox.ask(self.peer),
+            Some(Noticed::Silent) => {
+                tracing::info!(peer = ?self.peer, attempt = ?self.attempt, "the channels are silent");
+                self.tell(ConnectionEvent::Interrupted).await;
+            }
+            Some(Noticed::Heard) => self.tell_resumed().await,
+            None => {}
+        }
+    }
+
+    async fn tell_resumed(&self) {
+        let is_silent = self.silence.as_ref().is_some_and(SilenceWatch::is_silent);
+        if !is_silent && !self.path_is_silent {
+            self.tell(ConnectionEvent::Resumed).await;
         }
     }
 

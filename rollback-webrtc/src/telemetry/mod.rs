@@ -69,7 +69,7 @@ pub struct LinkReport {
     pub round_trip_p99: Option<Duration>,
     /// How much round trips vary, with the filter of RFC 3550 §6.4.1.
     pub jitter: Duration,
-    /// Of every hundred datagrams sent, so many have not arrived, as the peer said last. After hours it is that of the time since
+    /// Of every hundred datagrams sent, so many have not arrived, or not before eight later ones, as the peer said last. After hours it is that of the time since
     /// the peer's counts began anew.
     pub loss_out_percent: Option<f64>,
     /// Of every hundred datagrams of the peer, so many have not arrived.
@@ -83,7 +83,7 @@ pub struct LinkReport {
     pub proof: Option<Proof>,
     /// The least round trip of that check.
     pub checked_round_trip: Option<Duration>,
-    /// Different datagrams of the peer that arrived.
+    /// Different datagrams of the peer that arrived, in time.
     pub arrived: u64,
     /// Those of them that arrived after later ones.
     pub overtaken: u64,

@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) is_cut: AtomicBool,
     /// Nothing passes to the lower slot.
     pub(crate) is_cut_to_lower: AtomicBool,
+    /// What the channels say does not pass, while ICE and handshakes do.
+    pub(crate) channels_are_mute: AtomicBool,
     /// The relay of the server is not to be reached, and its sockets break.
     pub(crate) relay_is_cut: AtomicBool,
     /// Each signal is followed by all that there were before it.
@@ -363,6 +365,7 @@ impl Faults {
     fn swallow(&self, pairing: Pairing, is_to_lower: bool, packet: &[u8]) -> bool {
         self.is_cut.load(Ordering::Relaxed)
             || (is_to_lower && self.is_cut_to_lower.load(Ordering::Relaxed))
+            || (packet.first() == Some(&23) && self.channels_are_mute.load(Ordering::Relaxed))
             || self.draw(100) < self.loss_percent.load(Ordering::Relaxed)
             || (is_to_lower && self.spoils_handshake(pairing, packet))
     }
