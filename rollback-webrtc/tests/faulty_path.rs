@@ -168,7 +168,8 @@ fn what_is_lost_and_how_long_it_takes_is_measured_at_both_ends() {
         assert!(report.round_trip_p50.unwrap() >= round_trip, "{report:?}");
         assert!(report.round_trip_p99 >= report.round_trip_p95, "{report:?}");
         for loss in [report.loss_out_percent.unwrap(), report.loss_in_percent.unwrap()] {
-            assert!((2.0..30.0).contains(&loss), "{report:?}");
+            // That SCTP repeats what was lost does not make it less.
+            assert!((5.0..17.0).contains(&loss), "{report:?}");
         }
         assert!(report.arrived > 150, "{report:?}");
     }

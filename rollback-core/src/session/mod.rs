@@ -234,11 +234,12 @@ impl<G: Game> Session<G> {
         self.episode.rollback.set_step_budget(frames);
     }
 
-    /// How long a peer must be silent until [`Event::Interrupted`] says so; without this, half a second. Where the
-    /// others go on without it after a departure timeout that is no longer, it is not said.
+    /// How long a peer must be silent until [`Event::Interrupted`] says so; without this, half a second, and a tenth at
+    /// least. Where the others go on without it after a departure timeout that is no longer, it is not said.
     #[must_use]
     pub fn with_interrupted_after(mut self, silence: Duration) -> Self {
-        self.set_interrupted_after(u64::try_from(silence.as_micros()).unwrap_or(u64::MAX));
+        let micros = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
+        self.set_interrupted_after(micros.max(INTERRUPTED_MIN_MICROS));
         self
     }
 
@@ -462,6 +463,9 @@ pub const PEER_INPUT_BYTES_MAX: usize = 480;
 
 /// The longest name or value of a fact: one byte counts it.
 const FACT_BYTES_MAX: usize = 255;
+
+/// In less, one that plays well is heard of now and then only.
+const INTERRUPTED_MIN_MICROS: u64 = 100_000;
 
 /// How often datagrams are sent when no frame is advanced.
 const KEEPALIVE: Duration = Duration::from_millis(100);

@@ -71,6 +71,7 @@ impl Side {
         let connection: Arc<dyn PeerConnection> = Arc::new(connection.expect("a connection"));
         let init = RTCDataChannelInit {
             ordered: false,
+            // As this transport has it.
             max_packet_life_time: Some(1000),
             ..Default::default()
         };

@@ -21,7 +21,8 @@ use crate::telemetry::datagram_bytes;
 ///
 /// **Rule R5: no old datagrams, and few gaps.** SCTP keeps a window even for messages that it never repeats: during
 /// an outage they queue, and arrive after it, as old as the outage. With a lifetime they expire
-/// instead. It must not be shorter than a round trip, though: SCTP repeats a lost message after that, which fills its gap.
+/// instead. It must not be shorter than a round trip, though: SCTP repeats a lost message once it knows of three later ones, and
+/// that fills its gap.
 /// Where nothing is ever repeated, `rtc` 0.21.1 lets the receiver forget one gap in each round trip only; with more losses
 /// than that (60 datagrams a second, one in twenty lost, 350 ms) its acknowledgements name more and more gaps, until one is
 /// longer than the path takes, and nothing is acknowledged or sent any more.
@@ -135,7 +136,8 @@ pub(super) async fn drain(channel: Arc<dyn DataChannel>) {
     while channel.poll().await.is_some() {}
 }
 
-/// Longer than the round trip of a connection by satellite and the three packets after which SCTP repeats a lost one.
+/// Longer than the round trip of a connection by satellite and the three datagrams, at 30 a second and more, after which SCTP
+/// repeats a lost one. No longer than its timer, which is for a second at least: what that would repeat is given up.
 const DATAGRAM_LIFETIME_MILLIS: u16 = 1000;
 
 /// How often it is looked whether there is room again: well within a frame.

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollback_core::PeerId;
+use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::AttemptId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -80,10 +80,16 @@ pub(crate) struct Connection {
     opened: mpsc::Sender<Opened>,
     openings: mpsc::Receiver<Opened>,
     progress: Progress,
+    /// Whether a certificate was refused.
+    is_refused: bool,
     /// Whether ICE says that nothing comes.
     path_is_silent: bool,
     /// Once the connection is open.
     silence: Option<SilenceWatch>,
+    bulk: Option<Arc<dyn DataChannel>>,
+    /// Its bytes that were not acknowledged when it was looked last, and when their number fell.
+    bulk_outstanding: usize,
+    bulk_progressed_at: Option<Timestamp>,
 }
 
 /// What there is of the three channels; all three make the connection open.
@@ -141,8 +147,12 @@ impl Connection {
             opened,
             openings,
             progress: Progress::default(),
+            is_refused: false,
             path_is_silent: false,
             silence: None,
+            bulk: None,
+            bulk_outstanding: 0,
+            bulk_progressed_at: None,
         };
         let datagrams =
             connection.link.pc.create_data_channel(DATAGRAMS, Some(datagram_channel())).await?;
@@ -215,7 +225,7 @@ impl Connection {
                     }
                 }
                 Some(trouble) = self.turn_troubles.recv() => self.report_turn(trouble),
-                Some(whose) = self.refusals.recv() => {
+                Some(whose) = self.refusals.recv(), if !self.is_refused => {
                     self.report_refusal(whose);
                     // The handshake stands still now. Where the peer refuses, it is for the peer to end it.
                     if whose == CertificateOwner::Peer {
@@ -340,6 +350,7 @@ impl Connection {
 
     fn carry_bulk(&mut self, channel: Arc<dyn DataChannel>) {
         self.progress.bulk_exists = true;
+        self.bulk = Some(Arc::clone(&channel));
         let mailbox = Arc::clone(&self.setup.mailbox);
         self.channels.spawn(carry_bulk(channel, self.peer, mailbox, self.opened.clone()));
     }
@@ -358,26 +369,44 @@ impl Connection {
         let is_open = progress.own_datagrams && progress.their_datagrams && progress.bulk;
         if is_open && !progress.is_reported {
             progress.is_reported = true;
-            self.silence = Some(SilenceWatch::new(self.setup.clock.now()));
+            let now = self.setup.clock.now();
+            self.silence = Some(SilenceWatch::new(now, self.setup.interrupted_after));
             self.tell(ConnectionEvent::Opened).await;
             self.measure().await;
         }
     }
 
-    /// Looks whether anything comes through the channels while ICE is well. One that is silent is left for the relay, and
-    /// replaced if it stays so, as one whose path is.
+    /// Looks whether the channels show a sign of life while ICE is well. A connection that is silent is left for the relay,
+    /// and replaced if it stays so, as one whose path is.
     async fn watch_silence(&mut self) {
-        let Some(silence) = self.silence.as_mut().filter(|_| !self.path_is_silent) else { return };
+        if self.path_is_silent {
+            return;
+        }
+        let now = self.setup.clock.now();
+        if self.bulk_progresses().await {
+            self.bulk_progressed_at = Some(now);
+        }
         let mailbox = &self.setup.mailbox;
-        match silence.look(self.setup.clock.now(), mailbox.webrtc_heard_at(self.peer)) {
+        let alive_at = mailbox.webrtc_heard_at(self.peer).max(self.bulk_progressed_at);
+        match self.silence.as_mut().and_then(|silence| silence.look(now, alive_at)) {
             Some(Noticed::Quiet) => mailbox.ask(self.peer),
             Some(Noticed::Silent) => {
                 tracing::info!(peer = ?self.peer, attempt = ?self.attempt, "the channels are silent");
                 self.tell(ConnectionEvent::Interrupted).await;
             }
-            Some(Noticed::Heard) => self.tell_resumed().await,
+            Some(Noticed::Alive) => self.tell_resumed().await,
             None => {}
         }
+    }
+
+    /// Whether the peer's SCTP has acknowledged something of the bulk channel since the last look, or the question that was
+    /// asked then. On a slow path a long message takes seconds, and an answer waits behind it.
+    async fn bulk_progresses(&mut self) -> bool {
+        let Some(bulk) = &self.bulk else { return false };
+        let outstanding = bulk.outstanding_bytes().await.unwrap_or(self.bulk_outstanding);
+        let before = std::mem::replace(&mut self.bulk_outstanding, outstanding);
+        let has_asked = self.silence.as_ref().is_some_and(SilenceWatch::has_asked);
+        outstanding < before || (has_asked && outstanding == 0)
     }
 
     async fn tell_resumed(&self) {
@@ -424,8 +453,11 @@ impl Connection {
         report_turn(&self.setup.mailbox, self.peer, trouble);
     }
 
-    /// Says that a certificate is not that of its description; a handshake has one such end at most.
-    fn report_refusal(&self, whose: CertificateOwner) {
+    /// Says that a certificate is not that of its description, once for each connection.
+    fn report_refusal(&mut self, whose: CertificateOwner) {
+        if std::mem::replace(&mut self.is_refused, true) {
+            return;
+        }
         tracing::warn!(peer = ?self.peer, attempt = ?self.attempt, whose = whose.name(), "a certificate is refused");
         self.setup.mailbox.update(self.peer, |stats| stats.certificates_refused += 1);
         let event = TransportEvent::CertificateRefused { peer: self.peer, whose };
@@ -445,6 +477,7 @@ impl Connection {
         }
         // Tasks and callbacks hold channels, and a channel keeps its whole connection alive.
         self.channels.shutdown().await;
+        self.bulk = None;
         self.callbacks.close();
         while self.callbacks.try_recv().is_ok() {}
         self.link.close().await;

@@ -69,10 +69,10 @@ pub struct LinkReport {
     pub round_trip_p99: Option<Duration>,
     /// How much round trips vary, with the filter of RFC 3550 §6.4.1.
     pub jitter: Duration,
-    /// Of every hundred datagrams sent, so many have not arrived, or not before eight later ones, as the peer said last. After hours it is that of the time since
-    /// the peer's counts began anew.
+    /// Of every hundred datagrams sent, so many were lost, as the peer said last: they have not arrived, or when SCTP repeated
+    /// them. After hours it is that of the time since the peer's counts began anew.
     pub loss_out_percent: Option<f64>,
-    /// Of every hundred datagrams of the peer, so many have not arrived.
+    /// The same of the peer's datagrams to this one.
     pub loss_in_percent: Option<f64>,
     /// The same of the last eight seconds.
     pub recent_loss_out_percent: Option<f64>,
@@ -83,7 +83,7 @@ pub struct LinkReport {
     pub proof: Option<Proof>,
     /// The least round trip of that check.
     pub checked_round_trip: Option<Duration>,
-    /// Different datagrams of the peer that arrived, in time.
+    /// Different datagrams of the peer that arrived and were not lost before.
     pub arrived: u64,
     /// Those of them that arrived after later ones.
     pub overtaken: u64,
@@ -115,7 +115,8 @@ impl Telemetry {
     /// A datagram with this number came.
     pub(crate) fn handle_datagram(&mut self, now: Timestamp, number: u16) -> Arrival {
         self.hear(now);
-        self.sequence.take(number)
+        let round_trip = self.round_trip();
+        self.sequence.take(now, number, round_trip)
     }
 
     /// Another process of the peer is there, and counts from the beginning.

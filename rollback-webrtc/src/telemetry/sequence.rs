@@ -1,4 +1,9 @@
 //! What the numbers of arriving datagrams tell: which are new, which came twice, which were overtaken, how many are missing.
+//! One that SCTP repeated was lost on the way, and counts as missing.
+
+use std::time::Duration;
+
+use rollback_core::Timestamp;
 
 /// The numbers seen of one peer's datagrams. They travel as 15 bits and are counted on here as 64.
 #[derive(Debug, Clone, Copy, Default)]
@@ -9,6 +14,8 @@ pub(super) struct Sequence {
     first: u64,
     /// Which of the numbers below the highest were seen: bit n is the highest less n + 1.
     seen: u64,
+    /// When each of the last numbers came, or was passed by another, at the number's remainder.
+    times: [Timestamp; TIMES],
     arrived: u64,
     duplicate: u64,
     overtaken: u64,
@@ -21,19 +28,25 @@ pub(super) struct Sequence {
 pub(crate) enum Arrival {
     /// The next one, or one after a gap.
     New,
-    /// A new one, but later ones came before it. If they are many, it counts as lost.
+    /// A new one, but later ones came before it.
     Overtaken,
     /// It came already.
     Duplicate,
 }
 
 impl Sequence {
-    /// Takes the number of a datagram that arrived.
-    pub(super) fn take(&mut self, number: u16) -> Arrival {
+    /// Takes the number of a datagram that arrived, where a round trip takes so long.
+    pub(super) fn take(
+        &mut self,
+        now: Timestamp,
+        number: u16,
+        round_trip: Option<Duration>,
+    ) -> Arrival {
         let Some(highest) = self.highest else {
             // Room below, in case that the first to arrive overtook others.
             let number = u64::from(number) + (1 << 32);
             (self.highest, self.first, self.arrived) = (Some(number), number, 1);
+            self.note_time(now, number);
             return Arrival::New;
         };
         // The lower 15 bits of the difference, with their sign.
@@ -44,6 +57,7 @@ impl Sequence {
             self.seen = self.seen.checked_shl(back).unwrap_or(0);
             self.seen |= 1_u64.checked_shl(back - 1).unwrap_or(0);
             self.highest = Some(highest + u64::from(back));
+            self.note_time(now, highest + u64::from(back));
             self.arrived += 1;
             Arrival::New
         } else if ahead == 0 {
@@ -56,13 +70,37 @@ impl Sequence {
                 self.duplicate += 1;
                 Arrival::Duplicate
             } else {
+                let passed_at = self.passed_at(highest, back);
+                let comes_after = passed_at.map(|at| now.since(at));
+                let was_lost = back >= LATER_ONES
+                    && comes_after.is_none_or(|time| time >= round_trip.unwrap_or_default());
                 self.seen |= bit;
+                if let Some(passed_at) = passed_at {
+                    self.note_time(passed_at, highest - u64::from(back));
+                }
                 self.first = self.first.min(highest - u64::from(back));
-                self.arrived += u64::from(back <= LATE);
-                self.overtaken += 1;
+                self.arrived += u64::from(!was_lost);
+                self.overtaken += u64::from(!was_lost);
                 Arrival::Overtaken
             }
         }
+    }
+
+    fn note_time(&mut self, now: Timestamp, number: u64) {
+        let index = usize::try_from(number % TIMES as u64).unwrap_or_default();
+        if let Some(time) = self.times.get_mut(index) {
+            *time = now;
+        }
+    }
+
+    /// When the first one came that is later than the one so far behind the highest, as far as it is known.
+    fn passed_at(&self, highest: u64, back: u32) -> Option<Timestamp> {
+        if u64::from(back) >= TIMES as u64 {
+            return None;
+        }
+        let later = self.seen & ((1 << (back - 1)) - 1);
+        let behind = u64::from(u64::BITS - later.leading_zeros());
+        self.times.get(usize::try_from((highest - behind) % TIMES as u64).ok()?).copied()
     }
 
     /// From now on another process sends, and counts from the beginning.
@@ -71,7 +109,7 @@ impl Sequence {
         (self.highest, self.seen, self.arrived) = (None, 0, 0);
     }
 
-    /// Different datagrams that arrived in time.
+    /// Different datagrams that arrived without being repeated.
     pub(super) const fn arrived(&self) -> u64 {
         self.before.0 + self.arrived
     }
@@ -81,21 +119,24 @@ impl Sequence {
         self.duplicate
     }
 
-    /// Datagrams that arrived after later ones.
+    /// Those of them that arrived after later ones.
     pub(super) const fn overtaken(&self) -> u64 {
         self.overtaken
     }
 
-    /// Datagrams that have not arrived, or too late, although later ones have.
+    /// Datagrams that have not arrived, or not before SCTP repeated them, although later ones have.
     pub(super) fn missing(&self) -> u64 {
         let sent = self.highest.map_or(0, |highest| highest - self.first + 1);
         self.before.1 + sent.saturating_sub(self.arrived)
     }
 }
 
-/// One that more than so many overtook was lost and repeated by SCTP: at 60 a second that is 130 ms, more than jitter does,
-/// and its inputs are in those that came before.
-const LATE: u32 = 8;
+/// SCTP repeats a datagram when it knows of so many later ones (RFC 9260 §7.2.4), so that it comes a round trip after the first
+/// of these at the earliest. One that was only slow on its way comes sooner.
+const LATER_ONES: u32 = 3;
+
+/// Times that are known; whoever is as far behind was lost.
+const TIMES: usize = 32;
 
 /// The lower 16 bits, of which the highest does not count.
 fn low_bits(number: u64) -> u16 {
@@ -107,10 +148,13 @@ fn low_bits(number: u64) -> u16 {
 mod tests {
     use super::*;
 
+    const ROUND_TRIP: Option<Duration> = Some(Duration::from_millis(100));
+
+    /// One every 10 ms.
     fn after(numbers: impl IntoIterator<Item = u16>) -> Sequence {
         let mut sequence = Sequence::default();
-        for number in numbers {
-            sequence.take(number);
+        for (time, number) in numbers.into_iter().enumerate() {
+            sequence.take(Timestamp::from_millis(10 * time as u64), number, ROUND_TRIP);
         }
         sequence
     }
@@ -141,20 +185,31 @@ mod tests {
     fn another_process_begins_anew_and_what_was_counted_stays() {
         let mut sequence = after([500, 502]);
         sequence.begin_anew();
-        assert_eq!((sequence.take(0), sequence.take(2)), (Arrival::New, Arrival::New));
-        assert_eq!((sequence.take(1), sequence.take(1)), (Arrival::Overtaken, Arrival::Duplicate));
+        let mut take = |number| sequence.take(Timestamp::ZERO, number, ROUND_TRIP);
+        assert_eq!((take(0), take(2)), (Arrival::New, Arrival::New));
+        assert_eq!((take(1), take(1)), (Arrival::Overtaken, Arrival::Duplicate));
         assert_eq!(counts(&sequence), (5, 1, 1, 1));
     }
 
     #[test]
-    fn what_is_older_than_the_memory_was_overtaken() {
+    fn what_is_older_than_the_memory_was_lost() {
         let sequence = after([0, 100, 36, 36, 35]);
-        assert_eq!(counts(&sequence), (2, 99, 1, 2));
+        assert_eq!(counts(&sequence), (2, 99, 1, 0));
     }
 
     #[test]
-    fn one_that_many_overtook_was_lost() {
-        assert_eq!(counts(&after([0, 9, 1])), (3, 7, 0, 1));
-        assert_eq!(counts(&after([0, 10, 1, 1])), (2, 9, 1, 1));
+    fn what_comes_a_round_trip_after_three_later_ones_was_lost_and_repeated() {
+        let but_4 = |last: u16| (0..=last).filter(|number| *number != 4);
+        assert_eq!(counts(&after(but_4(8).chain([4]))), (9, 0, 0, 1), "30 ms after the 5");
+        assert_eq!(counts(&after(but_4(14).chain([4]))), (14, 1, 0, 0), "100 ms after the 5");
+        assert_eq!(counts(&after(but_4(14).chain([4, 4]))), (14, 1, 1, 0));
+        let but_both = but_4(15).filter(|number| *number != 5);
+        assert_eq!(
+            counts(&after(but_both.chain([5, 4]))),
+            (14, 2, 0, 0),
+            "both were passed by the 6"
+        );
+        let few = |last: u16| [0, 1, last, 1 + last, 2].into_iter();
+        assert_eq!(counts(&after(few(3))), (5, 0, 0, 1), "SCTP knows of two later ones");
     }
 }
