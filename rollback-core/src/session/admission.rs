@@ -241,8 +241,13 @@ impl Links {
         let is_behind = number.wrapping_sub(claim.base.wrapping_add(1)) < 128;
         if is_open && claim.is_committed && claim.members.contains(link.peer) && is_behind {
             link.owes_eviction = true;
+            let peer = link.peer;
             end_life(link, &mut self.membership);
             self.note_returning();
+            // Nobody but that life would claim a view with it, which may be proposed here by now.
+            if self.membership.added().contains(peer) {
+                self.suspect([peer].into_iter().collect());
+            }
         }
     }
 

@@ -233,3 +233,10 @@ fn what_one_differs_in_that_is_gone_is_searched_for_no_more() {
     // One that had not heard the report that differed had no part in the search, and the others waited for its word.
     passes(storm(19224), 19224);
 }
+
+#[test]
+fn one_that_committed_a_view_given_up_is_not_waited_for_in_the_next() {
+    // Its life was over, and the view with it that was proposed anew was neither claimed nor given up.
+    passes(simulation(2850).reduced("kept=1+2+3+4+6+9+13+17+19+22+24"), 2850);
+    passes(simulation(2850), 2850);
+}
