@@ -252,9 +252,12 @@ impl Links {
     }
 
     /// Whether this peer, which waits to be let in, was given frames that others have played without it from where it would begin:
-    /// they have given that view up since they claimed it, and it waits for another one.
+    /// they have given that view up since they claimed it, and it waits for another one. So they have if those frames lack a
+    /// member of that view which has not left.
     pub(super) fn is_passed_by(&self) -> bool {
-        self.membership.would_begin_at().is_some_and(|from| self.caught_up_to > Some(from))
+        let is_beyond = |from| self.caught_up_to > Some(from);
+        let gone = |peer| self.queue.closed(peer).filter(|_| !self.left_in_rows.contains(peer));
+        self.membership.would_begin_at().is_some_and(is_beyond) || self.membership.is_given_up(gone)
     }
 
     fn note_returning(&mut self) {

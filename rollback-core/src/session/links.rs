@@ -64,6 +64,8 @@ pub(crate) struct Links {
     pub(super) has_returning: bool,
     /// Up to where this peer, which is to be let in, has been given what was recorded.
     pub(crate) caught_up_to: Option<Frame>,
+    /// Who has left in those frames.
+    pub(crate) left_in_rows: PeerSet,
     /// When that was told last.
     pub(super) ready_at: Timestamp,
     /// Where this peer came back, once it has.
@@ -125,6 +127,7 @@ impl Links {
             ticket: ticket.clone(),
             has_returning: false,
             caught_up_to: None,
+            left_in_rows: PeerSet::EMPTY,
             ready_at: Timestamp::ZERO,
             begins_at: None,
             lead: u32::from(config.tick_rate_hz()) / 2,

@@ -285,6 +285,14 @@ impl Membership {
         proposal.joined().map(|(_, from)| from)
     }
 
+    /// Whether this one waits to be let in by a view with a member of which the others fill in idle, from where they claimed to
+    /// hold its inputs up to or later: they have given that view up since, and go on without this member.
+    pub(crate) fn is_given_up(&self, idle_from: impl Fn(PeerId) -> Option<Frame>) -> bool {
+        let Some(own) = self.proposal.as_ref().filter(|_| self.is_joining) else { return false };
+        let mut members = own.members.without(self.local).iter();
+        members.any(|peer| idle_from(peer).is_some_and(|frame| frame >= own.held_by_others(peer)))
+    }
+
     /// What a member claimed to hold in the view in force.
     pub(crate) fn claimed_by(&self, claimant: PeerId) -> Option<[Frame; PEERS_MAX]> {
         *self.committed.as_ref()?.claims.get(claimant.index())?

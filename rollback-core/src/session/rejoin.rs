@@ -6,7 +6,7 @@ use super::episode::{Episode, Phase};
 use super::membership::Membership;
 use super::{Advance, AdvanceError, EndCause, Event, Session, SessionError, StableFrame, Stall};
 use crate::journal::{Entry, Witness};
-use crate::{Facts, Frame, Game, PeerId, SessionConfig, StateHash, Ticket, Timestamp};
+use crate::{Facts, Frame, Game, Item, PeerId, SessionConfig, StateHash, Ticket, Timestamp};
 
 impl<G: Game> Session<G> {
     /// A session for a peer that was given up, or has left, and wants its slot again, in a new life: the ticket's
@@ -111,6 +111,13 @@ impl<G: Game> Episode<G> {
         }
         if !queue.take_row(row) {
             return Ok(false);
+        }
+        for (peer, item) in row.items {
+            if matches!(item, Item::Leave) {
+                self.links.left_in_rows.insert(*peer);
+            } else if matches!(item, Item::Join { .. }) {
+                self.links.left_in_rows.remove(*peer);
+            }
         }
         self.recorded.extend(row.state_hash.map(|hash| (row.frame, hash)));
         self.links.caught_up_to = Some(end.next());

@@ -238,5 +238,11 @@ fn what_one_differs_in_that_is_gone_is_searched_for_no_more() {
 fn one_that_committed_a_view_given_up_is_not_waited_for_in_the_next() {
     // Its life was over, and the view with it that was proposed anew was neither claimed nor given up.
     passes(simulation(2850).reduced("kept=1+2+3+4+6+9+13+17+19+22+24"), 2850);
+}
+
+#[test]
+fn one_that_waits_is_not_let_in_by_a_view_whose_member_the_others_have_given_up_since() {
+    // It was handed frames in which they filled in idle for that member, and then played on with that member's inputs.
+    passes(simulation(2850).reduced("kept=1+2+3+4+6+9+13+17+19+22+23+24"), 2850);
     passes(simulation(2850), 2850);
 }

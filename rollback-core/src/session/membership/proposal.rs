@@ -27,6 +27,15 @@ impl Proposal {
         claims.filter_map(|held| held.get(peer.index())).copied().max().unwrap_or_default()
     }
 
+    /// Up to where those who stay hold the inputs of a member, as far as they have claimed.
+    pub(super) fn held_by_others(&self, peer: PeerId) -> Frame {
+        let joiner = self.joiner.map(|(joiner, _)| joiner);
+        let claims = PeerId::all(PEERS_MAX).zip(&self.claims);
+        let others = claims.filter(|(by, _)| *by != peer && Some(*by) != joiner);
+        let held = others.filter_map(|(_, held)| held.as_ref()?.get(peer.index()).copied());
+        held.max().unwrap_or(Frame::MAX)
+    }
+
     /// Who comes back, and the first frame of its new life: none that any member could have confirmed before it claimed,
     /// or files until it commits.
     pub(super) fn joined(&self) -> Option<(PeerId, Frame)> {
