@@ -29,7 +29,7 @@ use webrtc::peer_connection::{
 
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
 use self::open_link::{OpenLink, without_base};
-use self::silence_watch::{Noticed, SilenceWatch};
+use self::silence_watch::SilenceWatch;
 use crate::clock::Clock;
 use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
@@ -374,39 +374,6 @@ impl Connection {
             self.tell(ConnectionEvent::Opened).await;
             self.measure().await;
         }
-    }
-
-    /// Looks whether the channels show a sign of life while ICE is well. A connection that is silent is left for the relay,
-    /// and replaced if it stays so, as one whose path is.
-    async fn watch_silence(&mut self) {
-        if self.path_is_silent {
-            return;
-        }
-        let now = self.setup.clock.now();
-        if self.bulk_progresses().await {
-            self.bulk_progressed_at = Some(now);
-        }
-        let mailbox = &self.setup.mailbox;
-        let alive_at = mailbox.webrtc_heard_at(self.peer).max(self.bulk_progressed_at);
-        match self.silence.as_mut().and_then(|silence| silence.look(now, alive_at)) {
-            Some(Noticed::Quiet) => mailbox.ask(self.peer),
-            Some(Noticed::Silent) => {
-                tracing::info!(peer = ?self.peer, attempt = ?self.attempt, "the channels are silent");
-                self.tell(ConnectionEvent::Interrupted).await;
-            }
-            Some(Noticed::Alive) => self.tell_resumed().await,
-            None => {}
-        }
-    }
-
-    /// Whether the peer's SCTP has acknowledged something of the bulk channel since the last look, or the question that was
-    /// asked then. On a slow path a long message takes seconds, and an answer waits behind it.
-    async fn bulk_progresses(&mut self) -> bool {
-        let Some(bulk) = &self.bulk else { return false };
-        let outstanding = bulk.outstanding_bytes().await.unwrap_or(self.bulk_outstanding);
-        let before = std::mem::replace(&mut self.bulk_outstanding, outstanding);
-        let has_asked = self.silence.as_ref().is_some_and(SilenceWatch::has_asked);
-        outstanding < before || (has_asked && outstanding == 0)
     }
 
     async fn tell_resumed(&self) {

@@ -1,13 +1,15 @@
 //! Whether the channels of an open connection show any sign of life: something that came, or that what was sent was
-//! acknowledged. ICE does not tell: it speaks for the path alone, and the
-//! SCTP of `webrtc` 0.21.1 can stand still on a path that is well (its acknowledgements have no limit, and one that is longer
-//! than the path takes never arrives again). Pure: it knows no channel and no clock.
+//! acknowledged. ICE does not tell: it speaks for the path alone, and the SCTP of `webrtc` 0.21.1 can stand still on a path
+//! that is well (its acknowledgements have no limit, and one that is longer than the path takes never arrives).
 
 use std::time::Duration;
 
 use rollback_core::Timestamp;
 
-/// Watches one open connection.
+use super::Connection;
+use crate::pair::ConnectionEvent;
+
+/// Watches one open connection. Pure: it knows no channel and no clock.
 #[derive(Debug)]
 pub(super) struct SilenceWatch {
     /// When the channels opened, or ICE said last that the path works.
@@ -77,6 +79,41 @@ impl SilenceWatch {
 
     pub(super) const fn is_silent(&self) -> bool {
         self.silent_at.is_some()
+    }
+}
+
+impl Connection {
+    /// Looks whether the channels show a sign of life while ICE is well. A connection that is silent is left for the relay,
+    /// and replaced if it stays so, as one whose path is.
+    pub(super) async fn watch_silence(&mut self) {
+        if self.path_is_silent {
+            return;
+        }
+        let now = self.setup.clock.now();
+        if self.bulk_progresses().await {
+            self.bulk_progressed_at = Some(now);
+        }
+        let mailbox = &self.setup.mailbox;
+        let alive_at = mailbox.webrtc_heard_at(self.peer).max(self.bulk_progressed_at);
+        match self.silence.as_mut().and_then(|silence| silence.look(now, alive_at)) {
+            Some(Noticed::Quiet) => mailbox.ask(self.peer),
+            Some(Noticed::Silent) => {
+                tracing::info!(peer = ?self.peer, attempt = ?self.attempt, "the channels are silent");
+                self.tell(ConnectionEvent::Interrupted).await;
+            }
+            Some(Noticed::Alive) => self.tell_resumed().await,
+            None => {}
+        }
+    }
+
+    /// Whether the peer's SCTP has acknowledged something of the bulk channel since the last look, or the question that was
+    /// asked then. On a slow path a long message takes seconds, and an answer waits behind it.
+    async fn bulk_progresses(&mut self) -> bool {
+        let Some(bulk) = &self.bulk else { return false };
+        let outstanding = bulk.outstanding_bytes().await.unwrap_or(self.bulk_outstanding);
+        let before = std::mem::replace(&mut self.bulk_outstanding, outstanding);
+        let has_asked = self.silence.as_ref().is_some_and(SilenceWatch::has_asked);
+        outstanding < before || (has_asked && outstanding == 0)
     }
 }
 
