@@ -62,8 +62,7 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(500);
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
 
 /// What SCTP sends without an acknowledgement even after the worst losses: a window of one packet, of 1,191 bytes in `rtc`
-/// 0.21.1 less what does not divide by four. Where little more than that is
-/// outstanding, nothing waits behind what is old.
+/// 0.21.1 less what does not divide by four. Where little more than that is outstanding, nothing waits behind what is old.
 pub(super) const LIMIT_MIN: usize = 1188;
 
 /// Whatever a program sends.
