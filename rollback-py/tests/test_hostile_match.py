@@ -1,236 +1,22 @@
-"""Pickles and names of code in every place that others can reach: none is loaded, imported or run.
+"""A server and a match with pickles and names of code in every place: none is loaded or run.
 
-What reads them runs in processes of its own, where an audit hook and patched functions tell of
-every attempt. This file is also the program of those processes.
+They run in processes of their own, which are watched. This file is also their program.
 """
 
 from __future__ import annotations
 
 import base64
-import builtins
 import contextlib
-import io
 import json
-import marshal
 import os
-import pickle
 import socket
 import struct
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parent
-
-# Far longer than any of the processes takes.
-TIMEOUT_S = 180.0
-
-# What a payload makes when it is loaded or run, in the folder of the test.
-MARKER = "marker"
-
-# A module that makes the marker when it is imported.
-EVIL_FACTORY = "evil_factory:make"
-
-
-class _Runs:
-    """Runs a command when its pickle is loaded."""
-
-    def __reduce__(self):
-        return os.system, (f"touch {MARKER}",)
-
-
-class _Opens:
-    """Makes a file when its pickle is loaded."""
-
-    def __reduce__(self):
-        return open, (MARKER, "w")
-
-
-class _Executes:
-    """Runs Python when its pickle is loaded."""
-
-    def __reduce__(self):
-        return exec, (f"open({MARKER!r}, 'w')",)
-
-
-PAYLOADS = [
-    *(
-        pickle.dumps(kind(), protocol)
-        for kind in (_Runs, _Opens, _Executes)
-        for protocol in (0, 2, 5)
-    ),
-    marshal.dumps(compile(f"open({MARKER!r}, 'w')", "payload", "exec")),
-    f"__import__('os').system('touch {MARKER}')".encode(),
-    b"!!python/object/apply:os.system ['touch marker']",
-]
-
-# The same as text, each byte a character; and one that fits a name, 64 bytes without control codes.
-TEXTS = [payload.decode("latin1") for payload in PAYLOADS]
-NAME = base64.b64encode(pickle.dumps(_Opens(), 2)).decode()
-
-
-# -- what the processes share ---------------------------------------------------------------------
-
-
-class Watch:
-    """Notes every attempt to load a pickle or code, from `start` on."""
-
-    EVENTS = (
-        "code.__new__",
-        "compile",
-        "exec",
-        "import",
-        "marshal.load",
-        "marshal.loads",
-        "os.exec",
-        "os.fork",
-        "os.posix_spawn",
-        "os.system",
-        "pickle.find_class",
-        "subprocess.Popen",
-    )
-
-    def __init__(self):
-        self.found = []
-        self.is_watching = False
-        sys.addaudithook(self._hear)
-        for module, name in (
-            (pickle, "load"),
-            (pickle, "loads"),
-            (pickle, "Unpickler"),
-            (marshal, "load"),
-            (marshal, "loads"),
-            (builtins, "eval"),
-            (builtins, "exec"),
-        ):
-            setattr(module, name, self._noting(getattr(module, name), f"{module.__name__}.{name}"))
-
-    def start(self):
-        self.is_watching = True
-
-    def _hear(self, event, arguments):
-        if self.is_watching and event in self.EVENTS:
-            self.found.append(f"{event} {arguments!r:.200}")
-
-    def _noting(self, function, name):
-        def noting(*arguments, **named):
-            if self.is_watching:
-                self.found.append(name)
-            return function(*arguments, **named)
-
-        return noting
-
-
-def say(**line):
-    """Tell the test something."""
-    print(json.dumps(line), flush=True)
-
-
-# -- recordings -----------------------------------------------------------------------------------
-
-
-def make_env():
-    """Make an environment whose infos are payloads."""
-    import recorded_envs
-
-    class Blobs(recorded_envs.Parallel):
-        def info(self, agent):
-            payload = self.frame % len(PAYLOADS)
-            return {TEXTS[payload]: PAYLOADS[payload], "text": TEXTS[payload]}
-
-    return Blobs()
-
-
-def forged_files(folder, honest):
-    """Write recordings that hold payloads, and payloads that pretend to be recordings."""
-    import rollback_py as rb
-    from rollback_py import _rollback
-    from rollback_py.environment import EnvironmentDigest, Factory
-
-    sound = []
-    for number, text in enumerate(TEXTS):
-        game = rb.EnvGame(make_env)
-        game.reset(1)
-        facts = EnvironmentDigest.of(Factory.from_callable(make_env), game.env).must_match
-        facts = [fact for fact in facts if fact[0] not in ("factory", "arguments")]
-        _rollback.record_offline(
-            game,
-            lambda: [(b"\x00", 0), (b"\x01", 0)],
-            path=str(folder / f"sound{number}.rbk"),
-            seed=1,
-            frames=15,
-            config=rb.offline._ALONE | {"fps": 30, "players": 2, "idle_input": b"\x00"},
-            participant=text,
-            must_match=[("factory", EVIL_FACTORY), ("arguments", text), (text, text), *facts],
-            may_differ=[(text, text)],
-        )
-        game.close()
-        sound.append(folder / f"sound{number}.rbk")
-    whole = honest.read_bytes()
-    for number, payload in enumerate(PAYLOADS):
-        for kind, content in (
-            ("alone", payload),
-            ("opened", whole[:8] + payload),
-            ("behind", whole + payload),
-            ("within", whole[:300] + payload + whole[300:]),
-            ("over", whole[:40] + payload + whole[40 + len(payload) :]),
-        ):
-            path = folder / f"{kind}{number}.rbk"
-            path.write_bytes(content)
-    return sound, sorted(path for path in folder.glob("*.rbk") if path not in sound)
-
-
-def read_in_every_way(path, honest):
-    """Do with a recording what can be done with one; True if it could be read."""
-    import rollback_py as rb
-    from rollback_py import cli, report
-
-    try:
-        recording = rb.Recording.open(path)
-    except rb.RollbackError:
-        for command in (["compare", path, honest], ["verify", path, "--env", "recorded_envs:odd"]):
-            with contextlib.redirect_stderr(io.StringIO()):
-                assert cli.main([str(word) for word in command]) == 2
-        return False
-    repr((recording, recording.players, recording.participants, recording.must_match))
-    repr((recording.may_differ, recording.config, recording.end, recording.digest))
-    frames = [(frame.frame, frame.actions, frame.output) for frame in recording.frames()]
-    assert len(frames) == recording.frame_count
-    recording.compare(honest)
-    assert recording.verify(make_env).frames == 15
-    recording.verify("recorded_envs:odd")
-    recording.to_polars()
-    recording.to_pandas()
-    report.Course.of(path)
-    with contextlib.redirect_stdout(io.StringIO()):
-        for command in (["compare", path, honest], ["export", path, path.with_suffix(".parquet")]):
-            assert cli.main([str(word) for word in command]) in (0, 3, 4)
-    return True
-
-
-def read_recordings(folder):
-    """Read hostile recordings under the watch, after an honest one without."""
-    import rollback_py as rb
-
-    watch = Watch()
-    honest = rb.record_offline(make_env, None, 1, 15, folder / "honest" / "a.rbk").path
-    sound, broken = forged_files(folder, honest)
-    assert read_in_every_way(honest, honest)
-    noise = honest.with_name("noise.rbk")
-    noise.write_bytes(b"noise")
-    assert not read_in_every_way(noise, honest)
-    watch.start()
-    read = [read_in_every_way(path, honest) for path in sound]
-    refused = [read_in_every_way(path, honest) for path in broken]
-    found = list(watch.found)
-    participants = [rb.Recording.open(path).participants for path in sound]
-    say(read=read.count(True), refused=refused.count(False), found=found, texts=participants)
-
-
-# -- the server and a match -----------------------------------------------------------------------
+from payloads import MARKER, NAME, PAYLOADS, TEXTS, TIMEOUT_S, Watch, last_line, say, start
 
 
 class RawClient:
@@ -450,65 +236,18 @@ def play_match(address=None):
         server.stop()
 
 
-def load_a_pickle():
-    """Do what must never happen, for the test of the tests."""
-    watch = Watch()
-    watch.start()
-    pickle.loads(PAYLOADS[0])
-    say(found=watch.found)
-
-
 # -- the tests ------------------------------------------------------------------------------------
-
-
-def start(folder, *arguments):
-    """Start this file as a program in `folder`."""
-    evil = folder / "evil_factory.py"
-    evil.write_text(f"open({MARKER!r}, 'w')\ndef make(): raise SystemExit\n")
-    return subprocess.Popen(
-        [sys.executable, __file__, *arguments],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def last_line(process):
-    """Wait for a program and return what it said last."""
-    out, _ = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0
-    return json.loads(out.splitlines()[-1])
-
-
-def test_a_pickle_that_is_loaded_is_noticed(tmp_path):
-    found = last_line(start(tmp_path, "load"))["found"]
-    assert (tmp_path / MARKER).exists()
-    assert {event.split()[0] for event in found} == {
-        "pickle.loads",
-        "pickle.find_class",
-        "os.system",
-    }
-
-
-def test_recordings_with_payloads_are_read_without_loading_any(tmp_path):
-    (tmp_path / "honest").mkdir()
-    said = last_line(start(tmp_path, "recordings"))
-    assert said["found"] == []
-    assert not (tmp_path / MARKER).exists()
-    assert said["read"] == len(PAYLOADS)
-    assert said["refused"] == 5 * len(PAYLOADS)
-    assert said["texts"] == [[text] for text in TEXTS]
 
 
 def test_a_server_and_a_match_with_payloads_in_every_field_load_none(tmp_path):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    first = start(folders[0], "match")
+    first = start(__file__, folders[0])
     try:
         assert first.stdout is not None
-        second = start(folders[1], "match", json.loads(first.stdout.readline())["address"])
+        address = json.loads(first.stdout.readline())["address"]
+        second = start(__file__, folders[1], address)
         try:
             said = [last_line(first), last_line(second)]
         finally:
@@ -531,8 +270,4 @@ def test_a_server_and_a_match_with_payloads_in_every_field_load_none(tmp_path):
 
 
 if __name__ == "__main__":
-    roles = {"load": load_a_pickle, "match": play_match}
-    if sys.argv[1] == "recordings":
-        read_recordings(Path.cwd())
-    else:
-        roles[sys.argv[1]](*sys.argv[2:])
+    play_match(*sys.argv[1:])
