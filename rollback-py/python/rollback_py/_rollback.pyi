@@ -1,4 +1,6 @@
-"""The private half of `rollback_py`: snapshots, canonical bytes and hashes, actions, outputs."""
+"""The private half of `rollback_py`: rooms, episodes, snapshots, actions, outputs, recordings."""
+
+# One long file: stubtest compares with the native module only what its own stub declares.
 
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
