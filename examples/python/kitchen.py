@@ -1,7 +1,7 @@
 """CoGrid's Overcooked in the cramped room, and a scripted cook who plays either agent.
 
 rollback play LINK --env kitchen:make_env --policy kitchen:Cook
-rollback play LINK --env kitchen:make_env --keys w=0,s=1,a=2,d=3,space=4
+rollback play LINK --env kitchen:make_env --keys w=0,s=1,a=2,d=3,space=4,none=6
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import pytest
 import rollback_py as rb
 from loopback import examined_one_at_a_time
 from rollback_py import _rollback as native
+from rollback_py import cli
 from rollback_py.cli import main
 
 
@@ -71,6 +72,20 @@ def test_a_picture_is_shown_as_it_is_and_larger_by_the_zoom(windows: list[Any]) 
     assert windows == [(12, 8)]
     shown = pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
     assert np.array_equal(shown, picture.repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("words", "while_none_is_held"), [("w=0,d=3,none=6", 6), ("w=0,d=3", None), ("wd", None)]
+)
+def test_a_command_line_may_say_what_is_done_while_no_key_is_held(
+    words: str, while_none_is_held: int | None, windows: list[Any]
+) -> None:
+    parsed = cli._parser().parse_args(["play", "LINK", "--env", "m:f", "--keys", words])
+    person = cli._player(parsed)()
+    assert person.action() == while_none_is_held
+    person.show(None, "playing")
+    press("w")
+    assert person.action() == 0
 
 
 def test_a_key_that_pygame_does_not_know_is_named() -> None:

@@ -170,7 +170,11 @@ def _add_play(commands: Any) -> None:
         metavar="MODULE:FUNCTION",
         help="a function of the observation, or a class of such: one for each agent and episode",
     )
-    who.add_argument("--keys", metavar="KEYS", help="wasd: the n-th key is action n; or w=0,s=1")
+    who.add_argument(
+        "--keys",
+        metavar="KEYS",
+        help="wasd: the n-th key is action n; or w=0,s=1,none=2, where none is no key",
+    )
     play.add_argument("--episodes", type=int, default=1)
     play.add_argument("--fps", type=int, default=30)
     play.add_argument("--input-delay", type=int, default=0, metavar="FRAMES")
@@ -340,7 +344,9 @@ def _say_waiting(parsed: argparse.Namespace, members: int, expected: int) -> Non
 
 def _player(parsed: argparse.Namespace) -> Callable[[], Policy | Person]:
     if parsed.keys is not None:
-        person = keyboard(_keys(parsed.keys))  # one window, for all agents and episodes
+        keys = _keys(parsed.keys)
+        noop = keys.pop("none", None)
+        person = keyboard(keys, noop=noop)  # one window, for all agents and episodes
         return lambda: person
     policy: Any = _policy(parsed.policy)
     return policy if isinstance(policy, type) else lambda: policy
