@@ -34,8 +34,8 @@ pub(crate) struct Neighbour {
     pub(crate) pair: Pair,
     route: Route,
     reach: Reach,
-    /// To the connection in progress; dropping it closes the connection.
-    remote: Option<mpsc::Sender<Remote>>,
+    /// To the connection that is open or opens, and to its successor; dropping one closes the connection.
+    remotes: Vec<(AttemptId, mpsc::Sender<Remote>)>,
 }
 
 /// What a connection, or its task, did.
@@ -66,7 +66,7 @@ impl Neighbours {
         if self.relayed.contains(&peer) {
             route.handle_server(now, true);
         }
-        self.peers.insert(peer, Neighbour { pair, route, reach, remote: None });
+        self.peers.insert(peer, Neighbour { pair, route, reach, remotes: Vec::new() });
     }
 
     pub(crate) fn pairs(&mut self) -> impl Iterator<Item = &mut Pair> {
@@ -209,18 +209,27 @@ impl Neighbours {
     ) {
         match action {
             Action::Open { attempt, offer } => self.open(peer, attempt, offer),
-            Action::Feed(remote) => {
-                let sender = self.peers.get(&peer).and_then(|peer| peer.remote.as_ref());
+            Action::Feed(attempt, remote) => {
+                let remotes = self.peers.get(&peer).map(|peer| peer.remotes.iter());
+                let mut of_attempt = remotes.into_iter().flatten().filter(|(of, _)| *of == attempt);
                 // More than a connection takes in time: without the rest it connects, or its deadline comes.
-                if sender.is_some_and(|sender| sender.try_send(remote).is_err()) {
+                if of_attempt.any(|(_, sender)| sender.try_send(remote.clone()).is_err()) {
                     self.setup.mailbox.update(peer, |stats| stats.stale_signals += 1);
                 }
             }
-            Action::Close => {
-                if let Some(neighbour) = self.peers.get_mut(&peer) {
-                    neighbour.remote = None;
+            Action::Close(attempt) => {
+                let Some(neighbour) = self.peers.get_mut(&peer) else { return };
+                neighbour.remotes.retain(|(of, _)| *of != attempt);
+                if neighbour.remotes.is_empty() {
+                    self.setup.mailbox.webrtc_closed(peer);
                 }
-                self.setup.mailbox.webrtc_closed(peer);
+            }
+            Action::Retire(attempt) => {
+                let Some(neighbour) = self.peers.get_mut(&peer) else { return };
+                for (_, sender) in neighbour.remotes.extract_if(.., |(of, _)| *of == attempt) {
+                    // One that is busy closes at once.
+                    let _ = sender.try_send(Remote::Retire);
+                }
             }
             Action::Signal(payload) => signal(peer, payload),
             Action::Report(report) => self.note(now, peer, report),
@@ -250,7 +259,7 @@ impl Neighbours {
     fn open(&mut self, peer: PeerId, attempt: AttemptId, offer: Option<String>) {
         let Some(neighbour) = self.peers.get_mut(&peer) else { return };
         let (sender, remote) = mpsc::channel(REMOTE_SIGNALS);
-        neighbour.remote = Some(sender);
+        neighbour.remotes.push((attempt, sender));
         let setup = Arc::clone(&self.setup);
         let events = self.events_sender.clone();
         // A task of its own, because a hostile description may make the WebRTC stack panic.

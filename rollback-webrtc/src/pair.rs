@@ -7,12 +7,17 @@
 //! new one with a new connection and a new number, for as long as both members are there. The member
 //! with the lower slot offers and counts the attempts; the other can only ask.
 
+mod exchange;
+mod renewal;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use rollback_core::Timestamp;
 use rollback_signaling::{AttemptId, SignalPayload, Text};
 
+pub(crate) use self::exchange::{Action, ConnectionEvent, PairReport, Remote, Role};
+use self::renewal::Successor;
 use crate::backoff::Backoff;
 
 /// The state of the connection to one member.
@@ -20,6 +25,10 @@ use crate::backoff::Backoff;
 pub(crate) struct Pair {
     role: Role,
     state: State,
+    /// What is to take the place of the open connection.
+    successor: Option<Successor>,
+    /// When the last one of those began.
+    renewed_at: Option<Timestamp>,
     /// The newest attempt that was started or offered by the peer's present process.
     newest: Option<AttemptId>,
     peer_incarnation: u64,
@@ -34,77 +43,6 @@ pub(crate) struct Pair {
     backoff: Backoff,
     actions: VecDeque<Action>,
     stale_signals: u64,
-}
-
-/// Who starts attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// The lower slot.
-    Offerer,
-    /// The higher slot.
-    Answerer,
-}
-
-/// What has to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Start a connection, as the offerer or with the peer's offer. There is none at this moment.
-    Open { attempt: AttemptId, offer: Option<String> },
-    /// Pass something to the connection.
-    Feed(Remote),
-    /// Close the connection.
-    Close,
-    /// Send this to the peer.
-    Signal(SignalPayload),
-    /// Tell the game.
-    Report(PairReport),
-}
-
-/// What the peer says about the attempt in progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Remote {
-    Answer(String),
-    /// An offer to restart ICE.
-    Offer(String),
-    /// Not of the peer: begin to restart ICE, with an offer.
-    Restart,
-    Candidate(String),
-}
-
-/// What the game should know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PairReport {
-    Connected,
-    /// Nothing comes over the connection.
-    Interrupted,
-    /// Something comes again.
-    Resumed,
-    /// A probe came back through the connection.
-    Echoed(u64),
-    Disconnected,
-    /// It is another process now.
-    Renewed,
-    ShutOut,
-    Left,
-}
-
-/// What a connection says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ConnectionEvent {
-    /// The own session description is ready.
-    Description(String),
-    /// The own side may be reached here.
-    Candidate(String),
-    /// All channels are open.
-    Opened,
-    /// Nothing has come from the peer for a while.
-    Interrupted,
-    /// Something came again.
-    Resumed,
-    /// A probe came back.
-    Echoed(u64),
-    /// It is over.
-    Ended,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +71,8 @@ impl Pair {
         Self {
             role,
             state: State::Idle { retry_at },
+            successor: None,
+            renewed_at: None,
             newest: None,
             peer_incarnation,
             peer_is_here: true,
@@ -154,6 +94,10 @@ impl Pair {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn next_timeout(&self) -> Option<Timestamp> {
+        self.state_due().into_iter().chain(self.successor_due()).min()
+    }
+
+    fn state_due(&self) -> Option<Timestamp> {
         match self.state {
             State::Idle { retry_at } => self.can_signal().then_some(retry_at),
             State::Attempting { give_up_at, .. } => Some(give_up_at),
@@ -169,7 +113,10 @@ impl Pair {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
-        if self.next_timeout().is_none_or(|due| due > now) {
+        if self.successor_due().is_some_and(|due| due <= now) {
+            self.give_up_successor();
+        }
+        if self.state_due().is_none_or(|due| due > now) {
             return;
         }
         match (self.state, self.role) {
@@ -202,13 +149,13 @@ impl Pair {
             (SignalPayload::RequestRestart { attempt }, Role::Offerer)
                 if self.may_restart(now, attempt) =>
             {
-                self.restart(now);
+                self.restart(now, attempt);
             }
             (SignalPayload::RestartOffer { attempt, restart, sdp }, Role::Answerer)
                 if self.may_restart(now, attempt) && restart > self.restarts =>
             {
                 (self.restarts, self.restarted_at) = (restart, Some(now));
-                self.actions.push_back(Action::Feed(Remote::Offer(sdp.into())));
+                self.actions.push_back(Action::Feed(attempt, Remote::Offer(sdp.into())));
             }
             (SignalPayload::RestartAnswer { attempt, restart, sdp }, Role::Offerer)
                 if restart == self.restarts =>
@@ -226,24 +173,20 @@ impl Pair {
         attempt: AttemptId,
         event: ConnectionEvent,
     ) {
+        if self.is_successor(attempt) {
+            return self.handle_successor(attempt, event);
+        }
         if self.current() != Some(attempt) {
             return;
         }
         match (event, self.state) {
-            (ConnectionEvent::Description(sdp), _) => self.signal_description(now, attempt, sdp),
-            (ConnectionEvent::Candidate(candidate), _) => {
-                // One that is longer than any honest one is not worth an error.
-                if let Ok(candidate) = Text::try_from(candidate) {
-                    let payload = SignalPayload::Candidate { attempt, candidate };
-                    self.actions.push_back(Action::Signal(payload));
+            (ConnectionEvent::Description(sdp), _) => {
+                if !self.signal_description(attempt, sdp) {
+                    self.abandon(now);
                 }
             }
-            (ConnectionEvent::Opened, State::Attempting { .. }) => {
-                self.state = State::Connected { attempt };
-                (self.restarts, self.restarted_at) = (0, None);
-                self.backoff.reset();
-                self.actions.push_back(Action::Report(PairReport::Connected));
-            }
+            (ConnectionEvent::Candidate(candidate), _) => self.signal_candidate(attempt, candidate),
+            (ConnectionEvent::Opened, State::Attempting { .. }) => self.note_opened(attempt),
             (ConnectionEvent::Interrupted, State::Connected { .. }) => {
                 self.state = State::Interrupted { attempt, give_up_at: now.plus(INTERRUPTION_MAX) };
                 self.actions.push_back(Action::Report(PairReport::Interrupted));
@@ -256,12 +199,14 @@ impl Pair {
             (ConnectionEvent::Echoed(number), State::Connected { .. }) => {
                 self.actions.push_back(Action::Report(PairReport::Echoed(number)));
             }
+            (ConnectionEvent::Worn, State::Connected { .. }) => self.renew(now),
             (ConnectionEvent::Ended, _) => self.abandon(now),
             (
                 ConnectionEvent::Opened
                 | ConnectionEvent::Interrupted
                 | ConnectionEvent::Resumed
-                | ConnectionEvent::Echoed(_),
+                | ConnectionEvent::Echoed(_)
+                | ConnectionEvent::Worn,
                 _,
             ) => {}
         }
@@ -286,7 +231,7 @@ impl Pair {
         if incarnation != self.peer_incarnation {
             self.peer_incarnation = incarnation;
             self.actions.push_back(Action::Report(PairReport::Renewed));
-            self.drop_connection();
+            self.drop_connections();
             // The new process counts anew.
             if self.role == Role::Answerer {
                 self.newest = None;
@@ -302,7 +247,7 @@ impl Pair {
     /// The peer's present process is shut out: its connection ends, and its offers are refused.
     pub(crate) fn handle_shut_out(&mut self) {
         if !matches!(self.state, State::ShutOut | State::Left) {
-            self.drop_connection();
+            self.drop_connections();
             self.state = State::ShutOut;
             self.actions.push_back(Action::Report(PairReport::ShutOut));
         }
@@ -311,19 +256,31 @@ impl Pair {
     /// The peer left for good.
     pub(crate) fn handle_peer_left(&mut self) {
         if self.state != State::Left {
-            self.drop_connection();
+            self.drop_connections();
             self.state = State::Left;
             self.actions.push_back(Action::Report(PairReport::Left));
         }
     }
 
     fn start_attempt(&mut self, now: Timestamp) {
-        let attempt = self.newest.map_or(AttemptId::new(1), AttemptId::next);
-        self.newest = Some(attempt);
+        let attempt = self.next_attempt();
         // A slow way needs longer than a lost packet should cost at first.
         let patience = ATTEMPT_MAX * (self.backoff.tries() + 1).min(ATTEMPT_STEPS);
         self.state = State::Attempting { attempt, give_up_at: now.plus(patience) };
         self.actions.push_back(Action::Open { attempt, offer: None });
+    }
+
+    fn next_attempt(&mut self) -> AttemptId {
+        let attempt = self.newest.map_or(AttemptId::new(1), AttemptId::next);
+        self.newest = Some(attempt);
+        attempt
+    }
+
+    fn note_opened(&mut self, attempt: AttemptId) {
+        self.state = State::Connected { attempt };
+        (self.restarts, self.restarted_at) = (0, None);
+        self.backoff.reset();
+        self.actions.push_back(Action::Report(PairReport::Connected));
     }
 
     fn handle_offer(&mut self, now: Timestamp, attempt: AttemptId, sdp: String) {
@@ -334,26 +291,36 @@ impl Pair {
             self.stale_signals += 1;
             return;
         }
-        self.drop_connection();
         self.newest = Some(attempt);
         self.offer_accepted_at = Some(now);
         let give_up_at = now.plus(ATTEMPT_MAX * (ATTEMPT_STEPS + 1));
-        self.state = State::Attempting { attempt, give_up_at };
+        if let State::Connected { .. } = self.state {
+            self.give_up_successor();
+            self.successor = Some(Successor { attempt, give_up_at });
+        } else {
+            self.drop_connections();
+            self.state = State::Attempting { attempt, give_up_at };
+        }
         self.actions.push_back(Action::Open { attempt, offer: Some(sdp) });
     }
 
     /// One that was repeated would end the connection.
     fn handle_answer(&mut self, number: (AttemptId, u32), sdp: String) {
         let is_new = self.answered.is_none_or(|answered| number > answered);
-        if is_new && self.current() == Some(number.0) {
+        if is_new && self.is_open_or_opens(number.0) {
             self.answered = Some(number);
-            self.actions.push_back(Action::Feed(Remote::Answer(sdp)));
+            self.actions.push_back(Action::Feed(number.0, Remote::Answer(sdp)));
         } else {
             self.stale_signals += 1;
         }
     }
 
+    /// The peer has no connection at all.
     fn handle_request(&mut self, now: Timestamp, replaces: Option<AttemptId>) {
+        if replaces.is_some_and(|replaced| self.is_successor(replaced)) {
+            self.give_up_successor();
+            return self.abandon(now);
+        }
         let is_lost_there = match self.state {
             State::Attempting { attempt, .. } => replaces == Some(attempt),
             State::Connected { attempt } | State::Interrupted { attempt, .. } => {
@@ -369,33 +336,41 @@ impl Pair {
     }
 
     fn feed(&mut self, attempt: AttemptId, remote: Remote) {
-        if self.current() == Some(attempt) {
-            self.actions.push_back(Action::Feed(remote));
+        if self.is_open_or_opens(attempt) {
+            self.actions.push_back(Action::Feed(attempt, remote));
         } else {
             self.stale_signals += 1;
         }
     }
 
-    fn signal_description(&mut self, now: Timestamp, attempt: AttemptId, sdp: String) {
-        let Ok(sdp) = Text::try_from(sdp) else {
-            self.abandon(now);
-            return;
-        };
+    /// `false` when the description is longer than any that can be sent.
+    fn signal_description(&mut self, attempt: AttemptId, sdp: String) -> bool {
+        let Ok(sdp) = Text::try_from(sdp) else { return false };
         let restart = self.restarts;
-        let is_restart = !matches!(self.state, State::Attempting { .. });
+        let is_restart =
+            !self.is_successor(attempt) && !matches!(self.state, State::Attempting { .. });
         self.actions.push_back(Action::Signal(match (self.role, is_restart) {
             (Role::Offerer, false) => SignalPayload::Offer { attempt, sdp },
             (Role::Answerer, false) => SignalPayload::Answer { attempt, sdp },
             (Role::Offerer, true) => SignalPayload::RestartOffer { attempt, restart, sdp },
             (Role::Answerer, true) => SignalPayload::RestartAnswer { attempt, restart, sdp },
         }));
+        true
+    }
+
+    fn signal_candidate(&mut self, attempt: AttemptId, candidate: String) {
+        // One that is longer than any honest one is not worth an error.
+        if let Ok(candidate) = Text::try_from(candidate) {
+            let payload = SignalPayload::Candidate { attempt, candidate };
+            self.actions.push_back(Action::Signal(payload));
+        }
     }
 
     /// Nothing comes over the connection: ICE is to look for another path, while the old one may recover.
     fn mend(&mut self, now: Timestamp, attempt: AttemptId) {
         match self.role {
             _ if !self.can_signal() => {}
-            Role::Offerer if self.may_restart(now, attempt) => self.restart(now),
+            Role::Offerer if self.may_restart(now, attempt) => self.restart(now, attempt),
             Role::Offerer => {}
             Role::Answerer => {
                 self.actions.push_back(Action::Signal(SignalPayload::RequestRestart { attempt }));
@@ -403,10 +378,10 @@ impl Pair {
         }
     }
 
-    fn restart(&mut self, now: Timestamp) {
+    fn restart(&mut self, now: Timestamp, attempt: AttemptId) {
         self.restarts += 1;
         self.restarted_at = Some(now);
-        self.actions.push_back(Action::Feed(Remote::Restart));
+        self.actions.push_back(Action::Feed(attempt, Remote::Restart));
     }
 
     /// Whether the open connection is that of this attempt, and was not restarted just now. Both sides often notice an
@@ -420,17 +395,23 @@ impl Pair {
         is_open && self.restarted_at.is_none_or(|at| now.since(at) >= RESTART_INTERVAL)
     }
 
-    /// Gives the connection up; the next try comes after a while.
+    /// Gives the connection up; its successor is all there is then, or the next try comes after a while.
     fn abandon(&mut self, now: Timestamp) {
         self.drop_connection();
-        self.state = State::Idle { retry_at: now.plus(self.backoff.next_delay()) };
+        self.state = match self.successor.take() {
+            Some(Successor { attempt, give_up_at }) => State::Attempting { attempt, give_up_at },
+            None => State::Idle { retry_at: now.plus(self.backoff.next_delay()) },
+        };
+    }
+
+    fn drop_connections(&mut self) {
+        self.give_up_successor();
+        self.drop_connection();
     }
 
     fn drop_connection(&mut self) {
-        if self.current().is_none() {
-            return;
-        }
-        self.actions.push_back(Action::Close);
+        let Some(attempt) = self.current() else { return };
+        self.actions.push_back(Action::Close(attempt));
         if matches!(self.state, State::Connected { .. } | State::Interrupted { .. }) {
             self.actions.push_back(Action::Report(PairReport::Disconnected));
         }

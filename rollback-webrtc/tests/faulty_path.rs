@@ -68,11 +68,10 @@ fn r1_a_lost_packet_delays_no_other_in_either_direction() {
     path.faults.delay_ms.store(30, Ordering::Relaxed);
     let seen = play(&transports, Duration::from_secs(4), |_| {});
     for ages in seen {
-        // One in twenty is lost, and comes a round trip or a second later.
-        let late = ages.iter().filter(|age| **age > Duration::from_millis(250)).count();
+        let late = ages.iter().filter(|age| **age > Duration::from_millis(150)).count();
         assert!(ages.len() > 180, "only {} of 240 arrived", ages.len());
-        // No more are late than these, and those that a busy machine holds up; a channel in order holds up most.
-        assert!(late * 10 < ages.len(), "{late} of {} came late", ages.len());
+        // A machine under load may be late now and then; a held-up channel is late for seconds.
+        assert!(late * 50 < ages.len(), "{late} of {} came late", ages.len());
     }
 }
 
@@ -117,9 +116,8 @@ fn r5_nothing_old_arrives_after_an_outage() {
         path.faults.is_cut.store(cut.contains(&now), Ordering::Relaxed);
     });
     for ages in seen {
-        // What SCTP may repeat after a second, and not the two of the outage.
         let oldest = ages.iter().max().unwrap();
-        assert!(*oldest < Duration::from_millis(1300), "{oldest:?}");
+        assert!(*oldest < Duration::from_millis(500), "{oldest:?}");
         assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
     }
 }
@@ -168,10 +166,46 @@ fn what_is_lost_and_how_long_it_takes_is_measured_at_both_ends() {
         assert!(report.round_trip_p50.unwrap() >= round_trip, "{report:?}");
         assert!(report.round_trip_p99 >= report.round_trip_p95, "{report:?}");
         for loss in [report.loss_out_percent.unwrap(), report.loss_in_percent.unwrap()] {
-            // That SCTP repeats what was lost does not make it less.
             assert!((5.0..17.0).contains(&loss), "{report:?}");
         }
         assert!(report.arrived > 150, "{report:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_losses_wear_out_is_replaced_and_nothing_waits_meanwhile() {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    path.faults.delay_ms.store(150, Ordering::Relaxed);
+    let transports = join_two(&path, "worn");
+    wait_connected(&transports);
+    path.faults.loss_percent.store(20, Ordering::Relaxed);
+    let is_replaced = || transports[0].stats(peer(1)).attempts > 1;
+    let mut arrived_at = [None; 2];
+    let mut longest_wait = Duration::ZERO;
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    paced(&transports, Duration::from_secs(14), |started, is_due| {
+        // Five a frame, so that it is worn after seconds.
+        for _ in 0..if is_due { 5 } else { 0 } {
+            transports[0].try_send(peer(1), &[0; 20]).unwrap();
+            transports[1].try_send(peer(0), &[0; 20]).unwrap();
+        }
+        // The next one may open soon, in eleven round trips.
+        if is_replaced() {
+            path.faults.loss_percent.store(0, Ordering::Relaxed);
+        }
+        for (transport, arrived_at) in transports.iter().zip(&mut arrived_at) {
+            while transport.try_receive(&mut buffer).is_some() {
+                let now = started.elapsed();
+                longest_wait = longest_wait.max(now - arrived_at.replace(now).unwrap_or(now));
+            }
+        }
+    });
+    assert!(is_replaced(), "{:?}", transports[0].link_report(peer(1)));
+    assert!(longest_wait < Duration::from_millis(1500), "{longest_wait:?}");
+    for transport in &transports {
+        let stats = transport.stats(common::others(transport)[0]);
+        assert!(stats.is_connected && stats.attempts == 2, "{stats:?}");
     }
 }
 
@@ -249,9 +283,8 @@ fn a_connection_whose_path_is_gone_finds_another_by_a_restart() {
         assert_eq!(stats.attempts, 1, "the connection is the same");
         assert!(stats.is_connected);
         assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
-        // What SCTP may repeat after a second, and not the two of the outage.
         let oldest = ages.iter().max().unwrap();
-        assert!(*oldest < Duration::from_millis(1300), "{oldest:?}");
+        assert!(*oldest < Duration::from_millis(500), "{oldest:?}");
     }
 }
 

@@ -35,12 +35,13 @@ impl SendRate {
         self.now.longest = self.now.longest.max(bytes as u64);
     }
 
-    /// How many bytes may be outstanding: length × rate × (round trip + the delay of SCTP's acknowledgements), and at least
-    /// four of the longest datagrams given.
-    pub(super) fn limit(&self, round_trip: Option<Duration>) -> usize {
+    /// How many bytes may be outstanding: length × rate × (round trip + the delay of SCTP's acknowledgements), and what is lost
+    /// until SCTP's timer finds out, for a share of `loss`; at least four of the longest datagrams given.
+    pub(super) fn limit(&self, round_trip: Option<Duration>, loss: f64) -> usize {
         let datagrams = self.now.datagrams.max(self.before.datagrams);
         let longest = self.now.longest.max(self.before.longest);
         let held = round_trip.unwrap_or(ROUND_TRIP_UNKNOWN).min(ROUND_TRIP_MAX) + ACK_DELAY;
+        let held = held + TIMER.mul_f64(loss.clamp(0.0, 1.0));
         let millis = u64::try_from(held.as_millis()).unwrap_or(u64::MAX);
         let bytes = datagrams.saturating_mul(longest).saturating_mul(millis) / PERIOD_MILLIS;
         let bytes = bytes.max(longest.saturating_mul(4));
@@ -54,6 +55,10 @@ const PERIOD_MILLIS: u64 = 500;
 
 /// SCTP may keep an acknowledgement back for so long.
 const ACK_DELAY: Duration = Duration::from_millis(200);
+
+/// The shortest time after which SCTP's timer fires (RFC 9260 §16, RTO.Min). While it does not, a loss may keep all others from
+/// being noticed.
+const TIMER: Duration = Duration::from_secs(1);
 
 /// Until a round trip is measured.
 const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(500);
@@ -84,28 +89,29 @@ mod tests {
     #[test]
     fn the_limit_is_length_times_rate_times_round_trip_and_delay() {
         let millis = |millis| Some(Duration::from_millis(millis));
-        assert_eq!(sent(60, 1000).limit(millis(100)), 60 * 1000 * 3 / 10);
-        assert_eq!(sent(60, 1000).limit(millis(0)), 60 * 1000 * 2 / 10);
-        assert_eq!(sent(240, 500).limit(millis(300)), 240 * 500 / 2);
-        assert_eq!(sent(60, 1000).limit(None), 60 * 1000 * 7 / 10);
+        assert_eq!(sent(60, 1000).limit(millis(100), 0.0), 60 * 1000 * 3 / 10);
+        assert_eq!(sent(60, 1000).limit(millis(0), 0.0), 60 * 1000 * 2 / 10);
+        assert_eq!(sent(240, 500).limit(millis(300), 0.0), 240 * 500 / 2);
+        assert_eq!(sent(60, 1000).limit(None, 0.0), 60 * 1000 * 7 / 10);
+        assert_eq!(sent(60, 1000).limit(millis(100), 0.25), 60 * 1000 * 55 / 100);
     }
 
     #[test]
     fn four_of_the_longest_datagrams_have_room_and_what_sctp_always_sends() {
         let round_trip = Some(Duration::from_millis(40));
-        assert_eq!(sent(4, 1150).limit(round_trip), 4 * 1150);
-        assert_eq!(sent(60, 400).limit(round_trip), 60 * 400 * 24 / 100, "more are under way");
-        assert_eq!(sent(60, 64).limit(round_trip), LIMIT_MIN);
-        assert_eq!(SendRate::default().limit(None), LIMIT_MIN);
-        assert_eq!(sent(50_000, 1100).limit(Some(Duration::from_secs(60))), LIMIT_MAX);
+        assert_eq!(sent(4, 1150).limit(round_trip, 0.0), 4 * 1150);
+        assert_eq!(sent(60, 400).limit(round_trip, 0.0), 60 * 400 * 24 / 100, "more are under way");
+        assert_eq!(sent(60, 64).limit(round_trip, 0.0), LIMIT_MIN);
+        assert_eq!(SendRate::default().limit(None, 0.0), LIMIT_MIN);
+        assert_eq!(sent(50_000, 1100).limit(Some(Duration::from_secs(60)), 0.0), LIMIT_MAX);
     }
 
     #[test]
     fn what_was_sent_long_ago_does_not_count() {
         let mut rate = sent(240, 1000);
         rate.note(Timestamp::from_millis(2400), 100);
-        assert!(rate.limit(None) > 100_000, "the period before counts");
+        assert!(rate.limit(None, 0.0) > 100_000, "the period before counts");
         rate.note(Timestamp::from_millis(4000), 100);
-        assert_eq!(rate.limit(None), LIMIT_MIN);
+        assert_eq!(rate.limit(None, 0.0), LIMIT_MIN);
     }
 }

@@ -145,7 +145,8 @@ impl Mailbox {
         let now = self.clock.now();
         let mut state = self.lock();
         let peer = state.peer(to).filter(|peer| peer.way == Some(Way::WebRtc))?;
-        let has_room = outstanding <= peer.send_rate.limit(peer.telemetry.round_trip());
+        let (round_trip, loss) = (peer.telemetry.round_trip(), peer.telemetry.loss_out());
+        let has_room = outstanding <= peer.send_rate.limit(round_trip, loss);
         peer.telemetry.note_outstanding(outstanding);
         if !has_room {
             peer.drop_old(now);
@@ -278,6 +279,7 @@ impl Mailbox {
         self.lock().peer(to).map(|peer| {
             let number = peer.bulk.number(Way::WebRtc) + 1;
             peer.open_bulk(Way::WebRtc, number);
+            peer.telemetry.handle_association();
             number
         })
     }
@@ -390,6 +392,11 @@ impl Mailbox {
             peer.bulk.ask();
         }
         self.wake_bulk(peer);
+    }
+
+    /// Whether so much was lost on the WebRTC connection to a peer that it is better replaced.
+    pub(crate) fn is_worn(&self, peer: PeerId) -> bool {
+        self.lock().peer(peer).is_some_and(|peer| peer.telemetry.is_worn())
     }
 
     /// When something came through a channel of the WebRTC connection to a peer last.

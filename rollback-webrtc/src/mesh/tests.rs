@@ -204,7 +204,7 @@ async fn hear_a_hostile_member(slot: u8, honest: u8, hostile: u8) {
 /// The client and the honest member still connect.
 async fn finish_signaling(client: &mut Client, slot: u8, honest: u8) {
     let attempt = AttemptId::new(1);
-    let answer = Action::Feed(Remote::Answer("v=0\r\n".to_owned()));
+    let answer = Action::Feed(attempt, Remote::Answer("v=0\r\n".to_owned()));
     let open = Action::Open { attempt, offer: Some("v=0\r\n".to_owned()) };
     let (text, expected) = if slot < honest { (ANSWER, answer) } else { (OFFER, open) };
     assert!(client.hear(&signal(honest, text)).await);

@@ -25,7 +25,7 @@ fn request(replaces: Option<AttemptId>) -> SignalPayload {
     SignalPayload::RequestOffer { replaces }
 }
 
-const LOST: [Action; 2] = [Action::Close, Action::Report(PairReport::Disconnected)];
+const LOST: [Action; 2] = [Action::Close(FIRST), Action::Report(PairReport::Disconnected)];
 
 /// An offerer whose first attempt has started.
 fn offerer() -> Pair {
@@ -68,7 +68,7 @@ fn an_attempt_that_does_not_open_is_replaced_by_a_new_one_after_its_deadline() {
     pair.handle_timeout(at(3999));
     assert_eq!(actions(&mut pair), []);
     pair.handle_timeout(at(4000));
-    assert_eq!(actions(&mut pair), [Action::Close]);
+    assert_eq!(actions(&mut pair), [Action::Close(FIRST)]);
     let next = until_next_attempt(&mut pair, SECOND);
     assert!(next > at(4000) && next <= at(4200), "{next}");
 }
@@ -99,7 +99,7 @@ fn signals_and_events_of_a_replaced_attempt_are_dropped() {
     assert_eq!(actions(&mut pair), []);
     assert_eq!(pair.take_stale_signals(), 2);
     pair.handle_signal(at(4300), answer(SECOND));
-    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Answer(String::new()))]);
+    assert_eq!(actions(&mut pair), [Action::Feed(SECOND, Remote::Answer(String::new()))]);
     pair.handle_signal(at(4300), answer(SECOND));
     assert_eq!(actions(&mut pair), [], "an answer is taken once");
     assert_eq!(pair.take_stale_signals(), 1);
@@ -112,7 +112,7 @@ fn an_answerer_takes_newer_offers_only() {
     assert_eq!(actions(&mut pair), []);
     pair.handle_signal(at(500), offer(SECOND));
     let opened = Action::Open { attempt: SECOND, offer: Some(String::new()) };
-    assert_eq!(actions(&mut pair), [Action::Close, opened]);
+    assert_eq!(actions(&mut pair), [Action::Close(FIRST), opened]);
     assert_eq!(pair.take_stale_signals(), 1);
 }
 
@@ -158,7 +158,7 @@ fn a_short_interruption_is_left_alone() {
     pair.handle_connection(at(6000), FIRST, ConnectionEvent::Resumed);
     assert_eq!(pair.next_timeout(), None);
     let [interrupted, resumed] = [PairReport::Interrupted, PairReport::Resumed].map(Action::Report);
-    assert_eq!(actions(&mut pair), [interrupted, Action::Feed(Remote::Restart), resumed]);
+    assert_eq!(actions(&mut pair), [interrupted, Action::Feed(FIRST, Remote::Restart), resumed]);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn no_attempt_starts_while_the_peer_cannot_be_told() {
     let mut pair = offerer();
     pair.handle_peer_away();
     pair.handle_timeout(at(4000));
-    assert_eq!(actions(&mut pair), [Action::Close]);
+    assert_eq!(actions(&mut pair), [Action::Close(FIRST)]);
     assert_eq!(pair.next_timeout(), None);
     pair.handle_peer_here(at(50_000), 7);
     assert_eq!(until_next_attempt(&mut pair, SECOND), at(50_000));
@@ -287,7 +287,7 @@ fn an_interrupted_connection_is_restarted_by_the_offerer_and_at_the_word_of_the_
     assert_eq!(actions(&mut other), [interrupted.clone(), Action::Signal(question.clone())]);
 
     pair.handle_signal(at(5020), question.clone());
-    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Restart)]);
+    assert_eq!(actions(&mut pair), [Action::Feed(FIRST, Remote::Restart)]);
     // It notices by itself, too, and is asked again.
     pair.handle_connection(at(5030), FIRST, ConnectionEvent::Interrupted);
     pair.handle_signal(at(5040), question.clone());
@@ -297,12 +297,12 @@ fn an_interrupted_connection_is_restarted_by_the_offerer_and_at_the_word_of_the_
     assert_eq!(actions(&mut pair), [Action::Signal(offer.clone())]);
 
     other.handle_signal(at(5070), offer.clone());
-    assert_eq!(actions(&mut other), [Action::Feed(Remote::Offer("v=0".to_owned()))]);
+    assert_eq!(actions(&mut other), [Action::Feed(FIRST, Remote::Offer("v=0".to_owned()))]);
     other.handle_connection(at(5080), FIRST, ConnectionEvent::Description("v=0".to_owned()));
     let answer = SignalPayload::RestartAnswer { attempt: FIRST, restart: 1, sdp: sdp() };
     assert_eq!(actions(&mut other), [Action::Signal(answer.clone())]);
     pair.handle_signal(at(5100), answer);
-    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Answer("v=0".to_owned()))]);
+    assert_eq!(actions(&mut pair), [Action::Feed(FIRST, Remote::Answer("v=0".to_owned()))]);
     assert_eq!((pair.take_stale_signals(), other.take_stale_signals()), (1, 0));
 
     // The same offer again, another attempt's question, and a question much later.
@@ -310,7 +310,7 @@ fn an_interrupted_connection_is_restarted_by_the_offerer_and_at_the_word_of_the_
     pair.handle_signal(at(9000), SignalPayload::RequestRestart { attempt: SECOND });
     assert_eq!((actions(&mut pair), actions(&mut other)), (vec![], vec![]));
     pair.handle_signal(at(9000), question);
-    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Restart)]);
+    assert_eq!(actions(&mut pair), [Action::Feed(FIRST, Remote::Restart)]);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_flood_of_restarts_is_dropped_and_none_opens_a_connection() {
     for millis in 0..1000 {
         pair.handle_signal(at(1000 + millis), SignalPayload::RequestRestart { attempt: FIRST });
     }
-    assert_eq!(actions(&mut pair), [Action::Feed(Remote::Restart)]);
+    assert_eq!(actions(&mut pair), [Action::Feed(FIRST, Remote::Restart)]);
 }
 
 #[test]
@@ -353,4 +353,110 @@ fn a_process_that_is_shut_out_is_spoken_with_no_more_and_another_one_is() {
     assert_eq!(actions(&mut pair), [Action::Report(PairReport::Renewed)]);
     pair.handle_signal(at(7100), offer(FIRST));
     assert_eq!(actions(&mut pair).len(), 1);
+}
+
+/// An offerer whose worn connection has a successor that opens.
+fn renewing() -> Pair {
+    let mut pair = offerer();
+    connect(&mut pair, FIRST);
+    pair.handle_connection(at(2000), FIRST, ConnectionEvent::Worn);
+    assert_eq!(actions(&mut pair), [open(SECOND)]);
+    pair
+}
+
+#[test]
+fn a_worn_connection_is_kept_until_the_offerers_next_one_is_open() {
+    let mut pair = renewing();
+    pair.handle_connection(at(2100), FIRST, ConnectionEvent::Worn);
+    pair.handle_connection(at(2200), SECOND, ConnectionEvent::Interrupted);
+    assert!(actions(&mut pair).is_empty(), "one at a time");
+    pair.handle_connection(at(2300), SECOND, ConnectionEvent::Description(String::new()));
+    assert_eq!(actions(&mut pair), [Action::Signal(offer(SECOND))]);
+    let answer = SignalPayload::Answer { attempt: SECOND, sdp: Text::default() };
+    pair.handle_signal(at(2400), answer);
+    assert_eq!(actions(&mut pair), [Action::Feed(SECOND, Remote::Answer(String::new()))]);
+    pair.handle_connection(at(2500), SECOND, ConnectionEvent::Opened);
+    let connected = Action::Report(PairReport::Connected);
+    assert_eq!(actions(&mut pair), [Action::Retire(FIRST), connected]);
+    pair.handle_connection(at(2600), FIRST, ConnectionEvent::Ended);
+    assert!(actions(&mut pair).is_empty(), "it was retired");
+}
+
+#[test]
+fn a_worn_connection_is_not_replaced_while_the_peer_cannot_be_told_nor_by_the_answerer() {
+    let mut pair = offerer();
+    connect(&mut pair, FIRST);
+    pair.handle_peer_away();
+    pair.handle_connection(at(2000), FIRST, ConnectionEvent::Worn);
+    assert!(actions(&mut pair).is_empty(), "it is all there is");
+    let mut pair = answerer();
+    connect(&mut pair, FIRST);
+    pair.handle_connection(at(2000), FIRST, ConnectionEvent::Worn);
+    assert!(actions(&mut pair).is_empty(), "the offerer sees the same");
+}
+
+#[test]
+fn a_successor_that_does_not_open_is_tried_again_after_a_while() {
+    for is_ended in [true, false] {
+        let mut pair = renewing();
+        if is_ended {
+            pair.handle_connection(at(3000), SECOND, ConnectionEvent::Ended);
+        } else {
+            assert_eq!(pair.next_timeout(), Some(at(18_000)));
+            pair.handle_timeout(at(18_000));
+        }
+        assert_eq!(actions(&mut pair), [Action::Close(SECOND)]);
+        assert_eq!(pair.next_timeout(), None, "the connection goes on");
+        if is_ended {
+            pair.handle_connection(at(4000), FIRST, ConnectionEvent::Worn);
+            assert!(actions(&mut pair).is_empty(), "too soon");
+        }
+        pair.handle_connection(at(18_000), FIRST, ConnectionEvent::Worn);
+        assert_eq!(actions(&mut pair), [open(SECOND.next())]);
+    }
+}
+
+#[test]
+fn a_worn_connection_that_ends_leaves_its_successor() {
+    let mut pair = renewing();
+    pair.handle_connection(at(3000), FIRST, ConnectionEvent::Ended);
+    assert_eq!(actions(&mut pair), LOST);
+    connect(&mut pair, SECOND);
+    let mut pair = renewing();
+    pair.handle_signal(at(3000), request(Some(FIRST)));
+    assert_eq!(actions(&mut pair), LOST);
+    connect(&mut pair, SECOND);
+}
+
+#[test]
+fn one_that_has_no_connection_any_more_gets_another() {
+    let mut pair = renewing();
+    pair.handle_signal(at(3000), request(Some(SECOND)));
+    let [close, lost] = LOST;
+    assert_eq!(actions(&mut pair), [Action::Close(SECOND), close, lost]);
+    until_next_attempt(&mut pair, SECOND.next());
+    let mut pair = renewing();
+    pair.handle_peer_left();
+    let left = Action::Report(PairReport::Left);
+    let [close, lost] = LOST;
+    assert_eq!(actions(&mut pair), [Action::Close(SECOND), close, lost, left]);
+}
+
+#[test]
+fn an_answerer_keeps_an_open_connection_until_the_one_offered_is_open() {
+    let mut pair = answerer();
+    connect(&mut pair, FIRST);
+    pair.handle_signal(at(5000), offer(SECOND));
+    let opened = |attempt| Action::Open { attempt, offer: Some(String::new()) };
+    assert_eq!(actions(&mut pair), [opened(SECOND)]);
+    let third = SECOND.next();
+    pair.handle_signal(at(6000), offer(third));
+    assert_eq!(actions(&mut pair), [Action::Close(SECOND), opened(third)]);
+    pair.handle_connection(at(6100), third, ConnectionEvent::Description("v=0".to_owned()));
+    let sdp = Text::try_from("v=0".to_owned()).unwrap();
+    let answer = SignalPayload::Answer { attempt: third, sdp };
+    assert_eq!(actions(&mut pair), [Action::Signal(answer)]);
+    pair.handle_connection(at(7000), third, ConnectionEvent::Opened);
+    let connected = Action::Report(PairReport::Connected);
+    assert_eq!(actions(&mut pair), [Action::Retire(FIRST), connected]);
 }

@@ -19,13 +19,12 @@ use crate::telemetry::datagram_bytes;
 /// whatever was agreed, and one lost packet holds up all later ones for 0.7–1.1 s. So each peer
 /// creates its own channel for datagrams and sends on that one only.
 ///
-/// **Rule R5: no old datagrams, and few gaps.** SCTP keeps a window even for messages that it never repeats: during
-/// an outage they queue, and arrive after it, as old as the outage. With a lifetime they expire
-/// instead. It must not be shorter than a round trip, though: SCTP repeats a lost message once it knows of three later ones, and
-/// that fills its gap.
-/// Where nothing is ever repeated, `rtc` 0.21.1 lets the receiver forget one gap in each round trip only; with more losses
-/// than that (60 datagrams a second, one in twenty lost, 350 ms) its acknowledgements name more and more gaps, until one is
-/// longer than the path takes, and nothing is acknowledged or sent any more.
+/// **Rule R5: no old datagrams, and nothing waits for them.** SCTP keeps a window even for messages that it never repeats:
+/// during an outage they queue, and arrive after it, as old as the outage. With a lifetime they expire instead, and they must
+/// expire before SCTP repeats them: one that was repeated and lost once more holds up all that `rtc` 0.21.1 would do about
+/// other losses until its timer fires after a second, and then all that was lost meanwhile is sent in a window of one packet,
+/// behind which the newest datagrams wait. So the lifetime is below the 50 ms and one round trip after which a lost datagram is
+/// known to be missing. That nothing is repeated wears the association out where much is lost: see `telemetry::wear`.
 pub(super) fn datagram_channel() -> RTCDataChannelInit {
     let lifetime = Some(DATAGRAM_LIFETIME_MILLIS);
     RTCDataChannelInit { ordered: false, max_packet_life_time: lifetime, ..Default::default() }
@@ -136,9 +135,9 @@ pub(super) async fn drain(channel: Arc<dyn DataChannel>) {
     while channel.poll().await.is_some() {}
 }
 
-/// Longer than the round trip of a connection by satellite and the three datagrams, at 30 a second and more, after which SCTP
-/// repeats a lost one. No longer than its timer, which is for a second at least: what that would repeat is given up.
-const DATAGRAM_LIFETIME_MILLIS: u16 = 1000;
+/// Above the delay that a lost acknowledgement of SCTP can cause, and below the time after which a lost datagram is found to be
+/// missing, or one with inputs is repeated anyway.
+const DATAGRAM_LIFETIME_MILLIS: u16 = 60;
 
 /// How often it is looked whether there is room again: well within a frame.
 const ROOM_INTERVAL: Duration = Duration::from_millis(5);

@@ -6,6 +6,7 @@ mod certificate_watch;
 mod channels;
 #[cfg(test)]
 mod chromium;
+mod ending;
 mod flush_runtime;
 mod open_link;
 mod silence_watch;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::AttemptId;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
@@ -77,6 +78,8 @@ pub(crate) struct Connection {
     /// Whose certificate is refused.
     refusals: mpsc::Receiver<CertificateOwner>,
     channels: JoinSet<()>,
+    /// Of the task that sends datagrams.
+    sending: Option<AbortHandle>,
     opened: mpsc::Sender<Opened>,
     openings: mpsc::Receiver<Opened>,
     progress: Progress,
@@ -144,6 +147,7 @@ impl Connection {
             relay_ends: false,
             refusals,
             channels: JoinSet::new(),
+            sending: None,
             opened,
             openings,
             progress: Progress::default(),
@@ -156,12 +160,13 @@ impl Connection {
         };
         let datagrams =
             connection.link.pc.create_data_channel(DATAGRAMS, Some(datagram_channel())).await?;
-        connection.channels.spawn(send_datagrams(
+        let sending = connection.channels.spawn(send_datagrams(
             datagrams,
             peer,
             Arc::clone(&connection.setup.mailbox),
             connection.opened.clone(),
         ));
+        connection.sending = Some(sending);
         if is_offerer {
             // Reliable and ordered, which is also what the accepting side sends by default, so that
             // one channel does for both directions.
@@ -216,6 +221,10 @@ impl Connection {
                 said = remote.recv() => match said {
                     Some(Remote::Restart) => self.restart(None).await,
                     Some(Remote::Offer(offer)) => self.restart(Some(offer)).await,
+                    Some(Remote::Retire) => {
+                        self.retire().await;
+                        return Ok(());
+                    }
                     Some(remote) => self.hear(remote).await?,
                     None => return Ok(()),
                 },
@@ -238,6 +247,9 @@ impl Connection {
                 _ = measure.tick(), if self.progress.is_reported => {
                     self.measure().await;
                     self.watch_silence().await;
+                    if self.setup.mailbox.is_worn(self.peer) {
+                        self.tell(ConnectionEvent::Worn).await;
+                    }
                     if self.relay_ends && self.is_better_anew().await {
                         return Ok(());
                     }
@@ -283,7 +295,7 @@ impl Connection {
                 pc.set_remote_description(RTCSessionDescription::answer(sdp)?).await
             }
             // These are no words of the peer about an attempt that opens.
-            Remote::Offer(_) | Remote::Restart => Ok(()),
+            Remote::Offer(_) | Remote::Restart | Remote::Retire => Ok(()),
             Remote::Candidate(json) => {
                 let Ok(candidate) = serde_json::from_str::<RTCIceCandidateInit>(&json) else {
                     self.setup.mailbox.note_violation(self.peer);
@@ -429,25 +441,6 @@ impl Connection {
         self.setup.mailbox.update(self.peer, |stats| stats.certificates_refused += 1);
         let event = TransportEvent::CertificateRefused { peer: self.peer, whose };
         self.setup.mailbox.report(event);
-    }
-
-    /// Ends the connection so that the peer sees it at once.
-    async fn close(mut self) {
-        while let Ok(trouble) = self.turn_troubles.try_recv() {
-            self.report_turn(trouble);
-        }
-        if let Ok(whose) = self.refusals.try_recv() {
-            self.report_refusal(whose);
-        }
-        if !self.progress.is_reported && self.link.turn_is_silent() {
-            self.report_turn(TurnTrouble::Silent);
-        }
-        // Tasks and callbacks hold channels, and a channel keeps its whole connection alive.
-        self.channels.shutdown().await;
-        self.bulk = None;
-        self.callbacks.close();
-        while self.callbacks.try_recv().is_ok() {}
-        self.link.close().await;
     }
 }
 

@@ -6,6 +6,7 @@ mod framing;
 mod histogram;
 mod probe;
 mod sequence;
+mod wear;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) use self::probe::Probe;
 use self::probe::micros;
 pub(crate) use self::sequence::Arrival;
 use self::sequence::Sequence;
+use self::wear::Wear;
 
 /// The measurements of one peer's way.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +37,8 @@ pub(crate) struct Telemetry {
     check: Check,
     /// What had arrived and was missing here, and there, at some times of late.
     losses: VecDeque<(Timestamp, [(u32, u32); 2])>,
+    /// Gaps of the connection's association in what comes, and in what is sent.
+    wear: [Wear; 2],
     round_trips: Histogram,
     /// The round trips of late, for the least of them.
     of_late: VecDeque<Duration>,
@@ -125,6 +129,7 @@ impl Telemetry {
         self.last_probe = None;
         self.there = None;
         self.losses.clear();
+        self.wear = Default::default();
         self.check = Check::default();
     }
 
@@ -214,7 +219,12 @@ impl Telemetry {
         if self.losses.len() == OF_LATE {
             self.losses.pop_front();
         }
-        self.losses.push_back((now, [self.here(), there]));
+        let counts = [self.here(), there];
+        self.losses.push_back((now, counts));
+        let round_trip = self.round_trip().unwrap_or_default();
+        for (wear, counts) in self.wear.iter_mut().zip(counts) {
+            wear.note(now, counts, round_trip);
+        }
     }
 
     /// Losses of late: here, and there.
@@ -229,6 +239,21 @@ impl Telemetry {
             share(missing, since.0)
         });
         [here, there]
+    }
+
+    /// Whether so many datagrams were lost on the WebRTC connection that it is better replaced.
+    pub(crate) fn is_worn(&self) -> bool {
+        self.wear.iter().any(Wear::is_worn)
+    }
+
+    /// A WebRTC connection has opened, with an association of its own.
+    pub(crate) fn handle_association(&mut self) {
+        self.wear = Default::default();
+    }
+
+    /// What share of the datagrams of late were lost on their way to the peer.
+    pub(crate) fn loss_out(&self) -> f64 {
+        self.recent_losses()[1].unwrap_or_default() / 100.0
     }
 
     /// What the last check has shown.

@@ -201,7 +201,7 @@ async fn meet(is_offerer: bool) {
     };
     meeting.open().await;
     // As this side made it: unordered, and old ones are dropped (rule R5).
-    assert_eq!(meeting.accepted, Some(json!([false, 1000])));
+    assert_eq!(meeting.accepted, Some(json!([false, 60])));
     mailbox.choose(peer, Some(Way::WebRtc));
     let waking = { Arc::clone(&mailbox) };
     let waking = tokio::spawn(async move { waking.wake_when_due().await });

@@ -1,0 +1,80 @@
+//! What a pair and those around it say to each other.
+
+use rollback_signaling::{AttemptId, SignalPayload};
+
+/// Who starts attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The lower slot.
+    Offerer,
+    /// The higher slot.
+    Answerer,
+}
+
+/// What has to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start a connection, as the offerer or with the peer's offer.
+    Open { attempt: AttemptId, offer: Option<String> },
+    /// Pass something to a connection.
+    Feed(AttemptId, Remote),
+    /// Close a connection.
+    Close(AttemptId),
+    /// Close a connection whose place another has taken, once the peer had the time to see it.
+    Retire(AttemptId),
+    /// Send this to the peer.
+    Signal(SignalPayload),
+    /// Tell the game.
+    Report(PairReport),
+}
+
+/// What the peer says about the attempt in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remote {
+    Answer(String),
+    /// An offer to restart ICE.
+    Offer(String),
+    /// Not of the peer: begin to restart ICE, with an offer.
+    Restart,
+    /// Not of the peer: another connection has taken this one's place.
+    Retire,
+    Candidate(String),
+}
+
+/// What the game should know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PairReport {
+    Connected,
+    /// Nothing comes over the connection.
+    Interrupted,
+    /// Something comes again.
+    Resumed,
+    /// A probe came back through the connection.
+    Echoed(u64),
+    Disconnected,
+    /// It is another process now.
+    Renewed,
+    ShutOut,
+    Left,
+}
+
+/// What a connection says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConnectionEvent {
+    /// The own session description is ready.
+    Description(String),
+    /// The own side may be reached here.
+    Candidate(String),
+    /// All channels are open.
+    Opened,
+    /// Nothing has come from the peer for a while.
+    Interrupted,
+    /// Something came again.
+    Resumed,
+    /// A probe came back.
+    Echoed(u64),
+    /// So much was lost on it that it will stand still before long.
+    Worn,
+    /// It is over.
+    Ended,
+}
