@@ -6,7 +6,7 @@
 //! nobody, and stepped by nobody. The frames before it stay idle, for whoever was gone.
 
 use super::links::Links;
-use super::membership::{Membership, Verdict};
+use super::membership::Verdict;
 use crate::peer::{Link, Returning};
 use crate::session::Event;
 use crate::wire::{Claim, LinkKeys};
@@ -207,26 +207,21 @@ impl Links {
 
     /// Expects a peer back no more.
     pub(super) fn give_up_returning(&mut self, peer: PeerId) {
-        if let Some(link) = self.links.iter_mut().find(|link| link.peer == peer)
-            && link.returning.is_some()
-        {
-            end_life(link, &mut self.membership);
+        let Some(index) = self.links.iter().position(|link| link.peer == peer) else { return };
+        if let Some(link) = self.links.get_mut(index).filter(|link| link.returning.is_some()) {
             link.owes_eviction = true;
-            self.note_returning();
+            self.end_life(index);
         }
     }
 
     /// A view was committed without those that were to be let in: they are tried again if that was because of others, and
     /// else may try again in a later life.
     fn note_not_let_in(&mut self, departures: bool) {
-        for link in &mut self.links {
-            let Some(returning) = link.returning.as_mut().filter(|it| it.proposed_at.is_some())
-            else {
-                continue;
-            };
-            returning.proposed_at = None;
-            if !departures {
-                end_life(link, &mut self.membership);
+        for index in 0..self.links.len() {
+            let returning = self.links.get_mut(index).and_then(|link| link.returning.as_mut());
+            let was_proposed = returning.and_then(|it| it.proposed_at.take()).is_some();
+            if was_proposed && !departures {
+                self.end_life(index);
             }
         }
         self.note_returning();
@@ -235,20 +230,28 @@ impl Links {
     /// A claim that came from `index` itself: one that has committed the view in which it was let in, which was given up
     /// here, plays in a view that nobody else is in. Its life is over, and it is told so.
     pub(super) fn note_passed_by(&mut self, index: usize, claim: &Claim) {
-        let number = self.membership.view().number;
         let Some(link) = self.links.get_mut(index) else { return };
         let is_open = link.returning.is_some_and(|returning| returning.is_open);
-        let is_behind = number.wrapping_sub(claim.base.wrapping_add(1)) < 128;
-        if is_open && claim.is_committed && claim.members.contains(link.peer) && is_behind {
+        if is_open && self.membership.has_given_up(claim, link.peer) {
             link.owes_eviction = true;
-            let peer = link.peer;
-            end_life(link, &mut self.membership);
-            self.note_returning();
-            // Nobody but that life would claim a view with it, which may be proposed here by now.
-            if self.membership.added().contains(peer) {
-                self.suspect([peer].into_iter().collect());
-            }
+            self.end_life(index);
         }
+    }
+
+    /// Whether a claim comes from one that is to be let in, and is of a view with it that may have been given up since.
+    pub(super) fn has_gone_on_without(&self, from: PeerId, claim: &Claim) -> bool {
+        self.is_returning(from) && self.membership.has_moved_on(claim, from)
+    }
+
+    /// One that was to be let in, and is not: it may try again in a later life.
+    fn end_life(&mut self, index: usize) {
+        let Some(link) = self.links.get_mut(index) else { return };
+        let Some(returning) = link.returning.take() else { return };
+        link.refused_life = Some(returning.incarnation);
+        let (peer, queue) = (link.peer, &self.queue);
+        let verdict = self.membership.end_life(peer, |peer| queue.end(peer));
+        self.note_returning();
+        self.note_verdict(verdict);
     }
 
     /// Whether this peer, which waits to be let in, was given frames that others have played without it from where it would begin:
@@ -288,11 +291,4 @@ impl Links {
         self.note_returning();
         least
     }
-}
-
-/// One that was to be let in, and was not: it may try again in a later life.
-fn end_life(link: &mut Link, membership: &mut Membership) {
-    let Some(returning) = link.returning.take() else { return };
-    link.refused_life = Some(returning.incarnation);
-    membership.freeze(link.peer);
 }

@@ -324,7 +324,9 @@ impl Links {
         match message {
             Control::Claim(claim) => {
                 self.note_passed_by(index, &claim);
-                self.handle_claim(&claim)?;
+                if !self.has_gone_on_without(from, &claim) {
+                    self.handle_claim(&claim)?;
+                }
             }
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,

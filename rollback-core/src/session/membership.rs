@@ -442,6 +442,8 @@ impl Membership {
         if self.proposal.is_some() {
             reach(Branch::Narrowed);
         }
+        // Others may count on what is claimed now; whoever has committed an earlier proposal and stays says so again.
+        self.decided = None;
         self.claim_for(self.view.number, (members, joiner), held);
         Verdict::Proposed(members)
     }

@@ -6,6 +6,11 @@ use crate::{PEERS_MAX, Roster, StateHash};
 
 /// The links of peer 0 to two others, and the keys of what peer 1 sends to it.
 fn three_peers() -> (Links, PeerId, LinkKeys) {
+    three_peers_with(0)
+}
+
+/// The same, where peer 1 is in this life of its slot.
+fn three_peers_with(life: u8) -> (Links, PeerId, LinkKeys) {
     let [local, sender] = [0, 1].map(|slot| PeerId::new(slot).unwrap());
     let config = SessionConfig::builder().players(3).build().unwrap();
     let roster = Roster::one_player_each(3).unwrap();
@@ -21,7 +26,7 @@ fn three_peers() -> (Links, PeerId, LinkKeys) {
         facts: crate::Facts::default(),
     };
     let links = Links::new(&config, &ticket, hello, Timestamp::ZERO);
-    (links, sender, LinkKeys::new(&ticket, config.digest(), (sender, 0), local))
+    (links, sender, LinkKeys::new(&ticket, config.digest(), (sender, life), local))
 }
 
 #[test]
@@ -75,4 +80,44 @@ fn a_claim_of_more_than_a_history_is_malformed() {
         assert_eq!(links.link(claimant).unwrap().counters.malformed, malformed);
     }
     assert_eq!(links.membership.departing().len(), 1);
+}
+
+#[test]
+fn what_only_the_one_that_is_let_in_has_committed_is_not_followed_once_it_is_given_up() {
+    let (mut links, back, keys) = three_peers_with(1);
+    let config = SessionConfig::builder().players(3).build().unwrap();
+    let other = PeerId::new(2).unwrap();
+    let claim_of = |links: &Links, claimant, is_committed| {
+        let own = links.membership.claims_for(0).last().unwrap();
+        Claim { claimant, is_committed, ..own }
+    };
+    let only_back: PeerSet = [back].into_iter().collect();
+    links.suspect(only_back);
+    let claim = claim_of(&links, other, false);
+    assert!(links.handle_claim(&claim).is_ok());
+    assert!(links.commit_departure().is_some());
+    assert!(links.readmit(back, 1));
+    links.let_in(Timestamp::ZERO, &config);
+    let link = links.links.iter_mut().find(|link| link.peer == back).unwrap();
+    let returning = link.returning.as_mut().unwrap();
+    (returning.fits, returning.position) = (Some(true), Some(Frame::new(1)));
+    links.let_in(Timestamp::ZERO, &config);
+    assert_eq!(links.membership.added(), only_back);
+    let committed = [back, other, links.local].map(|by| claim_of(&links, by, true));
+    // It took too long; and the others may be asked to go on without it by now.
+    links.suspect(only_back);
+    for claim in committed {
+        let mut bytes = Vec::new();
+        wire::start(Kind::Control, &mut bytes);
+        Control::Claim(claim).encode(&mut bytes);
+        wire::seal(&keys, wire::Bound::default(), &mut bytes);
+        links.handle_datagram(Timestamp::ZERO, back, &bytes);
+    }
+    assert_eq!(links.link(back).unwrap().counters.tags_wrong, 0);
+    assert_eq!(links.commit_departure(), None);
+    assert!(!links.membership.view().members.contains(back));
+    // What a member says of it holds: it takes no part in what is proposed since.
+    assert!(committed.iter().all(|claim| links.handle_claim(claim).is_ok()));
+    links.commit_departure();
+    assert!(links.membership.view().members.contains(back));
 }

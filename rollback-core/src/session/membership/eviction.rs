@@ -60,6 +60,28 @@ impl Membership {
         })
     }
 
+    /// Whether a claim is of a view that others committed with `peer`, and that was given up here.
+    pub(crate) fn has_given_up(&self, claim: &Claim, peer: PeerId) -> bool {
+        let is_behind = self.view.number.wrapping_sub(claim.base.wrapping_add(1)) < 128;
+        claim.is_committed && claim.members.contains(peer) && is_behind
+    }
+
+    /// Whether a claim is of a view that `peer`, which is no member, has committed, while this one proposes to go on without it. That
+    /// holds only if a member has committed it too, which says so itself: without one, all may go on as they proposed since.
+    pub(crate) fn has_moved_on(&self, claim: &Claim, peer: PeerId) -> bool {
+        claim.is_committed && !self.target().contains(peer)
+    }
+
+    /// The life of a peer that was to be let in is over: nobody but that life would claim a view with it, which may be proposed
+    /// by now.
+    pub(crate) fn end_life(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Verdict {
+        self.freeze(peer);
+        match self.added().contains(peer) {
+            true => self.suspect([peer].into_iter().collect(), held),
+            false => Verdict::Unchanged,
+        }
+    }
+
     /// Takes nothing more of a peer that is no member, in this life of its.
     pub(crate) fn freeze(&mut self, peer: PeerId) {
         self.frozen.insert(peer);

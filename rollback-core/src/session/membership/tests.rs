@@ -222,3 +222,32 @@ fn until_all_are_in_its_view_one_that_came_back_makes_no_quorum() {
     b.settle();
     assert_eq!(b.suspect(anchor, held(44)), Verdict::Proposed(PeerSet::first(3).minus(anchor)));
 }
+
+#[test]
+fn what_one_committed_that_is_gone_is_followed_by_none_who_claimed_to_go_on_without_it() {
+    let members = PeerSet::first(4).without(peer(2));
+    let only = |slot: u8| [peer(slot)].into_iter().collect::<PeerSet>();
+    let [mut a, mut b, mut d] = [0, 1, 3].map(|slot| Membership::new(peer(slot), members));
+    let mut joiner = Membership::joining(peer(2), 1);
+    let back = Some((peer(2), 1));
+    a.let_in((peer(2), 1), held(40));
+    let asked = claim(&a, 0);
+    for of in [&mut b, &mut d, &mut joiner] {
+        of.handle_claim(&asked, back, held(40));
+    }
+    for by in [claim(&d, 3), claim(&joiner, 2)] {
+        b.handle_claim(&by, back, held(40));
+    }
+    assert!(b.commit(held(40)).is_some());
+    // Meanwhile it took peer 0 too long; it hears what peer 1 committed, and nothing more of peer 1.
+    a.suspect(only(2), held(40));
+    for committed in b.claims_for(0).filter(|claim| claim.is_committed) {
+        a.handle_claim(&committed, back, held(40));
+    }
+    let rest = PeerSet::first(4).minus(only(1).or(only(2)));
+    assert_eq!(a.suspect(only(1), held(40)), Verdict::Proposed(rest));
+    assert_eq!(d.handle_claim(&claim(&a, 0), back, held(40)), Verdict::Proposed(rest));
+    a.handle_claim(&claim(&d, 3), back, held(40));
+    assert!(a.commit(held(40)).is_some() && d.commit(held(40)).is_some());
+    assert_eq!((a.view().members, d.view().members), (rest, rest));
+}
