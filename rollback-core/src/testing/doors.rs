@@ -56,6 +56,12 @@ impl Member {
         Self(Membership::new(local, members))
     }
 
+    /// One that is no member, and is to be let in in this life of its slot.
+    #[must_use]
+    pub fn joining(local: PeerId, incarnation: u8) -> Self {
+        Self(Membership::joining(local, incarnation))
+    }
+
     /// The view in force.
     #[must_use]
     pub fn view(&self) -> View {
@@ -102,9 +108,88 @@ impl Member {
         self.0.was_kicked(peer)
     }
 
-    /// Takes a claim of another member. Answers whether this member stops because of it.
-    pub fn handle_claim(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> bool {
-        is_end(self.0.handle_claim(&claim.0, None, held))
+    /// Takes a claim of another member, while `admissible` can be let in, in that life of its slot. Answers whether this
+    /// member stops because of it.
+    pub fn handle_claim(
+        &mut self,
+        claim: &Claim,
+        admissible: Option<(PeerId, u8)>,
+        held: impl Fn(PeerId) -> Frame,
+    ) -> bool {
+        is_end(self.0.handle_claim(&claim.0, admissible, held))
+    }
+
+    /// Takes the word that a new life of a member begins.
+    pub fn handle_restarted(&mut self, peer: PeerId) {
+        self.0.handle_restarted(peer);
+    }
+
+    /// Proposes to go on with `joiner` as well, in this life of its slot.
+    pub fn let_in(&mut self, joiner: (PeerId, u8), held: impl Fn(PeerId) -> Frame) {
+        self.0.let_in(joiner, held);
+    }
+
+    /// Who would be let in.
+    #[must_use]
+    pub fn added(&self) -> PeerSet {
+        self.0.added()
+    }
+
+    /// Who came back with the last view, and at which frame; once.
+    pub fn take_joined(&mut self) -> Option<(PeerId, Frame)> {
+        self.0.take_joined()
+    }
+
+    /// What a member claimed to hold in the view in force.
+    #[must_use]
+    pub fn claimed_by(&self, claimant: PeerId) -> Option<[Frame; PEERS_MAX]> {
+        self.0.claimed_by(claimant)
+    }
+
+    /// Where the new life of this one would begin, which waits to be let in.
+    #[must_use]
+    pub fn would_begin_at(&self) -> Option<Frame> {
+        self.0.would_begin_at()
+    }
+
+    /// Whether the others have given up the view by which this one waits to be let in, by the frames from which they fill in
+    /// idle.
+    #[must_use]
+    pub fn is_given_up(&self, idle_from: impl Fn(PeerId) -> Option<Frame>) -> bool {
+        self.0.is_given_up(idle_from)
+    }
+
+    /// Whether a claim is of a view that others committed with `peer`, and that was given up here.
+    #[must_use]
+    pub fn has_given_up(&self, claim: &Claim, peer: PeerId) -> bool {
+        self.0.has_given_up(&claim.0, peer)
+    }
+
+    /// Whether a claim is of a view that `peer` has committed, while this one proposes to go on without it.
+    #[must_use]
+    pub fn has_moved_on(&self, claim: &Claim, peer: PeerId) -> bool {
+        self.0.has_moved_on(&claim.0, peer)
+    }
+
+    /// The life of a peer that was to be let in is over. Answers whether this member stops because of it.
+    pub fn end_life(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> bool {
+        is_end(self.0.end_life(peer, held))
+    }
+
+    /// Takes nothing more of a peer that is no member.
+    pub fn freeze(&mut self, peer: PeerId) {
+        self.0.freeze(peer);
+    }
+
+    /// Whether others may not have committed the view in force.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.0.is_unsettled()
+    }
+
+    /// All are in the view in force.
+    pub fn settle(&mut self) {
+        self.0.settle();
     }
 
     /// Takes a member's word that it goes.
@@ -127,10 +212,10 @@ impl Member {
         self.0.claims_for(seen).map(Claim)
     }
 
-    /// A claim that tells `peer` that the others go on without it.
+    /// A claim that tells `peer` that the others go on without it, whose last life here may be known.
     #[must_use]
-    pub fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
-        self.0.eviction_of(peer, None).map(Claim)
+    pub fn eviction_of(&self, peer: PeerId, life: Option<u8>) -> Option<Claim> {
+        self.0.eviction_of(peer, life).map(Claim)
     }
 }
 

@@ -9,23 +9,32 @@
 )]
 
 mod explorer;
+mod lives;
 mod peer;
+mod promises;
+mod returns;
 mod setting;
 mod store;
 mod world;
 
-use rollback_core::PeerSet;
 use rollback_core::testing::agreement_ways;
+use rollback_core::{PeerId, PeerSet};
 
 use explorer::{Counterexample, Explored, explore};
-use peer::Sabotage;
-use setting::Setting;
+use setting::{Sabotage, Setting};
 use world::Explorer;
 
 /// Three members of which each has given a frame of inputs; of the first two everybody holds it.
 const THREE: Setting = Setting { known: FIRST_TWO, ..Setting::peaceful(3) };
 
 const FIRST_TWO: PeerSet = PeerSet::from_bits(0b011);
+
+/// The last one begins a new life once it is gone.
+const AGAIN: Setting = Setting { returner: PeerId::new(2), ..Setting::peaceful(3) };
+
+/// The last one comes late; of two frames of the second one, the first one holds one.
+const LATE: Setting =
+    Setting { frames: 2, known: PeerSet::from_bits(0b101), common: 1, is_late: true, ..AGAIN };
 
 fn visit_all(setting: Setting) -> Result<Explored, Counterexample> {
     explore(&mut Explorer::new(setting), STATES_MAX)
@@ -80,6 +89,15 @@ fn four_members_agree_whichever_two_crash() {
 }
 
 #[test]
+fn three_members_agree_when_one_begins_a_new_life_while_another_crashes() {
+    holds(Setting { crashes: 1, delays: 1, ..AGAIN });
+    holds(Setting { crashes: 1, returner: PeerId::new(0), ..AGAIN });
+    holds(Setting { false_suspicions: 1, ..AGAIN });
+    holds(Setting { delays: 1, ..LATE });
+    holds(Setting { frames: 1, crashes: 1, known: PeerSet::first(3), ..LATE });
+}
+
+#[test]
 fn an_agreement_of_which_any_part_is_missing_is_found_out() {
     let crash = Setting { crashes: 1, ..THREE };
     for (part, setting) in [
@@ -90,6 +108,9 @@ fn an_agreement_of_which_any_part_is_missing_is_found_out() {
         (Sabotage::Retiring, Setting { leaves: 1, ..crash }),
         (Sabotage::Leaving, Setting { leaves: 1, ..crash }),
         (Sabotage::Reason, Setting { kicks: 1, ..THREE }),
+        (Sabotage::EndOfLife, Setting { crashes: 1, ..LATE }),
+        (Sabotage::GivenUp, Setting { false_suspicions: 1, ..LATE }),
+        (Sabotage::Alone, Setting { delays: 1, ..LATE }),
     ] {
         holds_not(Setting { sabotage: Some(part), ..setting });
     }

@@ -4,27 +4,39 @@
 use rollback_core::testing::doors::{Claim, Member};
 use rollback_core::{Frame, PeerId, PeerSet};
 
+use crate::lives::{Lives, Row};
+use crate::setting::Sabotage;
+
 /// The most peers that are explored.
 pub(crate) const PEERS: usize = 4;
+
+/// More views than any of them comes to.
+const VIEWS: usize = 8;
 
 /// A peer, as far as it takes part in who is a member.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Peer {
     pub(crate) local: PeerId,
-    peers: usize,
+    /// Which life of its slot this is.
+    pub(crate) life: u8,
+    pub(super) peers: usize,
     pub(crate) member: Member,
     pub(crate) status: Status,
     /// The first frame of each peer that it does not hold; its own stream ends there.
     pub(crate) held: [u8; PEERS],
     /// From which frame on idle is filled in.
     pub(crate) closed: [Option<u8>; PEERS],
+    /// The first frame of each peer's present life, and from which frame on its slot was idle before that.
+    pub(crate) start: [u8; PEERS],
+    pub(super) gone: [Option<u8>; PEERS],
+    pub(crate) lives: Lives,
     /// How far each peer is known to have confirmed.
-    told: [u8; PEERS],
+    pub(super) told: [u8; PEERS],
     /// What it has said in each view to each peer of how far each has confirmed: itself, and others of whom it knows.
-    said: [[[u8; PEERS]; PEERS]; PEERS],
+    said: [[[u8; PEERS]; PEERS]; VIEWS],
     pub(crate) stable: u8,
     /// It has heard that it is cut off or left out, and stops when it advances.
-    is_stopping: bool,
+    pub(super) is_stopping: bool,
     /// The views that it has committed.
     pub(crate) commits: Vec<Commit>,
     /// A promise that it broke by itself.
@@ -50,6 +62,8 @@ pub(crate) struct Commit {
     pub(crate) cuts: [Option<u8>; PEERS],
     /// Who goes since a member sent it away.
     pub(crate) kicked: PeerSet,
+    /// Who came back with it, and at which frame.
+    pub(crate) joined: Option<(PeerId, u8)>,
 }
 
 impl Commit {
@@ -68,16 +82,18 @@ impl Commit {
 /// What can happen to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Event {
-    /// It advances, having heard nothing of `silent` for too long. One that leaves has heard in which views others are.
-    Advance { silent: PeerSet, views: [u8; PEERS] },
+    /// It advances, having heard nothing of `silent` for too long. One that leaves has heard in which views others are. It may take too
+    /// long to let one in.
+    Advance { silent: PeerSet, views: [u8; PEERS], is_late: bool },
     /// A claim arrives from a peer that made it or passes it on.
     Claim { from: PeerId, claim: Claim },
     /// A peer says that its simulation failed.
     Failed { from: PeerId },
     /// A peer says that it has left.
     Left { from: PeerId },
-    /// The next frame of a peer arrives, from itself or through another. One that has left said so at its `last`.
-    Input { of: PeerId, last: Option<u8> },
+    /// The next frames of a peer arrive, up to `end`, from itself or through another. One that has left said so at its
+    /// `last`.
+    Input { of: PeerId, end: u8, last: Option<u8> },
     /// The same, from one whose datagrams are to be dropped.
     FrozenInput { of: PeerId },
     /// A peer is heard to have confirmed so much.
@@ -88,6 +104,14 @@ pub(crate) enum Event {
     Fail,
     /// It sends another away.
     Kick { peer: PeerId },
+    /// It has seen all others in its view.
+    Settle,
+    /// It is told that another begins a new life.
+    Readmit { peer: PeerId },
+    /// One that waits to be let in says how much of what was recorded it was given.
+    Ready { from: PeerId, position: u8 },
+    /// It waits to be let in, and is given the next frame that was recorded.
+    Row(Row),
 }
 
 /// What a peer sends, and to whom.
@@ -98,38 +122,23 @@ pub(crate) enum Message {
     Left,
 }
 
-/// A part of the agreement that is broken on purpose, to see that it is found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sabotage {
-    /// What a departing peer still sends is taken.
-    Freezing,
-    /// Any number may go on.
-    Quorum,
-    /// Each cuts at what it holds itself, not at the longest claim.
-    Cut,
-    /// A view is committed before all inputs up to the cut are held.
-    HoldsAll,
-    /// One that leaves is taken out before it says that it has left.
-    Retiring,
-    /// One leaves while another may not be in its view yet.
-    Leaving,
-    /// What is heard of why one goes is not taken over.
-    Reason,
-}
-
 impl Peer {
     pub(crate) fn new(local: PeerId, peers: usize, frames: u8) -> Self {
         let mut held = [0; PEERS];
         held[local.index()] = frames;
         Self {
             local,
+            life: 0,
             peers,
             member: Member::new(local, PeerSet::first(peers)),
             status: Status::Playing,
             held,
             closed: [None; PEERS],
+            start: [0; PEERS],
+            gone: [None; PEERS],
+            lives: Lives::default(),
             told: [0; PEERS],
-            said: [[[0; PEERS]; PEERS]; PEERS],
+            said: [[[0; PEERS]; PEERS]; VIEWS],
             stable: 0,
             is_stopping: false,
             commits: Vec::new(),
@@ -142,11 +151,15 @@ impl Peer {
     pub(crate) fn after(&self, event: Event, sabotage: Option<Sabotage>, is_eager: bool) -> Self {
         let mut peer = self.clone();
         match event {
-            Event::Advance { silent, views } => peer.advance(silent, views, sabotage),
+            Event::Advance { silent, views, is_late } => {
+                peer.advance(silent, (views, is_late), sabotage);
+            }
             Event::Claim { from, claim } => peer.handle_claim(from, claim, sabotage),
             Event::Failed { from } => peer.handle_failed(from, sabotage),
             Event::Left { from } => peer.handle_left(from),
-            Event::Input { of, last } => peer.handle_input(of, last),
+            Event::Input { of, end, last } => {
+                (peer.held[of.index()]..end).for_each(|_| peer.handle_input(of, last));
+            }
             Event::FrozenInput { of } => peer.held[of.index()] += 1,
             Event::Told { by, confirmed } => {
                 peer.told[by.index()] = peer.told[by.index()].max(confirmed);
@@ -163,6 +176,10 @@ impl Peer {
                 let stops = peer.member.kick(kicked, |of| held_by(held, of));
                 peer.is_stopping |= stops.unwrap_or_default();
             }
+            Event::Settle => peer.member.settle(),
+            Event::Readmit { peer: other } => peer.readmit(other, sabotage),
+            Event::Ready { from, position } => peer.handle_ready(from, position),
+            Event::Row(row) => peer.handle_row(row),
             Event::Fail => {
                 peer.status = Status::Failing;
                 peer.member.handle_going(peer.local);
@@ -178,8 +195,9 @@ impl Peer {
     /// What is left of it when it is gone: what it did, and what of it may still be under way.
     pub(crate) fn ghost(&self) -> Self {
         let mut ghost = Self::new(self.local, self.peers, 0);
+        ghost.life = self.life;
         ghost.held = self.held;
-        ghost.closed = self.closed;
+        (ghost.closed, ghost.start, ghost.gone) = (self.closed, self.start, self.gone);
         ghost.said = self.said;
         ghost.stable = self.stable;
         ghost.commits.clone_from(&self.commits);
@@ -200,15 +218,22 @@ impl Peer {
         let listens = self.all().filter(|peer| self.listens_to(*peer)).collect();
         let mut messages: Vec<_> = claims.chain(goodbye).map(|m| (m, listens)).collect();
         for peer in self.all().filter(|peer| !self.listens_to(*peer) && *peer != self.local) {
-            if let Some(claim) = self.member.eviction_of(peer) {
+            if let Some(claim) = self.eviction_of(peer) {
                 messages.push((Message::Claim(claim), PeerSet::from_bits(1 << peer.slot())));
             }
         }
         messages
     }
 
+    pub(crate) fn eviction_of(&self, peer: PeerId) -> Option<Claim> {
+        self.member.eviction_of(peer, self.last_life(peer))
+    }
+
     /// How far all inputs are held, or filled in.
     pub(crate) fn confirmed(&self) -> u8 {
+        if let Some(rows) = self.lives.rows {
+            return rows;
+        }
         let end = |peer: PeerId| match self.closed[peer.index()] {
             Some(closed) if self.held[peer.index()] >= closed => u8::MAX,
             _ => self.held[peer.index()],
@@ -232,7 +257,22 @@ impl Peer {
     }
 
     pub(crate) fn listens_to(&self, peer: PeerId) -> bool {
-        peer != self.local && !self.member.is_frozen(peer)
+        peer != self.local && (!self.member.is_frozen(peer) || self.is_returning(peer))
+    }
+
+    /// Whether what another body says may reach it: that life of its slot is listened to.
+    pub(crate) fn hears(&self, by: &Self) -> bool {
+        self.listens_to(by.local) && by.life == self.life_of(by.local)
+    }
+
+    /// Whether it hears a body that listens to it, in this life.
+    pub(crate) fn hears_back(&self, by: &Self) -> bool {
+        self.hears(by) && self.life == by.life_of(self.local)
+    }
+
+    /// Whether inputs pass between it and a peer, for all that it knows.
+    pub(crate) fn plays_with(&self, peer: PeerId) -> bool {
+        self.listens_to(peer) && !self.is_returning(peer) && !self.is_waiting()
     }
 
     /// Whether it asks for more of a departing peer's inputs, or of those of one that it still listens to.
@@ -254,7 +294,12 @@ impl Peer {
         self.closed[peer.index()].is_some() && !self.commits.iter().any(is_cut)
     }
 
-    fn all(&self) -> impl Iterator<Item = PeerId> + use<> {
+    /// Where its own inputs end, once it leaves.
+    pub(crate) fn own_end(&self) -> Option<u8> {
+        self.closed[self.local.index()].filter(|_| !self.is_waiting())
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = PeerId> + use<> {
         PeerId::all(self.peers)
     }
 
@@ -262,7 +307,7 @@ impl Peer {
     fn say(&mut self) {
         let view = usize::from(self.member.view().number);
         let confirmed = self.confirmed();
-        let listens: Vec<_> = self.all().filter(|to| self.listens_to(*to)).collect();
+        let listens: Vec<_> = self.all().filter(|to| self.plays_with(*to)).collect();
         for to in listens {
             for of in self.all().filter(|of| *of != to) {
                 let known = if of == self.local { confirmed } else { self.told[of.index()] };
@@ -272,10 +317,18 @@ impl Peer {
         }
     }
 
-    fn advance(&mut self, silent: PeerSet, views: [u8; PEERS], sabotage: Option<Sabotage>) {
+    fn advance(
+        &mut self,
+        silent: PeerSet,
+        (views, is_late): ([u8; PEERS], bool),
+        sabotage: Option<Sabotage>,
+    ) {
         match self.status {
             Status::Playing => {
                 self.suspect(silent, sabotage);
+                if !self.is_waiting() {
+                    self.let_in(is_late, sabotage);
+                }
                 self.commit(sabotage);
                 self.raise_stable();
                 if sabotage == Some(Sabotage::Retiring) {
@@ -286,8 +339,7 @@ impl Peer {
                     return;
                 }
                 self.raise_stable();
-                let own_end = self.closed[self.local.index()];
-                let is_at_end = own_end.is_some_and(|end| self.stable >= end);
+                let is_at_end = self.own_end().is_some_and(|end| self.stable >= end);
                 let number = self.view_number();
                 let are_in_view = self.others().iter().all(|of| views[of.index()] >= number);
                 if is_at_end && (are_in_view || sabotage == Some(Sabotage::Leaving)) {
@@ -311,7 +363,12 @@ impl Peer {
         if sabotage == Some(Sabotage::Quorum) {
             self.ignore_quorum(self.member.view().members.minus(claim.members()));
         }
-        self.is_stopping |= self.member.handle_claim(&claim, held);
+        self.note_passed_by(from, &claim, sabotage);
+        if self.has_gone_on_without(from, &claim) && sabotage != Some(Sabotage::Alone) {
+            return;
+        }
+        let admissible = self.admissible();
+        self.is_stopping |= self.member.handle_claim(&claim, admissible, held);
     }
 
     fn handle_failed(&mut self, from: PeerId, sabotage: Option<Sabotage>) {
@@ -347,7 +404,7 @@ impl Peer {
         }
     }
 
-    fn suspect(&mut self, silent: PeerSet, sabotage: Option<Sabotage>) {
+    pub(super) fn suspect(&mut self, silent: PeerSet, sabotage: Option<Sabotage>) {
         if silent.is_empty() {
             return;
         }
@@ -364,6 +421,9 @@ impl Peer {
     }
 
     fn commit(&mut self, sabotage: Option<Sabotage>) {
+        if self.is_waiting() && self.is_passed_by(sabotage) {
+            return;
+        }
         let held = self.held;
         let holds_all = sabotage == Some(Sabotage::HoldsAll);
         let held = |peer| if holds_all { Frame::MAX } else { held_by(held, peer) };
@@ -371,8 +431,9 @@ impl Peer {
         let Some(cuts) = self.member.commit(held) else { return };
         let view = self.member.view();
         let kicked = self.all().filter(|peer| self.member.was_kicked(*peer)).collect();
-        let mut commit =
-            Commit { number: view.number, members: view.members, cuts: [None; PEERS], kicked };
+        let joined = self.note_committed(cuts.iter().any(Option::is_some), sabotage);
+        let (number, members) = (view.number, view.members);
+        let mut commit = Commit { number, members, cuts: [None; PEERS], kicked, joined };
         for (peer, cut) in self.all().zip(cuts) {
             let Some(cut) = cut.map(|cut| u8::try_from(cut.index()).unwrap()) else { continue };
             commit.cuts[peer.index()] = Some(cut);
@@ -387,12 +448,13 @@ impl Peer {
                 }
             }
         }
+        self.play_on();
         self.commits.push(commit);
         self.suspect(self.member.frozen_members(), sabotage);
     }
 
     fn raise_stable(&mut self) {
-        if !self.member.departing().is_empty() {
+        if !self.member.departing().is_empty() || self.is_waiting() {
             return;
         }
         let told = |peer: PeerId| match self.closed[peer.index()] {
@@ -416,7 +478,7 @@ impl Peer {
 }
 
 /// Nobody has given anything in the slots that nobody has.
-fn held_by(held: [u8; PEERS], peer: PeerId) -> Frame {
+pub(crate) fn held_by(held: [u8; PEERS], peer: PeerId) -> Frame {
     frame(held.get(peer.index()).copied().unwrap_or_default())
 }
 

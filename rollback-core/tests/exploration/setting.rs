@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use rollback_core::PeerSet;
-
-use crate::peer::Sabotage;
+use rollback_core::{PeerId, PeerSet};
 
 /// What is explored: how many peers, and how often each thing goes wrong at most.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +12,12 @@ pub(crate) struct Setting {
     pub(crate) frames: u8,
     /// Peers whose frames everybody holds from the beginning.
     pub(crate) known: PeerSet,
+    /// How many frames of each of the others everybody holds.
+    pub(crate) common: u8,
+    /// Who begins a new life once it is gone.
+    pub(crate) returner: Option<PeerId>,
+    /// Whether it was never there before.
+    pub(crate) is_late: bool,
     /// How many peers are gone from one moment to the next.
     pub(crate) crashes: u8,
     /// How many times a peer suspects one that is there.
@@ -24,6 +28,8 @@ pub(crate) struct Setting {
     pub(crate) failures: u8,
     /// How many times a peer is sent away.
     pub(crate) kicks: u8,
+    /// How many times it takes too long to let one in.
+    pub(crate) delays: u8,
     pub(crate) sabotage: Option<Sabotage>,
 }
 
@@ -34,11 +40,15 @@ impl Setting {
             peers,
             frames: 1,
             known: PeerSet::from_bits(u8::MAX >> (8 - peers)),
+            common: 0,
+            returner: None,
+            is_late: false,
             crashes: 0,
             false_suspicions: 0,
             leaves: 0,
             failures: 0,
             kicks: 0,
+            delays: 0,
             sabotage: None,
         }
     }
@@ -54,10 +64,40 @@ impl fmt::Display for Setting {
             (self.leaves, "leaves"),
             (self.failures, "failures"),
             (self.kicks, "kicks"),
+            (self.delays, "delays"),
         ];
         for (count, name) in counts.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, ", {name}: {count}")?;
         }
+        if let Some(returner) = self.returner {
+            let first = if self.is_late { "late" } else { "again" };
+            write!(f, ", {returner} comes {first}, {} frames common", self.common)?;
+        }
         self.sabotage.map_or(Ok(()), |part| write!(f, ", without {part:?}"))
     }
+}
+
+/// A part of the agreement that is broken on purpose, to see that it is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sabotage {
+    /// What a departing peer still sends is taken.
+    Freezing,
+    /// Any number may go on.
+    Quorum,
+    /// Each cuts at what it holds itself, not at the longest claim.
+    Cut,
+    /// A view is committed before all inputs up to the cut are held.
+    HoldsAll,
+    /// One that leaves is taken out before it says that it has left.
+    Retiring,
+    /// One leaves while another may not be in its view yet.
+    Leaving,
+    /// What is heard of why one goes is not taken over.
+    Reason,
+    /// The end of a life that was to be let in does not end what is proposed with it; and the next.
+    EndOfLife,
+    /// One that waits does not see that the others have given up what it would be let in by.
+    GivenUp,
+    /// What only the one that is let in has committed holds for all.
+    Alone,
 }

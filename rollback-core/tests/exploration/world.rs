@@ -5,38 +5,43 @@ use std::rc::Rc;
 use rollback_core::{PeerId, PeerSet, View};
 
 use crate::explorer::Model;
-use crate::peer::{Event, Message, PEERS, Peer, Sabotage, Status};
-use crate::setting::Setting;
+use crate::lives::NEW;
+use crate::peer::{Event, Message, PEERS, Peer, Status};
+use crate::setting::{Sabotage, Setting};
 use crate::store::{Id, QuickMap, Store};
 
 /// All that decides what can happen next.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    peers: [Id<Peer>; PEERS],
-    sent: Id<Mail>,
+    pub(crate) peers: [Id<Peer>; PEERS],
+    pub(crate) sent: Id<Mail>,
     /// Peers that are there no more.
-    gone: PeerSet,
-    spent: Spent,
+    pub(crate) gone: PeerSet,
+    pub(crate) spent: Spent,
 }
 
 /// What has gone wrong so far.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-struct Spent {
-    crashes: u8,
-    false_suspicions: u8,
-    leaves: u8,
-    failures: u8,
-    kicks: u8,
+pub(crate) struct Spent {
+    pub(crate) crashes: u8,
+    pub(crate) false_suspicions: u8,
+    pub(crate) leaves: u8,
+    pub(crate) failures: u8,
+    pub(crate) kicks: u8,
+    /// How often it took too long to let one in.
+    pub(crate) delays: u8,
+    pub(crate) returns: u8,
 }
 
 /// All that was sent and may still arrive, in order.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-struct Mail(Vec<Sent>);
+pub(crate) struct Mail(Vec<Sent>);
 
 /// A message that was sent, as it arrives, and to whom.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Sent {
     arrival: Id<Event>,
+    /// From whom, in which life.
     from: u8,
     to: u8,
 }
@@ -48,12 +53,14 @@ pub(crate) enum Action {
     Crash(PeerId),
     /// One that is done goes.
     Go(PeerId),
+    /// One that is gone begins a new life.
+    Return(PeerId),
 }
 
 pub(crate) struct Explorer {
-    setting: Setting,
-    peers: Store<Peer>,
-    events: Store<Event>,
+    pub(crate) setting: Setting,
+    pub(crate) peers: Store<Peer>,
+    pub(crate) events: Store<Event>,
     sents: Store<Mail>,
     /// What was asked of the engine already.
     after: QuickMap<(Id<Peer>, Id<Event>), Id<Peer>>,
@@ -76,11 +83,11 @@ impl Explorer {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = PeerId> + use<> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = PeerId> + use<> {
         PeerId::all(self.setting.peers)
     }
 
-    fn peer(&self, world: World, of: PeerId) -> Rc<Peer> {
+    pub(crate) fn peer(&self, world: World, of: PeerId) -> Rc<Peer> {
         self.peers.get(world.peers[of.index()])
     }
 
@@ -97,7 +104,7 @@ impl Explorer {
     }
 
     /// Where an event to a peer leads.
-    fn after(&mut self, mut world: World, to: PeerId, event: Id<Event>) -> World {
+    pub(crate) fn after(&mut self, mut world: World, to: PeerId, event: Id<Event>) -> World {
         let peer = world.peers[to.index()];
         let next = self.peer_after(peer, event);
         if next == peer {
@@ -111,21 +118,22 @@ impl Explorer {
     }
 
     /// What a peer sends may arrive from now on, in whatever order and as often as it likes.
-    fn post(&mut self, sent: Id<Mail>, by: Id<Peer>) -> Id<Mail> {
+    pub(crate) fn post(&mut self, sent: Id<Mail>, by: Id<Peer>) -> Id<Mail> {
         if let Some(posted) = self.posted.get(&(sent, by)) {
             return *posted;
         }
         let (mut all, peer) = (self.sents.get(sent).0.clone(), self.peers.get(by));
         for (message, to) in peer.messages() {
             let (from, to) = (peer.local, to.bits());
+            let slot = Self::mail_of(from, peer.life);
             let arrival = self.events.id(match message {
                 Message::Claim(claim) => Event::Claim { from, claim },
                 Message::Failed => Event::Failed { from },
                 Message::Left => Event::Left { from },
             });
-            match all.iter_mut().find(|sent| sent.arrival == arrival) {
+            match all.iter_mut().find(|sent| (sent.arrival, sent.from) == (arrival, slot)) {
                 Some(sent) => sent.to |= to,
-                None => all.push(Sent { arrival, from: from.slot(), to }),
+                None => all.push(Sent { arrival, from: slot, to }),
             }
         }
         all.sort();
@@ -143,10 +151,11 @@ impl Explorer {
     }
 
     /// Forgets what nobody will ever hear.
-    fn drop_lost(&mut self, mut world: World) -> World {
+    pub(crate) fn drop_lost(&mut self, mut world: World) -> World {
         let mut deaf = [0; 8];
-        for (from, deaf) in self.all().zip(&mut deaf) {
-            *deaf = self.deaf_to(world, from).bits();
+        for (from, life) in self.all().flat_map(|from| [(from, 0), (from, NEW)]) {
+            let at = usize::from(Self::mail_of(from, life));
+            deaf[at] = self.deaf_to(world, from, life).bits();
         }
         let key = (world.sent, u64::from_le_bytes(deaf));
         if let Some(sent) = self.heard.get(&key).copied() {
@@ -162,11 +171,16 @@ impl Explorer {
         world
     }
 
-    /// The peers that will never hear `from` any more.
-    fn deaf_to(&self, world: World, from: PeerId) -> PeerSet {
-        let is_deaf =
-            |to: &PeerId| world.gone.contains(*to) || !self.peer(world, *to).listens_to(from);
-        self.all().filter(is_deaf).collect()
+    /// The peers that will never hear `from` any more in that life of its.
+    fn deaf_to(&self, world: World, from: PeerId, life: u8) -> PeerSet {
+        let is_deaf = |to: &PeerId| {
+            let peer = self.peer(world, *to);
+            let heard = peer.life_of(from);
+            let is_yet_to_be_heard = heard < life;
+            let is_frozen = !peer.listens_to(from) && !is_yet_to_be_heard;
+            is_frozen || heard > life || world.gone.contains(*to)
+        };
+        self.all().filter(|to| is_deaf(to) && !self.may_return(world, *to)).collect()
     }
 
     /// Where nobody leaves, hearing early how far others have confirmed can only make more frames stable, and so more
@@ -188,9 +202,10 @@ impl Explorer {
     fn tidings(&self, world: World, to: PeerId) -> Vec<Event> {
         let peer = self.peer(world, to);
         let number = peer.member.view().number;
-        let told = peer.others().iter().filter_map(|by| {
-            let senders = self.all().filter(|from| peer.listens_to(*from));
-            let said = senders.map(|from| self.peer(world, from).tells(number, to, by));
+        let told = peer.others().iter().filter(|_| !peer.is_waiting()).filter_map(|by| {
+            let bodies = self.bodies(world).filter(|from| peer.hears(from));
+            let said = bodies.filter(|from| peer.plays_with(from.local));
+            let said = said.map(|from| from.tells(number, to, by));
             let confirmed = said.max().unwrap_or_default();
             (confirmed > peer.has_heard(by)).then_some(Event::Told { by, confirmed })
         });
@@ -201,14 +216,26 @@ impl Explorer {
     fn inputs(&self, world: World, to: PeerId) -> Vec<Event> {
         let peer = self.peer(world, to);
         let mut inputs = Vec::new();
+        let has_more = |by: &Peer, of: PeerId| {
+            let is_same_life = by.start[of.index()] == peer.start[of.index()];
+            is_same_life && by.held[of.index()] > peer.held[of.index()]
+        };
+        let bodies: Vec<_> = self.bodies(world).collect();
         for of in self.all().filter(|of| *of != to) {
-            let has_more =
-                |by: PeerId| self.peer(world, by).held[of.index()] > peer.held[of.index()];
-            if self.all().any(|by| peer.listens_to(by) && has_more(by)) {
-                inputs.push(Event::Input { of, last: self.peer(world, of).closed[of.index()] });
+            let has_more = |by: &Peer| has_more(by, of);
+            let plays = |by: &Peer| peer.hears(by) && peer.plays_with(by.local);
+            let sent = bodies.iter().filter(|by| plays(by) && has_more(by));
+            if let Some(end) = sent.map(|by| by.held[of.index()]).max() {
+                // Where lives begin there are more frames, and a datagram brings all of them.
+                let next = peer.held[of.index()] + 1;
+                let end = if self.setting.returner.is_some() { end } else { next };
+                inputs.push(Event::Input { of, end, last: self.peer(world, of).own_end() });
             }
             let is_open = peer.closed[of.index()].is_none();
-            if self.setting.sabotage == Some(Sabotage::Freezing) && has_more(of) && is_open {
+            if self.setting.sabotage == Some(Sabotage::Freezing)
+                && is_open
+                && has_more(&self.peer(world, of))
+            {
                 inputs.push(Event::FrozenInput { of });
             }
         }
@@ -218,19 +245,25 @@ impl Explorer {
     /// The messages that may reach a peer.
     fn arrivals(&self, world: World, to: PeerId) -> Vec<Id<Event>> {
         let sent = self.sents.get(world.sent);
-        let to_it = |sent: &&Sent| PeerSet::from_bits(sent.to).contains(to);
+        let peer = self.peer(world, to);
+        let is_heard = |from: PeerId, at: u8| Self::mail_of(from, peer.life_of(from)) == at;
+        let to_it = |sent: &&Sent| {
+            let is_to_it = PeerSet::from_bits(sent.to).contains(to);
+            is_to_it && self.all().any(|from| is_heard(from, sent.from))
+        };
         sent.0.iter().filter(to_it).map(|sent| sent.arrival).collect()
     }
 
     /// Whether a peer hears nothing of another any more, whatever the network does.
     fn is_silent(&self, world: World, of: PeerId, to: PeerId) -> bool {
-        world.gone.contains(of) || !self.peer(world, of).listens_to(to)
+        let peer = self.peer(world, of);
+        world.gone.contains(of) || !peer.hears_back(&self.peer(world, to))
     }
 
     /// In which views a peer that leaves may have heard others; it matters to no other.
     fn views(&self, world: World, by: PeerId) -> [u8; PEERS] {
         let mut views = [0; PEERS];
-        if self.peer(world, by).closed[by.index()].is_some() {
+        if self.peer(world, by).own_end().is_some() {
             self.all().for_each(|of| views[of.index()] = self.peer(world, of).view_number());
         }
         views
@@ -249,11 +282,12 @@ impl Explorer {
     }
 
     /// What goes on by itself once nothing goes wrong any more: what is sent arrives, and who is silent is suspected.
-    fn sure_events(&self, world: World, to: PeerId) -> Vec<Event> {
+    pub(crate) fn sure_events(&self, world: World, to: PeerId) -> Vec<Event> {
         let peer = self.peer(world, to);
         let View { number, members } = peer.member.view();
         let talks = |by: PeerId| {
-            peer.listens_to(by) && !world.gone.contains(by) && self.peer(world, by).listens_to(to)
+            let sender = self.peer(world, by);
+            peer.hears(&sender) && !world.gone.contains(by) && sender.hears(&peer)
         };
         let is_near = |by: PeerId| self.peer(world, by).member.view().number.abs_diff(number) <= 1;
         let sends_inputs = |by: PeerId| {
@@ -265,22 +299,27 @@ impl Explorer {
         let mut sure = Vec::new();
         for by in self.all().filter(|by| talks(*by)) {
             // In what view a member is, its inputs tell, where they are understood.
-            let seen = if is_near(by) { number } else { number.wrapping_add(128) };
+            let is_seen = is_near(by) && peer.plays_with(by) && members.contains(by);
+            let seen = if is_seen { number } else { number.wrapping_add(128) };
             let claims = self.peer(world, by).member.claims_for(seen).collect::<Vec<_>>();
             sure.extend(claims.into_iter().map(|claim| Event::Claim { from: by, claim }));
             if self.peer(world, by).status == Status::Failing {
                 sure.push(Event::Failed { from: by });
             }
         }
-        for by in self.all().filter(|by| peer.listens_to(*by) && !world.gone.contains(*by)) {
+        let is_heard = |by: &PeerId| peer.hears(&self.peer(world, *by));
+        for by in self.all().filter(|by| is_heard(by) && !world.gone.contains(*by)) {
             let evicts = self.peer(world, by);
-            let eviction = evicts.member.eviction_of(to).filter(|_| !evicts.listens_to(to));
+            let eviction = evicts.eviction_of(to).filter(|_| !evicts.listens_to(to));
             sure.extend(eviction.map(|claim| Event::Claim { from: by, claim }));
         }
         for event in self.inputs(world, to) {
             let Event::Input { of, .. } = event else { continue };
-            let has_more =
-                |by: PeerId| self.peer(world, by).held[of.index()] > peer.held[of.index()];
+            let has_more = |by: PeerId| {
+                let by = self.peer(world, by);
+                let is_same_life = by.start[of.index()] == peer.start[of.index()];
+                is_same_life && by.held[of.index()] > peer.held[of.index()]
+            };
             let is_sent =
                 |by: PeerId| sends_inputs(by) && has_more(by) && (by == of || peer.wants(of));
             if self.all().any(is_sent) {
@@ -298,85 +337,10 @@ impl Explorer {
         let silent =
             self.suspicions(world, to).into_iter().filter(|(_, false_ones)| *false_ones == 0);
         let views = self.views(world, to);
-        sure.extend(silent.map(|(silent, _)| Event::Advance { silent, views }));
+        let is_late = peer.may_be_late();
+        sure.extend(silent.map(|(silent, _)| Event::Advance { silent, views, is_late }));
+        sure.extend(self.tidings_of_lives(world, to));
         sure
-    }
-
-    /// Whether nothing happens any more unless something goes wrong.
-    fn is_settled(&mut self, world: World) -> bool {
-        for to in self.all().filter(|to| !world.gone.contains(*to)) {
-            if self.peer(world, to).status != Status::Playing {
-                // It goes before long.
-                return false;
-            }
-            for event in self.sure_events(world, to) {
-                let event = self.events.id(event);
-                if self.after(world, to, event) != world {
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    /// The promises about what members say of each other.
-    fn apart(&self, world: World) -> Option<String> {
-        let peers: Vec<_> = self.all().map(|of| self.peer(world, of)).collect();
-        let has_left = |of: &PeerId| peers[of.index()].closed[of.index()].is_some();
-        let left: PeerSet = self.all().filter(has_left).collect();
-        for (index, one) in peers.iter().enumerate() {
-            if let Some(broken) = one.broken {
-                return Some(format!("{broken} by {}", one.local));
-            }
-            for other in &peers[..index] {
-                let (a, b) = (one.local, other.local);
-                let pairs = one
-                    .commits
-                    .iter()
-                    .flat_map(|ours| other.commits.iter().map(move |t| (ours, t)));
-                for (ours, theirs) in pairs.filter(|(ours, theirs)| ours.is_of_view(theirs)) {
-                    let mut stayed = self.all().filter(|of| !left.contains(*of));
-                    if stayed.any(|of| ours.goes_as(of) != theirs.goes_as(of)) {
-                        return Some(format!("{a} and {b} committed {ours:?} and {theirs:?}"));
-                    }
-                }
-                for frame in 0..one.stable.min(other.stable) {
-                    let is_idle = |at: &Peer, of: PeerId| {
-                        at.closed[of.index()].is_some_and(|closed| frame >= closed)
-                    };
-                    if self.all().any(|of| is_idle(one, of) != is_idle(other, of)) {
-                        return Some(format!(
-                            "frame {frame} is stable for {a} and {b}, and not the same"
-                        ));
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// The promises about what comes of it all.
-    fn unsettled(&mut self, world: World) -> Option<String> {
-        if !self.is_settled(world) {
-            return None;
-        }
-        let here: PeerSet = self.all().filter(|of| !world.gone.contains(*of)).collect();
-        for of in here.iter() {
-            let peer = self.peer(world, of);
-            if !peer.member.departing().is_empty() || peer.member.view().members != here {
-                return Some(format!("{of} waits for ever in {:?}", peer.member.view()));
-            }
-            if peer.confirmed() < peer.held[of.index()] {
-                return Some(format!("{of} waits for ever for inputs of others"));
-            }
-        }
-        let all = PeerSet::first(self.setting.peers);
-        let can_go_on = View::initial(all).has_quorum(all.minus(world.gone));
-        let is_told_truth = world.spent.false_suspicions + world.spent.kicks == 0;
-        if here.is_empty() && is_told_truth && can_go_on {
-            return Some("nobody goes on".into());
-        }
-        None
     }
 }
 
@@ -385,23 +349,34 @@ impl Model for Explorer {
     type Action = Action;
 
     fn initial(&mut self) -> World {
-        let Setting { peers, frames, known, .. } = self.setting;
+        let Setting { peers, frames, known, common, returner, is_late, .. } = self.setting;
         let mut ids = Vec::new();
         for local in PeerId::all(PEERS) {
             let mut peer = Peer::new(local, peers, frames);
-            known.iter().for_each(|of| peer.held[of.index()] = frames);
+            for of in PeerId::all(peers) {
+                let is_held = local == of || known.contains(of);
+                peer.held[of.index()] = if is_held { frames } else { common };
+            }
+            peer.lives.are_explored = returner.is_some();
+            if let Some(late) = returner.filter(|_| is_late) {
+                peer.is_late(late);
+            }
             ids.push(self.peers.id(peer));
         }
         let sent = self.sents.id(Mail::default());
         let peers = core::array::from_fn(|index| ids[index]);
-        let world = World { peers, sent, gone: PeerSet::EMPTY, spent: Spent::default() };
+        let gone = returner.into_iter().filter(|_| is_late).collect();
+        let world = World { peers, sent, gone, spent: Spent::default() };
         self.tell(world)
     }
 
     fn next(&mut self, world: World, next: &mut Vec<(Action, World)>) {
-        let Setting { crashes, false_suspicions, leaves, failures, kicks, .. } = self.setting;
+        let Setting { crashes, false_suspicions, leaves, failures, kicks, delays, .. } =
+            self.setting;
+        self.returns(world, next);
         for to in self.all().filter(|to| !world.gone.contains(*to)) {
             let mut events = self.inputs(world, to);
+            events.extend(self.tidings_of_lives(world, to));
             if leaves > 0 {
                 events.extend(self.tidings(world, to));
             }
@@ -415,12 +390,20 @@ impl Model for Explorer {
                 world.spent.false_suspicions += false_ones;
                 if world.spent.false_suspicions <= false_suspicions {
                     let views = self.views(world, to);
-                    let event = self.events.id(Event::Advance { silent, views });
+                    let advance = Event::Advance { silent, views, is_late: false };
+                    let event = self.events.id(advance);
                     next.push((Action::To(to, event), self.after(world, to, event)));
                 }
             }
+            if self.peer(world, to).may_be_late() && world.spent.delays < delays {
+                let spent = Spent { delays: world.spent.delays + 1, ..world.spent };
+                let (silent, views) = (PeerSet::EMPTY, self.views(world, to));
+                let event = self.events.id(Event::Advance { silent, views, is_late: true });
+                let after = self.after(World { spent, ..world }, to, event);
+                next.push((Action::To(to, event), after));
+            }
             let status = self.peer(world, to).status;
-            let is_leaving = self.peer(world, to).closed[to.index()].is_some();
+            let is_leaving = self.peer(world, to).own_end().is_some();
             if status != Status::Playing {
                 next.push((Action::Go(to), self.without(world, to)));
                 continue;
@@ -428,6 +411,9 @@ impl Model for Explorer {
             if world.spent.crashes < crashes {
                 let spent = Spent { crashes: world.spent.crashes + 1, ..world.spent };
                 next.push((Action::Crash(to), self.without(World { spent, ..world }, to)));
+            }
+            if self.peer(world, to).is_waiting() {
+                continue;
             }
             let others = self.peer(world, to).others();
             for peer in others.iter().filter(|_| world.spent.kicks < kicks) {
@@ -460,6 +446,7 @@ impl Model for Explorer {
             Action::To(to, event) => format!("{to}: {:?}", self.events.get(event)),
             Action::Crash(peer) => format!("{peer}: crashes"),
             Action::Go(peer) => format!("{peer}: goes"),
+            Action::Return(peer) => format!("{peer}: begins a new life"),
         }
     }
 }
