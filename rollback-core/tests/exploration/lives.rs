@@ -4,7 +4,7 @@
 use rollback_core::testing::doors::{Claim, Member};
 use rollback_core::{PeerId, PeerSet};
 
-use crate::peer::{Peer, held_by};
+use crate::peer::{PEERS, Peer, held_by};
 use crate::setting::Sabotage;
 
 /// What a peer knows of new lives.
@@ -221,11 +221,11 @@ impl Peer {
 
     /// Whether the others have given up since what this one, which waits, would be let in by.
     pub(super) fn is_passed_by(&self, sabotage: Option<Sabotage>) -> bool {
-        let rows = self.lives.rows.map(|rows| held_by([rows; 4], self.local));
+        let rows = self.lives.rows.map(|rows| held_by([rows; PEERS], self.local));
         let gone = |peer: PeerId| {
             let closed = self.closed.get(peer.index()).copied().flatten();
             let closed = closed.filter(|_| !self.lives.left_in_rows.contains(peer));
-            closed.map(|closed| held_by([closed; 4], peer))
+            closed.map(|closed| held_by([closed; PEERS], peer))
         };
         let blind = [Sabotage::GivenUp, Sabotage::EndOfLife].map(Some);
         let is_given_up = !blind.contains(&sabotage) && self.member.is_given_up(gone);

@@ -1,5 +1,5 @@
 //! Follows the agreement on members through everything that can happen: all orders of messages, lost ones, late ones,
-//! doubled ones, and suspicions that are true or false.
+//! doubled ones, suspicions that are true or false, and new lives of those who are gone.
 
 #![expect(
     clippy::unwrap_used,

@@ -19,7 +19,7 @@ impl Explorer {
         ids.map(|(_, id)| self.peers.get(id))
     }
 
-    /// Whether a peer that is gone may begin a new life: none of those who play went on without them all before.
+    /// Whether a peer that is gone may still begin a new life.
     pub(crate) fn may_return(&self, world: World, peer: PeerId) -> bool {
         let is_gone = self.setting.returner == Some(peer) && world.gone.contains(peer);
         is_gone && world.spent.returns == 0
@@ -30,6 +30,7 @@ impl Explorer {
         let Some(returner) = self.setting.returner else { return };
         let players: PeerSet = self.all().filter(|of| self.plays(world, *of)).collect();
         let former = self.peer(world, returner);
+        // One whose former life went on without those who play now has another past than they.
         let shared = former.commits.last().map_or(PeerSet::first(PEERS), |last| last.members);
         if self.may_return(world, returner) && !players.is_empty() && players.is_subset_of(shared) {
             let mut world = world;
