@@ -128,9 +128,9 @@ fn on_a_path_that_stands_still_little_waits_and_the_newest_goes_first() {
     let path = FaultyPath::to(server.local_addr());
     let transports = join_two(&path, "still");
     wait_connected(&transports);
-    // There is room for those of a fifth of a second, or twice as many that a late thread gives at once; two seconds of
-    // them are 24 kB.
-    let most = 60 * 202 * 2 / 5;
+    // Four full datagrams have room, or those of a fifth of a second, twice as many of which a late thread gives at once; two
+    // seconds of them are 24 kB.
+    let most = (4 * DATAGRAM_BYTES_MAX).max(60 * 202 * 2 / 5) + 202;
     let cut = Duration::from_millis(500)..Duration::from_millis(2500);
     // Before what was given last.
     let mut given = transports[0].now();

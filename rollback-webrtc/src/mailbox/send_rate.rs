@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use rollback_core::Timestamp;
 
+use crate::DATAGRAM_BYTES_MAX;
+
 /// The datagrams given for one peer of late: how long, and how many a second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SendRate {
@@ -36,7 +38,7 @@ impl SendRate {
     }
 
     /// How many bytes may be outstanding: length × rate × (round trip + the delay of SCTP's acknowledgements), and what is lost
-    /// until SCTP's timer finds out, for a share of `loss`; at least four of the longest datagrams given.
+    /// until SCTP's timer finds out, for a share of `loss`; at least four full datagrams.
     pub(super) fn limit(&self, round_trip: Option<Duration>, loss: f64) -> usize {
         let datagrams = self.now.datagrams.max(self.before.datagrams);
         let longest = self.now.longest.max(self.before.longest);
@@ -44,7 +46,6 @@ impl SendRate {
         let held = held + TIMER.mul_f64(loss.clamp(0.0, 1.0));
         let millis = u64::try_from(held.as_millis()).unwrap_or(u64::MAX);
         let bytes = datagrams.saturating_mul(longest).saturating_mul(millis) / PERIOD_MILLIS;
-        let bytes = bytes.max(longest.saturating_mul(4));
         usize::try_from(bytes).unwrap_or(usize::MAX).clamp(LIMIT_MIN, LIMIT_MAX)
     }
 }
@@ -66,9 +67,8 @@ const ROUND_TRIP_UNKNOWN: Duration = Duration::from_millis(500);
 /// A longer one makes no more room: what is older is worth nothing.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(1);
 
-/// What SCTP sends without an acknowledgement even after the worst losses: a window of one packet, of 1,191 bytes in `rtc`
-/// 0.21.1 less what does not divide by four. Where little more than that is outstanding, nothing waits behind what is old.
-pub(super) const LIMIT_MIN: usize = 1188;
+/// Four full datagrams.
+pub(super) const LIMIT_MIN: usize = 4 * DATAGRAM_BYTES_MAX;
 
 /// Whatever a program sends.
 const LIMIT_MAX: usize = 1024 * 1024;
@@ -97,12 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn four_of_the_longest_datagrams_have_room_and_what_sctp_always_sends() {
+    fn four_full_datagrams_always_have_room() {
         let round_trip = Some(Duration::from_millis(40));
-        assert_eq!(sent(4, 1150).limit(round_trip, 0.0), 4 * 1150);
-        assert_eq!(sent(60, 400).limit(round_trip, 0.0), 60 * 400 * 24 / 100, "more are under way");
         assert_eq!(sent(60, 64).limit(round_trip, 0.0), LIMIT_MIN);
         assert_eq!(SendRate::default().limit(None, 0.0), LIMIT_MIN);
+        assert_eq!(sent(60, 400).limit(round_trip, 0.0), 60 * 400 * 24 / 100, "more are under way");
         assert_eq!(sent(50_000, 1100).limit(Some(Duration::from_secs(60)), 0.0), LIMIT_MAX);
     }
 
