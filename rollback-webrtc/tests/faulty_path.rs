@@ -158,7 +158,8 @@ fn what_is_lost_and_how_long_it_takes_is_measured_at_both_ends() {
     let transports = join_two(&path, "measured");
     wait_connected(&transports);
     path.faults.loss_percent.store(10, Ordering::Relaxed);
-    play(&transports, Duration::from_secs(4), |_| {});
+    // With 600 datagrams each way a tenth is at least four standard deviations from what is asked below.
+    play(&transports, Duration::from_secs(10), |_| {});
     for transport in &transports {
         let report = transport.link_report(common::others(transport)[0]);
         let round_trip = report.round_trip.unwrap();
@@ -168,7 +169,7 @@ fn what_is_lost_and_how_long_it_takes_is_measured_at_both_ends() {
         for loss in [report.loss_out_percent.unwrap(), report.loss_in_percent.unwrap()] {
             assert!((5.0..17.0).contains(&loss), "{report:?}");
         }
-        assert!(report.arrived > 150, "{report:?}");
+        assert!(report.arrived > 450, "{report:?}");
     }
 }
 

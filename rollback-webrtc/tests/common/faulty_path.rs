@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 /// What is done to the packets of all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    /// Of a hundred packets so many are lost, in a fixed pattern.
+    /// Of a hundred packets so many are lost.
     pub(crate) loss_percent: AtomicU32,
     /// Each packet arrives so much later.
     pub(crate) delay_ms: AtomicU32,
@@ -349,11 +349,14 @@ impl Relay {
 }
 
 impl Faults {
-    /// A number below `bound`, in a fixed pattern over all packets.
+    /// A number below `bound`, which has nothing to do with those before: datagrams and acknowledgements take turns, and
+    /// a sequence that is spread evenly hits one of the two more often. This is splitmix64 (Steele, Lea, Flood 2014).
     fn draw(&self, bound: u32) -> u32 {
-        let number = u64::from(self.packets.fetch_add(1, Ordering::Relaxed));
-        let bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        u32::try_from(bits % u64::from(bound.max(1))).unwrap()
+        let number = u64::from(self.packets.fetch_add(1, Ordering::Relaxed)) + 1;
+        let bits = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        u32::try_from((bits ^ (bits >> 31)) % u64::from(bound.max(1))).unwrap()
     }
 
     fn delay(&self) -> Duration {
