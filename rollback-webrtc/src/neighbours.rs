@@ -36,6 +36,8 @@ pub(crate) struct Neighbour {
     reach: Reach,
     /// To the connection that is open or opens, and to its successor; dropping one closes the connection.
     remotes: Vec<(AttemptId, mpsc::Sender<Remote>)>,
+    /// To the one whose place was taken last.
+    retiring: Option<mpsc::Sender<Remote>>,
 }
 
 /// What a connection, or its task, did.
@@ -66,7 +68,8 @@ impl Neighbours {
         if self.relayed.contains(&peer) {
             route.handle_server(now, true);
         }
-        self.peers.insert(peer, Neighbour { pair, route, reach, remotes: Vec::new() });
+        self.peers
+            .insert(peer, Neighbour { pair, route, reach, remotes: Vec::new(), retiring: None });
     }
 
     pub(crate) fn pairs(&mut self) -> impl Iterator<Item = &mut Pair> {
@@ -210,10 +213,10 @@ impl Neighbours {
         match action {
             Action::Open { attempt, offer } => self.open(peer, attempt, offer),
             Action::Feed(attempt, remote) => {
-                let remotes = self.peers.get(&peer).map(|peer| peer.remotes.iter());
-                let mut of_attempt = remotes.into_iter().flatten().filter(|(of, _)| *of == attempt);
+                let Some(neighbour) = self.peers.get(&peer) else { return };
+                let sender = neighbour.remotes.iter().find(|(of, _)| *of == attempt);
                 // More than a connection takes in time: without the rest it connects, or its deadline comes.
-                if of_attempt.any(|(_, sender)| sender.try_send(remote.clone()).is_err()) {
+                if sender.is_some_and(|(_, sender)| sender.try_send(remote).is_err()) {
                     self.setup.mailbox.update(peer, |stats| stats.stale_signals += 1);
                 }
             }
@@ -226,8 +229,10 @@ impl Neighbours {
             }
             Action::Retire(attempt) => {
                 let Some(neighbour) = self.peers.get_mut(&peer) else { return };
-                for (_, sender) in neighbour.remotes.extract_if(.., |(of, _)| *of == attempt) {
-                    // One that is busy closes at once.
+                let retiring = neighbour.remotes.extract_if(.., |(of, _)| *of == attempt).next();
+                neighbour.retiring = retiring.map(|(_, sender)| sender);
+                if let Some(sender) = &neighbour.retiring {
+                    // One that is too busy to hear it ends with the next.
                     let _ = sender.try_send(Remote::Retire);
                 }
             }
@@ -246,6 +251,11 @@ impl Neighbours {
             PairReport::Renewed => route.handle_renewed(now),
             PairReport::ShutOut | PairReport::Left => route.handle_left(now),
         });
+        if matches!(report, PairReport::Renewed | PairReport::ShutOut | PairReport::Left)
+            && let Some(neighbour) = self.peers.get_mut(&peer)
+        {
+            neighbour.retiring = None;
+        }
         if report == PairReport::Renewed {
             self.setup.mailbox.renewed(peer);
         }
@@ -265,6 +275,8 @@ impl Neighbours {
         // A task of its own, because a hostile description may make the WebRTC stack panic.
         let task =
             self.connections.spawn(Connection::run(peer, attempt, offer, setup, remote, events));
+        // A new process of the peer counts anew, and the end of one of the former's is not the end of this.
+        self.attempts.retain(|_, former| *former != (peer, attempt));
         self.attempts.insert(task.id(), (peer, attempt));
     }
 

@@ -37,8 +37,8 @@ pub(crate) struct Pair {
     offer_accepted_at: Option<Timestamp>,
     /// Restarts of the present attempt, and when the last one began.
     restarts: u32,
-    /// The last attempt, and its restart, that an answer was taken of: no other one is.
-    answered: Option<(AttemptId, u32)>,
+    /// The last restart of the present attempt that an answer was taken of: no other one is. The first description is 0.
+    answered: Option<u32>,
     restarted_at: Option<Timestamp>,
     backoff: Backoff,
     actions: VecDeque<Action>,
@@ -138,7 +138,7 @@ impl Pair {
                 self.handle_offer(now, attempt, sdp.into());
             }
             (SignalPayload::Answer { attempt, sdp }, Role::Offerer) => {
-                self.handle_answer((attempt, 0), sdp.into());
+                self.handle_answer(attempt, 0, sdp.into());
             }
             (SignalPayload::Candidate { attempt, candidate }, _) => {
                 self.feed(attempt, Remote::Candidate(candidate.into()));
@@ -160,7 +160,7 @@ impl Pair {
             (SignalPayload::RestartAnswer { attempt, restart, sdp }, Role::Offerer)
                 if restart == self.restarts =>
             {
-                self.handle_answer((attempt, restart), sdp.into());
+                self.handle_answer(attempt, restart, sdp.into());
             }
             _ => self.stale_signals += 1,
         }
@@ -264,6 +264,7 @@ impl Pair {
 
     fn start_attempt(&mut self, now: Timestamp) {
         let attempt = self.next_attempt();
+        self.answered = None;
         // A slow way needs longer than a lost packet should cost at first.
         let patience = ATTEMPT_MAX * (self.backoff.tries() + 1).min(ATTEMPT_STEPS);
         self.state = State::Attempting { attempt, give_up_at: now.plus(patience) };
@@ -294,9 +295,10 @@ impl Pair {
         self.newest = Some(attempt);
         self.offer_accepted_at = Some(now);
         let give_up_at = now.plus(ATTEMPT_MAX * (ATTEMPT_STEPS + 1));
-        if let State::Connected { .. } = self.state {
+        // The offerer may have given the open connection up, or see that it is worn.
+        if let State::Connected { .. } | State::Interrupted { .. } = self.state {
             self.give_up_successor();
-            self.successor = Some(Successor { attempt, give_up_at });
+            self.successor = Some(Successor { attempt, give_up_at, is_answered: false });
         } else {
             self.drop_connections();
             self.state = State::Attempting { attempt, give_up_at };
@@ -305,11 +307,20 @@ impl Pair {
     }
 
     /// One that was repeated would end the connection.
-    fn handle_answer(&mut self, number: (AttemptId, u32), sdp: String) {
-        let is_new = self.answered.is_none_or(|answered| number > answered);
-        if is_new && self.is_open_or_opens(number.0) {
-            self.answered = Some(number);
-            self.actions.push_back(Action::Feed(number.0, Remote::Answer(sdp)));
+    fn handle_answer(&mut self, attempt: AttemptId, restart: u32, sdp: String) {
+        let is_current = self.current() == Some(attempt);
+        let is_new = match &mut self.successor {
+            Some(successor) if successor.attempt == attempt => {
+                restart == 0 && !std::mem::replace(&mut successor.is_answered, true)
+            }
+            _ if is_current && self.answered < Some(restart) => {
+                self.answered = Some(restart);
+                true
+            }
+            _ => false,
+        };
+        if is_new {
+            self.actions.push_back(Action::Feed(attempt, Remote::Answer(sdp)));
         } else {
             self.stale_signals += 1;
         }
@@ -399,7 +410,11 @@ impl Pair {
     fn abandon(&mut self, now: Timestamp) {
         self.drop_connection();
         self.state = match self.successor.take() {
-            Some(Successor { attempt, give_up_at }) => State::Attempting { attempt, give_up_at },
+            // It is no longer beside another, and gets the time of a first attempt.
+            Some(Successor { attempt, give_up_at, is_answered }) => {
+                self.answered = is_answered.then_some(0);
+                State::Attempting { attempt, give_up_at: give_up_at.min(now.plus(ATTEMPT_MAX)) }
+            }
             None => State::Idle { retry_at: now.plus(self.backoff.next_delay()) },
         };
     }

@@ -274,7 +274,8 @@ impl Mailbox {
         self.report_path(to);
     }
 
-    /// A bulk channel to a peer is open on its WebRTC connection; it gets this number.
+    /// A WebRTC connection to a peer is open, with an association that is not worn; its bulk channel gets this number, and those
+    /// before it count no more.
     pub(crate) fn bulk_opened(&self, to: PeerId) -> Option<u64> {
         self.lock().peer(to).map(|peer| {
             let number = peer.bulk.number(Way::WebRtc) + 1;

@@ -28,7 +28,7 @@ pub(crate) enum Action {
     Report(PairReport),
 }
 
-/// What the peer says about the attempt in progress.
+/// What a connection is told: words of the peer about its attempt, and what the pair decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remote {
     Answer(String),

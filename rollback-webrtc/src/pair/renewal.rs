@@ -13,6 +13,8 @@ use super::{ATTEMPT_MAX, ATTEMPT_STEPS, Action, ConnectionEvent, Pair, Role};
 pub(super) struct Successor {
     pub(super) attempt: AttemptId,
     pub(super) give_up_at: Timestamp,
+    /// Whether the offerer has taken an answer.
+    pub(super) is_answered: bool,
 }
 
 impl Pair {
@@ -29,7 +31,7 @@ impl Pair {
         self.renewed_at = Some(now);
         let attempt = self.next_attempt();
         let give_up_at = now.plus(ATTEMPT_MAX * (ATTEMPT_STEPS + 1));
-        self.successor = Some(Successor { attempt, give_up_at });
+        self.successor = Some(Successor { attempt, give_up_at, is_answered: false });
         self.actions.push_back(Action::Open { attempt, offer: None });
     }
 
@@ -42,7 +44,8 @@ impl Pair {
             }
             ConnectionEvent::Candidate(candidate) => self.signal_candidate(attempt, candidate),
             ConnectionEvent::Opened => {
-                self.successor = None;
+                let successor = self.successor.take();
+                self.answered = successor.filter(|successor| successor.is_answered).map(|_| 0);
                 self.actions.extend(self.current().map(Action::Retire));
                 self.note_opened(attempt);
             }
@@ -75,5 +78,5 @@ impl Pair {
     }
 }
 
-/// Least time between two successors of which the first did not open.
+/// Least time between the beginnings of two: a handshake costs more than a worn connection, and an estimate may be wrong.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,5 +1,7 @@
 //! What a pair decides, on a clock that the test turns.
 
+mod renewal;
+
 use super::*;
 
 const FIRST: AttemptId = AttemptId::new(1);
@@ -353,110 +355,4 @@ fn a_process_that_is_shut_out_is_spoken_with_no_more_and_another_one_is() {
     assert_eq!(actions(&mut pair), [Action::Report(PairReport::Renewed)]);
     pair.handle_signal(at(7100), offer(FIRST));
     assert_eq!(actions(&mut pair).len(), 1);
-}
-
-/// An offerer whose worn connection has a successor that opens.
-fn renewing() -> Pair {
-    let mut pair = offerer();
-    connect(&mut pair, FIRST);
-    pair.handle_connection(at(2000), FIRST, ConnectionEvent::Worn);
-    assert_eq!(actions(&mut pair), [open(SECOND)]);
-    pair
-}
-
-#[test]
-fn a_worn_connection_is_kept_until_the_offerers_next_one_is_open() {
-    let mut pair = renewing();
-    pair.handle_connection(at(2100), FIRST, ConnectionEvent::Worn);
-    pair.handle_connection(at(2200), SECOND, ConnectionEvent::Interrupted);
-    assert!(actions(&mut pair).is_empty(), "one at a time");
-    pair.handle_connection(at(2300), SECOND, ConnectionEvent::Description(String::new()));
-    assert_eq!(actions(&mut pair), [Action::Signal(offer(SECOND))]);
-    let answer = SignalPayload::Answer { attempt: SECOND, sdp: Text::default() };
-    pair.handle_signal(at(2400), answer);
-    assert_eq!(actions(&mut pair), [Action::Feed(SECOND, Remote::Answer(String::new()))]);
-    pair.handle_connection(at(2500), SECOND, ConnectionEvent::Opened);
-    let connected = Action::Report(PairReport::Connected);
-    assert_eq!(actions(&mut pair), [Action::Retire(FIRST), connected]);
-    pair.handle_connection(at(2600), FIRST, ConnectionEvent::Ended);
-    assert!(actions(&mut pair).is_empty(), "it was retired");
-}
-
-#[test]
-fn a_worn_connection_is_not_replaced_while_the_peer_cannot_be_told_nor_by_the_answerer() {
-    let mut pair = offerer();
-    connect(&mut pair, FIRST);
-    pair.handle_peer_away();
-    pair.handle_connection(at(2000), FIRST, ConnectionEvent::Worn);
-    assert!(actions(&mut pair).is_empty(), "it is all there is");
-    let mut pair = answerer();
-    connect(&mut pair, FIRST);
-    pair.handle_connection(at(2000), FIRST, ConnectionEvent::Worn);
-    assert!(actions(&mut pair).is_empty(), "the offerer sees the same");
-}
-
-#[test]
-fn a_successor_that_does_not_open_is_tried_again_after_a_while() {
-    for is_ended in [true, false] {
-        let mut pair = renewing();
-        if is_ended {
-            pair.handle_connection(at(3000), SECOND, ConnectionEvent::Ended);
-        } else {
-            assert_eq!(pair.next_timeout(), Some(at(18_000)));
-            pair.handle_timeout(at(18_000));
-        }
-        assert_eq!(actions(&mut pair), [Action::Close(SECOND)]);
-        assert_eq!(pair.next_timeout(), None, "the connection goes on");
-        if is_ended {
-            pair.handle_connection(at(4000), FIRST, ConnectionEvent::Worn);
-            assert!(actions(&mut pair).is_empty(), "too soon");
-        }
-        pair.handle_connection(at(18_000), FIRST, ConnectionEvent::Worn);
-        assert_eq!(actions(&mut pair), [open(SECOND.next())]);
-    }
-}
-
-#[test]
-fn a_worn_connection_that_ends_leaves_its_successor() {
-    let mut pair = renewing();
-    pair.handle_connection(at(3000), FIRST, ConnectionEvent::Ended);
-    assert_eq!(actions(&mut pair), LOST);
-    connect(&mut pair, SECOND);
-    let mut pair = renewing();
-    pair.handle_signal(at(3000), request(Some(FIRST)));
-    assert_eq!(actions(&mut pair), LOST);
-    connect(&mut pair, SECOND);
-}
-
-#[test]
-fn one_that_has_no_connection_any_more_gets_another() {
-    let mut pair = renewing();
-    pair.handle_signal(at(3000), request(Some(SECOND)));
-    let [close, lost] = LOST;
-    assert_eq!(actions(&mut pair), [Action::Close(SECOND), close, lost]);
-    until_next_attempt(&mut pair, SECOND.next());
-    let mut pair = renewing();
-    pair.handle_peer_left();
-    let left = Action::Report(PairReport::Left);
-    let [close, lost] = LOST;
-    assert_eq!(actions(&mut pair), [Action::Close(SECOND), close, lost, left]);
-}
-
-#[test]
-fn an_answerer_keeps_an_open_connection_until_the_one_offered_is_open() {
-    let mut pair = answerer();
-    connect(&mut pair, FIRST);
-    pair.handle_signal(at(5000), offer(SECOND));
-    let opened = |attempt| Action::Open { attempt, offer: Some(String::new()) };
-    assert_eq!(actions(&mut pair), [opened(SECOND)]);
-    let third = SECOND.next();
-    pair.handle_signal(at(6000), offer(third));
-    assert_eq!(actions(&mut pair), [Action::Close(SECOND), opened(third)]);
-    pair.handle_connection(at(6100), third, ConnectionEvent::Description("v=0".to_owned()));
-    let sdp = Text::try_from("v=0".to_owned()).unwrap();
-    let answer = SignalPayload::Answer { attempt: third, sdp };
-    assert_eq!(actions(&mut pair), [Action::Signal(answer)]);
-    pair.handle_connection(at(7000), third, ConnectionEvent::Opened);
-    let connected = Action::Report(PairReport::Connected);
-    assert_eq!(actions(&mut pair), [Action::Retire(FIRST), connected]);
 }

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Connection;
 use crate::ice::TurnTrouble;
+use crate::pair::Remote;
 
 impl Connection {
     /// Sends no more datagrams, and takes what still comes until the peer has had the time to see the connection that has
     /// taken this one's place.
-    pub(super) async fn retire(&mut self) {
+    pub(super) async fn retire(&mut self, mut remote: mpsc::Receiver<Remote>) {
         if let Some(sending) = self.sending.take() {
             sending.abort();
         }
@@ -21,7 +23,7 @@ impl Connection {
                     Some(_) = self.callbacks.recv() => {}
                     Some(_) = self.openings.recv() => {}
                     Some(_) = self.turn_troubles.recv() => {}
-                    else => return,
+                    said = remote.recv() => if said.is_none() { return },
                 }
             }
         };
@@ -48,5 +50,6 @@ impl Connection {
     }
 }
 
-/// How long a connection takes what comes after another has taken its place: some round trips.
-const RETIREMENT: Duration = Duration::from_secs(2);
+/// How long a connection takes what comes after another has taken its place: some round trips, and SCTP's timer twice, in
+/// case that the last message that opens the other one is lost.
+const RETIREMENT: Duration = Duration::from_secs(5);

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::AttemptId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use webrtc::data_channel::DataChannel;
@@ -80,6 +80,8 @@ pub(crate) struct Connection {
     channels: JoinSet<()>,
     /// Of the task that sends datagrams.
     sending: Option<AbortHandle>,
+    /// Told the tasks of the channels once all of them are open.
+    is_open: watch::Sender<bool>,
     opened: mpsc::Sender<Opened>,
     openings: mpsc::Receiver<Opened>,
     progress: Progress,
@@ -148,6 +150,7 @@ impl Connection {
             refusals,
             channels: JoinSet::new(),
             sending: None,
+            is_open: watch::Sender::new(false),
             opened,
             openings,
             progress: Progress::default(),
@@ -165,6 +168,7 @@ impl Connection {
             peer,
             Arc::clone(&connection.setup.mailbox),
             connection.opened.clone(),
+            connection.is_open.subscribe(),
         ));
         connection.sending = Some(sending);
         if is_offerer {
@@ -222,7 +226,7 @@ impl Connection {
                     Some(Remote::Restart) => self.restart(None).await,
                     Some(Remote::Offer(offer)) => self.restart(Some(offer)).await,
                     Some(Remote::Retire) => {
-                        self.retire().await;
+                        self.retire(remote).await;
                         return Ok(());
                     }
                     Some(remote) => self.hear(remote).await?,
@@ -364,7 +368,8 @@ impl Connection {
         self.progress.bulk_exists = true;
         self.bulk = Some(Arc::clone(&channel));
         let mailbox = Arc::clone(&self.setup.mailbox);
-        self.channels.spawn(carry_bulk(channel, self.peer, mailbox, self.opened.clone()));
+        let is_open = self.is_open.subscribe();
+        self.channels.spawn(carry_bulk(channel, self.peer, mailbox, self.opened.clone(), is_open));
     }
 
     async fn note_opened(&mut self, opened: Opened) {
@@ -381,6 +386,7 @@ impl Connection {
         let is_open = progress.own_datagrams && progress.their_datagrams && progress.bulk;
         if is_open && !progress.is_reported {
             progress.is_reported = true;
+            self.is_open.send_replace(true);
             let now = self.setup.clock.now();
             self.silence = Some(SilenceWatch::new(now, self.setup.interrupted_after));
             self.tell(ConnectionEvent::Opened).await;

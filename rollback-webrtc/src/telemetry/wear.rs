@@ -14,6 +14,8 @@ use rollback_core::Timestamp;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wear {
     gaps: f64,
+    /// How many more there are after a second, of late.
+    growth: f64,
     /// When what had arrived and was missing was looked at last.
     last: Option<(Timestamp, (u32, u32))>,
 }
@@ -28,26 +30,34 @@ impl Wear {
         let missing = if missing > u32::MAX / 2 { 0.0 } else { f64::from(missing) };
         // Those that are lost one after the other make one gap.
         let share_arrived = if missing > 0.0 { arrived / (arrived + missing) } else { 1.0 };
-        let round_trip = round_trip.max(ROUND_TRIP_MIN).as_secs_f64();
-        let forgotten = FORGOTTEN_PER_ROUND_TRIP * now.since(then).as_secs_f64() / round_trip;
-        self.gaps = (self.gaps + missing * share_arrived - forgotten).max(0.0);
+        let seconds = now.since(then).as_secs_f64().max(f64::EPSILON);
+        let forgotten = seconds / round_trip.max(ROUND_TRIP_MIN).as_secs_f64();
+        let gaps = (self.gaps + missing * share_arrived - forgotten).max(0.0);
+        let share_of_late = (seconds / OF_LATE.as_secs_f64()).min(1.0);
+        self.growth += ((gaps - self.gaps) / seconds - self.growth) * share_of_late;
+        self.gaps = gaps;
     }
 
-    /// Whether the connection is to be replaced.
+    /// Whether another connection is to be opened, as long as this one lasts.
     pub(super) fn is_worn(&self) -> bool {
-        self.gaps >= GAPS_MAX
+        self.gaps + self.growth * OPENING.as_secs_f64() >= GAPS_MAX && self.gaps >= GAPS_MIN
     }
 }
-
-/// Measured at round trips of 160 and 300 ms and losses of 5 to 30 %: between 0.5 and 1, since what makes the receiver forget
-/// is lost, too.
-const FORGOTTEN_PER_ROUND_TRIP: f64 = 0.7;
 
 /// On a fast path gaps never last.
 const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
 
-/// Some 300 gaps make an acknowledgement as long as a packet may be; this leaves room for what is only known roughly.
-const GAPS_MAX: f64 = 180.0;
+/// Over which growth is smoothed.
+const OF_LATE: Duration = Duration::from_secs(8);
+
+/// Some 300 gaps make an acknowledgement as long as a packet may be.
+const GAPS_MAX: f64 = 250.0;
+
+/// With fewer even a burst of losses is soon forgotten.
+const GAPS_MIN: f64 = 40.0;
+
+/// How long it takes to open a connection where so much is lost.
+const OPENING: Duration = Duration::from_secs(16);
 
 #[cfg(test)]
 mod tests {
@@ -67,7 +77,7 @@ mod tests {
 
     #[test]
     fn gaps_grow_where_more_is_lost_than_a_round_trip_forgets() {
-        for (loss, round_trip) in [(0, 500), (1, 300), (5, 160), (10, 80), (30, 20)] {
+        for (loss, round_trip) in [(0, 500), (1, 300), (5, 160), (10, 150), (30, 40)] {
             assert!(!after_a_minute(loss, round_trip).is_worn(), "{loss} %, {round_trip} ms");
         }
         for (loss, round_trip) in [(20, 160), (20, 300), (30, 160)] {
