@@ -138,8 +138,7 @@ pub(super) const fn datagrams_max(sender: u8) -> usize {
     if sender < WATCHER_SLOTS { 16 } else { 8 }
 }
 
-/// Bytes of bulk frames of one sender that wait for one receiver: of a member half as much again as an honest one has under way in
-/// both lanes.
+/// Bytes of bulk frames of one sender that wait for one receiver: of a member twice what an honest one has under way in both lanes.
 pub(super) const fn bulk_bytes_max(sender: u8) -> usize {
     if sender < WATCHER_SLOTS { 256 * 1024 } else { 32 * 1024 }
 }
