@@ -27,7 +27,7 @@ pub(crate) struct Pair {
     state: State,
     /// What is to take the place of the open connection.
     successor: Option<Successor>,
-    /// When the last one of those began.
+    /// When the last one of those began, or the present connection opened.
     renewed_at: Option<Timestamp>,
     /// The newest attempt that was started or offered by the peer's present process.
     newest: Option<AttemptId>,
@@ -174,7 +174,7 @@ impl Pair {
         event: ConnectionEvent,
     ) {
         if self.is_successor(attempt) {
-            return self.handle_successor(attempt, event);
+            return self.handle_successor(now, attempt, event);
         }
         if self.current() != Some(attempt) {
             return;
@@ -186,7 +186,7 @@ impl Pair {
                 }
             }
             (ConnectionEvent::Candidate(candidate), _) => self.signal_candidate(attempt, candidate),
-            (ConnectionEvent::Opened, State::Attempting { .. }) => self.note_opened(attempt),
+            (ConnectionEvent::Opened, State::Attempting { .. }) => self.note_opened(now, attempt),
             (ConnectionEvent::Interrupted, State::Connected { .. }) => {
                 self.state = State::Interrupted { attempt, give_up_at: now.plus(INTERRUPTION_MAX) };
                 self.actions.push_back(Action::Report(PairReport::Interrupted));
@@ -277,8 +277,9 @@ impl Pair {
         attempt
     }
 
-    fn note_opened(&mut self, attempt: AttemptId) {
+    fn note_opened(&mut self, now: Timestamp, attempt: AttemptId) {
         self.state = State::Connected { attempt };
+        self.renewed_at = Some(now);
         (self.restarts, self.restarted_at) = (0, None);
         self.backoff.reset();
         self.actions.push_back(Action::Report(PairReport::Connected));

@@ -274,13 +274,18 @@ impl Mailbox {
         self.report_path(to);
     }
 
-    /// A WebRTC connection to a peer is open, with an association that is not worn; its bulk channel gets this number, and those
-    /// before it count no more.
+    /// A WebRTC connection to a peer is open, and its association is not worn.
+    pub(crate) fn webrtc_opened(&self, to: PeerId) {
+        if let Some(peer) = self.lock().peer(to) {
+            peer.telemetry.handle_association();
+        }
+    }
+
+    /// The bulk channel of the WebRTC connection that is open gets this number, and those before it count no more.
     pub(crate) fn bulk_opened(&self, to: PeerId) -> Option<u64> {
         self.lock().peer(to).map(|peer| {
             let number = peer.bulk.number(Way::WebRtc) + 1;
             peer.open_bulk(Way::WebRtc, number);
-            peer.telemetry.handle_association();
             number
         })
     }

@@ -35,7 +35,12 @@ impl Pair {
         self.actions.push_back(Action::Open { attempt, offer: None });
     }
 
-    pub(super) fn handle_successor(&mut self, attempt: AttemptId, event: ConnectionEvent) {
+    pub(super) fn handle_successor(
+        &mut self,
+        now: Timestamp,
+        attempt: AttemptId,
+        event: ConnectionEvent,
+    ) {
         match event {
             ConnectionEvent::Description(sdp) => {
                 if !self.signal_description(attempt, sdp) {
@@ -47,7 +52,7 @@ impl Pair {
                 let successor = self.successor.take();
                 self.answered = successor.filter(|successor| successor.is_answered).map(|_| 0);
                 self.actions.extend(self.current().map(Action::Retire));
-                self.note_opened(attempt);
+                self.note_opened(now, attempt);
             }
             ConnectionEvent::Ended => self.give_up_successor(),
             ConnectionEvent::Interrupted
@@ -78,5 +83,6 @@ impl Pair {
     }
 }
 
-/// Least time between the beginnings of two: a handshake costs more than a worn connection, and an estimate may be wrong.
+/// Least time between the beginnings of two, and after a connection has opened: the other side must have opened it by then, too,
+/// or the next offer would end the one that this side uses.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(5);

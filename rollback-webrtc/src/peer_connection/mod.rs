@@ -387,6 +387,7 @@ impl Connection {
         if is_open && !progress.is_reported {
             progress.is_reported = true;
             self.is_open.send_replace(true);
+            self.setup.mailbox.webrtc_opened(self.peer);
             let now = self.setup.clock.now();
             self.silence = Some(SilenceWatch::new(now, self.setup.interrupted_after));
             self.tell(ConnectionEvent::Opened).await;

@@ -56,8 +56,8 @@ const GAPS_MAX: f64 = 250.0;
 /// With fewer even a burst of losses is soon forgotten.
 const GAPS_MIN: f64 = 40.0;
 
-/// How long it takes to open a connection where so much is lost.
-const OPENING: Duration = Duration::from_secs(16);
+/// How long it takes to open a connection where so much is lost, if the first attempt fails.
+const OPENING: Duration = Duration::from_secs(32);
 
 #[cfg(test)]
 mod tests {
