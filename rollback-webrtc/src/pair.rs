@@ -295,7 +295,7 @@ impl Pair {
         }
         self.newest = Some(attempt);
         self.offer_accepted_at = Some(now);
-        let give_up_at = now.plus(ATTEMPT_MAX * (ATTEMPT_STEPS + 1));
+        let give_up_at = now.plus(PATIENCE_MAX);
         // The offerer may have given the open connection up, or see that it is worn.
         if let State::Connected { .. } | State::Interrupted { .. } = self.state {
             self.give_up_successor();
@@ -462,6 +462,9 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(4);
 /// Later attempts may take up to so many times as long: with TURN and a round trip of half a
 /// second, the eleven round trips of all handshakes together need it.
 const ATTEMPT_STEPS: u32 = 3;
+
+/// How long an attempt may take whose successor is not its own side's to begin, or that opens beside an open connection.
+const PATIENCE_MAX: Duration = Duration::from_secs(16);
 
 /// First delay between two attempts.
 const RETRY_FIRST: Duration = Duration::from_millis(200);

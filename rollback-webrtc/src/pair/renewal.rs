@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollback_core::Timestamp;
 use rollback_signaling::AttemptId;
 
-use super::{ATTEMPT_MAX, ATTEMPT_STEPS, Action, ConnectionEvent, Pair, Role};
+use super::{Action, ConnectionEvent, PATIENCE_MAX, Pair, Role};
 
 /// An attempt beside an open connection, whose place it takes once it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Pair {
         }
         self.renewed_at = Some(now);
         let attempt = self.next_attempt();
-        let give_up_at = now.plus(ATTEMPT_MAX * (ATTEMPT_STEPS + 1));
+        let give_up_at = now.plus(PATIENCE_MAX);
         self.successor = Some(Successor { attempt, give_up_at, is_answered: false });
         self.actions.push_back(Action::Open { attempt, offer: None });
     }

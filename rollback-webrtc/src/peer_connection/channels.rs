@@ -24,7 +24,8 @@ use crate::telemetry::datagram_bytes;
 /// expire before SCTP repeats them: one that was repeated and lost once more holds up all that `rtc` 0.21.1 would do about
 /// other losses until its timer fires after a second, and then all that was lost meanwhile is sent in a window of one packet,
 /// behind which the newest datagrams wait. So the lifetime is below the 50 ms and one round trip after which a lost datagram is
-/// known to be missing, at 60 a second; with four times as many that holds from a round trip of 50 ms on. That nothing is repeated wears the association out where much is lost: see `telemetry::wear`.
+/// known to be missing, at 60 a second; with four times as many that holds from a round trip of 50 ms on. That nothing is
+/// repeated wears the association out where much is lost: see `telemetry::wear`.
 pub(super) fn datagram_channel() -> RTCDataChannelInit {
     let lifetime = Some(DATAGRAM_LIFETIME_MILLIS);
     RTCDataChannelInit { ordered: false, max_packet_life_time: lifetime, ..Default::default() }
