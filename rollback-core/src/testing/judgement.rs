@@ -7,7 +7,7 @@ use core::fmt::Debug;
 use core::time::Duration;
 
 use super::clock::TrueTime;
-use super::faults::FaultCounts;
+use super::fault_counts::FaultCounts;
 use super::gallery::Gallery;
 use super::kicks::Kicks;
 use super::node::Node;

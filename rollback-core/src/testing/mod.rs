@@ -36,6 +36,7 @@ mod clock;
 mod compared;
 #[doc(hidden)]
 pub mod doors;
+mod fault_counts;
 mod faults;
 mod gallery;
 mod judgement;
@@ -46,6 +47,7 @@ mod noise;
 mod observed;
 mod oracle;
 mod pauses;
+mod players;
 mod random;
 mod reduction;
 mod reference;
@@ -60,7 +62,8 @@ mod watching;
 mod wild;
 mod world;
 
-pub use faults::{Fault, FaultCounts, Faults};
+pub use fault_counts::FaultCounts;
+pub use faults::{Fault, Faults};
 pub use oracle::{Failure, Oracle};
 pub use random::Random;
 pub use report::{PeerReport, Report};

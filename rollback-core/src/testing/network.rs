@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::clock::TrueTime;
-use super::faults::{FaultCounts, Faults};
+use super::fault_counts::FaultCounts;
+use super::faults::Faults;
 use super::random::Random;
 use crate::{PEERS_MAX, PeerId, PeerSet};
 

@@ -13,6 +13,7 @@ use super::network::{Network, UnderWay};
 use super::observed::Observed;
 use super::oracle::{Oracle, Violation};
 use super::pauses::PauseLog;
+use super::players::Player;
 use super::random::Random;
 use super::returns::Feed;
 use super::simulation::{InputSource, Noise};
@@ -20,8 +21,8 @@ use super::stable_log::StableLog;
 use crate::session::Sabotage;
 use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
 use crate::{
-    Actor, Advance, AdvanceError, DesyncDump, End, Event, Frame, Game, HINT_FRAMES_MAX, InputFlags,
-    Output, PEERS_MAX, PeerId, PeerSet, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
+    Actor, Advance, AdvanceError, DesyncDump, End, Event, Frame, Game, InputFlags, Output,
+    PEERS_MAX, PeerId, PeerSet, PlayerHandle, Session, SessionConfig, Stall, Timestamp,
 };
 
 /// A peer.
@@ -72,9 +73,9 @@ pub(crate) struct Node<G: Game> {
     pub(super) compared: Frame,
     pub(super) players: Vec<Player>,
     pub(super) actor: Actor,
-    random: Random,
+    pub(super) random: Random,
     pub(super) noise_random: Random,
-    hint_random: Random,
+    pub(super) hint_random: Random,
     window: u32,
     pub(super) report_interval: u32,
     is_crashed: bool,
@@ -87,12 +88,6 @@ pub(crate) enum DriverStyle {
     EachDatagram,
     /// It wakes for frames, and finds what has come in between.
     EachFrame,
-}
-
-/// A local player, who holds a key for a while.
-pub(super) struct Player {
-    pub(super) player: PlayerHandle,
-    input: Vec<u8>,
 }
 
 /// What a node is made of, beside its session and game.
@@ -314,43 +309,6 @@ impl<G: Game<Error: Debug>> Node<G> {
         if let Some(last) = self.last_datagrams.get_mut(from.index()) {
             *last = bytes;
         }
-    }
-
-    fn give_inputs(&mut self, source: &mut InputSource) -> Result<(), Violation> {
-        for local in &mut self.players {
-            source.next_input(local.player, &mut self.random, &mut local.input);
-            let bits = if local.input.first().is_some_and(|first| first % 5 == 0) { 1 } else { 0 };
-            let flags = InputFlags::from_bits(bits);
-            let filed = self.session.set_local_input_bytes(local.player, &local.input, flags);
-            match filed {
-                Ok(Some(frame)) => {
-                    let given = (local.input.clone(), self.actor.flags(flags));
-                    if self.given.insert((local.player, frame), given).is_some() {
-                        let detail = format!("{} was filed twice", local.player);
-                        return Err(Violation::at(Oracle::Inputs, frame, detail));
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => return Err(Violation::new(Oracle::Errors, format!("{error}"))),
-            }
-        }
-        Ok(())
-    }
-
-    /// Says what the players will probably do: that they go on as they do, or anything.
-    fn give_hints(&mut self) -> Result<(), Violation> {
-        let current = self.session.current_frame();
-        for local in &self.players {
-            let mut hint = local.input.clone();
-            if self.hint_random.chance(300) {
-                self.hint_random.fill(&mut hint);
-            }
-            let frame = current.plus(self.hint_random.below(HINT_FRAMES_MAX + 8));
-            if let Err(error) = self.session.hint_input_bytes(local.player, frame, &hint) {
-                return Err(Violation::new(Oracle::Errors, format!("{error}")));
-            }
-        }
-        Ok(())
     }
 
     fn note_advance(

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::faults::FaultCounts;
+use super::fault_counts::FaultCounts;
 use super::stable_log::StableLog;
 use crate::{DEPTHS, DesyncDump, End, Event, Frame, PeerId, SessionCounters};
 

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Debug;
 
-use super::faults::FaultCounts;
+use super::fault_counts::FaultCounts;
 use super::gallery::Gallery;
 use super::judgement::Judgement;
 use super::oracle::{Oracle, Violation};
