@@ -20,6 +20,7 @@ mod frame;
 mod frame_pacer;
 mod game;
 mod hash;
+mod held_rate;
 mod input;
 mod input_queue;
 mod item;

@@ -108,6 +108,11 @@ pub(crate) fn event_dict<'py>(
             dict.set_item("from", from.index())?;
             "joined"
         }
+        Event::PaceChanged { peer, percent } => {
+            dict.set_item("peer", peer.slot())?;
+            dict.set_item("percent", *percent)?;
+            "pace_changed"
+        }
         Event::Left { peer } => {
             dict.set_item("peer", peer.slot())?;
             "left"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -90,6 +91,17 @@ class FailsOnSlot1(Walkers):
     def step(self, actions: dict[str, int]) -> Any:
         if self.frame == 40 and witnessed.slot == 1:
             raise ZeroDivisionError("the environment's own error")
+        return super().step(actions)
+
+
+class SlowOnSlot1(Walkers):
+    """Takes two frames at 60 fps for a step, on the peer of slot 1 alone."""
+
+    frames = 150
+
+    def step(self, actions: dict[str, int]) -> Any:
+        if witnessed.slot == 1:
+            time.sleep(1 / 30)
         return super().step(actions)
 
 

@@ -88,6 +88,18 @@ def _recorded_actions(recording: Path) -> dict[int, dict[str, int]]:
     return actions
 
 
+def test_who_was_too_slow_is_told_to_all_and_not_recorded(tmp_path: Path) -> None:
+    played = loopback.play(tmp_path, loopback.SlowOnSlot1)
+    one, other = (peer.episode.recording for peer in played)
+    assert one.read_bytes() == other.read_bytes()
+    for peer, side in sides(played):
+        paces = [line["percent"] for line in side.named("pace_changed") if line["peer"] == 1]
+        assert min(paces) == 50
+        summary = peer.episode.summary()
+        assert "peer 1: to 50 % of the frame rate" in summary.slowed
+        assert "slowed by  peer 1: to 50 %" in str(summary)
+
+
 def test_the_side_file_says_how_it_began_went_and_ended(played: list[Played]) -> None:
     for peer, side in sides(played):
         assert side.lines[0] == side.head

@@ -1,6 +1,7 @@
 //! What all members agree on before the first frame, parsed once and valid ever after.
 
 mod error;
+mod field;
 mod on_desync;
 mod silence;
 
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::error::{ConfigDecodeError, ConfigError};
+use self::field::{exact, millis, or, unless};
 pub use self::on_desync::{OnDesync, ResyncFrom};
 pub use self::silence::Silence;
 use crate::bytes::{ByteReader, PutBytes};
@@ -41,6 +43,7 @@ pub struct SessionConfig {
     silence: Silence,
     late_peers: PeerSet,
     on_desync: OnDesync,
+    pace_min_percent: u8,
 }
 
 impl SessionConfig {
@@ -134,6 +137,12 @@ impl SessionConfig {
         self.on_desync
     }
 
+    /// The lowest rate at which all play for the sake of one that is slow, in percent of the tick rate.
+    #[must_use]
+    pub fn pace_min_percent(&self) -> u8 {
+        self.pace_min_percent
+    }
+
     /// The longest input delay of any player.
     #[must_use]
     pub fn input_delay_max(&self) -> u32 {
@@ -167,7 +176,7 @@ impl SessionConfig {
     /// Every field in a fixed order, named, as the handshake sends and the recording keeps it. Those after `linger_ms` are
     /// empty where they say what holds unless it is said.
     #[must_use]
-    pub fn fields(&self) -> [(&'static str, Vec<u8>); 13] {
+    pub fn fields(&self) -> [(&'static str, Vec<u8>); 14] {
         let millis = |duration: Duration| {
             u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).to_le_bytes().to_vec()
         };
@@ -185,9 +194,10 @@ impl SessionConfig {
             ("members_min", vec![self.members_min]),
             ("departure_timeout_ms", millis(self.departure_timeout)),
             ("linger_ms", millis(self.linger)),
-            ("silence", unless_zero(self.silence.code())),
-            ("late_peers", unless_zero(self.late_peers.bits())),
+            ("silence", unless(0, self.silence.code())),
+            ("late_peers", unless(0, self.late_peers.bits())),
             ("on_desync", self.on_desync.encode()),
+            ("pace_min_percent", unless(PACE_MIN_PERCENT, self.pace_min_percent)),
         ]
     }
 
@@ -232,9 +242,10 @@ impl SessionConfig {
             members_min: u8::from_le_bytes(exact("members_min", field()?)?).into(),
             departure_timeout: millis(exact("departure_timeout_ms", field()?)?),
             linger: millis(exact("linger_ms", field()?)?),
-            silence: Silence::from_code(or_zero("silence", field()?)?)?,
-            late_peers: PeerSet::from_bits(or_zero("late_peers", field()?)?),
+            silence: Silence::from_code(or("silence", field()?, 0)?)?,
+            late_peers: PeerSet::from_bits(or("late_peers", field()?, 0)?),
             on_desync: OnDesync::decode(field()?).ok_or(ConfigDecodeError::NotAsEncoded)?,
+            pace_min_percent: or("pace_min_percent", field()?, PACE_MIN_PERCENT)?,
         };
         let config = builder.build()?;
         // What the builder fills in (a delay or an idle input left out) is never left out here.
@@ -262,6 +273,7 @@ pub struct SessionConfigBuilder {
     silence: Silence,
     late_peers: PeerSet,
     on_desync: OnDesync,
+    pace_min_percent: u8,
 }
 
 impl Default for SessionConfigBuilder {
@@ -281,6 +293,7 @@ impl Default for SessionConfigBuilder {
             silence: Silence::Depart,
             late_peers: PeerSet::EMPTY,
             on_desync: OnDesync::End,
+            pace_min_percent: PACE_MIN_PERCENT,
         }
     }
 }
@@ -388,6 +401,14 @@ impl SessionConfigBuilder {
         self
     }
 
+    /// The lowest rate at which all play for the sake of one whose machine is slow, in percent of the tick rate: 1 to 100; 50
+    /// unless said, and at 100 nobody goes slower for another. One that cannot hold even that is waited for.
+    #[must_use]
+    pub fn pace_min_percent(mut self, percent: u8) -> Self {
+        self.pace_min_percent = percent;
+        self
+    }
+
     /// The configuration, when every field is in range.
     ///
     /// # Errors
@@ -399,6 +420,7 @@ impl SessionConfigBuilder {
         check("prediction_window_frames", self.prediction_window.into(), 0, WINDOW_MAX)?;
         check("report_interval_frames", self.report_interval.into(), 1, REPORT_INTERVAL_MAX)?;
         check("members_min", self.members_min, 1, PEERS_MAX)?;
+        check("pace_min_percent", self.pace_min_percent.into(), 1, 100)?;
         let millis =
             |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
         check("departure_timeout_ms", millis(self.departure_timeout), 100, 600_000)?;
@@ -430,25 +452,9 @@ impl SessionConfigBuilder {
             silence: self.silence,
             late_peers: self.late_peers,
             on_desync: self.on_desync,
+            pace_min_percent: self.pace_min_percent,
         })
     }
-}
-
-fn exact<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], ConfigDecodeError> {
-    bytes.try_into().map_err(|_| ConfigDecodeError::Width { field, expected: N, got: bytes.len() })
-}
-
-/// A field that is empty where it says what holds unless it is said.
-fn or_zero(field: &'static str, bytes: &[u8]) -> Result<u8, ConfigDecodeError> {
-    if bytes.is_empty() { Ok(0) } else { Ok(u8::from_le_bytes(exact(field, bytes)?)) }
-}
-
-fn unless_zero(byte: u8) -> Vec<u8> {
-    if byte == 0 { Vec::new() } else { vec![byte] }
-}
-
-fn millis(bytes: [u8; 4]) -> Duration {
-    Duration::from_millis(u32::from_le_bytes(bytes).into())
 }
 
 fn check(field: &'static str, got: usize, min: usize, max: usize) -> Result<(), ConfigError> {
@@ -457,6 +463,9 @@ fn check(field: &'static str, got: usize, min: usize, max: usize) -> Result<(), 
     }
     Ok(())
 }
+
+/// Slower than half of its speed, a game is another game: then it is better that one sees who is waited for.
+const PACE_MIN_PERCENT: u8 = 50;
 
 /// How many fields are always written: those that recordings had before there were others.
 const FIELDS_ALWAYS: usize = 10;

@@ -19,6 +19,10 @@ fn each_field_is_checked_at_its_limit() {
     assert!(builder().members_min(9).build().is_err());
     assert!(builder().departure_timeout(Duration::from_millis(99)).build().is_err());
     assert!(builder().linger(Duration::from_secs(61)).build().is_err());
+    assert!(builder().pace_min_percent(1).build().is_ok());
+    assert!(builder().pace_min_percent(0).build().is_err());
+    assert!(builder().pace_min_percent(100).build().is_ok());
+    assert!(builder().pace_min_percent(101).build().is_err());
 }
 
 #[test]
@@ -92,10 +96,15 @@ fn a_field_that_says_what_it_says_unless_said_takes_no_bytes_at_the_end() {
             assert_eq!(SessionConfig::decode(&bytes), Ok(config));
         }
     }
+    let paced = SessionConfig::builder().pace_min_percent(51).build().unwrap();
+    let bytes = [&plain.encode()[..], &[0, 0, 0, 0, 0, 0, 1, 0, 51]].concat();
+    assert_eq!(paced.encode(), bytes);
+    assert_eq!(SessionConfig::decode(&bytes), Ok(paced));
     let unknown = [&plain.encode()[..], &[1, 0, 9]].concat();
     let error = ConfigError::OutOfRange { field: "silence", min: 0, max: 2, got: 9 };
     assert_eq!(SessionConfig::decode(&unknown), Err(ConfigDecodeError::Config(error)));
-    for said_in_vain in [&[0, 0][..], &[1, 0, 0], &[1, 0, 1, 0, 0], &[0, 0, 1, 0, 0]] {
+    let half = [0, 0, 0, 0, 0, 0, 1, 0, 50];
+    for said_in_vain in [&[0, 0][..], &[1, 0, 0], &[1, 0, 1, 0, 0], &[0, 0, 1, 0, 0], &half] {
         let bytes = [&plain.encode()[..], said_in_vain].concat();
         assert_eq!(SessionConfig::decode(&bytes), Err(ConfigDecodeError::NotAsEncoded));
     }

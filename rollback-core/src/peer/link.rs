@@ -41,6 +41,8 @@ pub(crate) struct Link {
     /// Its frame when it sent its newest datagram, and when that was on our clock.
     progress: Option<(Frame, Timestamp)>,
     pub(crate) lateness: Lateness,
+    /// Below the tick rate: the rate that it can hold, in thousandths of that, and when it said so.
+    pub(crate) rate: Option<(u16, Timestamp)>,
     /// It knows that the episode is over.
     pub(crate) is_done: bool,
     /// It has heard our goodbye.
@@ -128,6 +130,7 @@ impl Link {
             digests_due: 0,
             progress: None,
             lateness: Lateness::default(),
+            rate: None,
             is_done: false,
             heard_goodbye: false,
             has_said_goodbye: false,

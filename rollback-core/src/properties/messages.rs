@@ -46,6 +46,7 @@ fn control() -> impl Strategy<Value = Control> {
         frame().prop_map(|confirmed| Control::Goodbye(Goodbye::Left { confirmed })),
         frame().prop_map(|frame| Control::Goodbye(Goodbye::GameFailed { frame })),
         Just(Control::GoodbyeHeard),
+        (1..=1000_u16).prop_map(|per_mille| Control::Rate { per_mille }),
         (frame(), digests()).prop_map(|(agreed, hashes)| Control::DesyncHashes { agreed, hashes }),
         (frame(), any::<u16>(), any::<u16>(), digests()).prop_map(
             |(frame, total, start, digests)| Control::DesyncLeaves { frame, total, start, digests }

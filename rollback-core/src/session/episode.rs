@@ -468,21 +468,4 @@ impl<G: Game> Episode<G> {
         }
         self.end().map_or(Advance::Stalled(Stall::Closing), Advance::Ended)
     }
-
-    /// How far ahead of the other members this peer is, in thousandths of a frame.
-    pub(super) fn advantage(&self, now: Timestamp) -> Option<i64> {
-        if self.links.links.is_empty() {
-            return None;
-        }
-        let others = self.links.others_not_done();
-        let period = self.links.period_micros;
-        let links = self.links.links.iter().filter(|link| others.contains(link.peer));
-        let own = i64::from(self.rollback.current().index()) * 1000;
-        let (mut sum, mut count) = (0, 0);
-        for progress in links.filter_map(|link| link.progress_at(now, period)) {
-            sum += own - progress;
-            count += 1;
-        }
-        (count > 0).then(|| sum / count)
-    }
 }

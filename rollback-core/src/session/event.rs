@@ -48,6 +48,14 @@ pub enum Event {
         /// The first frame of its new life; before it idle was filled in.
         from: Frame,
     },
+    /// A peer cannot hold the tick rate, and all play at the rate that it can hold; at 100 it can again.
+    PaceChanged {
+        /// The slowest peer.
+        peer: PeerId,
+        /// At which rate all play, in percent of the tick rate; not less than the
+        /// [limit](crate::SessionConfig::pace_min_percent), whatever the peer can hold.
+        percent: u8,
+    },
     /// A peer has left in order.
     Left {
         /// The peer.

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::event::Events;
 use super::membership::{Membership, Verdict};
+use super::rates::Rates;
 use super::transmit;
 use crate::bytes::ByteReader;
 use crate::desync::Reports;
@@ -43,10 +44,9 @@ pub(crate) struct Links {
     pub(crate) hello: Hello,
     /// Frame numbers take two bytes instead of one.
     pub(crate) long: bool,
-    /// How long a frame takes.
+    /// How long a frame takes, at the rate at which the members play.
     pub(crate) period_micros: u64,
-    /// A third peer's inputs are asked of others when it was silent for this long.
-    pub(crate) relay_after_micros: u64,
+    pub(super) rates: Rates,
     /// A member is given up when it was silent for this long.
     pub(super) departure_micros: u64,
     pub(super) interrupted_micros: u64,
@@ -116,7 +116,7 @@ impl Links {
             end_agreed: false,
             hello,
             period_micros: micros(config.frame_duration()),
-            relay_after_micros: micros(config.frame_duration()) * RELAY_AFTER_FRAMES,
+            rates: Rates::new(config.pace_min_percent()),
             departure_micros: micros(config.departure_timeout()),
             interrupted_micros: micros(INTERRUPTED_AFTER),
             silence_due: Timestamp::ZERO,
@@ -331,6 +331,7 @@ impl Links {
             Control::Goodbye(goodbye) => self.handle_goodbye(index, goodbye),
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::Ready { frame } => link.handle_ready(frame),
+            Control::Rate { per_mille } => self.handle_rate(index, now, per_mille),
             Control::DesyncHashes { .. }
             | Control::DesyncLeaves { .. }
             | Control::DesyncPages(_) => {
@@ -368,6 +369,7 @@ impl Links {
         }
         let members = self.others();
         self.tell_dispute(now, members);
+        self.tell_rate(now);
         // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
         let takes_part = self.has_started || !self.membership.departing().is_empty();
         // One that comes back is called as often as it can step, and speaks at the pace of one that waits.
@@ -457,10 +459,6 @@ const INTERRUPTED_AFTER: Duration = Duration::from_millis(500);
 
 /// How many datagrams carry a digest: a lost one does not delay agreement, and the chain makes later ones cover it.
 pub(crate) const DIGEST_REPEATS: u8 = 2;
-
-/// How many frames a peer may be silent before others are asked for its inputs: at 20 % loss four datagrams in a row
-/// are lost once in 600 frames.
-const RELAY_AFTER_FRAMES: u64 = 4;
 
 #[cfg(test)]
 mod tests;

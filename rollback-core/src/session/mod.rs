@@ -18,6 +18,7 @@ mod local_inputs;
 pub(crate) mod membership;
 mod output;
 mod pause;
+mod rates;
 mod rejoin;
 mod resyncing;
 mod rows;
@@ -354,7 +355,7 @@ impl<G: Game> Session<G> {
         self.make_due(now);
         match &advance {
             Ok(Advance::Stepped { .. } | Advance::Held { .. }) if !self.episode.is_behind() => {
-                self.pacer.handle_frame(now, self.episode.advantage(now));
+                self.pacer.handle_frame(now, self.episode.advantage(now), false);
             }
             // The driver looks at the network between two parts of a rollback, and does not wait.
             Ok(
@@ -368,9 +369,12 @@ impl<G: Game> Session<G> {
                 // In a pause nobody runs ahead.
                 let is_paused = matches!(waits, Ok(Advance::Stalled(Stall::Paused { .. })));
                 let advantage = if is_paused { None } else { self.episode.advantage(now) };
-                self.pacer.handle_frame(now, advantage);
+                self.pacer.handle_frame(now, advantage, true);
             }
         }
+        let pace = self.episode.links.pace(now, self.pacer.held_rate());
+        self.pacer.set_pace(pace);
+        self.episode.links.period_micros = self.pacer.paced_micros();
         if let Some(journal) = &mut self.journal {
             journal.note(&Entry::Advanced { digest: digest_of_advance(&advance) });
         }

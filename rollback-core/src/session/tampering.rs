@@ -30,6 +30,8 @@ pub enum Sabotage {
     Promise,
     /// A state that all took over after a desync is not recorded.
     Keyframe,
+    /// A machine that keeps its time counts as too slow.
+    Rate,
     /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
     Cut,
 }
@@ -57,6 +59,7 @@ impl<G: Game> Session<G> {
             Sabotage::Keyframe => ledger.forget_keyframes(),
             Sabotage::Pause => links.queue.put_pauses_off(),
             Sabotage::HostChange => {}
+            Sabotage::Rate => self.pacer.forget_rest(),
             Sabotage::Cut => {
                 let queue = &links.queue;
                 let membership = &mut links.membership;

@@ -25,7 +25,7 @@ impl<G: Game<Error: Debug>> Node<G> {
 impl<G: Game<Error: Debug>> Judgement<'_, G> {
     /// Whether what came of the frames before this one is promised, where others compared it up to `compared`.
     pub(super) fn is_compared(&self, compared: Frame, frame: Frame) -> bool {
-        self.rays == 0 || frame <= compared
+        self.counts.rays == 0 || frame <= compared
     }
 
     /// The rows of which that is promised.

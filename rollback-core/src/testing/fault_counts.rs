@@ -48,6 +48,14 @@ fault_counts! {
     pauses: "pauses",
     /// Frames that took long.
     slow_frames: "slow frames",
+    /// Times that a peer's machine was too slow.
+    slow_machines: "slow machines",
+    /// Times that a peer told the others of a lower rate that it can hold.
+    rates_told: "lower rates told",
+    /// Times that a peer followed another down to a lower rate.
+    rates_followed: "lower rates followed",
+    /// Times that a peer came back to the tick rate.
+    rates_recovered: "returns to the tick rate",
     /// Peers that crashed.
     crashes: "crashes",
     /// Datagrams lost in the last moments before a crash.

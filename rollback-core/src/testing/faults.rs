@@ -38,6 +38,12 @@ pub struct Faults {
     pub slow_frame_per_mille: u32,
     /// How long such a frame takes.
     pub slow_frame_max_ms: u32,
+    /// How many times a peer's machine is too slow for a while: for its rollbacks, or for the game at all.
+    pub slow_machines: u32,
+    /// How much of a frame a step takes there: half of one up to so many percent.
+    pub slow_machine_max_percent: u32,
+    /// For how long: a second up to this.
+    pub slow_machine_max_ms: u32,
     /// How many times the network breaks in two.
     pub partitions: u32,
     /// How long it stays broken: 200 ms up to this.
@@ -125,6 +131,9 @@ impl Faults {
             spectators: up_to(300, &[1, 2, 3]),
             kicks: up_to(150, &[1, 1, 2]),
             rays: 0,
+            slow_machines: up_to(200, &[1, 1, 2]),
+            slow_machine_max_percent: 300,
+            slow_machine_max_ms: 6_000,
         }
     }
 
@@ -137,6 +146,11 @@ impl Faults {
             pause_max_ms: self.pause_max_ms.min(limit_ms),
             ..self
         }
+    }
+
+    /// When all have been there for long enough that play has begun.
+    pub(crate) fn earliest_ms(&self) -> u32 {
+        self.start_spread_max_ms.saturating_add(EARLIEST_MS)
     }
 
     /// Has some of those that go come back.
@@ -165,7 +179,7 @@ impl Faults {
     /// Who sends whom away, and when; some of them come back. Drawn apart, so that the rest of a seed stays as it is.
     pub(crate) fn plan_kicks(&self, random: &mut Random, peers: usize, by_ms: u32) -> Vec<Planned> {
         let slots = u32::try_from(peers).unwrap_or_default();
-        let earliest_ms = self.start_spread_max_ms.saturating_add(EARLIEST_MS);
+        let earliest_ms = self.earliest_ms();
         let mut plan = Vec::new();
         for _ in 0..if peers > 1 { self.kicks } else { 0 } {
             let by = random.below(slots);
@@ -186,7 +200,7 @@ impl Faults {
 
     /// What is drawn to happen at a moment: once all peers play, and over at `heal_at_ms`.
     pub(crate) fn plan(&self, random: &mut Random, peers: usize, heal_at_ms: u32) -> Vec<Planned> {
-        let earliest_ms = self.start_spread_max_ms.saturating_add(EARLIEST_MS);
+        let earliest_ms = self.earliest_ms();
         let mut plan = Vec::new();
         let mut untouched: Vec<PeerId> = PeerId::all(peers).collect();
         let slots = u32::try_from(peers).unwrap_or_default();
@@ -338,6 +352,15 @@ pub enum Fault {
         /// Whether it is a resync.
         resyncs: bool,
     },
+    /// The peer's machine is too slow for a while.
+    Slow {
+        /// The peer.
+        peer: PeerId,
+        /// How much of a frame each step of its game takes.
+        step_percent: u16,
+        /// For how long.
+        millis: u32,
+    },
     /// The peer proposes to end the episode.
     ProposeEnd {
         /// The peer.
@@ -353,6 +376,7 @@ impl Fault {
         match self {
             Self::Pause { millis, .. }
             | Self::AgreedPause { millis, .. }
+            | Self::Slow { millis, .. }
             | Self::Partition { millis, .. }
             | Self::Mute { millis, .. } => millis,
             Self::Crash(_)

@@ -32,8 +32,8 @@ pub(crate) struct Judgement<'a, G: Game> {
     pub(crate) left: PeerSet,
     pub(crate) kicks: &'a Kicks,
     pub(crate) now: TrueTime,
-    /// How often a bit of a state was flipped.
-    pub(crate) rays: u64,
+    /// How often each fault struck.
+    pub(crate) counts: FaultCounts,
 }
 
 impl<G: Game<Error: Debug>> Judgement<'_, G> {
@@ -46,6 +46,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         broken.extend(self.check_departures().err());
         broken.extend(self.check_kicks().err());
         broken.extend(self.check_pace().err());
+        broken.extend(self.check_slowness().err());
         broken.extend(self.check_logs().err());
         broken.extend(self.check_pauses().err());
         let Some(longest) = self.longest() else { return broken };
@@ -55,8 +56,10 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         broken
     }
 
-    pub(crate) fn report(&self, mut faults: FaultCounts) -> Report {
+    pub(crate) fn report(&self) -> Report {
+        let mut faults = self.counts;
         self.gallery.count(&mut faults);
+        self.count_slowness(&mut faults);
         let mut rollback_depths = [0; DEPTHS];
         for node in self.nodes {
             let depths = node.session.counters().rollback.depths;
@@ -74,6 +77,8 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
             counters: node.session.counters(),
             failed_guesses: node.game.failed_guesses,
             refused: node.refused(),
+            stepped_at: node.stepped_at.iter().map(|at| at.elapsed()).collect(),
+            stalled_at: node.stalled_at.iter().map(|at| at.elapsed()).collect(),
             stood_at: node.pauses.stood_at().to_vec(),
             dump: node.dump.clone(),
             journal: node.journal.clone(),
@@ -121,7 +126,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
 
     fn check_desyncs(&self) -> Result<(), Broken> {
         // A game whose memory was hit is not deterministic.
-        if self.rays > 0 {
+        if self.counts.rays > 0 {
             return Ok(());
         }
         for node in self.nodes {

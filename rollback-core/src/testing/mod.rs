@@ -55,6 +55,7 @@ mod report;
 mod requests;
 mod returns;
 mod simulation;
+mod slowness;
 mod stable_log;
 mod strikes;
 mod watcher;

@@ -17,6 +17,7 @@ use super::players::Player;
 use super::random::Random;
 use super::returns::Feed;
 use super::simulation::{InputSource, Noise};
+use super::slowness::Slowness;
 use super::stable_log::StableLog;
 use crate::session::Sabotage;
 use crate::wire::{DATAGRAM_BYTES_MAX, Kind};
@@ -37,6 +38,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) given: BTreeMap<(PlayerHandle, Frame), (Vec<u8>, InputFlags)>,
     /// When each frame was first stepped, in true time.
     pub(crate) stepped_at: Vec<TrueTime>,
+    /// When it had to wait, in true time.
+    pub(crate) stalled_at: Vec<TrueTime>,
     /// When the episode was over for it.
     pub(crate) ended_at: Option<TrueTime>,
     pub(crate) pauses: PauseLog,
@@ -68,6 +71,7 @@ pub(crate) struct Node<G: Game> {
     heard_at: [TrueTime; PEERS_MAX],
     pub(super) last_datagrams: [Vec<u8>; PEERS_MAX],
     busy_until: TrueTime,
+    pub(super) slowness: Slowness,
     ladder: [Frame; 3],
     /// How far all agreed while there was another who could say otherwise.
     pub(super) compared: Frame,
@@ -120,6 +124,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             error: None,
             given: BTreeMap::new(),
             stepped_at: Vec::new(),
+            stalled_at: Vec::new(),
             ended_at: None,
             pauses: PauseLog::default(),
             feed: None,
@@ -137,6 +142,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             heard_at: [parts.starts; PEERS_MAX],
             last_datagrams: Default::default(),
             busy_until: parts.starts,
+            slowness: Slowness::default(),
             ladder: [Frame::ZERO; 3],
             compared: Frame::ZERO,
             players: parts.players.into_iter().map(player).collect(),
@@ -254,10 +260,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         let resimulated = self.session.counters().rollback.resimulated;
         let advance = self.session.advance_frame(local, &mut self.game);
         let steps = self.game.steps - steps;
-        // A rollback with the way from the saved state before it, the frame itself, and at the end of the episode
-        // the way from the last report.
-        let steps_max = u64::from(self.window) * 2 + 2 + u64::from(self.report_interval);
-        let steps_max = steps_max + u64::from(self.run_ahead);
+        let steps_max = self.steps_max();
         if steps > steps_max && self.session.end().is_none() && !self.is_searching(&advance) {
             let detail =
                 format!("{steps} steps in one call, expected at most {steps_max}: {advance:?}");
@@ -270,8 +273,17 @@ impl<G: Game<Error: Debug>> Node<G> {
         }
         self.tamper();
         self.note_advance(now, advance)?;
-        self.drain(now, network)?;
+        let done = now.plus_micros(self.micros_taken(now, steps));
+        self.keep_busy(done);
+        self.drain_at(now, done, network)?;
         self.check(now)
+    }
+
+    /// The most steps of one call: a rollback with the way from the saved state before it, the frame itself, and at the
+    /// end of the episode the way from the last report.
+    pub(super) fn steps_max(&self) -> u64 {
+        let steps_max = u64::from(self.window) * 2 + 2 + u64::from(self.report_interval);
+        steps_max + u64::from(self.run_ahead)
     }
 
     /// How many datagrams were refused, by tag or form.
@@ -330,6 +342,7 @@ impl<G: Game<Error: Debug>> Node<G> {
                 self.check_shown()
             }
             Ok(Advance::Stalled(stall)) => {
+                self.stalled_at.push(now);
                 self.last_stall = Some(stall);
                 self.pauses.note_stall(stall, self.session.current_frame());
                 self.check_shown()
@@ -358,6 +371,16 @@ impl<G: Game<Error: Debug>> Node<G> {
 
     /// Does what the session says, as far as it says anything.
     fn drain(&mut self, now: TrueTime, network: &mut Network) -> Result<(), Violation> {
+        self.drain_at(now, now, network)
+    }
+
+    /// The same of a call that began at `now` and is `done` later.
+    fn drain_at(
+        &mut self,
+        now: TrueTime,
+        done: TrueTime,
+        network: &mut Network,
+    ) -> Result<(), Violation> {
         self.note_filed(now);
         let local = self.clock.read(now);
         let (mut inputs, mut outputs) = ([0_u32; PEERS_MAX], 0);
@@ -373,7 +396,7 @@ impl<G: Game<Error: Debug>> Node<G> {
                         let detail = format!("{} bytes to {to}", bytes.len());
                         return Err(Violation::new(Oracle::Bounds, detail));
                     }
-                    network.send(now, self.peer, to, bytes);
+                    network.send(done, self.peer, to, bytes);
                 }
                 Output::Event(event) => {
                     // Whoever proposes a departure may crash before it is agreed: its silence counts all the same.

@@ -41,7 +41,8 @@ pub enum Oracle {
     GameFailure,
     /// No peer departs that was heard in time.
     Departures,
-    /// Frames pass no faster than the tick rate and the controller's limit.
+    /// Frames pass no faster than the tick rate and the controller's limit; and nobody slows the others down whose machine keeps
+    /// its time, nor anybody below the limit.
     Pace,
     /// In a pause all stand still at the agreed frame, until whoever paused resumes or is gone.
     Pauses,
@@ -92,7 +93,7 @@ impl Oracle {
             Self::Errors => "the engine returns no error of its own",
             Self::GameFailure => "the game fails only under guessed inputs",
             Self::Departures => "only peers that were silent depart",
-            Self::Pace => "frames pass at the tick rate",
+            Self::Pace => "frames pass at the tick rate, or at what a slow machine can hold",
             Self::Pauses => "in a pause all stand still at the agreed frame",
             Self::Watching => "those who watch see the stable log, whole and in order",
             Self::Kicks => "who is kicked goes, and its slot is closed",

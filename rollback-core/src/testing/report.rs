@@ -47,6 +47,10 @@ pub struct PeerReport {
     pub failed_guesses: u64,
     /// How many datagrams it refused, by their tag or their form.
     pub refused: u64,
+    /// When it first stepped each frame, in true time.
+    pub stepped_at: Vec<Duration>,
+    /// When a call to advance had to wait, in true time.
+    pub stalled_at: Vec<Duration>,
     /// The frames at which it stood still in pauses that were agreed.
     pub stood_at: Vec<Frame>,
     /// Its side of a desync.

@@ -345,6 +345,7 @@ impl Simulation {
         for player in PlayerHandle::all(players) {
             builder = builder.input_delay_frames_of(player, drawn(&[0, 0, 1, 2, 3, 5]));
         }
+        builder = builder.pace_min_percent(drawn(&[50, 50, 20, 100]));
         if let (true, Some(anchor)) = (self.faults.rays > 0, PeerId::new(0)) {
             builder = builder.on_desync(OnDesync::Resync(ResyncFrom::Majority { anchor }));
         }

@@ -27,6 +27,7 @@ impl<G: Game<Error: Debug>> World<'_, G> {
                 | Fault::Resume(peer)
                 | Fault::SwapActor(peer)
                 | Fault::SetDelay { peer, .. }
+                | Fault::Slow { peer, .. }
                 | Fault::ProposeDelay { peer, .. }
                 | Fault::Ray { peer, .. }
                 | Fault::Decide { peer, .. }
@@ -54,6 +55,10 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             Fault::Pause { .. } => {
                 node.keep_busy(until);
                 counts.pauses += 1;
+            }
+            Fault::Slow { step_percent, .. } => {
+                node.slow_down(&self.setting.config, step_percent, until);
+                counts.slow_machines += 1;
             }
             Fault::AgreedPause { peer, .. } => {
                 if node.pause(self.now) {

@@ -17,7 +17,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         let is_desync = |event: &Event| matches!(event, Event::Desync(_));
         // Then members hand out different states, and whoever watches is told; so it is where one's memory was hit after all had
         // compared their states for the last time.
-        if self.rays > 0 || self.nodes.iter().any(|node| node.events.iter().any(is_desync)) {
+        if self.counts.rays > 0 || self.nodes.iter().any(|node| node.events.iter().any(is_desync)) {
             return Ok(());
         }
         let Some(stream) = self.stream() else { return Ok(()) };

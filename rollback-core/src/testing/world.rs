@@ -103,6 +103,9 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         let is_said = |peer: PeerId| planned.iter().any(|it| it.fault == Fault::Return(peer));
         let unsaid = late.iter().filter(|peer| !is_said(*peer)).collect();
         planned.extend(setting.faults.plan_late(&mut apart, unsaid, faulty_ms));
+        let mut apart = Random::new(setting.seed, STREAM_SLOWNESS);
+        let while_ms = (setting.faults.earliest_ms(), faulty_ms);
+        planned.extend(setting.faults.plan_slowness(&mut apart, peers, while_ms));
         let planned = planned.into_iter().enumerate().filter(|(place, _)| is_kept(place));
         let plan: BTreeMap<usize, Planned> = planned.collect();
         let mut planned: Vec<Planned> = plan.values().copied().collect();
@@ -163,12 +166,12 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             left: self.left,
             kicks: &self.kicks,
             now: self.now,
-            rays: self.network.counts.rays,
+            counts: self.network.counts,
         };
         for broken in judgement.broken(reference) {
             self.judge(broken)?;
         }
-        Ok(judgement.report(self.network.counts))
+        Ok(judgement.report())
     }
 
     /// Turns a broken promise into a failure, unless it is waived.
@@ -430,6 +433,7 @@ const END_CODE: u16 = 7;
 const STREAM_WORLD: u64 = 4;
 const STREAM_NETWORK: u64 = 5;
 const STREAM_KICKS: u64 = 7;
+const STREAM_SLOWNESS: u64 = 8;
 const STREAM_GUESSES: u64 = 6;
 const STREAM_NODES: u64 = 100;
 const STREAM_RUN_AHEAD: u64 = 200;

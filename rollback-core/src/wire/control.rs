@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::WireError;
 use crate::bytes::{ByteReader, PutBytes};
+use crate::held_rate::FULL_RATE;
 use crate::narrowing::{PAGES_PER_LEVEL, PageMessage};
 use crate::resync::{CHUNK_BYTES, Chunk, Decision, Vote, WINDOW_CHUNKS};
 use crate::{Frame, PeerId, PeerSet, StateHash};
@@ -41,6 +42,10 @@ pub(crate) enum Control {
         chunks: Vec<u16>,
     },
     Chunk(Chunk),
+    /// The rate that the sender can hold, in thousandths of the tick rate.
+    Rate {
+        per_mille: u16,
+    },
 }
 
 /// A proposal to go on without some members, and how much of their inputs the claimant holds. Members pass on what
@@ -105,6 +110,10 @@ impl Control {
             Self::Ready { frame } => {
                 bytes.put_u8(8);
                 bytes.put_u32(frame.index());
+            }
+            Self::Rate { per_mille } => {
+                bytes.put_u8(15);
+                bytes.put_u16(*per_mille);
             }
             Self::DesyncHashes { agreed, hashes } => {
                 bytes.put_u8(5);
@@ -182,6 +191,10 @@ impl Control {
             12 => Self::Vote(vote(&mut reader)?),
             13 => wanted(&mut reader)?,
             14 => Self::Chunk(chunk(&mut reader)?),
+            15 => match reader.u16()? {
+                per_mille @ 1..=FULL_RATE => Self::Rate { per_mille },
+                got => return Err(WireError::Range { field: "rate", got: got.into() }),
+            },
             got => return Err(WireError::Range { field: "control message", got: got.into() }),
         };
         match reader.remaining() {
@@ -314,6 +327,7 @@ mod tests {
             Control::Goodbye(Goodbye::GameFailed { frame: Frame::new(100) }),
             Control::GoodbyeHeard,
             Control::Ready { frame: Frame::new(77) },
+            Control::Rate { per_mille: 700 },
             Control::DesyncHashes { agreed: Frame::new(20), hashes: alloc::vec![1, 2] },
             Control::DesyncLeaves {
                 frame: Frame::new(21),
@@ -350,6 +364,19 @@ mod tests {
             assert_eq!(Control::decode(&bytes).as_ref(), Ok(&message));
             assert!(Control::decode(&bytes[..bytes.len() - 1]).is_err());
         }
+    }
+
+    #[test]
+    fn a_rate_is_more_than_nothing_and_at_most_the_tick_rate() {
+        let decoded = |per_mille: u16| {
+            let mut bytes = Vec::new();
+            Control::Rate { per_mille }.encode(&mut bytes);
+            Control::decode(&bytes)
+        };
+        assert_eq!(decoded(1), Ok(Control::Rate { per_mille: 1 }));
+        assert_eq!(decoded(1000), Ok(Control::Rate { per_mille: 1000 }));
+        assert!(decoded(0).is_err());
+        assert!(decoded(1001).is_err());
     }
 
     #[test]

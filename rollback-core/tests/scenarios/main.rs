@@ -25,6 +25,7 @@ mod peers_bugs;
 mod returns;
 mod run_ahead;
 mod silence;
+mod slow;
 mod spectators;
 mod watching;
 

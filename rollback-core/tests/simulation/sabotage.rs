@@ -54,6 +54,13 @@ fn a_misprediction_that_is_not_noticed_is_found() {
 }
 
 #[test]
+fn a_machine_that_keeps_its_time_and_slows_the_others_down_is_found() {
+    let paced = |seed| on_a_bad_network(seed).config(|builder| builder.pace_min_percent(50));
+    let oracles = oracles_that_notice(Sabotage::Rate, paced);
+    assert_eq!(oracles, [Oracle::Pace; SEEDS]);
+}
+
+#[test]
 fn a_state_that_all_took_over_and_nobody_recorded_is_found() {
     // Of two, the first one's counts, and it is the first one's that was hit.
     let struck = |seed| {

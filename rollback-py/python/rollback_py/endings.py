@@ -95,6 +95,16 @@ def returns(events: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def slowed(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each member for whose sake all played slower how slow that was at most."""
+    slowest: dict[int, int] = {}
+    for event in events:
+        if event["event"] == "pace_changed" and event["percent"] < 100:
+            peer = event["peer"]
+            slowest[peer] = min(event["percent"], slowest.get(peer, 100))
+    return [f"peer {peer}: to {percent} % of the frame rate" for peer, percent in slowest.items()]
+
+
 def loss_of(peer: int, events: Sequence[Mapping[str, Any]]) -> str:
     """Say why a peer was lost: what it told, if it told anything."""
     for event in events:

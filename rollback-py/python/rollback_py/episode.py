@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import JoinError, RollbackError
-from rollback_py.endings import DesyncError, End, losses, reason_of, returns
+from rollback_py.endings import DesyncError, End, losses, reason_of, returns, slowed
 from rollback_py.excluded_infos import ExcludedInfos
 from rollback_py.plain_json import described
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy
@@ -422,6 +422,7 @@ class Episode:
             resimulated_frames=counters["resimulated_frames"],
             early_stops=counters["early_stops"],
             stalls=counters["stalls"],
+            slowed=slowed(self.events),
             predicted_frames=counters["predicted_frames"],
             mispredicted_frames=counters["mispredicted_frames"],
             left_out=[*self._excluded.keys, *self._match.game.simulation.dropped_outputs],

@@ -55,6 +55,8 @@ class Summary:
     """Rollbacks that ended early, since the state had become what it was."""
     stalls: int
     """Frames at which this computer had to wait."""
+    slowed: list[str]
+    """For whose sake all played slower, since that member's machine was too slow, and how slow."""
     predicted_frames: int
     """Recorded frames that were first shown from at least one guess."""
     mispredicted_frames: int
@@ -84,6 +86,7 @@ class Summary:
         ]
         lines += [f"  lost       {loss}" for loss in self.losses if loss != self.reason]
         lines += [f"  returned   {back}" for back in self.returns]
+        lines += [f"  slowed by  {slow}" for slow in self.slowed]
         for peer in self.peers:
             rtt = "unknown" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms"
             jitter = "unknown" if peer.jitter_ms is None else f"{peer.jitter_ms:.1f} ms"

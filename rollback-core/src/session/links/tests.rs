@@ -121,3 +121,57 @@ fn what_only_the_one_that_is_let_in_has_committed_is_not_followed_once_it_is_giv
     links.commit_departure();
     assert!(links.membership.view().members.contains(back));
 }
+
+#[test]
+fn a_peer_that_lies_about_its_rate_slows_the_others_to_the_limit_and_fills_no_queue() {
+    let (mut links, sender, keys) = three_peers();
+    let mut now = Timestamp::ZERO;
+    let mut say = |links: &mut Links, per_mille: u16| {
+        let mut bytes = Vec::new();
+        wire::start(Kind::Control, &mut bytes);
+        Control::Rate { per_mille }.encode(&mut bytes);
+        wire::seal(&keys, wire::Bound::default(), &mut bytes);
+        now = now.plus(Duration::from_millis(10));
+        links.handle_datagram(now, sender, &bytes);
+        (now, links.pace(now, 1000))
+    };
+    for turn in 0..1_000 {
+        let (_, pace) = say(&mut links, 1 + turn);
+        assert_eq!(pace, (1 + turn).max(500));
+    }
+    assert_eq!(say(&mut links, 1).1, 500);
+    assert_eq!(say(&mut links, 0).1, 500);
+    let (now, pace) = say(&mut links, 1001);
+    assert_eq!((pace, links.link(sender).unwrap().counters.malformed), (500, 2));
+    // What it says of its rate is told to the application once a second at most.
+    let mut told = Vec::new();
+    while let Some(Event::PaceChanged { peer, percent }) = links.events.pop() {
+        assert!(peer == sender && percent >= 50);
+        told.push(percent);
+    }
+    assert!((5..=11).contains(&told.len()), "{told:?}");
+    // It says nothing more, and holds up nobody.
+    let later = |millis| now.plus(Duration::from_millis(millis));
+    assert_eq!(links.pace(later(2_300), 1000), 500);
+    assert_eq!(links.pace(later(2_400), 1000), 1000);
+    links.pace(later(4_000), 1000);
+    let last = core::iter::from_fn(|| links.events.pop()).last();
+    assert_eq!(last, Some(Event::PaceChanged { peer: sender, percent: 100 }));
+}
+
+#[test]
+fn a_lower_rate_is_told_at_once_and_again_while_it_holds() {
+    let (mut links, _, _) = three_peers();
+    let mut told = Vec::new();
+    for turn in 0..40 {
+        let now = Timestamp::from_millis(turn * 100);
+        links.pace(now, if turn < 20 { 700 } else { 1000 });
+        links.make_due(now);
+        let rates = links.control.iter().map(|(to, message)| (turn, to.slot(), message.clone()));
+        told.extend(rates);
+    }
+    let turns: Vec<_> = told.iter().filter(|(_, to, _)| *to == 1).map(|told| told.0).collect();
+    assert_eq!(turns, [0, 5, 10, 15, 20]);
+    assert_eq!(told.len(), 10);
+    assert_eq!(told.last(), Some(&(20, 2, Control::Rate { per_mille: 1000 })));
+}
