@@ -136,7 +136,8 @@ impl Connection {
         let (opened, openings) = mpsc::channel(CHANNELS_MAX);
         let (troubles, turn_troubles) = mpsc::channel(TURN_TROUBLES);
         let (refused, refusals) = mpsc::channel(1);
-        let link = OpenLink::build(&setup, heard, troubles, refused).await?;
+        // On the heap while it lasts: it takes 20 KB, which the task would keep as long as it lives.
+        let link = Box::pin(OpenLink::build(&setup, heard, troubles, refused)).await?;
         let mut connection = Self {
             peer,
             attempt,
@@ -331,6 +332,7 @@ impl Connection {
                 RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Connecting,
             ) if self.progress.is_reported => {
                 self.path_is_silent = true;
+                self.link.set_flushing(true);
                 self.tell(ConnectionEvent::Interrupted).await;
             }
             Callback::State(RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed) => {
@@ -402,9 +404,11 @@ impl Connection {
         }
     }
 
-    /// Reads the path into the statistics.
+    /// Reads the path into the statistics, and looks whether it needs rule R2.
     async fn measure(&self) {
         let path = self.selected_path().await;
+        let is_good = path.is_some() && !is_relayed_here(path) && !self.path_is_silent;
+        self.link.set_flushing(!is_good);
         self.setup.mailbox.found(self.peer, path);
     }
 
@@ -424,9 +428,8 @@ impl Connection {
     /// Whether datagrams go through a TURN server of one's own, and there are other servers or other credentials than
     /// this connection began with: then the next one lasts, and this one does not.
     async fn is_better_anew(&self) -> bool {
-        let path = self.selected_path().await;
-        let is_relayed = matches!(path, Some(Path::WebRtc { local: CandidateKind::Relay, .. }));
-        is_relayed && self.setup.ice_servers.now() != self.link.servers
+        is_relayed_here(self.selected_path().await)
+            && self.setup.ice_servers.now() != self.link.servers
     }
 
     /// Says what is wrong with a TURN server, once for each connection.
@@ -449,6 +452,11 @@ impl Connection {
         let event = TransportEvent::CertificateRefused { peer: self.peer, whose };
         self.setup.mailbox.report(event);
     }
+}
+
+/// Whether what is sent passes a TURN server of one's own.
+const fn is_relayed_here(path: Option<Path>) -> bool {
+    matches!(path, Some(Path::WebRtc { local: CandidateKind::Relay, .. }))
 }
 
 fn report_turn(mailbox: &Mailbox, peer: PeerId, trouble: TurnTrouble) {

@@ -77,9 +77,14 @@ impl OpenLink {
         self.watch.turn.is_silent()
     }
 
+    /// Whether each burst is followed by more passes of the connection's loop (rule R2).
+    pub(super) fn set_flushing(&self, is_flushing: bool) {
+        self.runtime.set_flushing(is_flushing);
+    }
+
     pub(super) async fn close(mut self) {
         self.is_closed = true;
-        self.runtime.stop_flushing();
+        self.runtime.set_flushing(false);
         // Closing twice, or after a failure, is an error that means nothing here.
         let _ = self.pc.close().await;
     }
@@ -89,7 +94,7 @@ impl Drop for OpenLink {
     fn drop(&mut self) {
         let handle = tokio::runtime::Handle::try_current();
         if let (false, Ok(handle)) = (self.is_closed, handle) {
-            self.runtime.stop_flushing();
+            self.runtime.set_flushing(false);
             let pc = Arc::clone(&self.pc);
             handle.spawn(async move { pc.close().await.ok() });
         }
