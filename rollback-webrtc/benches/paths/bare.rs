@@ -50,13 +50,14 @@ impl PeerConnectionEventHandler for Callbacks {
 /// One side of a connection while it opens.
 struct Side {
     connection: Arc<dyn PeerConnection>,
-    own: Arc<dyn DataChannel>,
+    /// That for datagrams comes first.
+    own: Vec<Arc<dyn DataChannel>>,
     candidates: mpsc::UnboundedReceiver<RTCIceCandidateInit>,
     channels: mpsc::UnboundedReceiver<Arc<dyn DataChannel>>,
 }
 
 impl Side {
-    async fn new() -> Self {
+    async fn new(offers: bool) -> Self {
         let ((to, candidates), (accepted, channels)) =
             (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let settings = SettingEngineBuilder::new()
@@ -72,32 +73,39 @@ impl Side {
         let init = RTCDataChannelInit {
             ordered: false,
             // As this transport has it.
-            max_packet_life_time: Some(1000),
+            max_packet_life_time: Some(60),
             ..Default::default()
         };
         let own = connection.create_data_channel("datagrams", Some(init)).await.expect("a channel");
+        let mut own = vec![own];
+        if offers {
+            // As ours for what is long, so that both have as many channels. Nothing passes it here.
+            own.push(connection.create_data_channel("bulk", None).await.expect("a channel"));
+        }
         Self { connection, own, candidates, channels }
     }
 
-    /// Waits until both channels are open, meanwhile passing candidates on, and polls both for good.
+    /// Waits until all channels are open, meanwhile passing candidates on, and polls them for good.
     async fn open(
         &mut self,
         other: &Arc<dyn PeerConnection>,
         arrived: &mpsc::UnboundedSender<BytesMut>,
     ) {
         let (opened, mut is_open) = mpsc::unbounded_channel();
-        tokio::spawn(poll(Arc::clone(&self.own), arrived.clone(), Some(opened)));
-        let (mut has_own, mut has_theirs) = (false, false);
-        while !(has_own && has_theirs) {
+        for channel in &self.own {
+            tokio::spawn(poll(Arc::clone(channel), arrived.clone(), Some(opened.clone())));
+        }
+        let mut left = CHANNELS;
+        while left > 0 {
             tokio::select! {
                 Some(candidate) = self.candidates.recv() => {
                     other.add_ice_candidate(candidate).await.expect("a candidate");
                 }
-                Some(theirs) = self.channels.recv() => {
-                    tokio::spawn(poll(theirs, arrived.clone(), None));
-                    has_theirs = true;
+                Some(channel) = self.channels.recv() => {
+                    tokio::spawn(poll(channel, arrived.clone(), None));
+                    left -= 1;
                 }
-                Some(()) = is_open.recv() => has_own = true,
+                Some(()) = is_open.recv() => left -= 1,
             }
         }
     }
@@ -147,7 +155,7 @@ pub(crate) fn mesh(members: usize) -> Vec<BareEnd> {
     {
         let on = |end: usize| ends[end].handle.clone();
         let (mut offerer, mut answerer) =
-            (on(offering).block_on(Side::new()), on(answering).block_on(Side::new()));
+            (on(offering).block_on(Side::new(true)), on(answering).block_on(Side::new(false)));
         let (one, other) = (Arc::clone(&offerer.connection), Arc::clone(&answerer.connection));
         on(offering).block_on(async {
             let offer = one.create_offer(None).await.expect("an offer");
@@ -170,7 +178,7 @@ pub(crate) fn mesh(members: usize) -> Vec<BareEnd> {
         });
         let answerer = on(offering).block_on(opening).expect("an open channel");
         for (end, to, side) in [(offering, answering, offerer), (answering, offering, answerer)] {
-            ends[end].channels[to] = Some(side.own);
+            ends[end].channels[to] = side.own.into_iter().next();
             ends[end]._connections.push(side.connection);
         }
     }
@@ -197,3 +205,6 @@ impl End for BareEnd {
         Some(bytes.len())
     }
 }
+
+/// Of a connection: datagrams each way, and one for what is long.
+const CHANNELS: usize = 3;
