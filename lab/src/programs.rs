@@ -80,12 +80,20 @@ pub fn address_of(host: &str) -> Ipv4Addr {
 
 /// How `examples/rust` is told what to play.
 fn arena(scenario: &Scenario, place: &Place, number: u64, own: &Path) -> Vec<String> {
-    let GamePlan { episodes, frames, fps, input_delay, departure_timeout_s, members_min } =
-        &scenario.game;
+    let GamePlan {
+        episodes,
+        frames,
+        fps,
+        input_delay,
+        input_bytes,
+        departure_timeout_s,
+        members_min,
+    } = &scenario.game;
     let mut arguments = words(&format!(
         "play ws://{SERVER}:{PORT}/lab --episodes {episodes} --frames {frames} --fps {fps} \
-         --input-delay {input_delay} --departure-timeout {departure_timeout_s} \
-         --members-min {members_min} --connect-timeout 30 --seed {}",
+         --input-delay {input_delay} --input-bytes {input_bytes} \
+         --departure-timeout {departure_timeout_s} --members-min {members_min} \
+         --connect-timeout 30 --seed {}",
         place.seed.wrapping_add(number),
     ));
     let token = own.join("token");

@@ -95,6 +95,8 @@ pub struct GamePlan {
     pub fps: u16,
     /// Frames until an input takes effect.
     pub input_delay: u8,
+    /// How many bytes an input takes; for the game in Rust.
+    pub input_bytes: u16,
     /// How long one may be silent.
     pub departure_timeout_s: u64,
     /// With fewer an episode ends.
@@ -289,6 +291,7 @@ impl Default for GamePlan {
             frames: 600,
             fps: 60,
             input_delay: 2,
+            input_bytes: 1,
             departure_timeout_s: 60,
             members_min: 1,
         }

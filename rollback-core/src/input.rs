@@ -25,14 +25,13 @@ use core::fmt;
 /// }
 /// ```
 pub trait Input: Sized {
-    /// How many bytes an input takes: 1 to [`INPUT_WIDTH_MAX`].
+    /// How many bytes an input takes: 1 to [`INPUT_WIDTH_MAX`], or 0 for as many as the configuration says.
     const WIDTH: usize;
 
-    /// Writes the input into exactly [`WIDTH`](Self::WIDTH) bytes.
+    /// Writes the input into exactly so many bytes.
     fn write(&self, bytes: &mut [u8]);
 
-    /// The input that these [`WIDTH`](Self::WIDTH) bytes mean. Every byte string means one, as it may come from
-    /// the network.
+    /// The input that so many bytes mean. Every byte string means one, as it may come from the network.
     fn read(bytes: &[u8]) -> Self;
 
     /// Whether an input that has come late means the same to the game as the one that was used in its place, so that

@@ -56,6 +56,10 @@ pub struct PlayArguments {
     #[arg(long, value_name = "FRAMES", default_value_t = 2)]
     input_delay: u8,
 
+    /// How many bytes an input takes. One is enough for this game; more show what long inputs do on a bad network.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    input_bytes: usize,
+
     /// How long the others may take to begin; connecting takes its time where much is lost.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     start_timeout: u64,
@@ -157,6 +161,7 @@ impl From<PlayArguments> for Plan {
             frames: arguments.frames,
             fps: arguments.fps,
             input_delay: arguments.input_delay,
+            input_bytes: arguments.input_bytes,
             start_timeout: Duration::from_secs(arguments.start_timeout),
             departure_timeout: Duration::from_secs(arguments.departure_timeout),
             members_min: arguments.members_min,

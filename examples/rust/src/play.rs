@@ -32,6 +32,8 @@ pub struct Plan {
     pub fps: u16,
     /// How many frames later an input takes effect.
     pub input_delay: u8,
+    /// How many bytes an input takes.
+    pub input_bytes: usize,
     /// How long the others may take to begin.
     pub start_timeout: Duration,
     /// How long the others may be silent before the match goes on without them.
@@ -169,6 +171,7 @@ impl Plan {
             .players(room.members.len())
             .tick_rate_hz(self.fps)
             .input_delay_frames(self.input_delay)
+            .input_width(self.input_bytes)
             .departure_timeout(self.departure_timeout)
             .members_min(self.members_min)
             .build()?;
