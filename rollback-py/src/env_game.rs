@@ -20,6 +20,8 @@ pub(crate) struct PyGame {
     live_hash: Py<PyAny>,
     leaves: Py<PyAny>,
     same: Py<PyAny>,
+    export: Py<PyAny>,
+    import: Py<PyAny>,
     /// Told the frame of each output, if anybody wants to know.
     on_output: Option<Py<PyAny>>,
     /// The frame that was stepped last.
@@ -58,6 +60,8 @@ impl PyGame {
             live_hash: method("live_hash")?,
             leaves: method("leaves")?,
             same: method("same")?,
+            export: method("export_state")?,
+            import: method("import_state")?,
             on_output: None,
             frame: 0,
             experienced: Experienced::default(),
@@ -166,6 +170,27 @@ impl Game for PyGame {
                 leaves.push(&path, u32::from_le_bytes([a ^ e, b ^ f, c ^ g, d ^ h]));
             }
             Ok(())
+        })
+    }
+
+    fn export(&self, slot: &PySnapshot, bytes: &mut Vec<u8>) -> PyResult<bool> {
+        let PySnapshot::State(state) = slot else { return Ok(false) };
+        Python::attach(|py| {
+            let exported: Option<Bound<'_, PyBytes>> =
+                self.export.bind(py).call1((state,))?.extract()?;
+            bytes.extend_from_slice(exported.as_ref().map_or(&[], |bytes| bytes.as_bytes()));
+            Ok(exported.is_some())
+        })
+    }
+
+    fn import(&self, bytes: &[u8], slot: &mut PySnapshot) -> PyResult<bool> {
+        Python::attach(|py| {
+            let imported = self.import.bind(py).call1((PyBytes::new(py, bytes),))?;
+            let is_state = !imported.is_none();
+            if is_state {
+                *slot = PySnapshot::State(imported.unbind());
+            }
+            Ok(is_state)
         })
     }
 

@@ -63,6 +63,10 @@ pub(crate) enum Error {
     ArrayResized { expected: usize, got: usize },
     #[error("this snapshot was made by another set of snapshots")]
     ForeignSnapshot,
+    #[error("{path} is a {class}: {cause}")]
+    Untransferable { path: String, class: String, cause: &'static str },
+    #[error("the state has {what}")]
+    Refused { what: String },
     #[error("the snapshot is empty: save into it before using it")]
     EmptySnapshot,
     #[error("more than {max} objects belong to the state")]
@@ -130,6 +134,8 @@ impl From<Error> for PyErr {
             | Error::ArrayResized { .. }
             | Error::ForeignSnapshot
             | Error::EmptySnapshot
+            | Error::Untransferable { .. }
+            | Error::Refused { .. }
             | Error::TooManyObjects { .. } => SnapshotError::new_err(message),
             Error::Unencodable { .. }
             | Error::EncodingTooLong { .. }

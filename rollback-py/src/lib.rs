@@ -15,6 +15,7 @@ mod recordings;
 mod room;
 mod snapshot;
 mod spaces;
+mod transfer;
 mod watching;
 
 use pyo3::prelude::*;

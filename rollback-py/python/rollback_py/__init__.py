@@ -36,6 +36,7 @@ from rollback_py.settings import Health, LinkConditions, Settings
 from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
+from rollback_py.state_transfer import NotTransferableError
 from rollback_py.summary import PeerSummary, Summary
 from rollback_py.watching import WatchedEpisode, Watching, Window, watch
 
@@ -60,6 +61,7 @@ __all__ = [
     "LinkConditions",
     "Match",
     "NotSnapshotableError",
+    "NotTransferableError",
     "PeerSummary",
     "Person",
     "Policy",

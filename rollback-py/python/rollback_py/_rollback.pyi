@@ -465,6 +465,15 @@ class Snapshots:
     def encode(self, snapshot: Snapshot) -> bytes:
         """Return the canonical encoding. Raises `EncodingError` naming what has none."""
 
+    def describe(self, snapshot: Snapshot) -> list[Any]:
+        """Return the state as a plain value that another process can take over.
+
+        Raises `SnapshotError` naming what cannot travel.
+        """
+
+    def receive(self, described: Any) -> None:
+        """Write a described state over the live one, in place. After an error it is undefined."""
+
     def leaves(self, snapshot: Snapshot) -> list[tuple[str, int]]:
         """Return each value's path and 64-bit digest, in canonical order."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rollback_py._rollback import hash_bytes
+from rollback_py._rollback import EncodingError, SnapshotError, hash_bytes
 from rollback_py.self_test import Examiner, Findings
 from rollback_py.simulation import Simulation
 from rollback_py.snapshots import (
@@ -15,6 +15,13 @@ from rollback_py.snapshots import (
     NotSnapshotableError,
     SnapshotOptions,
     candidates,
+)
+from rollback_py.state_transfer import (
+    NotTransferableError,
+    export_state,
+    export_to_be_seen,
+    import_state,
+    try_transfer,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +69,8 @@ class EnvGame:
         self._idle = idle
         self._observations = observations
         self._has_played = False
+        self.refusal: str | None = None
+        """Why the state of another computer could not be taken over, if one could not."""
         self.simulation = self._make_simulation()
         self._keeper = self._make_keeper()
 
@@ -180,6 +189,47 @@ class EnvGame:
     def leaves(self, snapshot: EnvSnapshot) -> Leaves:
         """Return path and 64-bit digest of each value of a saved state, in canonical order."""
         return self.keeper.leaves(snapshot)
+
+    def export_state(self, snapshot: EnvSnapshot) -> bytes | None:
+        """Return a saved state as bytes: to be taken over if it can be, or else to be looked at."""
+        try:
+            return export_state(self.keeper, snapshot)
+        except (SnapshotError, EncodingError):
+            pass
+        try:
+            return export_to_be_seen(self.keeper, snapshot)
+        except (SnapshotError, EncodingError):
+            return None
+
+    def import_state(self, encoded: bytes) -> EnvSnapshot | None:
+        """Read what `export_state` made elsewhere; None, and `refusal`, if it is no state.
+
+        It trusts nothing: what cannot be taken over exactly is refused.
+        """
+        try:
+            return import_state(self.keeper, encoded)
+        except Exception as error:  # also of the environment's own methods
+            self.refusal = f"{type(error).__name__}: {error}"
+            return None
+
+    def require_transfer(self) -> None:
+        """See that states can be given to other computers, or raise `NotTransferableError`."""
+        reason: str | None = "it cannot be saved"
+        if self._keeper is not None:
+            games = [
+                EnvGame(
+                    self._factory,
+                    idle=self._idle,
+                    snapshots=self._options,
+                    findings=self.findings,
+                )
+                for _ in range(2)
+            ]
+            reason = try_transfer(games[0], games[1], seed=0)
+            for game in games:
+                game.close()
+        if reason is not None:
+            raise NotTransferableError(reason)
 
     def same(self, a: EnvSnapshot, b: EnvSnapshot) -> bool | None:
         """Tell whether two saved states are exactly equal; None if that cannot be known."""

@@ -85,6 +85,12 @@ class Strategy(Protocol):
     def leaves(self, snapshot: Any) -> Leaves:
         """Return the paths and digests of all values."""
 
+    def describe(self, snapshot: Any) -> Any:
+        """Return the state as a plain value; raises an error that names what is in the way."""
+
+    def receive(self, described: Any) -> None:
+        """Take over a described state, which nobody vouches for. On an error it is undefined."""
+
     def same(self, a: Any, b: Any) -> bool | None:
         """Tell whether two states are equal; None if that cannot be known."""
 
@@ -107,6 +113,8 @@ class Structural:
         self.load = self._snapshots.load
         self.hash = self._snapshots.hash
         self.encode = self._snapshots.encode
+        self.describe = self._snapshots.describe
+        self.receive = self._snapshots.receive
         self.same = self._snapshots.same
         self.report = self._snapshots.report
 
@@ -208,6 +216,20 @@ class ByMethods:
         holder = Snapshots([("", snapshot.state)])
         wrappers = self._wrappers.leaves(snapshot.wrappers)
         return holder.leaves(holder.save()) + rename(self._env, wrappers)
+
+    def describe(self, snapshot: _Saved) -> Any:
+        """Return the state, if it is a plain value, and that of the wrappers."""
+        try:
+            encode_value(snapshot.state)
+        except EncodingError as error:
+            raise SnapshotError(f"the state of {self.name} is no plain value: {error}") from error
+        return [snapshot.state, self._wrappers.describe(snapshot.wrappers)]
+
+    def receive(self, described: Any) -> None:
+        """Give the environment a state that came from elsewhere, then the wrappers theirs."""
+        state, wrappers = described
+        self._load(state)
+        self._wrappers.receive(wrappers)
 
     def same(self, a: _Saved, b: _Saved) -> bool | None:
         """Tell states apart by their hashes; that two are equal in every bit cannot be known."""

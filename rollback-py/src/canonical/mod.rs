@@ -41,7 +41,7 @@ pub(crate) use graph::Writer;
 pub(crate) use places::Trail;
 pub(crate) use reduced::Reduced;
 pub(crate) use sink::{ByteSink, HashSink, LeafSink, NoSink, Sink};
-pub(crate) use value::{Decoder, ValueEncoder};
+pub(crate) use value::{Decoder, ValueEncoder, is_exact_array, is_plain_array, is_plain_scalar};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -145,6 +145,25 @@ fn numpy_scalar(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     GENERIC.import(py, "numpy", "generic")
 }
 
+/// Whether a value is a numpy scalar that is encoded as it is.
+pub(crate) fn is_plain_scalar(value: &Bound<'_, PyAny>) -> Result<bool, Error> {
+    if !value.is_instance(numpy_scalar(value.py())?)? {
+        return Ok(false);
+    }
+    let dtype = value.getattr(pyo3::intern!(value.py(), "dtype"))?;
+    Ok(is_portable(dtype.cast::<PyArrayDescr>()?))
+}
+
+/// Whether the elements of an array, also of a derived class, are encoded as they are.
+pub(crate) fn is_plain_array(value: &Bound<'_, PyAny>) -> Result<bool, Error> {
+    Ok(is_portable(&value.cast::<PyUntypedArray>()?.dtype()))
+}
+
+/// Whether a value is an array of such elements, and of no derived class.
+pub(crate) fn is_exact_array(value: &Bound<'_, PyAny>) -> bool {
+    value.cast_exact::<PyUntypedArray>().is_ok_and(|array| is_portable(&array.dtype()))
+}
+
 /// Dtypes that mean the same everywhere: no objects, no records, no `longdouble`.
 fn is_portable(dtype: &Bound<'_, PyArrayDescr>) -> bool {
     matches!(

@@ -44,6 +44,11 @@ pub(crate) fn owner<'py>(
     Ok(base.is_instance_of::<PyUntypedArray>().then_some(base))
 }
 
+/// The same for an object that is known to be an array.
+pub(crate) fn owner_of<'py>(array: &Bound<'py, PyAny>) -> Result<Option<Bound<'py, PyAny>>, Error> {
+    owner(array.cast::<PyUntypedArray>()?)
+}
+
 /// Appends the elements in C order.
 pub(crate) fn append_bytes(
     array: &Bound<'_, PyUntypedArray>,

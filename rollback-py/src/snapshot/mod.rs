@@ -13,8 +13,9 @@ mod same;
 mod save;
 mod saved;
 
-pub(crate) use array::append_bytes;
-pub(crate) use plan::{FieldOrder, Kind, Plans};
+pub(crate) use array::{append_bytes, owner_of};
+pub(crate) use plan::{FieldOrder, Kind, Plans, fields};
+pub(crate) use restore::restore;
 pub(crate) use save::Walk;
 pub(crate) use saved::{Entry, Part, Saved};
 
@@ -22,11 +23,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyType};
 use rustc_hash::FxHashMap;
 
 use crate::canonical::{ByteSink, HashSink, LeafSink, NoSink, Reduced, Trail, Writer};
 use crate::errors::Error;
+use crate::transfer::{Describer, Receiver};
 
 /// One saved state. It can be saved into again, which reuses its memory.
 #[pyclass(module = "rollback_py._rollback")]
@@ -83,7 +85,7 @@ impl Snapshots {
     /// Restores a state in place. After an error the state is undefined.
     fn load(&mut self, py: Python<'_>, snapshot: PyRef<'_, Snapshot>) -> Result<(), Error> {
         self.own(&snapshot)?;
-        restore::restore(py, &mut self.plans, &snapshot.saved)
+        restore(py, &mut self.plans, &snapshot.saved)
     }
 
     /// The hash of the canonical encoding: 16 bytes, most significant first.
@@ -111,6 +113,36 @@ impl Snapshots {
     ) -> Result<Bound<'py, PyBytes>, Error> {
         self.own(&snapshot)?;
         Ok(PyBytes::new(py, &self.bytes(py, &snapshot.saved)?))
+    }
+
+    /// The state as a plain value that another process can take over. Fields that are not hashed are no part of it.
+    fn describe<'py>(
+        &mut self,
+        py: Python<'py>,
+        snapshot: PyRef<'py, Snapshot>,
+    ) -> Result<Bound<'py, PyList>, Error> {
+        self.own(&snapshot)?;
+        let roots: Vec<_> = self.roots.iter().map(|(_, root)| root.bind(py).clone()).collect();
+        let saved = &snapshot.saved;
+        let described = Describer::new(py, &mut self.plans, saved, &self.boundary).describe(&roots);
+        described.or_else(|(error, object)| match (error, object) {
+            (Error::Untransferable { class, cause, .. }, Some(object)) => {
+                let path = self.trail(py, saved, &object)?.path;
+                Err(Error::Untransferable { path, class, cause })
+            }
+            (error, _) => Err(error),
+        })
+    }
+
+    /// Writes a described state over the live one, in place. After an error the live state is undefined.
+    fn receive<'py>(
+        &mut self,
+        py: Python<'py>,
+        described: &Bound<'py, PyAny>,
+    ) -> Result<(), Error> {
+        let live = self.save(py)?;
+        let roots: Vec<_> = self.roots.iter().map(|(_, root)| root.bind(py).clone()).collect();
+        Receiver::new(py, &mut self.plans, &live.saved, &self.boundary).receive(&roots, described)
     }
 
     /// Each value of the state with its path and a 64-bit digest, in canonical order.

@@ -79,7 +79,7 @@ impl Kind {
 /// The decision about one class.
 pub(crate) struct Plan {
     /// Held so that the address in the map is never reused.
-    _class: Py<PyType>,
+    class: Py<PyType>,
     pub(crate) kind: Kind,
     /// Whether the class is the built-in itself, not something derived from it.
     pub(crate) exact: bool,
@@ -128,6 +128,24 @@ impl Plans {
         self.unhashed.is_empty() || !self.unhashed.contains(&format!("{class}.{field}"))
     }
 
+    /// Whether any field of a class is not part of the hash.
+    pub(crate) fn has_unhashed(&self, class: &str) -> bool {
+        let classes = self.unhashed.iter().filter_map(|field| field.rsplit_once('.'));
+        classes.into_iter().any(|(of, _)| of == class)
+    }
+
+    /// The class with this name of which an object was seen, if it is the only one.
+    pub(crate) fn class_named<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        kind: Kind,
+    ) -> Option<Bound<'py, PyAny>> {
+        let mut found = self.plans.iter().filter(|plan| plan.kind == kind && *plan.name == *name);
+        let only = found.next().filter(|_| found.next().is_none())?;
+        Some(only.class.bind(py).clone().into_any())
+    }
+
     /// The number of the plan for an object's class, and its kind.
     pub(crate) fn of(&mut self, object: &Bound<'_, PyAny>) -> Result<(u32, Kind), Error> {
         let address = object.get_type_ptr() as usize;
@@ -172,7 +190,7 @@ impl Plans {
             None => (Kind::Opaque, false),
         };
         Ok(Plan {
-            _class: class.clone().unbind(),
+            class: class.clone().unbind(),
             kind,
             exact,
             has_dict: has_dict && has_fields(kind),
