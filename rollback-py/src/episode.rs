@@ -287,6 +287,22 @@ impl PyEpisode {
         self.with(py, |playing| playing.episode.session_mut().resume())
     }
 
+    /// Says, in a dispute, that all are to take over the majority's state and play on.
+    fn resync(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |playing| playing.episode.session_mut().resync())
+    }
+
+    /// Ends, in a dispute, the episode for all.
+    fn end_disputed(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |playing| playing.episode.session_mut().end_disputed())
+    }
+
+    /// This computer's side of the desync that was told last, once, as the bytes of a file.
+    fn take_desync_dump<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let dump = self.with(py, |playing| playing.episode.session_mut().take_desync_dump())?;
+        Ok(dump.map(|dump| PyBytes::new(py, &dump.encode())))
+    }
+
     /// Sends another computer away.
     fn kick(&self, py: Python<'_>, slot: u8) -> PyResult<()> {
         let peer = PeerId::new(slot).ok_or(Error::NoSuchPeer { slot })?;

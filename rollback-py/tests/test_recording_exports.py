@@ -320,6 +320,7 @@ def test_the_commands_print_json(tmp_path, capsys):
         "frames": 12,
         "hashes_checked": 3,
         "outputs_checked": 12,
+        "segments": [{"first_frame": 0, "source": None, "disputed": None}],
         "warnings": [],
     }
     found = printed("verify", path, "--env", "recorded_envs:spread")

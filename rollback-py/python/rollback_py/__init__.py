@@ -14,6 +14,7 @@ from rollback_py._rollback import (
     SnapshotError,
     SpaceError,
 )
+from rollback_py.desync_dump import DesyncDump, DumpComparison
 from rollback_py.determinism import Report, check
 from rollback_py.endings import DesyncError, End
 from rollback_py.env_game import EnvGame
@@ -22,28 +23,23 @@ from rollback_py.episode import Episode
 from rollback_py.match import Match, join
 from rollback_py.offline import record_offline
 from rollback_py.policies import Keyboard, Person, Policy, keyboard
-from rollback_py.recordings import (
-    Comparison,
-    Export,
-    Recording,
-    Verified,
-    Wrong,
-    compare,
-    export,
-    verify,
-)
+from rollback_py.recording_table import Resync
+from rollback_py.recordings import Export, Recording, compare, export, verify
 from rollback_py.settings import Health, LinkConditions, Settings
 from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
 from rollback_py.state_transfer import NotTransferableError
 from rollback_py.summary import PeerSummary, Summary
+from rollback_py.verdicts import Comparison, Segment, Verified, Wrong
 from rollback_py.watching import WatchedEpisode, Watching, Window, watch
 
 __all__ = [
     "Comparison",
+    "DesyncDump",
     "DesyncError",
     "DivergedError",
+    "DumpComparison",
     "EncodingError",
     "End",
     "EnvGame",
@@ -68,7 +64,9 @@ __all__ = [
     "Recording",
     "RecordingError",
     "Report",
+    "Resync",
     "RollbackError",
+    "Segment",
     "Server",
     "Settings",
     "SideFile",

@@ -10,6 +10,7 @@ from typing import Any, Literal, final
 __all__ = [
     "ActionCodec",
     "DivergedError",
+    "DumpFile",
     "EncodingError",
     "Episode",
     "GameError",
@@ -296,6 +297,15 @@ class Episode:
 
     def set_actor(self, player: int, is_policy: bool) -> None:
         """Have a local player be driven by a policy from its next input on, or by a person."""
+
+    def resync(self) -> bool:
+        """Say, in a dispute, that all are to take over the majority's state and play on."""
+
+    def end_disputed(self) -> bool:
+        """End, in a dispute, the episode for all."""
+
+    def take_desync_dump(self) -> bytes | None:
+        """Return this computer's side of the desync that was told last, once."""
 
     def kick(self, slot: int) -> None:
         """Send another computer away."""
@@ -622,6 +632,46 @@ class RecordingFile:
         """Go through the frames."""
 
 @final
+class DumpFile:
+    """One side of a desync."""
+
+    def __new__(cls, bytes: bytes) -> DumpFile:  # noqa: A002
+        """Read the bytes of a file. Raises `RecordingError` when they are no dump."""
+
+    @property
+    def session(self) -> int:
+        """The room's number for the match."""
+
+    @property
+    def episode(self) -> int:
+        """Which episode of the match, from 0."""
+
+    @property
+    def peer(self) -> int:
+        """The slot of the computer whose side it is."""
+
+    @property
+    def agreed(self) -> int:
+        """All agree on the states up to this frame."""
+
+    @property
+    def states(self) -> list[tuple[int, bool, bytes]]:
+        """Each state: its frame, whether it was stepped to again, and its bytes."""
+
+    @property
+    def rows(self) -> list[tuple[int, list[bytes], list[int]]]:
+        """The last frames: the frame, each player's bytes, and each player's flags."""
+
+    def compare(
+        self, other: DumpFile
+    ) -> tuple[int | None, list[tuple[int, bool, tuple[int, int] | None]]]:
+        """Return the first frame with other inputs, and how each state differs that both hold.
+
+        That is its frame, whether it was stepped to again, and from the first byte that differs to
+        behind the last one.
+        """
+
+@final
 class RecordedFrames:
     """An iterator over the frames of a recording."""
 
@@ -686,11 +736,18 @@ def compare_recordings(
 ) -> tuple[Literal["EQUAL", "PREFIX", "DIFFERENT"], int, str | None]:
     """Return the verdict, the frame it speaks of, and what differs there."""
 
-def verify_recording(file: RecordingFile, game: Any) -> tuple[int, int, int] | tuple[int, str, str]:
+def verify_recording(
+    file: RecordingFile, game: Any
+) -> (
+    tuple[int, int, int, list[tuple[int, int | None, tuple[int, str, str] | None]]]
+    | tuple[int, str, str]
+):
     """Step a recording again with an `EnvGame` that was just reset with its seed.
 
-    Return how many frames, state hashes and outputs are equal; or the first frame that is wrong,
-    the kind (start, state, output, end, width, failure) and the text of the mismatch.
+    Return how many frames, state hashes and outputs are equal, and the segments; or the first frame
+    that is wrong, the kind (start, state, output, end, width, failure) and the text of the
+    mismatch. A segment is its first frame, whose state it begins with, and such a mismatch in the
+    disputed frames before it, or None.
     """
 
 def record_offline(

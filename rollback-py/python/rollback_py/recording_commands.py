@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rollback_py.command_output import DIFFERENT, OK, PREFIX, WRONG, Parser, say
+from rollback_py.desync_dump import DesyncDump, is_dump
 from rollback_py.recordings import Recording
 
 _COMPARED = {"EQUAL": OK, "PREFIX": PREFIX, "DIFFERENT": DIFFERENT}
@@ -18,7 +19,8 @@ _COMPARED = {"EQUAL": OK, "PREFIX": PREFIX, "DIFFERENT": DIFFERENT}
 
 def add_parsers(subparsers: argparse._SubParsersAction[Parser]) -> None:
     """Add the commands; each sets `handler`, which takes the arguments and returns an exit code."""
-    parser = _add(subparsers, "compare", "say how far two recordings are equal", _compare)
+    summary = "say how far two recordings, or the dumps of two sides of a desync, are equal"
+    parser = _add(subparsers, "compare", summary, _compare)
     parser.add_argument("one", type=Path, metavar="A.rbk")
     parser.add_argument("other", type=Path, metavar="B.rbk")
 
@@ -52,6 +54,10 @@ def _add(
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    if is_dump(arguments.one) and is_dump(arguments.other):
+        sides = DesyncDump.open(arguments.one).compare(DesyncDump.open(arguments.other))
+        say(arguments.json, sides.to_json(), str(sides))
+        return OK if sides else DIFFERENT
     found = Recording.open(arguments.one).compare(Recording.open(arguments.other))
     say(arguments.json, asdict(found), str(found))
     return _COMPARED[found.verdict]

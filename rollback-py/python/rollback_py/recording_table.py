@@ -2,7 +2,8 @@
 
 `state_hash` is the hash of the state before the frame. `action` is what the agent did in the frame;
 `reward`, `terminated`, `truncated`, `info` and `observation` are what `step` returned for it, and
-are missing if the agent took no part in the frame any more.
+are missing if the agent took no part in the frame any more. `segment` counts the states that all
+had taken over after a desync, `disputed` says that the members disagreed on the frame.
 """
 
 from __future__ import annotations
@@ -39,6 +40,31 @@ _COLUMNS = 16
 _SPACE_FACT = "action space of "
 _SINGLE_SPACE_FACT = "action space"
 _DISCRETE = re.compile(r"Discrete\((\d{1,18})(?:, start=(-?\d{1,18}))?\)")
+
+
+@dataclass(frozen=True)
+class Resync:
+    """After a desync all took over the state of one."""
+
+    frame: int
+    """The frame of the state."""
+    source: int
+    """The slot of the peer whose state it was."""
+    disputed_from: int
+    """The first frame on which the members disagreed; what is recorded of them is the peer's."""
+
+
+def resyncs_of(file: RecordingFile) -> list[Resync]:
+    """Find the frames at which a state was taken over."""
+    found, agreed = [], 0
+    for frame in file.frames():
+        found += [
+            Resync(frame.frame, peer, agreed) for peer, name, _ in frame.items if name == "resync"
+        ]
+        # A state that was reported is one that all agreed on.
+        if frame.state_hash is not None:
+            agreed = frame.frame
+    return found
 
 
 @dataclass(frozen=True)
@@ -100,6 +126,7 @@ class Table:
     def __post_init__(self) -> None:
         self._codec = OutputCodec(range(len(self.players.names)), excluded_info_keys=frozenset())
         self._observations = self._observation_kind()
+        self._resyncs = resyncs_of(self.file)
 
     def columns(self) -> list[tuple[str, str, bool]]:
         """Name, kind and whether a row may have no value, in order."""
@@ -123,6 +150,8 @@ class Table:
             ("idle_filled", "bool", False),
             ("policy", "bool", False),
             ("took_part", "bool", False),
+            ("segment", "int64", False),
+            ("disputed", "bool", False),
             ("reward", "double", True),
             ("terminated", "bool", True),
             ("truncated", "bool", True),
@@ -151,6 +180,8 @@ class Table:
         outputs = self._outputs(frame)
         file, hosts, participants = self.file, self.file.hosts, self.file.participants
         flags, actions, state_hash = frame.flags, frame.actions, frame.state_hash
+        segment = sum(resync.frame <= frame.frame for resync in self._resyncs)
+        disputed = any(r.disputed_from <= frame.frame < r.frame for r in self._resyncs)
         for player, name in enumerate(self.players.names):
             action = actions[player]
             took_part = player in outputs["rewards"]
@@ -165,6 +196,8 @@ class Table:
                 bool(flags[player] & _IDLE_FILLED),
                 bool(flags[player] & _POLICY),
                 took_part,
+                segment,
+                disputed,
                 outputs["rewards"].get(player),
                 outputs["terminations"].get(player),
                 outputs["truncations"].get(player),

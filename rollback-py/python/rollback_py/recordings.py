@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +26,9 @@ from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
 from rollback_py.plain_json import to_json
 from rollback_py.recorded_facts import differences, settings_of
-from rollback_py.recording_table import Table, players_of
+from rollback_py.recording_table import Resync, Table, players_of, resyncs_of
 from rollback_py.simulation import Simulation
+from rollback_py.verdicts import Comparison, Segment, Verified, Wrong
 
 if TYPE_CHECKING:
     import pandas
@@ -56,63 +57,6 @@ class RecordedEnd:
     is_agreed: bool
     """Whether all members that were present record the same end."""
     completed_episodes: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far two recordings are equal. It is true if they are equal in every byte."""
-
-    verdict: Literal["EQUAL", "PREFIX", "DIFFERENT"]
-    frame: int
-    """How many frames are equal, from the first."""
-    what: str | None = None
-    """What differs in that frame."""
-
-    def __bool__(self) -> bool:
-        return self.verdict == "EQUAL"
-
-    def __str__(self) -> str:
-        if self.verdict == "DIFFERENT":
-            return f"DIFFERENT at frame {self.frame}: {self.what}"
-        return self.verdict if self else f"PREFIX {self.frame}"
-
-
-@dataclass(frozen=True)
-class Verified:
-    """The environment did again what was recorded, in every frame. It is true."""
-
-    frames: int
-    hashes_checked: int
-    """How many state hashes were equal, with that of the start."""
-    outputs_checked: int
-    warnings: tuple[str, ...] = ()
-    """What differs between this computer and those that recorded, and still made no difference."""
-
-    def __bool__(self) -> Literal[True]:
-        return True
-
-    def __str__(self) -> str:
-        return f"VERIFIED {self.frames} frames"
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """The environment did something else than was recorded. It is false."""
-
-    frame: int
-    """The first frame that is known to be wrong."""
-    what: str
-    path: str | None = None
-    """The first value that differs, where values were recorded; of states only hashes are."""
-    warnings: tuple[str, ...] = ()
-    """What differs between this computer and those that recorded: perhaps the cause."""
-
-    def __bool__(self) -> Literal[False]:
-        return False
-
-    def __str__(self) -> str:
-        where = f"{self.path} ({self.what})" if self.path else self.what
-        return f"WRONG at frame {self.frame}: {where}"
 
 
 @dataclass(frozen=True)
@@ -226,6 +170,11 @@ class Recording:
         """Go through the frames, with actions and outputs as the bytes they are recorded as."""
         return iter(self._file.frames())
 
+    @property
+    def resyncs(self) -> list[Resync]:
+        """Each time that all took over the state of one after a desync."""
+        return resyncs_of(self._file)
+
     def compare(self, other: Recording | str | os.PathLike[str]) -> Comparison:
         """Say how far another recording of the episode is equal to this one."""
         return Comparison(*compare_recordings(self._file, _recording(other)._file))
@@ -304,7 +253,12 @@ class Recording:
         game.reset(self.seed)
         found = verify_recording(self._file, game)
         if isinstance(found[1], int):
-            return Verified(*found, warnings=warnings)
+            frames, hashes, outputs, segments = found
+            checked = tuple(
+                Segment(first, source, disputed and Wrong(disputed[0], disputed[2]))
+                for first, source, disputed in segments
+            )
+            return Verified(frames, hashes, outputs, checked, warnings)
         frame, kind, what = found
         path = None
         if kind == "output":

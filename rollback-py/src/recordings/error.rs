@@ -22,6 +22,8 @@ pub(crate) enum RecordingsError {
     Header(#[from] rollback_core::recording::HeaderError),
     #[error("the recording cannot take this frame: {0}")]
     Writer(#[from] rollback_core::recording::WriterError),
+    #[error(transparent)]
+    Dump(#[from] rollback_core::DumpError),
     #[error("the episode cannot begin: {0}")]
     Session(String),
     #[error("the episode stopped at frame {frame}: {cause}")]
@@ -66,6 +68,7 @@ impl From<RecordingsError> for PyErr {
             | RecordingsError::TooLong { .. }
             | RecordingsError::Header(_)
             | RecordingsError::Writer(_)
+            | RecordingsError::Dump(_)
             | RecordingsError::Session(_)
             | RecordingsError::Stopped { .. }
             | RecordingsError::Parquet { .. } => RecordingError::new_err(message),

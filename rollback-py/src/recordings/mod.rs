@@ -2,6 +2,7 @@
 //! bytes of actions and outputs mean is decoded in Python, from the environment's spaces.
 
 mod comparison;
+mod dump;
 mod error;
 mod file;
 mod frames;
@@ -9,6 +10,7 @@ mod table;
 mod verification;
 
 pub(crate) use comparison::compare_recordings;
+pub(crate) use dump::DumpFile;
 pub(crate) use error::RecordingsError;
 pub(crate) use file::RecordingFile;
 pub(crate) use frames::{RecordedFrame, RecordedFrames};
@@ -19,6 +21,7 @@ use pyo3::prelude::*;
 
 /// Puts the classes and functions of recordings into the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<DumpFile>()?;
     module.add_class::<RecordingFile>()?;
     module.add_class::<RecordedFrame>()?;
     module.add_class::<RecordedFrames>()?;
