@@ -5,7 +5,9 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::{Idle, Markov, Predictor, RepeatLast, SessionConfig, Silence};
+use rollback_core::{
+    Idle, Markov, OnDesync, PeerId, Predictor, RepeatLast, ResyncFrom, SessionConfig, Silence,
+};
 use rollback_webrtc::{Health, OnUnhealthy};
 
 use crate::errors::Error;
@@ -25,6 +27,8 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
     let idle: Vec<u8> = idle.extract()?;
     let hz = number("fps")?;
     let silence = config.get_item("silence")?.ok_or(Error::NoSetting { name: "silence".into() })?;
+    let on_desync = config.get_item("on_desync")?;
+    let on_desync = on_desync.ok_or(Error::NoSetting { name: "on_desync".into() })?.extract()?;
     let built = SessionConfig::builder()
         .players(usize::try_from(number("players")?).unwrap_or(usize::MAX))
         .input_width(idle.len())
@@ -37,6 +41,7 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
         .departure_timeout(Duration::from_millis(number("departure_timeout_ms")?))
         .silence(self::silence(silence.extract()?)?)
         .linger(Duration::from_millis(number("linger_ms")?))
+        .on_desync(self::on_desync(on_desync)?)
         .build();
     built.map_err(|error| PyValueError::new_err(error.to_string()))
 }
@@ -49,6 +54,25 @@ fn silence(name: &str) -> PyResult<Silence> {
         "wait" => Ok(Silence::Wait),
         _ => Err(PyValueError::new_err(format!(
             "on_silence: expected 'depart', 'depart_for_good' or 'wait', got {name:?}"
+        ))),
+    }
+}
+
+/// What follows a desync, by its name, with the slot whose state is taken over: that of a member, or for the majority's `None`.
+fn on_desync((name, from): (String, Option<u8>)) -> PyResult<OnDesync> {
+    match (&*name, from) {
+        ("end", _) => Ok(OnDesync::End),
+        ("pause", _) => Ok(OnDesync::Pause),
+        ("resync", Some(slot)) => {
+            let peer = PeerId::new(slot).ok_or(Error::NoSuchPeer { slot })?;
+            Ok(OnDesync::Resync(ResyncFrom::Peer(peer)))
+        }
+        ("resync", None) => {
+            let anchor = PeerId::new(0).ok_or(Error::NoSuchPeer { slot: 0 })?;
+            Ok(OnDesync::Resync(ResyncFrom::Majority { anchor }))
+        }
+        _ => Err(PyValueError::new_err(format!(
+            "on_desync: expected 'end', 'pause' or 'resync', got {name:?}"
         ))),
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from rollback_py.cli import main
 
 README = Path(__file__).parents[2] / "README.md"
 GUIDE = Path(__file__).parents[2] / "docs" / "while-playing.md"
+DETERMINISM = Path(__file__).parents[2] / "docs" / "determinism.md"
 WHEEL_README = Path(__file__).parents[1] / "README.md"
 
 # A short episode in place of the environment's own 1000 frames.
@@ -22,6 +24,20 @@ SHORT = (
     "from cogrid import envs; ",
     f", config={{**envs.cramped_room_config, 'max_steps': {FRAMES}}})",
 )
+
+# Has the cooks do something else at frame 20, in a process whose variable says so.
+DRIFTING = """import os
+from cogrid.cogrid_env import CoGridEnv
+
+_step = CoGridEnv.step
+
+def _drifting(self, actions):
+    drifts = self.t == 20 and os.environ.get("DRIFTS") == "1"
+    return _step(self, dict.fromkeys(actions, 3) if drifts else actions)
+
+CoGridEnv.step = _drifting
+
+"""
 
 # Far more than two short episodes take, also on a busy machine.
 TIMEOUT_S = 120.0
@@ -39,20 +55,24 @@ def replaced(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def played_by_two(readme: Path, folder: Path) -> list[str]:
-    """Copy the example, shortened, and run it in two processes; return what each printed."""
+def played_by_two(readme: Path, folder: Path, before: str = "") -> list[str]:
+    """Copy the example, shortened, and run it in two processes; return what each printed.
+
+    `before` comes before it; only in the second process is the variable DRIFTS 1.
+    """
     server = native.Server("127.0.0.1:0", players=2)
     text = replaced(python_block(readme), "127.0.0.1:8080", server.address)
     made = re.compile(r"return (registry\.make\(.*)\)$", re.MULTILINE)
     assert len(made.findall(text)) == 1
     text = made.sub(rf"{SHORT[0]}return \1{SHORT[1]}", text)
-    (folder / "kitchen.py").write_text(text, "utf-8")
+    (folder / "kitchen.py").write_text(before + text, "utf-8")
     processes: list[subprocess.Popen[str]] = []
     try:
-        for _ in range(2):
+        for number in range(2):
             process = subprocess.Popen(
                 [sys.executable, "kitchen.py"],
                 cwd=folder,
+                env=os.environ | {"DRIFTS": str(number)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -92,6 +112,18 @@ def test_two_people_who_copy_the_guide_hand_over_to_a_policy_that_rests(tmp_path
         last = table.filter(table["frame"] >= FRAMES - 10)
         assert set(last["action"].to_list()) == {6}
         assert len(set(table["action"].to_list())) > 1
+
+
+def test_two_people_who_copy_the_page_on_determinism_play_on_after_a_desync(
+    tmp_path: Path,
+) -> None:
+    for out in played_by_two(DETERMINISM, tmp_path, DRIFTING):
+        assert out.count(f"VERIFIED {FRAMES} frames in 2 segments") == 2, out
+        assert "desync with peer" in out, out
+        assert out.count("after a desync the state of peer 0 was taken over") == 2, out
+    for recording in sorted((tmp_path / "data").glob("*.rbk")):
+        (resync,) = rb.Recording.open(recording).resyncs
+        assert resync.disputed_from <= 20 < resync.frame
 
 
 def test_two_people_who_copy_the_keyboard_example_play_in_a_window(tmp_path: Path) -> None:

@@ -181,6 +181,8 @@ def _add_play(commands: Any) -> None:
     play.add_argument("--prediction-window", type=int, default=12, metavar="FRAMES")
     play.add_argument("--on-departure", choices=ON_DEPARTURE, default="end")
     play.add_argument("--on-silence", choices=ON_SILENCE, default="depart")
+    play.add_argument("--on-desync", choices=("end", "resync"), default="end")
+    play.add_argument("--resync-from", type=int, metavar="SLOT", help="not of the majority")
     play.add_argument("--departure-timeout", type=float, default=5.0, metavar="SECONDS")
     play.add_argument("--start-timeout", type=float, default=60.0, metavar="SECONDS")
     play.add_argument("--predictor", choices=PREDICTORS, default="repeat", help="of the others")
@@ -210,6 +212,8 @@ def _play(parsed: argparse.Namespace) -> int:
         prediction_window=parsed.prediction_window,
         on_departure=parsed.on_departure,
         on_silence=parsed.on_silence,
+        on_desync=parsed.on_desync,
+        resync_from=parsed.resync_from,
         departure_timeout_s=parsed.departure_timeout,
     )
     conditions = LinkConditions(

@@ -21,6 +21,7 @@ from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
 from rollback_py.simulation import RandomActions
 from rollback_py.snapshots import Leaves, SnapshotOptions, first_difference
+from rollback_py.state_transfer import NotTransferableError
 
 # How often each cost is measured. A median of this many is steady to a few percent.
 _MEASUREMENTS = 200
@@ -64,6 +65,8 @@ class Report:
     uses_global_random: bool = False
     holds_drawing_back: bool = False
     """Whether the environment draws in each step, and is kept from it."""
+    untransferable: str | None = None
+    """Why its state cannot be given to another computer, if it cannot."""
 
     @property
     def is_deterministic(self) -> bool:
@@ -92,6 +95,9 @@ class Report:
             lines.append(f"  {marks[verdict.passed]} {verdict.question}{detail}")
         lines.append(f"  snapshot  {self.strategy or 'none: lockstep only'}")
         lines += [f"            not {reason}" for reason in self.rejected]
+        if self.can_rollback:
+            reason = f"impossible: {self.untransferable}" if self.untransferable else "possible"
+            lines.append(f"  resync    {reason}")
         if self.costs_us:
             costs = ", ".join(f"{name} {cost:.1f}" for name, cost in self.costs_us.items())
             lines.append(f"  cost      {costs} µs; state {self.state_bytes} bytes")
@@ -176,6 +182,10 @@ def check(
         details = game.keeper.strategy.report(slot.state)
         report.copied, report.skipped = details["copied"], details["skipped"]
         report.state_bytes = len(game.keeper.encode(slot))
+        try:
+            game.require_transfer()
+        except NotTransferableError as error:
+            report.untransferable = error.reason
     report.dropped_outputs = game.simulation.dropped_outputs
     game.close()
     return report

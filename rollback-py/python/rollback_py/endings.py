@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class DesyncError(RollbackError):
-    """The members' states differ; both recordings end where they last agreed."""
+    """The members' states differ; where the episode ends by it, it ends where they last agreed."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
         self.frame: int | None = event["frame"]
@@ -59,7 +59,7 @@ def reason_of(
     if end is None:
         return "the episode is not over"
     cause, by = end["cause"], end["by"]
-    desync = next((event for event in events if event["event"] == "desync"), None)
+    desync = next((event for event in reversed(events) if event["event"] == "desync"), None)
     if cause == "desync" and desync is not None:
         return str(DesyncError(desync))
     if cause == "departed" and by is not None:
@@ -103,6 +103,15 @@ def slowed(events: Sequence[Mapping[str, Any]]) -> list[str]:
             peer = event["peer"]
             slowest[peer] = min(event["percent"], slowest.get(peer, 100))
     return [f"peer {peer}: to {percent} % of the frame rate" for peer, percent in slowest.items()]
+
+
+def resyncs(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each desync that did not end the episode whose state was taken over, and where."""
+    return [
+        f"after a desync the state of peer {event['peer']} was taken over at frame {event['frame']}"
+        for event in events
+        if event["event"] == "resynced"
+    ]
 
 
 def loss_of(peer: int, events: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import JoinError, RollbackError
-from rollback_py.endings import DesyncError, End, losses, reason_of, returns, slowed
+from rollback_py.desync_dump import dump_path
+from rollback_py.endings import DesyncError, End, losses, reason_of, resyncs, returns, slowed
 from rollback_py.excluded_infos import ExcludedInfos
 from rollback_py.plain_json import described
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy
@@ -17,6 +18,8 @@ from rollback_py.side_file import FORMAT, SideFileWriter
 from rollback_py.summary import PeerSummary, Summary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas
     import polars
 
@@ -59,6 +62,9 @@ class Episode:
         self._absent: list[int] = []
         self._silent_since: dict[int, float] = {}
         self._given_up: int | None = None
+        self._status = ""
+        self.dumps: list[Path] = []
+        """This computer's side of each desync: files for `DesyncDump.open`."""
         self._excluded = ExcludedInfos(match.game)
         on_output = self._excluded.note if self._excluded.keys else None
         self._native = match.start(number, self.recording, on_output, rejoins=rejoins)
@@ -101,11 +107,11 @@ class Episode:
     ) -> End:
         """Play to the end: `players` gives who plays each of `my_agents`.
 
-        Raises `GameError` when the environment fails, `DesyncError` when the members' states
-        differ, `IncompatibleError` when they cannot play together, and `JoinError` when not all
-        members have begun within `start_timeout_s`, or do not let this computer back in. The
-        recording is complete up to the last
-        stable frame in each of these cases.
+        Raises `GameError` when the environment fails, `DesyncError` when the episode ends because
+        the members' states differ, `IncompatibleError` when they cannot play together, and
+        `JoinError` when not all members have begun within `start_timeout_s`, or do not let this
+        computer back in. The recording is complete up to the last stable frame in each of these
+        cases.
         """
         self._seats = self._seats_of(players)
         for player, who in self._seats.items():
@@ -119,11 +125,10 @@ class Episode:
             self._finish()
             for person in self._people().values():
                 person.close()
-        for event in self.events:
-            if event["event"] == "desync":
-                raise DesyncError(event)
         if self.end is None:
             raise RollbackError("the episode was left before its end was known")
+        if self.end.cause == "desync" and (desync := self._last_desync()) is not None:
+            raise desync
         return self.end
 
     def leave(self) -> None:
@@ -213,6 +218,33 @@ class Episode:
         self._native.kick(slot)
 
     @property
+    def dispute(self) -> DesyncError | None:
+        """How the states differ, while all stand still until it is said what follows; or None.
+
+        With ``on_desync="pause"`` it is for you to say: call `resync` or `end_disputed` from
+        `on_frame`.
+        """
+        return self._last_desync() if self._status == "disputed" else None
+
+    def resync(self) -> bool:
+        """Say, in a dispute, that all are to take over the majority's state and play on.
+
+        It is done when every member has said so. Of equally large groups it is the one with slot 0.
+        False if there is nothing to be said, or this computer has said something. Raises
+        `NotTransferableError` where the environment's state cannot be given to another computer.
+        """
+        if not self._match.can_resync:
+            self._match.game.require_transfer()
+        return self._native.resync()
+
+    def end_disputed(self) -> bool:
+        """End the episode for all, in a dispute, where they last agreed.
+
+        False if there is nothing to be said, or this computer has said something.
+        """
+        return self._native.end_disputed()
+
+    @property
     def paused_by(self) -> list[int]:
         """The slots of the computers whose pauses are in force."""
         return self._native.paused_by
@@ -260,7 +292,8 @@ class Episode:
             for player, who in self._seats.items():
                 if self._native.wants_input(player):
                     self._give_input(player, who)
-            status, frame, frames_back, _ = self._native.advance()
+            status, frame, frames_back, _ = self._advance()
+            self._status = status
             if frames_back:
                 self._note_rollback(frame, frames_back)
             self._note_recorded()
@@ -273,6 +306,19 @@ class Episode:
                 on_frame(self)
             while not self._native.wait(WAIT_S):
                 pass
+
+    def _advance(self) -> tuple[str, int, int, list[int]]:
+        try:
+            return self._native.advance()
+        except RollbackError as error:
+            refusal = self._match.game.refusal
+            if type(error) is not RollbackError or refusal is None:
+                raise
+            raise RollbackError(f"{error}: {refusal}") from error
+
+    def _last_desync(self) -> DesyncError | None:
+        desyncs = [event for event in self.events if event["event"] == "desync"]
+        return DesyncError(desyncs[-1]) if desyncs else None
 
     def _give_input(self, player: int, who: Policy | Person) -> None:
         game = self._match.game
@@ -339,6 +385,8 @@ class Episode:
         seconds = self._seconds()
         while (event := self._native.poll_event()) is not None:
             event = {"t": seconds, **event}
+            if event["event"] == "desync":
+                event.update(self._keep_dump())
             if len(self.events) == _EVENTS_MAX:
                 del self.events[0]
             self.events.append(event)
@@ -353,6 +401,19 @@ class Episode:
             sample = {"t": seconds, **self._native.counters(), "peers": self._peers()}
             self._side.write("sample", sample)
             self._side.flush()
+
+    def _keep_dump(self) -> dict[str, str]:
+        """Write this side of a desync beside the recording; say where it is, or what failed."""
+        if (dump := self._native.take_desync_dump()) is None:
+            return {}
+        path = dump_path(self.recording, len(self.dumps) + 1)
+        try:
+            with path.open("xb") as file:
+                file.write(dump)
+        except OSError as error:
+            return {"dump_error": str(error)}
+        self.dumps.append(path)
+        return {"dump": path.name}
 
     def _peers(self) -> list[dict[str, Any]]:
         """Say what is known of each peer; of one that has left, the path is the last there was."""
@@ -417,6 +478,7 @@ class Episode:
             reason=self._reason(),
             losses=losses(self.events),
             returns=returns(self.events),
+            resyncs=resyncs(self.events),
             rollbacks=counters["rollbacks"],
             rollback_depths=counters["rollback_depths"],
             resimulated_frames=counters["resimulated_frames"],
@@ -428,21 +490,5 @@ class Episode:
             left_out=[*self._excluded.keys, *self._match.game.simulation.dropped_outputs],
             side_file_error=self._side.failure,
             recording=str(self.recording),
-            peers=[_peer_summary(peer) for peer in self._peers()],
+            peers=[PeerSummary.of(peer) for peer in self._peers()],
         )
-
-
-def _peer_summary(peer: Mapping[str, Any]) -> PeerSummary:
-    return PeerSummary(
-        peer=peer["peer"],
-        path=peer["path"],
-        rtt_ms=peer["rtt_ms"],
-        jitter_ms=peer["jitter_ms"],
-        datagrams_sent=peer["datagrams_sent"],
-        datagrams_received=peer["datagrams_received"],
-        bytes_sent=peer["bytes_sent"],
-        bytes_received=peer["bytes_received"],
-        frames_direct=peer["frames_direct"],
-        frames_relayed=peer["frames_relayed"],
-        datagrams_dropped=peer["tags_wrong"] + peer["malformed"],
-    )

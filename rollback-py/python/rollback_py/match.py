@@ -21,6 +21,7 @@ from rollback_py.settings import (
     Settings,
 )
 from rollback_py.slot_tokens import SlotToken
+from rollback_py.state_transfer import NotTransferableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,6 +106,7 @@ def join(
             game.close()
             game.keeper  # raises NotSnapshotableError, which names the reasons  # noqa: B018
         settings = Settings(**{**settings.__dict__, "prediction_window": 0})
+    can_resync = _checks_transfer(game, settings)
     conditions = link_conditions or LinkConditions()
 
     def room_of(token: str | None) -> native.Room:
@@ -151,11 +153,26 @@ def join(
             run_ahead=run_ahead,
             told_after_s=told_after_s,
             health=health or Health(),
+            can_resync=can_resync,
             slot_token=former or SlotToken.keep(Path(data), link, room.token),
         )
     except BaseException:
         room.close()
         raise
+
+
+def _checks_transfer(game: EnvGame, settings: Settings) -> bool:
+    """Say whether states can be taken over; raise `NotTransferableError` where they must be."""
+    if settings.on_desync == "end":
+        return False
+    try:
+        game.require_transfer()
+    except NotTransferableError:
+        if settings.on_desync == "resync":
+            game.close()
+            raise
+        return False
+    return True
 
 
 def _check_local(predictor: str, run_ahead: int, told_after_s: float | None) -> None:
@@ -215,6 +232,7 @@ class Match:
         run_ahead: int,
         told_after_s: float | None,
         health: Health,
+        can_resync: bool,
     ) -> None:
         self._room = room
         self._slot_token = slot_token
@@ -222,6 +240,8 @@ class Match:
         self._predictor = predictor
         self._told_after_s = told_after_s
         self._health = health
+        self.can_resync = can_resync
+        """Whether the state of one can be taken over by all, where `on_desync` may ask for it."""
         # What is shown is taken back, so an environment that cannot be saved shows what is played.
         self._run_ahead = run_ahead if game.can_rollback else 0
         self.game = game
@@ -230,6 +250,10 @@ class Match:
         self.data = data
         self.factory = factory
         peers = len(room.members)
+        if settings.resync_from is not None and settings.resync_from not in range(peers):
+            raise ValueError(
+                f"resync_from: expected a slot below {peers}, got {settings.resync_from}"
+            )
         if hosts is None:
             hosts = [player % peers for player in range(len(game.agents))]
         self.hosts = list(hosts)
@@ -352,6 +376,7 @@ class Match:
             "silence": "wait" if s.on_departure == "wait" else s.on_silence,
             "departure_timeout_ms": round(s.departure_timeout_s * 1000),
             "linger_ms": round(s.linger_s * 1000),
+            "on_desync": (s.on_desync, s.resync_from),
         }
 
     def start(

@@ -28,6 +28,7 @@ _ALONE = {
     "departure_timeout_ms": 5000,
     "silence": "depart",
     "linger_ms": 0,
+    "on_desync": ("end", None),
 }
 
 Policy = Callable[[Any], Any]

@@ -8,6 +8,7 @@ PREDICTORS = ("repeat", "idle", "learned")
 RUN_AHEAD_MAX = 8
 ON_DEPARTURE = ("end", "continue", "wait")
 ON_SILENCE = ("depart", "depart_for_good", "wait")
+ON_DESYNC = ("end", "pause", "resync")
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,30 @@ class Settings:
     but it may not. ``wait``: play stands still until it is heard again or is sent away with
     `Episode.kick`.
     """
+    on_desync: str = "end"
+    """What follows when the members' states differ.
+
+    ``end``: the episode ends where all last agreed. ``resync``: all take over the state of one and
+    play on. ``pause``: all stand still until each has called `Episode.resync`, or one
+    `Episode.end_disputed`.
+    """
+    resync_from: int | None = None
+    """With ``resync``, the slot of the computer whose state is taken over.
+
+    None is the majority's; of equally large groups that with slot 0.
+    """
     linger_s: float = 3.0
     """How long to stay after the end for those that have not heard of it."""
 
     def __post_init__(self) -> None:
         """Name what is not one of the words that are expected."""
-        words = {"on_departure": ON_DEPARTURE, "on_silence": ON_SILENCE}
+        words = {
+            "on_departure": ON_DEPARTURE,
+            "on_silence": ON_SILENCE,
+            "on_desync": ON_DESYNC,
+        }
         for name, expected in words.items():
             if (got := getattr(self, name)) not in expected:
                 raise ValueError(f"{name}: expected one of {expected}, got {got!r}")
+        if self.resync_from is not None and self.on_desync != "resync":
+            raise ValueError(f"resync_from: expected None with on_desync={self.on_desync!r}")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,23 @@ class PeerSummary:
     datagrams_dropped: int
     """Datagrams that were damaged or broke the protocol."""
 
+    @classmethod
+    def of(cls, peer: Mapping[str, Any]) -> Self:
+        """Take what is told of what was counted."""
+        return cls(
+            peer=peer["peer"],
+            path=peer["path"],
+            rtt_ms=peer["rtt_ms"],
+            jitter_ms=peer["jitter_ms"],
+            datagrams_sent=peer["datagrams_sent"],
+            datagrams_received=peer["datagrams_received"],
+            bytes_sent=peer["bytes_sent"],
+            bytes_received=peer["bytes_received"],
+            frames_direct=peer["frames_direct"],
+            frames_relayed=peer["frames_relayed"],
+            datagrams_dropped=peer["tags_wrong"] + peer["malformed"],
+        )
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -47,6 +69,8 @@ class Summary:
     """Why each member was gone that the others went on without."""
     returns: list[str]
     """Who came back, and at which frame, once for each time."""
+    resyncs: list[str]
+    """Whose state all took over after a desync, and at which frame, once for each time."""
     rollbacks: int
     rollback_depths: list[int]
     """Rollbacks by how many frames they went back: the first is for one frame."""
@@ -87,6 +111,7 @@ class Summary:
         lines += [f"  lost       {loss}" for loss in self.losses if loss != self.reason]
         lines += [f"  returned   {back}" for back in self.returns]
         lines += [f"  slowed by  {slow}" for slow in self.slowed]
+        lines += [f"  resynced   {resync}" for resync in self.resyncs]
         for peer in self.peers:
             rtt = "unknown" if peer.rtt_ms is None else f"{peer.rtt_ms:.1f} ms"
             jitter = "unknown" if peer.jitter_ms is None else f"{peer.jitter_ms:.1f} ms"
