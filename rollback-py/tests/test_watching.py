@@ -26,7 +26,11 @@ PLAYING = ("--policy", "playable:at_random", "--fps", "30")
 
 @contextmanager
 def playing(
-    folder: Path, *arguments: str, env: str = ENV, **serving: Any
+    folder: Path,
+    *arguments: str,
+    env: str = ENV,
+    environment: tuple[dict[str, str], dict[str, str]] = ({}, {}),
+    **serving: Any,
 ) -> Iterator[tuple[str, Callable[[], list[Played]]]]:
     """Have two processes play until both are well in the first episode.
 
@@ -37,7 +41,8 @@ def playing(
     try:
         for slot in range(2):
             data = folder / f"peer{slot}"
-            process = start(server.address, data, "--env", env, *PLAYING, *arguments)
+            command = ["--env", env, *PLAYING, *arguments]
+            process = start(server.address, data, *command, environment=environment[slot])
             processes.append((process, data))
         for process, _ in processes:
             await_line(process, "progress", lambda line: line["stable"] >= 60)
@@ -64,6 +69,26 @@ class Pictures:
 
     def close(self) -> None:
         self.is_closed = True
+
+
+def test_whoever_watches_takes_over_the_state_that_all_take_over(tmp_path: Path) -> None:
+    # One of the two goes apart at frame 77, and its state is taken over: here nothing does.
+    arguments = ("--on-desync", "resync", "--departure-timeout", "20")
+    drifting = ({"DRIFTS": "1"}, {})
+    with playing(tmp_path, *arguments, env="playable:drifts", environment=drifting) as (link, ends):
+        data = tmp_path / "watched"
+        with rb.watch(link, env="playable:drifts", data=data) as watching:
+            (episode,) = watching.episodes(1)
+            end = episode.run()
+        members = ends()
+    assert [played.exit_code for played in members] == [0, 0], members[0].stderr
+    assert (end.frame, end.cause) == (240, "finished")
+    one, other = (rb.Recording.open(played.recordings[0]) for played in members)
+    assert rb.compare(one, other)
+    assert len(one.resyncs) == 1
+    watched = episode.open()
+    assert [resync.frame for resync in watched.resyncs] == [one.resyncs[0].frame]
+    assert rb.verify(watched, env="playable:drifts")
 
 
 def test_whoever_comes_in_the_middle_sees_and_records_what_is_recorded(tmp_path: Path) -> None:

@@ -50,11 +50,11 @@ class StateDifference:
 
     def __str__(self) -> str:
         how = "stepped to again" if self.is_replayed else "as it was reported"
-        head = f"the state of frame {self.frame}, {how}: "
+        head = f"the state of frame {self.frame}, {how}:"
         if self.bytes is None:
-            return head + "equal"
+            return f"{head} equal"
         if not self.values:
-            return head + f"bytes {self.bytes[0]} to {self.bytes[1]} differ"
+            return f"{head} bytes {self.bytes[0]} to {self.bytes[1]} differ"
         return head + "".join(f"\n  {path}: {one} | {other}" for path, one, other in self.values)
 
 
