@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::rows::Rows;
 use super::stream::Stream;
 use super::{InputQueue, copy};
 use crate::game::StepRow;
@@ -20,55 +19,73 @@ pub struct GuessCounters {
 }
 
 impl InputQueue {
-    /// The inputs to step `frame` with, guessed where they are not held. What is guessed is remembered.
-    pub(crate) fn gather(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> StepRow<'_> {
-        if frame < self.confirmed_end {
-            return self.confirmed_row(frame);
-        }
-        self.guessed = self.guessed.max(frame.next());
-        self.gather_ahead(frame, predictor)
-    }
-
-    /// The same for a frame that is stepped only to be shown: what is guessed for it is not held against the guesses.
-    pub(crate) fn gather_ahead(
+    /// Guesses what is not held of the frames from `first` up to `end`, which are about to be stepped. A guess stays in the
+    /// place of the input, so that what arrives is compared with it.
+    pub(crate) fn guess_missing(
         &mut self,
-        frame: Frame,
+        (first, end): (Frame, Frame),
         predictor: &mut dyn Predictor,
-    ) -> StepRow<'_> {
-        if frame >= self.first_closed {
-            self.fill_closed(frame);
+    ) {
+        let first = first.max(self.confirmed_end);
+        if first >= end {
+            return;
         }
-        self.is_all_given = false;
-        let repeats = predictor.repeats_last() && self.hints.is_none();
-        let to = self.used.place(frame);
-        for (player, host) in PlayerHandle::all(self.players).zip(&self.hosts) {
-            let Some(stream) = self.streams.get(host.index()) else { continue };
-            let (from, status) = stream.best_for(frame, self.floor);
-            match from {
-                Some(from) => self.used.take(player, to, (&self.given, self.given.place(from))),
-                None => self.used.set_cell(player, frame, &self.idle, InputFlags::NONE),
+        self.guessed = self.guessed.max(end);
+        if !self.repeats_last(predictor) {
+            return self.ask_for_missing((first, end), predictor);
+        }
+        for stream in &self.streams {
+            let mut from = first;
+            while let Some((gap, gap_end)) = stream.gap((from, end)) {
+                let last = stream.last_before(gap, self.floor).map(|last| self.rows.place(last));
+                for player in &stream.players {
+                    for frame in gap.until(gap_end) {
+                        let to = self.rows.place(frame);
+                        match last {
+                            Some(last) => self.rows.copy_cell(*player, (last, to)),
+                            None => self.rows.set_cell(*player, to, (&self.idle, InputFlags::NONE)),
+                        }
+                    }
+                }
+                from = gap_end;
             }
-            if let Some(slot) = self.statuses.get_mut(player.index()) {
-                *slot = status;
-            }
         }
-        if !repeats {
-            self.ask_for_missing(frame, predictor);
-        }
-        let (inputs, flags) = self.used.row(frame);
-        StepRow { inputs, flags, statuses: &self.statuses }
     }
 
     /// Uses what the predictor guesses for those whose inputs are not held.
     #[inline(never)]
-    fn ask_for_missing(&mut self, frame: Frame, predictor: &mut dyn Predictor) {
-        for player in PlayerHandle::all(self.players) {
-            if !self.is_held(player, frame) {
-                let (guess, flags) = self.guess(player, frame, predictor);
-                self.used.set_cell(player, frame, &guess, flags);
-                self.guess = guess;
+    fn ask_for_missing(&mut self, (first, end): (Frame, Frame), predictor: &mut dyn Predictor) {
+        for frame in first.until(end) {
+            for player in PlayerHandle::all(self.players) {
+                if !self.is_held(player, frame) {
+                    let (guess, flags) = self.guess(player, frame, predictor);
+                    let place = self.rows.place(frame);
+                    self.rows.set_cell(player, place, (&guess, flags));
+                    self.guess = guess;
+                }
             }
         }
+    }
+
+    /// The row of a frame that is stepped only to be shown. What is guessed for it is not held against the guesses, and stays
+    /// nowhere: one local player may have its input there already where another has none.
+    pub(crate) fn row_ahead(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> StepRow<'_> {
+        let idle = self.fill_idle_in(frame);
+        let (place, aside) = (self.rows.place(frame), self.rows.aside());
+        self.rows.copy(place, aside);
+        let guessed = self.guessed;
+        self.guess_missing((frame, frame.next()), predictor);
+        self.guessed = guessed;
+        self.rows.swap(place, aside);
+        self.set_statuses(self.missing(frame), idle);
+        let (inputs, flags) = self.rows.row(aside);
+        StepRow { inputs, flags, statuses: &self.statuses }
+    }
+
+    /// Whether what a player did last is what is guessed, so that nobody needs to be asked.
+    #[inline]
+    fn repeats_last(&self, predictor: &dyn Predictor) -> bool {
+        predictor.repeats_last() && self.hints.is_none()
     }
 
     /// The first frame from `first` on from which every input up to `end` is what was used: given so, or guessed so
@@ -79,26 +96,28 @@ impl InputQueue {
         end: Frame,
         predictor: &mut dyn Predictor,
     ) -> Frame {
-        let mut from = end;
-        while from > first && self.is_unchanged(from.minus(1), predictor) {
+        let (first, mut from) = (first.max(self.wrong_end).min(end), end);
+        while from > first && self.is_guessed_again(from.minus(1), predictor) {
             from = from.minus(1);
         }
         from
     }
 
-    fn is_unchanged(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> bool {
-        self.start_row(frame);
-        let repeats = predictor.repeats_last() && self.hints.is_none();
+    /// Whether what would be guessed now for a frame is what was used.
+    fn is_guessed_again(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> bool {
+        let repeats = self.repeats_last(predictor);
         PlayerHandle::all(self.players).all(|player| {
             if self.is_held(player, frame) {
-                return self.is_as_used(player, frame);
+                return true;
             }
             if repeats {
-                let (given, last) = ((&self.given, self.idle.as_slice()), self.last(player, frame));
-                return self.means_what_was_used(player, frame, last_or_idle(given, last, player));
+                let last = self.last(player, frame).map(|last| self.rows.place(last));
+                let guess = last.map(|last| self.rows.cell(player, last));
+                let guess = guess.unwrap_or((&self.idle, InputFlags::NONE));
+                return self.means_what_is_there(player, frame, guess);
             }
             let (guess, flags) = self.guess(player, frame, predictor);
-            let is_same = self.means_what_was_used(player, frame, (&guess, flags));
+            let is_same = self.means_what_is_there(player, frame, (&guess, flags));
             self.guess = guess;
             is_same
         })
@@ -139,16 +158,6 @@ impl InputQueue {
         let flags = self.last(player, frame).map(|last| self.given_flags(player, last));
         (guess, flags.unwrap_or_default())
     }
-}
-
-/// A player's input and flags of the frame `last`, or the idle ones.
-#[inline]
-fn last_or_idle<'a>(
-    (given, idle): (&'a Rows, &'a [u8]),
-    last: Option<Frame>,
-    player: PlayerHandle,
-) -> (&'a [u8], InputFlags) {
-    last.map_or((idle, InputFlags::NONE), |last| given.cell(player, last))
 }
 
 /// What a [`Predictor`] may look at: the inputs that are held.

@@ -1,4 +1,4 @@
-//! Knows every player's inputs of the frames still in play: what was given, and what was used in its place.
+//! Knows every player's inputs of the frames still in play: what was given, and where nothing was, what was used.
 
 mod guess;
 mod hints;
@@ -21,22 +21,23 @@ use crate::game::StepRow;
 use crate::item::{Item, ItemAt};
 use crate::pauses::Pauses;
 use crate::prediction::Hints;
-use crate::rollback::RUN_AHEAD_MAX;
-use crate::{Actor, Frame, InputFlags, InputStatus, PeerId, PlayerHandle, Roster, SessionConfig};
+use crate::{
+    Actor, Frame, InputFlags, InputStatus, PEERS_MAX, PeerId, PeerSet, PlayerHandle, Roster,
+    SessionConfig,
+};
 
-/// Rings of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
+/// A ring of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
 pub(crate) struct InputQueue {
     width: usize,
     players: usize,
     capacity: u32,
     idle: Vec<u8>,
-    given: Rows,
-    /// What guessed frames were last stepped with.
-    used: Rows,
-    /// How the inputs of the row that was asked for last are known.
+    /// What was given; and where a frame was stepped without, what it was last stepped with.
+    rows: Rows,
+    /// How the inputs of the row that was asked for last are known, and whose are guessed and idle in it.
     statuses: Vec<InputStatus>,
-    /// Whether those are all [`InputStatus::Given`].
-    is_all_given: bool,
+    predicted: PeerSet,
+    idle_filled: PeerSet,
     guess: Vec<u8>,
     /// Whether an input given means the same as one used; asked only where their bytes differ.
     equivalent: fn(&[u8], &[u8]) -> bool,
@@ -57,7 +58,13 @@ pub(crate) struct InputQueue {
     /// For how many frames beyond the floor every member has room, as its own may be behind.
     room: u32,
     simulated: Frame,
+    /// Every frame that was ever stepped is before this one, also while a rollback is interrupted.
+    stepped: Frame,
     first_incorrect: Option<Frame>,
+    /// One past the last frame that was stepped with an input that turned out wrong, since all were stepped rightly.
+    wrong_end: Frame,
+    /// How many inputs that were written since the last frame arrived are not what was used in their place.
+    wrong_inputs: u64,
     /// The first frame of which some player's input is neither held nor filled in.
     confirmed_end: Frame,
     /// The first frame in which idle is filled in for somebody.
@@ -70,8 +77,6 @@ impl InputQueue {
     pub(crate) fn new(config: &SessionConfig, roster: &Roster) -> Self {
         let (width, players) = (config.input_width(), config.players());
         let capacity = config.history_frames();
-        // As many frames can be stepped with guesses, and be shown beyond those, until all inputs of the first are there.
-        let guessed = config.prediction_window_frames() as usize + RUN_AHEAD_MAX as usize + 1;
         let frames = u32::try_from(capacity).unwrap_or(u32::MAX);
         let stream = |peer| Stream::new(roster.players_of(peer).collect(), frames);
         Self {
@@ -79,10 +84,10 @@ impl InputQueue {
             players,
             capacity: frames,
             idle: config.idle_input().to_vec(),
-            given: Rows::new(capacity, players, width),
-            used: Rows::new(guessed.next_power_of_two(), players, width),
+            rows: Rows::new(capacity, players, width),
             statuses: vec![InputStatus::Given; players],
-            is_all_given: true,
+            predicted: PeerSet::EMPTY,
+            idle_filled: PeerSet::EMPTY,
             guess: vec![0; width],
             equivalent: |_, _| false,
             hints: None,
@@ -99,7 +104,10 @@ impl InputQueue {
             floor: Frame::ZERO,
             room: u32::try_from(capacity - 2 - config.reports_pending_frames()).unwrap_or(u32::MAX),
             simulated: Frame::ZERO,
+            stepped: Frame::ZERO,
             first_incorrect: None,
+            wrong_end: Frame::ZERO,
+            wrong_inputs: 0,
             confirmed_end: Frame::ZERO,
             first_closed: Frame::MAX,
             limit: Frame::MAX,
@@ -186,9 +194,12 @@ impl InputQueue {
         self.first_incorrect
     }
 
-    /// Says that every frame before `end` was last stepped with what [`gather`](Self::gather) gave.
+    /// Says that every frame before `end` was last stepped with its [`row`](Self::row).
     pub(crate) fn set_simulated(&mut self, end: Frame) {
         self.simulated = end;
+        if end >= self.stepped {
+            (self.stepped, self.wrong_end) = (end, Frame::ZERO);
+        }
         if self.first_incorrect.is_some_and(|frame| frame >= end) {
             self.first_incorrect = None;
         }
@@ -244,14 +255,20 @@ impl InputQueue {
         input: &[u8],
         flags: InputFlags,
     ) {
-        self.given.set_cell(player, frame, input, flags);
+        if frame < self.stepped {
+            self.note_written_late(player, frame, (input, flags));
+        }
+        let place = self.rows.place(frame);
+        self.rows.set_cell(player, place, (input, flags));
     }
 
-    /// Writes the same input and flags as in the frame `base`, or the idle input and none.
+    /// Writes the same input and flags as in the frame `base`, or the idle input and none. No such frame was stepped.
     pub(crate) fn repeat(&mut self, player: PlayerHandle, base: Option<Frame>, frame: Frame) {
+        debug_assert!(frame >= self.stepped, "local inputs are filed for frames to come");
+        let place = self.rows.place(frame);
         match base {
-            Some(base) => self.given.repeat(player, base, frame),
-            None => self.given.set_cell(player, frame, &self.idle, InputFlags::NONE),
+            Some(base) => self.rows.copy_cell(player, (self.rows.place(base), place)),
+            None => self.rows.set_cell(player, place, (&self.idle, InputFlags::NONE)),
         }
     }
 
@@ -267,20 +284,20 @@ impl InputQueue {
         if !items.is_empty() {
             self.take_items(peer, frame, items);
         }
-        if frame < self.simulated && !items.contains(&Item::Leave) {
-            self.compare_with_used(peer, frame);
+        if frame < self.stepped {
+            self.note_arrived_late(peer, frame, items);
         }
     }
 
     /// Takes that a frame which was stepped without the peer's inputs has them now.
-    fn compare_with_used(&mut self, peer: PeerId, frame: Frame) {
-        let wrong = self.wrong_players(peer, frame);
-        // A frame that passes without a step, as after the end, is guessed for nobody.
-        if frame < self.guessed {
+    fn note_arrived_late(&mut self, peer: PeerId, frame: Frame, items: &[Item]) {
+        let wrong = core::mem::take(&mut self.wrong_inputs);
+        // A frame that passes without a step, as after the end, is guessed for nobody; nor is one that is filled in.
+        if frame < self.guessed && frame < self.simulated && !items.contains(&Item::Leave) {
             self.guesses.guesses += self.players_of(peer).len() as u64;
-            self.guesses.mispredictions += wrong as u64;
+            self.guesses.mispredictions += wrong;
         }
-        if wrong > 0 {
+        if wrong > 0 && frame < self.simulated {
             self.note_incorrect(frame);
         }
     }
@@ -312,11 +329,11 @@ impl InputQueue {
         self.pauses.note_closed(peer, frame);
         self.first_closed = self.first_closed.min(frame);
         self.note_confirmed();
-        for frame in frame.until(self.simulated) {
+        for frame in frame.until(self.stepped) {
             self.fill_idle(peer, frame);
-            if self.wrong_players(peer, frame) > 0 {
+            let wrong = core::mem::take(&mut self.wrong_inputs);
+            if wrong > 0 && frame < self.simulated {
                 self.note_incorrect(frame);
-                break;
             }
         }
     }
@@ -346,54 +363,78 @@ impl InputQueue {
 
     /// The input bytes that `player` gave for `frame`.
     pub(crate) fn given(&self, player: PlayerHandle, frame: Frame) -> &[u8] {
-        self.given.input(player, frame)
+        self.rows.input(player, self.rows.place(frame))
     }
 
     /// The flags that `player` gave for `frame`.
     pub(crate) fn given_flags(&self, player: PlayerHandle, frame: Frame) -> InputFlags {
-        self.given.flags(player, frame)
+        self.rows.flags(player, self.rows.place(frame))
     }
 
-    /// The inputs and flags of all players for a confirmed frame.
-    pub(crate) fn confirmed_row(&mut self, frame: Frame) -> StepRow<'_> {
-        self.start_row(frame);
-        let (inputs, flags) = self.given.row(frame);
+    /// The inputs and flags of all players for a frame, and how they are known: given, or [guessed](Self::guess_missing).
+    pub(crate) fn row(&mut self, frame: Frame) -> StepRow<'_> {
+        let idle = self.fill_idle_in(frame);
+        let is_confirmed = frame < self.confirmed_end;
+        let predicted = if is_confirmed { PeerSet::EMPTY } else { self.missing(frame) };
+        self.set_statuses(predicted, idle);
+        let (inputs, flags) = self.rows.row(self.rows.place(frame));
         StepRow { inputs, flags, statuses: &self.statuses }
     }
 
-    /// The bytes of that row: the inputs of all players, and then their flags.
+    /// Of whom the frame is neither held nor filled in.
+    fn missing(&self, frame: Frame) -> PeerSet {
+        let streams = PeerId::all(PEERS_MAX).zip(&self.streams);
+        streams.filter(|(_, stream)| !stream.is_known(frame)).map(|(peer, _)| peer).collect()
+    }
+
+    /// The inputs and flags of all players for a confirmed frame.
+    pub(crate) fn confirmed_inputs(&mut self, frame: Frame) -> (&[u8], &[u8]) {
+        self.fill_idle_in(frame);
+        self.rows.row(self.rows.place(frame))
+    }
+
+    /// The same in one piece: the inputs of all players, and then their flags.
     pub(crate) fn confirmed_bytes(&mut self, frame: Frame) -> &[u8] {
-        self.start_row(frame);
-        self.given.bytes(frame)
+        self.fill_idle_in(frame);
+        self.rows.bytes(self.rows.place(frame))
     }
 
-    /// Takes every input for given, but those of players who are gone.
+    /// Says whose inputs are guessed in the row that is asked for, and for whom idle is filled in. Mostly it is as in the last.
     #[inline]
-    fn start_row(&mut self, frame: Frame) {
-        if !self.is_all_given {
-            self.statuses.fill(InputStatus::Given);
-            self.is_all_given = true;
-        }
-        if frame >= self.first_closed {
-            self.fill_closed(frame);
+    fn set_statuses(&mut self, predicted: PeerSet, idle: PeerSet) {
+        if (self.predicted, self.idle_filled) != (predicted, idle) {
+            self.change_statuses(predicted, idle);
         }
     }
 
-    /// Fills idle in for every player whose peer has left by `frame`.
     #[inline(never)]
-    fn fill_closed(&mut self, frame: Frame) {
+    fn change_statuses(&mut self, predicted: PeerSet, idle: PeerSet) {
+        (self.predicted, self.idle_filled) = (predicted, idle);
+        for (status, host) in self.statuses.iter_mut().zip(&self.hosts) {
+            *status = match (predicted.contains(*host), idle.contains(*host)) {
+                (true, _) => InputStatus::Predicted,
+                (_, true) => InputStatus::Idle,
+                (false, false) => InputStatus::Given,
+            };
+        }
+    }
+
+    /// Fills idle in for every player whose peer has left by `frame`, and answers who they are.
+    #[inline]
+    fn fill_idle_in(&mut self, frame: Frame) -> PeerSet {
+        if frame >= self.first_closed { self.fill_closed(frame) } else { PeerSet::EMPTY }
+    }
+
+    #[inline(never)]
+    fn fill_closed(&mut self, frame: Frame) -> PeerSet {
+        let mut idle = PeerSet::EMPTY;
         for peer in PeerId::all(self.streams.len()) {
             if self.stream(peer).is_some_and(|stream| stream.is_idle(frame)) {
                 self.fill_idle(peer, frame);
-                self.is_all_given = false;
-                let Some(stream) = self.streams.get(peer.index()) else { return };
-                for player in &stream.players {
-                    if let Some(status) = self.statuses.get_mut(player.index()) {
-                        *status = InputStatus::Idle;
-                    }
-                }
+                idle.insert(peer);
             }
         }
+        idle
     }
 
     fn fill_idle(&mut self, peer: PeerId, frame: Frame) {
@@ -406,34 +447,27 @@ impl InputQueue {
         self.idle = idle;
     }
 
-    /// For how many of a peer's players what is now given for `frame` differs from what it was stepped with.
-    fn wrong_players(&self, peer: PeerId, frame: Frame) -> usize {
-        let mut wrong = 0;
-        for player in self.players_of(peer) {
-            wrong += usize::from(!self.is_as_used(*player, frame));
-        }
-        wrong
-    }
-
-    /// Whether what is now given for `frame` means what it was stepped with.
+    /// Whether an input and flags mean what is in their place: what a frame was stepped with, unless it is held.
     #[inline]
-    fn is_as_used(&self, player: PlayerHandle, frame: Frame) -> bool {
-        self.given.is_same(&self.used, player, frame) || self.is_equivalent(player, frame)
-    }
-
-    #[inline(never)]
-    fn is_equivalent(&self, player: PlayerHandle, frame: Frame) -> bool {
-        self.means_what_was_used(player, frame, self.given.cell(player, frame))
-    }
-
-    fn means_what_was_used(
+    fn means_what_is_there(
         &self,
         player: PlayerHandle,
         frame: Frame,
-        (input, flags): (&[u8], InputFlags),
+        cell: (&[u8], InputFlags),
     ) -> bool {
-        let (used, used_flags) = self.used.cell(player, frame);
-        flags == used_flags && (rows::are_equal(input, used) || (self.equivalent)(input, used))
+        self.rows.means(player, self.rows.place(frame), cell, self.equivalent)
+    }
+
+    #[inline(never)]
+    fn note_written_late(&mut self, player: PlayerHandle, frame: Frame, cell: (&[u8], InputFlags)) {
+        if !self.means_what_is_there(player, frame, cell) {
+            self.note_wrong_inputs(frame, 1);
+        }
+    }
+
+    fn note_wrong_inputs(&mut self, frame: Frame, inputs: u64) {
+        self.wrong_inputs += inputs;
+        self.wrong_end = self.wrong_end.max(frame.next());
     }
 
     /// Has a frame, and all after it, stepped again.

@@ -16,146 +16,155 @@ pub(super) struct Rows {
     row: usize,
 }
 
+/// Where a row begins.
+#[derive(Clone, Copy)]
+pub(super) struct Place(usize);
+
 impl Rows {
-    /// Rows for `frames` frames, a power of two.
+    /// Rows for `frames` frames, a power of two, and one beside them.
     pub(super) fn new(frames: usize, players: usize, width: usize) -> Self {
         let (inputs, row) = (players * width, players * (width + 1));
-        Self { bytes: vec![0; frames * row], mask: frames - 1, width, inputs, row }
+        Self { bytes: vec![0; (frames + 1) * row], mask: frames - 1, width, inputs, row }
     }
 
-    /// The inputs and the flags of a frame.
-    pub(super) fn row(&self, frame: Frame) -> (&[u8], &[u8]) {
-        self.bytes(frame).split_at_checked(self.inputs).unwrap_or_default()
+    /// Where a frame's row begins.
+    #[inline]
+    pub(super) fn place(&self, frame: Frame) -> Place {
+        Place((frame.index() as usize & self.mask) * self.row)
+    }
+
+    /// The row beside those of frames.
+    pub(super) fn aside(&self) -> Place {
+        Place((self.mask + 1) * self.row)
+    }
+
+    /// Copies a row into another.
+    pub(super) fn copy(&mut self, Place(from): Place, Place(to): Place) {
+        self.bytes.copy_within(from..from + self.row, to);
+    }
+
+    /// Has two rows change their places.
+    pub(super) fn swap(&mut self, Place(one): Place, Place(other): Place) {
+        for offset in 0..self.row {
+            self.bytes.swap(one + offset, other + offset);
+        }
+    }
+
+    /// The inputs and the flags of a row.
+    #[inline]
+    pub(super) fn row(&self, place: Place) -> (&[u8], &[u8]) {
+        self.bytes(place).split_at_checked(self.inputs).unwrap_or_default()
     }
 
     /// Both, one after the other.
     #[inline]
-    pub(super) fn bytes(&self, frame: Frame) -> &[u8] {
-        let start = self.place(frame);
+    pub(super) fn bytes(&self, Place(start): Place) -> &[u8] {
         self.bytes.get(start..start + self.row).unwrap_or_default()
     }
 
     #[inline]
-    pub(super) fn input(&self, player: PlayerHandle, frame: Frame) -> &[u8] {
-        let start = self.place(frame) + player.index() * self.width;
+    pub(super) fn input(&self, player: PlayerHandle, Place(start): Place) -> &[u8] {
+        let start = start + player.index() * self.width;
         self.bytes.get(start..start + self.width).unwrap_or_default()
     }
 
     /// The whole input where inputs have one byte.
     #[inline]
-    pub(super) fn first_byte(&self, player: PlayerHandle, frame: Frame) -> u8 {
-        self.byte(self.place(frame) + player.index() * self.width)
+    pub(super) fn first_byte(&self, player: PlayerHandle, Place(start): Place) -> u8 {
+        self.byte(start + player.index() * self.width)
     }
 
     #[inline]
-    pub(super) fn flags(&self, player: PlayerHandle, frame: Frame) -> InputFlags {
-        InputFlags::from_bits(self.byte(self.place(frame) + self.inputs + player.index()))
+    pub(super) fn flags(&self, player: PlayerHandle, Place(start): Place) -> InputFlags {
+        InputFlags::from_bits(self.byte(start + self.inputs + player.index()))
     }
 
     /// A player's input and flags.
     #[inline]
-    pub(super) fn cell(&self, player: PlayerHandle, frame: Frame) -> (&[u8], InputFlags) {
-        (self.input(player, frame), self.flags(player, frame))
+    pub(super) fn cell(&self, player: PlayerHandle, place: Place) -> (&[u8], InputFlags) {
+        (self.input(player, place), self.flags(player, place))
     }
 
-    // What follows is a call each, wherever it is used: most peers have one player and most datagrams one new frame, so
-    // that what a loop around it would do only once is not worth to be done before it.
+    /// Whether an input and flags mean what is in their place.
+    #[inline]
+    pub(super) fn means(
+        &self,
+        player: PlayerHandle,
+        place: Place,
+        (input, flags): (&[u8], InputFlags),
+        equivalent: fn(&[u8], &[u8]) -> bool,
+    ) -> bool {
+        let (there, there_flags) = self.cell(player, place);
+        flags == there_flags && (are_equal(input, there) || equivalent(input, there))
+    }
 
     /// Writes a player's input and flags.
-    #[inline(never)]
+    #[inline]
     pub(super) fn set_cell(
         &mut self,
         player: PlayerHandle,
-        frame: Frame,
-        input: &[u8],
+        place: Place,
+        (input, flags): (&[u8], InputFlags),
+    ) {
+        self.set_flags(player, place, flags);
+        self.set_input(player, place, input);
+    }
+
+    #[inline]
+    pub(super) fn set_flags(
+        &mut self,
+        player: PlayerHandle,
+        Place(start): Place,
         flags: InputFlags,
     ) {
-        let start = self.place(frame);
         self.set_byte(start + self.inputs + player.index(), flags.bits());
+    }
+
+    #[inline]
+    pub(super) fn set_input(&mut self, player: PlayerHandle, Place(start): Place, input: &[u8]) {
         self.set_bytes(start + player.index() * self.width, input);
     }
 
-    #[inline(never)]
-    pub(super) fn set_input(&mut self, player: PlayerHandle, frame: Frame, input: &[u8]) {
-        self.set_bytes(self.place(frame) + player.index() * self.width, input);
-    }
-
-    #[inline(never)]
-    pub(super) fn set_flags(&mut self, player: PlayerHandle, frame: Frame, flags: InputFlags) {
-        self.set_byte(self.place(frame) + self.inputs + player.index(), flags.bits());
-    }
-
-    /// Has a player's input and flags be those of another frame.
-    #[inline(never)]
-    pub(super) fn repeat(&mut self, player: PlayerHandle, from: Frame, to: Frame) {
-        let (from, to) = (self.place(from), self.place(to));
-        let (input, flags) = (player.index() * self.width, self.inputs + player.index());
-        self.set_byte(to + flags, self.byte(from + flags));
+    /// Has a player's input be that of another row.
+    #[inline]
+    pub(super) fn copy_input(
+        &mut self,
+        player: PlayerHandle,
+        (Place(from), Place(to)): (Place, Place),
+    ) {
+        let input = player.index() * self.width;
         match self.width {
             1 => self.set_byte(to + input, self.byte(from + input)),
             width => self.bytes.copy_within(from + input..from + input + width, to + input),
         }
     }
 
-    /// Takes a player's input and flags, in the row that begins at `to`, of the one that begins at `from` in another ring of rows
-    /// of the same shape.
+    /// Has a player's input and flags be those of another row.
     #[inline]
-    pub(super) fn take(&mut self, player: PlayerHandle, to: usize, (other, from): (&Self, usize)) {
-        let (input, flags) = (player.index() * self.width, self.inputs + player.index());
-        self.set_byte(to + flags, other.byte(from + flags));
-        match self.width {
-            1 => self.set_byte(to + input, other.byte(from + input)),
-            width => {
-                let (to, from) = (to + input, from + input);
-                let from = other.bytes.get(from..from + width).unwrap_or_default();
-                self.set_bytes(to, from);
-            }
-        }
-    }
-
-    /// Whether a player's input and flags are those in another ring of rows of the same shape.
-    #[inline(never)]
-    pub(super) fn is_same(&self, other: &Self, player: PlayerHandle, frame: Frame) -> bool {
-        let (start, other_start) = (self.place(frame), other.place(frame));
+    pub(super) fn copy_cell(
+        &mut self,
+        player: PlayerHandle,
+        (Place(from), Place(to)): (Place, Place),
+    ) {
         let flags = self.inputs + player.index();
-        self.byte(start + flags) == other.byte(other_start + flags)
-            && self.is_same_input((other, other_start), player, start)
+        self.set_byte(to + flags, self.byte(from + flags));
+        self.copy_input(player, (Place(from), Place(to)));
     }
 
-    /// Whether a player's input and flags differ from those of the frame `base`, or from idle.
-    #[inline(never)]
+    /// Whether a player's input and flags differ from those of another row, or from idle.
+    #[inline]
     pub(super) fn differences(
         &self,
         player: PlayerHandle,
-        (base, idle): (Option<Frame>, &[u8]),
-        frame: Frame,
+        (base, idle): (Option<Place>, &[u8]),
+        place: Place,
     ) -> (bool, bool) {
-        let Some(base) = base else {
-            let (input, flags) = self.cell(player, frame);
-            return (!are_equal(input, idle), flags != InputFlags::NONE);
+        let (input, flags) = self.cell(player, place);
+        let (base, base_flags) = match base {
+            Some(base) => self.cell(player, base),
+            None => (idle, InputFlags::NONE),
         };
-        let (one, other) = (self.place(frame), self.place(base));
-        let flags = self.inputs + player.index();
-        let is_same = self.is_same_input((self, other), player, one);
-        (!is_same, self.byte(one + flags) != self.byte(other + flags))
-    }
-
-    /// Whether a player's input in the row that begins at `start` is that in the row of another ring.
-    fn is_same_input(
-        &self,
-        (other, other_start): (&Self, usize),
-        player: PlayerHandle,
-        start: usize,
-    ) -> bool {
-        let at = player.index() * self.width;
-        match self.width {
-            1 => self.byte(start + at) == other.byte(other_start + at),
-            width => {
-                let other_at = other_start + at;
-                self.bytes.get(start + at..start + at + width)
-                    == other.bytes.get(other_at..other_at + width)
-            }
-        }
+        (!are_equal(input, base), flags != base_flags)
     }
 
     #[inline]
@@ -177,12 +186,6 @@ impl Rows {
         } else if let Some(slot) = self.bytes.get_mut(at..at + input.len()) {
             slot.copy_from_slice(input);
         }
-    }
-
-    /// Where a frame's row begins.
-    #[inline]
-    pub(super) fn place(&self, frame: Frame) -> usize {
-        (frame.index() as usize & self.mask) * self.row
     }
 }
 

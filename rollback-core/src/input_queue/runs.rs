@@ -19,19 +19,26 @@ impl InputQueue {
         items: &[Item],
     ) {
         let Some(stream) = self.streams.get(peer.index()) else { return };
-        let base = base.filter(|_| frame > stream.start);
+        let base = base.filter(|_| frame > stream.start).map(|base| self.rows.place(base));
+        let place = self.rows.place(frame);
+        let mut wrong = 0;
         for player in &stream.players {
             let (input, flags) = next();
-            match base {
-                Some(base) => self.given.repeat(*player, base, frame),
-                None => self.given.set_cell(*player, frame, &self.idle, InputFlags::NONE),
+            let last = base.map(|base| self.rows.cell(*player, base));
+            let (last, last_flags) = last.unwrap_or((&self.idle, InputFlags::NONE));
+            let flags = flags.unwrap_or(last_flags);
+            if frame < self.stepped {
+                let cell = (input.unwrap_or(last), flags);
+                wrong += u64::from(!self.rows.means(*player, place, cell, self.equivalent));
             }
-            if let Some(input) = input {
-                self.given.set_input(*player, frame, input);
+            match (input, base) {
+                (None, Some(base)) => self.rows.copy_input(*player, (base, place)),
+                (input, _) => self.rows.set_input(*player, place, input.unwrap_or(&self.idle)),
             }
-            if let Some(flags) = flags {
-                self.given.set_flags(*player, frame, flags);
-            }
+            self.rows.set_flags(*player, place, flags);
+        }
+        if wrong > 0 {
+            self.note_wrong_inputs(frame, wrong);
         }
         self.arrived(peer, frame, items);
     }
@@ -40,7 +47,7 @@ impl InputQueue {
     #[inline]
     pub(crate) fn note_changes(&mut self, peer: PeerId) {
         if let Some(stream) = self.streams.get_mut(peer.index()) {
-            stream.note_changes(&self.given, &self.idle);
+            stream.note_changes(&self.rows, &self.idle);
         }
     }
 
@@ -95,8 +102,8 @@ impl InputQueue {
             let frame = first.plus(u32::try_from(offset).unwrap_or_default());
             if let Some(player) = stream.players.get(nth) {
                 match self.width {
-                    1 => bytes.put_u8(self.given.first_byte(*player, frame)),
-                    _ => bytes.put(self.given.input(*player, frame)),
+                    1 => bytes.put_u8(self.rows.first_byte(*player, self.rows.place(frame))),
+                    _ => bytes.put(self.given(*player, frame)),
                 }
             }
             changed &= changed - 1;
@@ -111,11 +118,9 @@ impl InputQueue {
         base: Option<Frame>,
         frame: Frame,
     ) -> (Option<&[u8]>, Option<InputFlags>) {
-        let (input, flags) = self.given.cell(player, frame);
-        let (base, base_flags) = match base {
-            Some(base) => self.given.cell(player, base),
-            None => (self.idle.as_slice(), InputFlags::NONE),
-        };
+        let (input, flags) = self.rows.cell(player, self.rows.place(frame));
+        let base = base.map(|base| self.rows.cell(player, self.rows.place(base)));
+        let (base, base_flags) = base.unwrap_or((&self.idle, InputFlags::NONE));
         let input = (!rows::are_equal(input, base)).then_some(input);
         (input, (flags != base_flags).then_some(flags))
     }

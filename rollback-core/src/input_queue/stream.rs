@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::rows::Rows;
-use crate::{Frame, InputStatus, PlayerHandle};
+use crate::{Frame, PlayerHandle};
 
 /// What is held of one peer's inputs.
 pub(super) struct Stream {
@@ -55,6 +55,23 @@ impl Stream {
         self.has(frame) || self.closed.is_some_and(|closed| frame >= closed)
     }
 
+    /// The first frames of those from `from` up to `end` that are neither held nor filled with idle.
+    #[inline]
+    pub(super) fn gap(&self, (from, end): (Frame, Frame)) -> Option<(Frame, Frame)> {
+        let (from, end) = (from.max(self.end), self.closed.map_or(end, |closed| end.min(closed)));
+        match from < end {
+            true if from < self.newest => self.gap_in_held((from, end)),
+            true => Some((from, end)),
+            false => None,
+        }
+    }
+
+    #[inline(never)]
+    fn gap_in_held(&self, (from, end): (Frame, Frame)) -> Option<(Frame, Frame)> {
+        let first = from.until(end).find(|frame| !self.has(*frame))?;
+        Some((first, first.until(end).find(|frame| self.has(*frame)).unwrap_or(end)))
+    }
+
     /// The first frame that is neither held nor filled with idle.
     pub(super) fn complete_end(&self) -> Frame {
         match self.closed {
@@ -101,12 +118,13 @@ impl Stream {
 
     /// Compares each frame up to the end with the one before it; the first one of a life with idle.
     #[inline]
-    pub(super) fn note_changes(&mut self, given: &Rows, idle: &[u8]) {
+    pub(super) fn note_changes(&mut self, rows: &Rows, idle: &[u8]) {
         while self.compared < self.end {
             let frame = self.compared;
-            let base = (frame > self.start).then(|| frame.minus(1));
+            let base = (frame > self.start).then(|| rows.place(frame.minus(1)));
+            let place = rows.place(frame);
             for (nth, player) in self.players.iter().enumerate() {
-                let (input, flags) = given.differences(*player, (base, idle), frame);
+                let (input, flags) = rows.differences(*player, (base, idle), place);
                 self.changed.set_nth(frame, nth, input);
                 if flags {
                     self.same_flags_from = frame.next();
@@ -127,20 +145,6 @@ impl Stream {
     #[inline]
     pub(super) fn changed_from(&self, first: Frame, nth: usize) -> u64 {
         self.changed.from(first, nth)
-    }
-
-    /// The frame whose inputs are to be used in `frame`: itself where they are known, else the last one before it; `None` where
-    /// there is none.
-    #[inline]
-    pub(super) fn best_for(&self, frame: Frame, floor: Frame) -> (Option<Frame>, InputStatus) {
-        if frame < self.end && self.gone.is_empty() && self.closed.is_none() {
-            return (Some(frame), InputStatus::Given);
-        }
-        if !self.is_known(frame) {
-            return (self.last_before(frame, floor), InputStatus::Predicted);
-        }
-        let status = if self.is_idle(frame) { InputStatus::Idle } else { InputStatus::Given };
-        (Some(frame), status)
     }
 
     /// The last frame before `frame` that is held or before the `floor`; `None` where there is none.

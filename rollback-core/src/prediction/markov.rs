@@ -337,7 +337,9 @@ mod tests {
         }
 
         fn guess(&mut self, frame: u32) -> u8 {
-            self.queue.gather(Frame::new(frame), &mut self.markov).inputs[0]
+            let frame = Frame::new(frame);
+            self.queue.guess_missing((frame, frame.next()), &mut self.markov);
+            self.queue.row(frame).inputs[0]
         }
     }
 

@@ -121,15 +121,16 @@ impl PredictionTrial {
     }
 
     fn play(&mut self) {
+        let mut first = self.current;
         if let Some(wrong) = self.queue.first_incorrect() {
             self.result.rollbacks += 1;
             self.result.resimulated += u64::from(self.current.since(wrong));
             self.queue.clear_incorrect();
-            for frame in wrong.until(self.current) {
-                self.queue.gather(frame, self.predictor.as_mut());
-            }
+            first = wrong;
         }
-        let shown = self.queue.gather(self.current, self.predictor.as_mut()).inputs;
+        let frames = (first, self.current.next());
+        self.queue.guess_missing(frames, self.predictor.as_mut());
+        let shown = self.queue.row(self.current).inputs;
         if let Some(row) = self.under_way.back_mut() {
             refill(&mut row.shown, shown);
         }

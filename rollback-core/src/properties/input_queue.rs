@@ -150,7 +150,8 @@ fn arrive(
 /// Steps a frame and sees that it is given what it should be.
 fn step(queue: &mut InputQueue, model: &mut Model, frame: u32) {
     let expected = model.row(frame);
-    let row = queue.gather(Frame::new(frame), &mut RepeatLast);
+    queue.guess_missing((Frame::new(frame), Frame::new(frame + 1)), &mut RepeatLast);
+    let row = queue.row(Frame::new(frame));
     for (slot, (input, flags)) in expected.into_iter().enumerate() {
         assert_eq!(&row.inputs[slot * 2..][..2], input, "player {slot}, frame {frame}");
         assert_eq!(row.flags[slot], flags, "player {slot}, frame {frame}");
@@ -203,6 +204,7 @@ fn act(queue: &mut InputQueue, model: &mut Model, act: Act) {
             if let Some(first) = model.first_wrong() {
                 queue.clear_incorrect();
                 (first..model.stepped()).for_each(|frame| step(queue, model, frame));
+                queue.set_simulated(Frame::new(model.stepped()));
             }
         }
         Act::Forget(percent) => {
@@ -230,7 +232,7 @@ fn check(queue: &mut InputQueue, model: &Model) {
     assert_eq!(queue.confirmed_end().index(), model.confirmed_end());
     assert_eq!(queue.first_incorrect().map(Frame::index), model.first_wrong());
     for frame in model.floor..model.confirmed_end().min(model.stepped()) {
-        let row = queue.confirmed_row(Frame::new(frame));
+        let row = queue.row(Frame::new(frame));
         for slot in 0..3 {
             let known = model.known(slot, frame).unwrap();
             let cell = (&row.inputs[slot * 2..][..2], row.flags[slot]);

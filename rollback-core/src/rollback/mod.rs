@@ -248,19 +248,24 @@ impl<G: Game> Rollback<G> {
         report: Frame,
     ) -> Result<Way, GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
+        let halts = self.halts_at_reports && report > base && report <= confirmed;
+        let stop = if halts { report } else { Frame::MAX };
+        // What is not stepped by this call stays as it was stepped.
+        let end = self.current.min(stop).min(base.plus(self.step_budget));
+        queue.guess_missing((base, end), &mut game.watching(predictor));
         let (mut frame, mut steps) = (base, 0);
         while frame < self.current {
             if steps >= self.step_budget {
                 return Ok(Way::Interrupted { next: frame, is_saved });
             }
-            if self.halts_at_reports && frame == report && frame > base && frame <= confirmed {
+            if frame == stop {
                 let is_saved = is_saved || self.save_when_due(game, frame, confirmed)?;
                 return Ok(match is_saved {
                     true => Way::Interrupted { next: frame, is_saved },
                     false => Way::Halted { at: frame },
                 });
             }
-            if !self.play_frame(game, queue, predictor, (frame, is_saved))? {
+            if !self.play_frame(game, queue, (frame, is_saved))? {
                 return Ok(Way::Halted { at: frame });
             }
             self.counters.resimulated += 1;
@@ -302,7 +307,9 @@ impl<G: Game> Rollback<G> {
         predictor: &mut dyn Predictor,
     ) -> Result<(), GameError<G::Error>> {
         if self.halt.is_none() {
-            self.play_frame(game, queue, predictor, (self.current, false))?;
+            let frames = (self.current, self.current.next());
+            queue.guess_missing(frames, &mut game.watching(predictor));
+            self.play_frame(game, queue, (self.current, false))?;
         }
         self.current = self.current.next();
         queue.set_simulated(self.current);
@@ -405,7 +412,6 @@ impl<G: Game> Rollback<G> {
         &mut self,
         game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
-        predictor: &mut dyn Predictor,
         (frame, is_saved): (Frame, bool),
     ) -> Result<bool, GameError<G::Error>> {
         let confirmed = queue.confirmed_end();
@@ -413,7 +419,7 @@ impl<G: Game> Rollback<G> {
             return Ok(false);
         }
         let width = queue.width();
-        let row = queue.gather(frame, &mut game.watching(predictor));
+        let row = queue.row(frame);
         // Of frames that passed while the game stood still, none is known when it goes on.
         let step = Step::new(frame, width, row, frame < self.known_up_to);
         self.output.clear();
@@ -465,7 +471,7 @@ fn step_confirmed<G: Game>(
     frame: Frame,
 ) -> Result<(), GameError<G::Error>> {
     let width = queue.width();
-    let step = Step::new(frame, width, queue.confirmed_row(frame), true);
+    let step = Step::new(frame, width, queue.row(frame), true);
     game.step(&step).map_err(|source| GameError::Step { frame, source })?;
     Ok(())
 }

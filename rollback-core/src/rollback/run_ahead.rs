@@ -54,7 +54,7 @@ impl<G: Game> Rollback<G> {
         }
         for frame in self.current.until(self.current.plus(self.run_ahead.frames)) {
             let width = queue.width();
-            let row = queue.gather_ahead(frame, &mut game.watching(predictor));
+            let row = queue.row_ahead(frame, &mut game.watching(predictor));
             let step = Step::new(frame, width, row, frame < self.known_up_to).ahead();
             self.run_ahead.ahead += 1;
             let Ok(outcome) = game.step(&step) else { return self.come_back(game) };

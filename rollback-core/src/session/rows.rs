@@ -34,11 +34,11 @@ impl<G: Game> Episode<G> {
             self.ledger.row_items.extend(self.links.queue.items_at(frame));
         }
         self.ledger.take_keyframe(frame);
-        let row = self.links.queue.confirmed_row(frame);
+        let (inputs, flags) = self.links.queue.confirmed_inputs(frame);
         StableFrame {
             frame,
-            inputs: row.inputs,
-            flags: row.flags,
+            inputs,
+            flags,
             items: &self.ledger.row_items,
             output: self.rollback.output(frame),
             state_hash,

@@ -120,7 +120,7 @@ impl<G: Game> Episode<G> {
         let queue = &mut self.links.queue;
         let frames = queue.floor().until(frame.min(queue.confirmed_end()));
         let row = |frame| {
-            let row = queue.confirmed_row(frame);
+            let row = queue.row(frame);
             DumpedRow { frame, inputs: row.inputs.to_vec(), flags: row.flags.to_vec() }
         };
         let rows = frames.map(row).collect();
