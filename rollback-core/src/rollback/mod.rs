@@ -1,6 +1,7 @@
 //! Steps the game: forwards, and back and forwards again when a guess was wrong. Does not know of peers.
 
 mod error;
+mod outputs;
 mod replayed;
 mod run_ahead;
 mod saving;
@@ -151,11 +152,6 @@ impl<G: Game> Rollback<G> {
             None => self.interrupted.map_or(self.current, |begun| begun.next),
         };
         queue.first_incorrect().map_or(end, |wrong| end.min(wrong))
-    }
-
-    /// What stepping `frame` gave beside the new state.
-    pub(crate) fn output(&self, frame: Frame) -> &[u8] {
-        self.outputs.get(self.output_slot(frame)).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn agreed(&mut self, frame: Frame) {
@@ -448,19 +444,6 @@ impl<G: Game> Rollback<G> {
                 Err(GameError::Step { frame, source })
             }
         }
-    }
-
-    /// Puts what the last step gave into the ring.
-    fn keep_output(&mut self, frame: Frame) {
-        self.outputs.resize(self.history, Vec::new());
-        let slot = self.output_slot(frame);
-        if let Some(slot) = self.outputs.get_mut(slot) {
-            core::mem::swap(slot, &mut self.output);
-        }
-    }
-
-    fn output_slot(&self, frame: Frame) -> usize {
-        frame.index() as usize & (self.history - 1)
     }
 }
 

@@ -13,8 +13,8 @@ use crate::resync::Decision;
 use crate::rollback::{Resimulated, Rollback};
 use crate::wire::Hello;
 use crate::{
-    Chain, DesyncDump, Frame, Game, GameError, Input, OnDesync, PeerId, PeerSet, Predictor,
-    RepeatLast, SessionConfig, StateHash, Ticket, Timestamp,
+    DesyncDump, Frame, Game, GameError, Input, OnDesync, PeerId, PeerSet, Predictor, RepeatLast,
+    SessionConfig, StateHash, Ticket, Timestamp,
 };
 
 /// The game's place in time, the other peers, and the books, put together.
@@ -71,10 +71,9 @@ impl<G: Game> Episode<G> {
         let mut links = Links::new(config, ticket, hello, now);
         links.queue.set_equivalence(G::Input::equivalent);
         let local_players = links.queue.players_of(ticket.local);
-        let interval = config.report_interval_frames();
         Self {
             local_inputs: LocalInputs::new(config, ticket.local, local_players),
-            ledger: Ledger::new(config.members_min(), interval, start),
+            ledger: Ledger::new(config.members_min(), start),
             predictor: Box::new(RepeatLast),
             phase: Phase::Handshaking,
             recorded: VecDeque::new(),
@@ -334,7 +333,7 @@ impl<G: Game> Episode<G> {
         game: &mut Witness<'_, G>,
     ) -> Result<(), GameError<G::Error>> {
         let simulated = self.rollback.simulated_end(&self.links.queue);
-        self.ledger.chain_confirmed(&mut self.links, simulated);
+        self.ledger.note_confirmed(&self.links, simulated);
         self.report_finals(game, simulated)?;
         let Some(disagreement) = self.links.reports.compare(self.links.others()) else {
             let others = self.links.others_not_done();
@@ -384,12 +383,12 @@ impl<G: Game> Episode<G> {
         game: &mut Witness<'_, G>,
         frame: Frame,
     ) -> Result<bool, GameError<G::Error>> {
-        let Some(inputs) = self.ledger.inputs_before(frame) else { return Ok(false) };
-        let Some(hash) = self.rollback.hash_final(game, frame)? else { return Ok(false) };
-        let mut outputs = Chain::default();
-        for stepped in self.links.reports.last().frame.until(frame) {
-            outputs = outputs.link(self.rollback.output(stepped));
+        if self.ledger.noted < frame {
+            return Ok(false);
         }
+        let Some(hash) = self.rollback.hash_final(game, frame)? else { return Ok(false) };
+        let inputs = self.ledger.chain_up_to(&mut self.links.queue, frame);
+        let mut outputs = self.rollback.chain_of_outputs(self.links.reports.last().frame, frame);
         if let Some((source, attempts)) = self.ledger.taken_over_at(frame) {
             outputs = outputs.link(&[source.slot(), attempts]);
         }

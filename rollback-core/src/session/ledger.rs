@@ -4,7 +4,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::links::Links;
-use crate::config::REPORTS_PENDING_MAX;
+use crate::bytes::PutBytes;
+use crate::input_queue::InputQueue;
 use crate::resync::Keyframe;
 use crate::session::{End, EndCause};
 use crate::{Chain, Frame, Item, PeerId, PeerSet, StateHash};
@@ -12,17 +13,19 @@ use crate::{Chain, Frame, Item, PeerId, PeerSet, StateHash};
 /// The frontiers of one episode.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    /// The chain over the inputs of every frame before `chained`.
+    /// The chain over the inputs of every frame before the last report.
     inputs: Chain,
-    pub(crate) chained: Frame,
+    reported: Frame,
+    /// Scratch for what is linked into it at a report.
+    piece: Vec<u8>,
+    /// The items of every frame before this one are noted, and it is confirmed and stepped.
+    pub(crate) noted: Frame,
     /// The next stable frame to hand out.
     pub(crate) next_row: Frame,
     /// The first frame that cannot be handed out yet.
     pub(crate) rows_end: Frame,
     pub(crate) stable: Frame,
     pub(crate) agreed: Frame,
-    /// The chain at the frames of reports that are not hashed yet.
-    marks: VecDeque<(Frame, Chain)>,
     /// The last state that was hashed.
     pub(crate) last_hash: (Frame, StateHash),
     /// Hashes of states whose frames were not handed out yet.
@@ -38,7 +41,6 @@ pub(crate) struct Ledger {
     /// What is before this frame was recorded by others: no leave in it ends the episode for this peer.
     pub(crate) recorded_up_to: Frame,
     members_min: usize,
-    report_interval: u32,
     /// States that all took over, until their frames are handed out: with how often that was tried.
     keyframes: VecDeque<(Keyframe, u8)>,
     /// The state of the frame that is being handed out.
@@ -46,15 +48,16 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(members_min: usize, report_interval: u32, start: StateHash) -> Self {
+    pub(crate) fn new(members_min: usize, start: StateHash) -> Self {
         Self {
             inputs: Chain::default(),
-            chained: Frame::ZERO,
+            reported: Frame::ZERO,
+            piece: Vec::new(),
+            noted: Frame::ZERO,
             next_row: Frame::ZERO,
             rows_end: Frame::ZERO,
             stable: Frame::ZERO,
             agreed: Frame::ZERO,
-            marks: VecDeque::with_capacity(REPORTS_PENDING_MAX),
             last_hash: (Frame::ZERO, start),
             hashes: [(Frame::ZERO, start)].into_iter().collect(),
             planned: None,
@@ -63,42 +66,36 @@ impl Ledger {
             row_items: Vec::new(),
             recorded_up_to: Frame::ZERO,
             members_min,
-            report_interval,
             keyframes: VecDeque::new(),
             row_keyframe: None,
         }
     }
 
-    /// Links the inputs of every newly confirmed frame, up to `limit`, into the chain, and notes the items that end
-    /// the episode.
-    pub(crate) fn chain_confirmed(&mut self, links: &mut Links, limit: Frame) {
+    /// Notes what the items of every newly confirmed frame, up to `limit`, end.
+    pub(crate) fn note_confirmed(&mut self, links: &Links, limit: Frame) {
         let end = links.queue.confirmed_end().min(limit);
-        while self.chained < end && self.planned.is_none_or(|planned| self.chained < planned.frame)
-        {
-            let frame = self.chained;
-            if frame.is_multiple_of(self.report_interval) && frame > Frame::ZERO {
-                self.marks.push_back((frame, self.inputs));
-            }
-            let items = if links.queue.has_items() { self.note_items(links, frame) } else { None };
-            if self.planned.is_some_and(|planned| planned.frame == frame) {
-                return;
-            }
-            self.inputs = self.inputs.link(links.queue.confirmed_bytes(frame));
-            if let Some(items) = items {
-                self.inputs = self.inputs.link(&items);
-            }
-            self.chained = frame.next();
+        if links.queue.has_items() || self.planned.is_some() {
+            self.note_items_up_to(links, end);
+        } else {
+            self.noted = self.noted.max(end);
         }
     }
 
-    /// Notes what the items of a frame end, and answers their bytes.
     #[inline(never)]
-    fn note_items(&mut self, links: &Links, frame: Frame) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
+    fn note_items_up_to(&mut self, links: &Links, end: Frame) {
+        while self.noted < end && self.planned.is_none_or(|planned| self.noted < planned.frame) {
+            self.note_items(links, self.noted);
+            if self.planned.is_some_and(|planned| planned.frame == self.noted) {
+                return;
+            }
+            self.noted = self.noted.next();
+        }
+    }
+
+    /// Notes what the items of a frame end.
+    fn note_items(&mut self, links: &Links, frame: Frame) {
         let mut leavers = PeerSet::EMPTY;
         for (by, item) in links.queue.items_at(frame) {
-            bytes.push(by.slot());
-            item.encode(&mut bytes);
             match item {
                 Item::End { code } => {
                     let end = End { frame, cause: EndCause::Named(code), by: Some(by) };
@@ -126,7 +123,6 @@ impl Ledger {
             let by = if is_last { leavers.lowest() } else { Some(links.local) };
             self.plan_end(End { frame, cause: EndCause::Left, by }, !is_last);
         }
-        (!bytes.is_empty()).then_some(bytes)
     }
 
     /// A departure was agreed: the episode ends at its cut when too few members are left.
@@ -160,21 +156,41 @@ impl Ledger {
         }
     }
 
-    /// The chain over the inputs of every frame before `frame`, when it is known.
-    pub(crate) fn inputs_before(&mut self, frame: Frame) -> Option<Chain> {
-        while self.marks.front().is_some_and(|(at, _)| *at < frame) {
-            self.marks.pop_front();
+    /// The chain over the inputs and items of every frame before `frame`, which is reported: what is new since the last report
+    /// is linked in one piece. All these frames are still held, since no earlier one is agreed than that report.
+    pub(crate) fn chain_up_to(&mut self, queue: &mut InputQueue, frame: Frame) -> Chain {
+        if frame > self.reported {
+            self.piece.clear();
+            for frame in self.reported.until(frame) {
+                self.piece.extend_from_slice(queue.confirmed_bytes(frame));
+            }
+            self.inputs = self.inputs.link(&self.piece);
+            if queue.has_items() {
+                self.link_items(queue, frame);
+            }
+            self.reported = frame;
         }
-        match self.marks.front() {
-            Some((at, chain)) if *at == frame => Some(*chain),
-            _ => (self.chained == frame).then_some(self.inputs),
+        self.inputs
+    }
+
+    #[inline(never)]
+    fn link_items(&mut self, queue: &InputQueue, end: Frame) {
+        self.piece.clear();
+        for frame in self.reported.until(end) {
+            for (by, item) in queue.items_at(frame) {
+                self.piece.put_u32(frame.index());
+                self.piece.put_u8(by.slot());
+                item.encode(&mut self.piece);
+            }
+        }
+        if !self.piece.is_empty() {
+            self.inputs = self.inputs.link(&self.piece);
         }
     }
 
     /// Begins again at a frame that all agree on, where the chain of inputs was this.
     pub(crate) fn rewind(&mut self, agreed: Frame, inputs: Chain) {
-        (self.chained, self.inputs) = (agreed, inputs);
-        self.marks.clear();
+        (self.noted, self.reported, self.inputs) = (agreed, agreed, inputs);
         self.hashes.retain(|(frame, _)| *frame <= agreed);
     }
 

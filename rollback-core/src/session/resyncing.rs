@@ -174,7 +174,7 @@ impl<G: Game> Episode<G> {
         let attempts = u8::try_from(attempts).unwrap_or(u8::MAX);
         self.ledger.note_keyframe(keyframe, attempts);
         // It is reported at once: nothing that is stepped on from it may come before.
-        self.ledger.chain_confirmed(&mut self.links, frame);
+        self.ledger.note_confirmed(&self.links, frame);
         if let Err(error) = self.report(game, frame) {
             return Err(self.fail(now, error));
         }

@@ -10,7 +10,7 @@ impl<G: Game> Episode<G> {
         let simulated = self.rollback.simulated_end(&self.links.queue);
         let limit = self.ledger.stable.min(simulated).min(self.links.reports.next_frame());
         // A frame whose items were not looked at may be one at which the episode ends.
-        let limit = limit.min(self.ledger.chained);
+        let limit = limit.min(self.ledger.noted);
         // Where all may take over another state, only what they agree on is sure.
         let end = self.end();
         let is_sure = self.config.on_desync() == OnDesync::End || end.is_some();

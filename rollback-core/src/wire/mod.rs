@@ -159,7 +159,7 @@ pub(crate) enum WireError {
 }
 
 /// The version of everything sent between peers.
-pub(crate) const WIRE_VERSION: u16 = 2;
+pub(crate) const WIRE_VERSION: u16 = 3;
 
 /// The longest datagram: with the headers of IP, UDP, DTLS and SCTP it still fits the 1,280 bytes that every IPv6 path
 /// carries whole.
