@@ -122,6 +122,11 @@ impl PeerSet {
         self.0 &= !(1 << peer.0);
     }
 
+    /// Puts `peer` in or takes it out.
+    pub(crate) fn set(&mut self, peer: PeerId, is_in: bool) {
+        self.0 = self.0 & !(1 << peer.0) | u8::from(is_in) << peer.0;
+    }
+
     /// The set without `peer`.
     #[must_use]
     pub const fn without(self, peer: PeerId) -> Self {

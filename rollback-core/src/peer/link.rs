@@ -30,10 +30,6 @@ pub(crate) struct Link {
     pub(crate) heard_at: Timestamp,
     pub(crate) heard_directly_at: Timestamp,
     pub(crate) is_interrupted: bool,
-    /// A datagram of inputs to it is due.
-    pub(crate) is_due: bool,
-    /// A hello to it is due.
-    pub(crate) is_hello_due: bool,
     /// When a hello was last sent.
     pub(crate) hello_at: Timestamp,
     /// How many more datagrams carry the current digest.
@@ -43,8 +39,6 @@ pub(crate) struct Link {
     pub(crate) lateness: Lateness,
     /// Below the tick rate: the rate that it can hold, in thousandths of that, and when it said so.
     pub(crate) rate: Option<(u16, Timestamp)>,
-    /// It knows that the episode is over.
-    pub(crate) is_done: bool,
     /// It has heard our goodbye.
     pub(crate) heard_goodbye: bool,
     /// It has said goodbye.
@@ -124,14 +118,11 @@ impl Link {
             heard_at: now,
             heard_directly_at: now,
             is_interrupted: false,
-            is_due: false,
-            is_hello_due: true,
             hello_at: now,
             digests_due: 0,
             progress: None,
             lateness: Lateness::default(),
             rate: None,
-            is_done: false,
             heard_goodbye: false,
             has_said_goodbye: false,
             owes_goodbye_heard: false,

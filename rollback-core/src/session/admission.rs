@@ -82,6 +82,9 @@ impl Links {
             let counters = link.counters;
             *link = Link::new(link.peer, link.keys_out, keys_in, now);
             link.counters = counters;
+            self.done.remove(link.peer);
+            self.hellos_due.insert(link.peer);
+            self.inputs_due.remove(link.peer);
             // Nothing is sent to it but what lets it in.
             link.has_said_goodbye = true;
             link.seen_view = self.membership.view().number;

@@ -35,6 +35,8 @@ pub(crate) struct Links {
     pub(crate) goodbye: Option<Goodbye>,
     /// Who said that it has left in order.
     pub(super) have_left: PeerSet,
+    /// Who knows that the episode is over.
+    pub(super) done: PeerSet,
     /// Whether play has begun, so that inputs are sent.
     pub(crate) has_started: bool,
     /// Whether the last call to advance had to wait.
@@ -66,6 +68,11 @@ pub(crate) struct Links {
     pub(crate) caught_up_to: Option<Frame>,
     /// Who has left in those frames.
     pub(crate) left_in_rows: PeerSet,
+    /// Members of whose inputs others are asked.
+    pub(super) lacking: PeerSet,
+    /// To whom a hello is due, and to whom a datagram of inputs.
+    pub(super) hellos_due: PeerSet,
+    pub(super) inputs_due: PeerSet,
     /// When that was told last.
     pub(super) ready_at: Timestamp,
     /// Where this peer came back, once it has.
@@ -111,6 +118,7 @@ impl Links {
             resync: None,
             goodbye: None,
             have_left: PeerSet::EMPTY,
+            done: PeerSet::EMPTY,
             has_started: false,
             is_waiting: false,
             end_agreed: false,
@@ -128,6 +136,9 @@ impl Links {
             has_returning: false,
             caught_up_to: None,
             left_in_rows: PeerSet::EMPTY,
+            lacking: PeerSet::EMPTY,
+            hellos_due: ticket.roster.peers().without(local),
+            inputs_due: PeerSet::EMPTY,
             ready_at: Timestamp::ZERO,
             begins_at: None,
             lead: u32::from(config.tick_rate_hz()) / 2,
@@ -139,7 +150,13 @@ impl Links {
     }
 
     pub(crate) fn link(&self, peer: PeerId) -> Option<&Link> {
-        self.links.iter().find(|link| link.peer == peer)
+        self.links.get(self.index_of(peer)?)
+    }
+
+    /// Where a peer's link is: they lie in order, and this peer has none.
+    pub(super) fn index_of(&self, peer: PeerId) -> Option<usize> {
+        let index = peer.index().checked_sub(usize::from(peer > self.local))?;
+        self.links.get(index).filter(|link| link.peer == peer).map(|_| index)
     }
 
     /// Where the local stream ends.
@@ -154,8 +171,7 @@ impl Links {
 
     /// The other members that do not know yet that the episode is over.
     pub(crate) fn others_not_done(&self) -> PeerSet {
-        let done = self.links.iter().filter(|link| link.is_done).map(|link| link.peer);
-        self.others().minus(done.collect())
+        self.others().minus(self.done)
     }
 
     /// What the members decided about this peer or the view, once.
@@ -184,7 +200,7 @@ impl Links {
 
     /// Takes a datagram. Whatever is wrong with it is counted, and it is dropped.
     pub(crate) fn handle_datagram(&mut self, now: Timestamp, from: PeerId, bytes: &[u8]) {
-        let Some(index) = self.links.iter().position(|link| link.peer == from) else {
+        let Some(index) = self.index_of(from) else {
             self.strangers += 1;
             return;
         };
@@ -222,7 +238,7 @@ impl Links {
         let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
         if wire::is_next_hello(&link.keys_in, bytes) {
             // It plays the next episode already, so it has seen the end of this one agreed.
-            link.is_done = true;
+            self.done.insert(link.peer);
             link.handle_heard(now);
             return Ok(());
         }
@@ -235,7 +251,9 @@ impl Links {
         }
         link.handle_heard(now);
         link.handshake.is_heard |= hello.heard;
-        link.is_hello_due |= !hello.heard;
+        if !hello.heard {
+            self.hellos_due.insert(link.peer);
+        }
         if link.handshake.remote.is_none() {
             let sender = (link.peer, hello.incarnation);
             link.keys_in = LinkKeys::new(&self.ticket, self.config_digest, sender, self.local);
@@ -290,7 +308,9 @@ impl Links {
             if block.clock_min != wire::CLOCK_UNKNOWN {
                 link.clock.handle_report(block.clock_min);
             }
-            link.is_done |= block.end_agreed;
+            if block.end_agreed {
+                self.done.insert(from);
+            }
             let number = self.reports.handle_report(from, block.report, block.digest);
             link.handle_report(number, block.digest);
         }
@@ -368,6 +388,7 @@ impl Links {
             search.next_turn();
         }
         let members = self.others();
+        self.lacking = self.find_lacking(now);
         self.tell_dispute(now, members);
         self.tell_rate(now);
         // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
@@ -390,13 +411,13 @@ impl Links {
             // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
             let is_heard = || now.micros_since(link.heard_at) < self.departure_micros;
             let is_told = members.contains(peer) || !link.has_said_goodbye && is_heard();
-            link.is_due = takes_part && !is_frozen && is_told;
+            self.inputs_due.set(peer, takes_part && !is_frozen && is_told);
             // One that waits for others goes on saying so, or those that play already would give it up.
             let is_silent =
                 !self.has_started && now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;
             if link.returning.is_none() {
                 let is_unheard = !link.handshake.is_heard && !is_paced;
-                link.is_hello_due = (is_unheard || is_silent) && !is_frozen;
+                self.hellos_due.set(peer, (is_unheard || is_silent) && !is_frozen);
             }
             // One that waits may wait for a digest that was lost.
             if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {

@@ -14,11 +14,28 @@ use crate::wire::{
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
 impl Links {
+    /// The members of whom this peer lacks inputs that others may have: of departing ones what others claim, and of silent
+    /// ones what is new. Of two peers neither lacks a third one's.
+    pub(super) fn find_lacking(&self, now: Timestamp) -> PeerSet {
+        if self.links.len() == 1 {
+            return PeerSet::EMPTY;
+        }
+        let lacks = |link: &&Link| match self.membership.is_frozen(link.peer) {
+            true => self.membership.claimed(link.peer) > self.queue.end(link.peer),
+            false => {
+                let silent = now.micros_since(link.heard_directly_at);
+                silent >= self.period_micros * RELAY_AFTER_FRAMES && !self.done.contains(link.peer)
+            }
+        };
+        let lacking = self.links.iter().filter(lacks).map(|link| link.peer).collect::<PeerSet>();
+        lacking.and(self.membership.view().members)
+    }
+
     /// Writes the next datagram that is due, and answers its receiver.
     #[inline]
     pub(crate) fn write_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
-        let is_any_due = !self.control.is_empty()
-            || self.links.iter().any(|link| link.is_due || link.is_hello_due);
+        let is_any_due =
+            !self.control.is_empty() || !self.hellos_due.or(self.inputs_due).is_empty();
         if is_any_due { self.write_due_datagram(now, bytes) } else { None }
     }
 
@@ -27,23 +44,26 @@ impl Links {
         if !self.control.is_empty()
             && let Some((to, message)) = self.control.pop_front()
         {
-            let link = self.links.iter_mut().find(|link| link.peer == to)?;
+            let index = self.index_of(to)?;
+            let link = self.links.get_mut(index)?;
             wire::start(Kind::Control, bytes);
             message.encode(bytes);
             wire::seal(&link.keys_out, wire::Bound::default(), bytes);
             link.count_sent(bytes.len());
             return Some(to);
         }
-        if let Some(link) = self.links.iter_mut().find(|link| link.is_hello_due) {
-            link.is_hello_due = false;
+        if let Some(to) = self.hellos_due.lowest() {
+            self.hellos_due.remove(to);
+            let index = self.index_of(to)?;
+            let link = self.links.get_mut(index)?;
             link.hello_at = now;
             write_hello(&self.hello, link, bytes);
             link.count_sent(bytes.len());
-            return Some(link.peer);
+            return Some(to);
         }
-        let (index, link) = self.links.iter_mut().enumerate().find(|(_, link)| link.is_due)?;
-        link.is_due = false;
-        let to = link.peer;
+        let to = self.inputs_due.lowest()?;
+        self.inputs_due.remove(to);
+        let index = self.index_of(to)?;
         write_inputs(self, index, now, bytes);
         Some(to)
     }
@@ -60,10 +80,9 @@ fn write_hello(hello: &Hello, link: &Link, bytes: &mut Vec<u8>) {
 /// receiver asked for.
 fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec<u8>) {
     links.queue.note_changes(links.local);
-    // Of two peers neither lacks a third one's inputs.
-    let has_two_peers = links.links.len() == 1;
-    let wants = (!has_two_peers).then(|| wants(links, index, now));
     let Some(link) = links.links.get(index) else { return };
+    // With two peers the receiver can tell what is confirmed from the rest.
+    let has_two_peers = links.links.len() == 1;
     let (queue, own) = (&links.queue, links.local);
     let (first, end) = (link.acked, links.own_end());
     let head = InputsHead {
@@ -77,8 +96,10 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     };
     wire::start(Kind::Inputs, bytes);
     head.encode(links.long, bytes);
-    if let Some(wants) = wants {
-        wire::put_wants(bytes, wants.as_slice());
+    let lacking = links.lacking.without(link.peer);
+    if !lacking.is_empty() {
+        let wants = lacking.iter().map(|owner| Want { owner, end: queue.end(owner) });
+        wire::put_wants(bytes, wants);
     }
 
     let fixed = bytes.len();
@@ -168,49 +189,9 @@ fn put_extra_run(links: &Links, owner: PeerId, (first, end): (Frame, Frame), byt
     wire::finish_extra_run(bytes, at, count, has_meta);
 }
 
-/// What this peer lacks of third peers: of departing ones what others claim, and of silent ones what is new.
-fn wants(links: &Links, index: usize, now: Timestamp) -> Wants {
-    let mut wants = Wants::default();
-    let Some(receiver) = links.links.get(index) else { return wants };
-    for link in links.links.iter().filter(|link| link.peer != receiver.peer) {
-        let end = links.queue.end(link.peer);
-        let is_wanted = match links.membership.is_frozen(link.peer) {
-            true => links.membership.claimed(link.peer) > end,
-            false => {
-                let silent = now.micros_since(link.heard_directly_at);
-                silent >= links.period_micros * RELAY_AFTER_FRAMES && !link.is_done
-            }
-        };
-        if is_wanted && links.membership.view().members.contains(link.peer) {
-            wants.push(Want { owner: link.peer, end });
-        }
-    }
-    wants
-}
-
 /// How many frames a peer may be silent before others are asked for its inputs: at 20 % loss four datagrams in a row
 /// are lost once in 600 frames.
 const RELAY_AFTER_FRAMES: u64 = 4;
-
-/// A few wants without an allocation.
-#[derive(Default)]
-struct Wants {
-    wants: [Option<Want>; PEERS_MAX],
-    count: usize,
-}
-
-impl Wants {
-    fn push(&mut self, want: Want) {
-        if let Some(slot) = self.wants.get_mut(self.count) {
-            *slot = Some(want);
-            self.count += 1;
-        }
-    }
-
-    fn as_slice(&self) -> &[Option<Want>] {
-        self.wants.get(..self.count).unwrap_or_default()
-    }
-}
 
 /// What the search for a desync has to tell `peer`.
 pub(crate) fn search_messages(

@@ -284,15 +284,16 @@ fn peer_of(slot: u8) -> Result<PeerId, WireError> {
     PeerId::new(slot).ok_or(WireError::Range { field: "peer", got: slot.into() })
 }
 
-/// Appends the wants.
-pub(crate) fn put_wants(bytes: &mut Vec<u8>, wants: &[Option<Want>]) {
-    if wants.is_empty() {
-        return;
-    }
-    bytes.put_u8(u8::try_from(wants.len()).unwrap_or(u8::MAX));
-    for want in wants.iter().flatten() {
+/// Appends the wants, of which there are some.
+pub(crate) fn put_wants(bytes: &mut Vec<u8>, wants: impl Iterator<Item = Want>) {
+    let count_at = bytes.len();
+    bytes.put_u8(0);
+    for want in wants {
         bytes.put_u8(want.owner.slot());
         bytes.put_u32(want.end.index());
+        if let Some(count) = bytes.get_mut(count_at) {
+            *count += 1;
+        }
     }
     set_flag(bytes, FLAG_WANTS);
 }
