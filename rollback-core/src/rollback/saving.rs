@@ -43,7 +43,10 @@ impl<G: Game> Rollback<G> {
             return true;
         }
         let last = self.snapshots.newest_up_to(frame).map(|(at, _)| at);
-        last.is_none_or(|last| frame.since(last) >= self.save_interval(costs))
+        let interval = self.save_interval(costs);
+        // A report that is near is saved anyway, and serves as well.
+        let to_report = self.report_interval - frame.index() % self.report_interval.max(1);
+        last.is_none_or(|last| frame.since(last) >= interval && to_report > interval / 2)
     }
 
     /// Every how many frames to save where a save costs more than a step. Per frame, saving every `k`th costs `save / k`
