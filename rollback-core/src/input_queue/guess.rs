@@ -37,15 +37,10 @@ impl InputQueue {
         for stream in &self.streams {
             let mut from = first;
             while let Some((gap, gap_end)) = stream.gap((from, end)) {
-                let last = stream.last_before(gap, self.floor).map(|last| self.rows.place(last));
+                let last = stream.last_before(gap, self.floor);
+                let last = last.map_or(self.rows.idle(), |last| self.rows.place(last));
                 for player in &stream.players {
-                    for frame in gap.until(gap_end) {
-                        let to = self.rows.place(frame);
-                        match last {
-                            Some(last) => self.rows.copy_cell(*player, (last, to)),
-                            None => self.rows.set_cell(*player, to, (&self.idle, InputFlags::NONE)),
-                        }
-                    }
+                    self.rows.repeat_cell(*player, last, (gap, gap_end));
                 }
                 from = gap_end;
             }
@@ -111,10 +106,9 @@ impl InputQueue {
                 return true;
             }
             if repeats {
-                let last = self.last(player, frame).map(|last| self.rows.place(last));
-                let guess = last.map(|last| self.rows.cell(player, last));
-                let guess = guess.unwrap_or((&self.idle, InputFlags::NONE));
-                return self.means_what_is_there(player, frame, guess);
+                let last = self.last(player, frame);
+                let last = last.map_or(self.rows.idle(), |last| self.rows.place(last));
+                return self.means_what_is_there(player, frame, self.rows.cell(player, last));
             }
             let (guess, flags) = self.guess(player, frame, predictor);
             let is_same = self.means_what_is_there(player, frame, (&guess, flags));
@@ -149,7 +143,7 @@ impl InputQueue {
         predictor: &mut dyn Predictor,
     ) -> (Vec<u8>, InputFlags) {
         let mut guess = core::mem::take(&mut self.guess);
-        copy(&mut guess, &self.idle);
+        copy(&mut guess, self.rows.input(player, self.rows.idle()));
         let history = InputHistory { queue: self };
         match self.hint(player, frame) {
             Some(hint) => copy(&mut guess, hint),

@@ -22,8 +22,7 @@ use crate::item::{Item, ItemAt};
 use crate::pauses::Pauses;
 use crate::prediction::Hints;
 use crate::{
-    Actor, Frame, InputFlags, InputStatus, PEERS_MAX, PeerId, PeerSet, PlayerHandle, Roster,
-    SessionConfig,
+    Actor, Frame, InputFlags, InputStatus, PeerId, PeerSet, PlayerHandle, Roster, SessionConfig,
 };
 
 /// A ring of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
@@ -31,7 +30,6 @@ pub(crate) struct InputQueue {
     width: usize,
     players: usize,
     capacity: u32,
-    idle: Vec<u8>,
     /// What was given; and where a frame was stepped without, what it was last stepped with.
     rows: Rows,
     /// How the inputs of the row that was asked for last are known, and whose are guessed and idle in it.
@@ -83,8 +81,7 @@ impl InputQueue {
             width,
             players,
             capacity: frames,
-            idle: config.idle_input().to_vec(),
-            rows: Rows::new(capacity, players, width),
+            rows: Rows::new(capacity, players, config.idle_input()),
             statuses: vec![InputStatus::Given; players],
             predicted: PeerSet::EMPTY,
             idle_filled: PeerSet::EMPTY,
@@ -266,10 +263,8 @@ impl InputQueue {
     pub(crate) fn repeat(&mut self, player: PlayerHandle, base: Option<Frame>, frame: Frame) {
         debug_assert!(frame >= self.stepped, "local inputs are filed for frames to come");
         let place = self.rows.place(frame);
-        match base {
-            Some(base) => self.rows.copy_cell(player, (self.rows.place(base), place)),
-            None => self.rows.set_cell(player, place, (&self.idle, InputFlags::NONE)),
-        }
+        let base = base.map_or(self.rows.idle(), |base| self.rows.place(base));
+        self.rows.copy_cell(player, (base, place));
     }
 
     /// Takes the peer's frame as held, with its items, and compares it with what was used in its place.
@@ -383,8 +378,10 @@ impl InputQueue {
 
     /// Of whom the frame is neither held nor filled in.
     fn missing(&self, frame: Frame) -> PeerSet {
-        let streams = PeerId::all(PEERS_MAX).zip(&self.streams);
-        streams.filter(|(_, stream)| !stream.is_known(frame)).map(|(peer, _)| peer).collect()
+        let bit = |stream: &Stream| u8::from(!stream.is_known(frame));
+        PeerSet::from_bits(
+            self.streams.iter().rev().fold(0, |bits, stream| bits << 1 | bit(stream)),
+        )
     }
 
     /// The inputs and flags of all players for a confirmed frame.
@@ -435,16 +432,6 @@ impl InputQueue {
             }
         }
         idle
-    }
-
-    fn fill_idle(&mut self, peer: PeerId, frame: Frame) {
-        let idle = core::mem::take(&mut self.idle);
-        for index in 0..self.players_of(peer).len() {
-            if let Some(player) = self.players_of(peer).get(index).copied() {
-                self.write(player, frame, &idle, InputFlags::IDLE_FILLED);
-            }
-        }
-        self.idle = idle;
     }
 
     /// Whether an input and flags mean what is in their place: what a frame was stepped with, unless it is held.

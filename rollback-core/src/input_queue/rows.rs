@@ -21,10 +21,15 @@ pub(super) struct Rows {
 pub(super) struct Place(usize);
 
 impl Rows {
-    /// Rows for `frames` frames, a power of two, and one beside them.
-    pub(super) fn new(frames: usize, players: usize, width: usize) -> Self {
-        let (inputs, row) = (players * width, players * (width + 1));
-        Self { bytes: vec![0; (frames + 1) * row], mask: frames - 1, width, inputs, row }
+    /// Rows for `frames` frames, a power of two, and two beside them.
+    pub(super) fn new(frames: usize, players: usize, idle: &[u8]) -> Self {
+        let (inputs, row) = (players * idle.len(), players * (idle.len() + 1));
+        let bytes = vec![0; (frames + 2) * row];
+        let mut rows = Self { bytes, mask: frames - 1, width: idle.len(), inputs, row };
+        for player in PlayerHandle::all(players) {
+            rows.set_cell(player, rows.idle(), (idle, InputFlags::NONE));
+        }
+        rows
     }
 
     /// Where a frame's row begins.
@@ -36,6 +41,12 @@ impl Rows {
     /// The row beside those of frames.
     pub(super) fn aside(&self) -> Place {
         Place((self.mask + 1) * self.row)
+    }
+
+    /// The row beside them in which every player is idle.
+    #[inline]
+    pub(super) fn idle(&self) -> Place {
+        Place((self.mask + 2) * self.row)
     }
 
     /// Copies a row into another.
@@ -125,46 +136,73 @@ impl Rows {
         self.set_bytes(start + player.index() * self.width, input);
     }
 
-    /// Has a player's input be that of another row.
-    #[inline]
-    pub(super) fn copy_input(
+    // What follows is a call each, wherever it is used: most peers have one player and most datagrams one new frame, so
+    // that what a loop around it would do only once is not worth to be done before it.
+
+    /// Has a player's input and flags be those of another row.
+    #[inline(never)]
+    pub(super) fn copy_cell(&mut self, player: PlayerHandle, (from, to): (Place, Place)) {
+        self.set_flags(player, to, self.flags(player, from));
+        self.copy_input(player, (from, to));
+    }
+
+    /// Has a player's input and flags be those of another row in all frames from `first` up to `end`.
+    #[inline(never)]
+    pub(super) fn repeat_cell(
         &mut self,
         player: PlayerHandle,
-        (Place(from), Place(to)): (Place, Place),
+        from: Place,
+        (first, end): (Frame, Frame),
     ) {
+        let flags = self.flags(player, from);
+        for frame in first.until(end) {
+            let to = self.place(frame);
+            self.set_flags(player, to, flags);
+            self.copy_input(player, (from, to));
+        }
+    }
+
+    /// Writes a player's input and flags, which are those of the row `base` where none are given. Answers whether they mean
+    /// what was there.
+    #[inline(never)]
+    pub(super) fn change_cell(
+        &mut self,
+        player: PlayerHandle,
+        (base, place): (Place, Place),
+        (input, flags): (Option<&[u8]>, Option<InputFlags>),
+        equivalent: fn(&[u8], &[u8]) -> bool,
+    ) -> bool {
+        let flags = flags.unwrap_or(self.flags(player, base));
+        let cell = (input.unwrap_or(self.input(player, base)), flags);
+        let is_as_it_was = self.means(player, place, cell, equivalent);
+        match input {
+            Some(input) => self.set_input(player, place, input),
+            None => self.copy_input(player, (base, place)),
+        }
+        self.set_flags(player, place, flags);
+        is_as_it_was
+    }
+
+    /// Whether a player's input and flags differ from those of another row.
+    #[inline(never)]
+    pub(super) fn differences(
+        &self,
+        player: PlayerHandle,
+        base: Place,
+        place: Place,
+    ) -> (bool, bool) {
+        let ((input, flags), (base, base_flags)) =
+            (self.cell(player, place), self.cell(player, base));
+        (!are_equal(input, base), flags != base_flags)
+    }
+
+    #[inline]
+    fn copy_input(&mut self, player: PlayerHandle, (Place(from), Place(to)): (Place, Place)) {
         let input = player.index() * self.width;
         match self.width {
             1 => self.set_byte(to + input, self.byte(from + input)),
             width => self.bytes.copy_within(from + input..from + input + width, to + input),
         }
-    }
-
-    /// Has a player's input and flags be those of another row.
-    #[inline]
-    pub(super) fn copy_cell(
-        &mut self,
-        player: PlayerHandle,
-        (Place(from), Place(to)): (Place, Place),
-    ) {
-        let flags = self.inputs + player.index();
-        self.set_byte(to + flags, self.byte(from + flags));
-        self.copy_input(player, (Place(from), Place(to)));
-    }
-
-    /// Whether a player's input and flags differ from those of another row, or from idle.
-    #[inline]
-    pub(super) fn differences(
-        &self,
-        player: PlayerHandle,
-        (base, idle): (Option<Place>, &[u8]),
-        place: Place,
-    ) -> (bool, bool) {
-        let (input, flags) = self.cell(player, place);
-        let (base, base_flags) = match base {
-            Some(base) => self.cell(player, base),
-            None => (idle, InputFlags::NONE),
-        };
-        (!are_equal(input, base), flags != base_flags)
     }
 
     #[inline]

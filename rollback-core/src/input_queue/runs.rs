@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::rows::Place;
 use super::stream::Stream;
 use super::{InputQueue, rows};
 use crate::bytes::PutBytes;
@@ -15,39 +16,45 @@ impl InputQueue {
         &mut self,
         peer: PeerId,
         (base, frame): (Option<Frame>, Frame),
-        mut next: impl FnMut() -> (Option<&'a [u8]>, Option<InputFlags>),
+        next: impl FnMut() -> (Option<&'a [u8]>, Option<InputFlags>),
         items: &[Item],
     ) {
+        let base = base.filter(|_| frame > self.start(peer));
+        let base = base.map_or(self.rows.idle(), |base| self.rows.place(base));
+        self.change(peer, (base, frame), next);
+        self.arrived(peer, frame, items);
+    }
+
+    /// Fills idle in for the players of a peer that is gone.
+    pub(super) fn fill_idle(&mut self, peer: PeerId, frame: Frame) {
+        let base = self.rows.idle();
+        self.change(peer, (base, frame), || (None, Some(InputFlags::IDLE_FILLED)));
+    }
+
+    /// Writes what `next` answers of each player of a peer, and else what is in the row `base`.
+    #[inline]
+    fn change<'a>(
+        &mut self,
+        peer: PeerId,
+        (base, frame): (Place, Frame),
+        mut next: impl FnMut() -> (Option<&'a [u8]>, Option<InputFlags>),
+    ) {
         let Some(stream) = self.streams.get(peer.index()) else { return };
-        let base = base.filter(|_| frame > stream.start).map(|base| self.rows.place(base));
-        let place = self.rows.place(frame);
-        let mut wrong = 0;
+        let (cells, mut wrong) = ((base, self.rows.place(frame)), 0);
         for player in &stream.players {
-            let (input, flags) = next();
-            let last = base.map(|base| self.rows.cell(*player, base));
-            let (last, last_flags) = last.unwrap_or((&self.idle, InputFlags::NONE));
-            let flags = flags.unwrap_or(last_flags);
-            if frame < self.stepped {
-                let cell = (input.unwrap_or(last), flags);
-                wrong += u64::from(!self.rows.means(*player, place, cell, self.equivalent));
-            }
-            match (input, base) {
-                (None, Some(base)) => self.rows.copy_input(*player, (base, place)),
-                (input, _) => self.rows.set_input(*player, place, input.unwrap_or(&self.idle)),
-            }
-            self.rows.set_flags(*player, place, flags);
+            let is_as_it_was = self.rows.change_cell(*player, cells, next(), self.equivalent);
+            wrong += u64::from(!is_as_it_was);
         }
-        if wrong > 0 {
+        if wrong > 0 && frame < self.stepped {
             self.note_wrong_inputs(frame, wrong);
         }
-        self.arrived(peer, frame, items);
     }
 
     /// Compares each frame of `peer` up to its end with the one before it, if that was not done yet.
     #[inline]
     pub(crate) fn note_changes(&mut self, peer: PeerId) {
         if let Some(stream) = self.streams.get_mut(peer.index()) {
-            stream.note_changes(&self.rows, &self.idle);
+            stream.note_changes(&self.rows);
         }
     }
 
@@ -119,8 +126,8 @@ impl InputQueue {
         frame: Frame,
     ) -> (Option<&[u8]>, Option<InputFlags>) {
         let (input, flags) = self.rows.cell(player, self.rows.place(frame));
-        let base = base.map(|base| self.rows.cell(player, self.rows.place(base)));
-        let (base, base_flags) = base.unwrap_or((&self.idle, InputFlags::NONE));
+        let base = base.map_or(self.rows.idle(), |base| self.rows.place(base));
+        let (base, base_flags) = self.rows.cell(player, base);
         let input = (!rows::are_equal(input, base)).then_some(input);
         (input, (flags != base_flags).then_some(flags))
     }

@@ -118,13 +118,14 @@ impl Stream {
 
     /// Compares each frame up to the end with the one before it; the first one of a life with idle.
     #[inline]
-    pub(super) fn note_changes(&mut self, rows: &Rows, idle: &[u8]) {
+    pub(super) fn note_changes(&mut self, rows: &Rows) {
         while self.compared < self.end {
             let frame = self.compared;
-            let base = (frame > self.start).then(|| rows.place(frame.minus(1)));
+            let is_first = frame <= self.start;
+            let base = if is_first { rows.idle() } else { rows.place(frame.minus(1)) };
             let place = rows.place(frame);
             for (nth, player) in self.players.iter().enumerate() {
-                let (input, flags) = rows.differences(*player, (base, idle), place);
+                let (input, flags) = rows.differences(*player, base, place);
                 self.changed.set_nth(frame, nth, input);
                 if flags {
                     self.same_flags_from = frame.next();
