@@ -173,14 +173,18 @@ impl Rows {
         equivalent: fn(&[u8], &[u8]) -> bool,
     ) -> bool {
         let flags = flags.unwrap_or(self.flags(player, base));
-        let cell = (input.unwrap_or(self.input(player, base)), flags);
-        let is_as_it_was = self.means(player, place, cell, equivalent);
-        match input {
-            Some(input) => self.set_input(player, place, input),
-            None => self.copy_input(player, (base, place)),
-        }
+        let has_same_flags = flags == self.flags(player, place);
         self.set_flags(player, place, flags);
-        is_as_it_was
+        let Some(input) = input else {
+            let is_same = self.is_same_input(player, base, place)
+                || equivalent(self.input(player, base), self.input(player, place));
+            self.copy_input(player, (base, place));
+            return has_same_flags && is_same;
+        };
+        let there = self.input(player, place);
+        let is_same = are_equal(input, there) || equivalent(input, there);
+        self.set_input(player, place, input);
+        has_same_flags && is_same
     }
 
     /// Whether a player's input and flags differ from those of another row.
@@ -191,9 +195,16 @@ impl Rows {
         base: Place,
         place: Place,
     ) -> (bool, bool) {
-        let ((input, flags), (base, base_flags)) =
-            (self.cell(player, place), self.cell(player, base));
-        (!are_equal(input, base), flags != base_flags)
+        let is_same = self.is_same_input(player, base, place);
+        (!is_same, self.flags(player, place) != self.flags(player, base))
+    }
+
+    #[inline]
+    fn is_same_input(&self, player: PlayerHandle, one: Place, other: Place) -> bool {
+        match self.width {
+            1 => self.first_byte(player, one) == self.first_byte(player, other),
+            _ => self.input(player, one) == self.input(player, other),
+        }
     }
 
     #[inline]

@@ -120,19 +120,24 @@ impl Stream {
     #[inline]
     pub(super) fn note_changes(&mut self, rows: &Rows) {
         while self.compared < self.end {
-            let frame = self.compared;
-            let is_first = frame <= self.start;
-            let base = if is_first { rows.idle() } else { rows.place(frame.minus(1)) };
-            let place = rows.place(frame);
-            for (nth, player) in self.players.iter().enumerate() {
-                let (input, flags) = rows.differences(*player, base, place);
-                self.changed.set_nth(frame, nth, input);
-                if flags {
-                    self.same_flags_from = frame.next();
-                }
-            }
-            self.compared = frame.next();
+            self.note_next_change(rows);
         }
+    }
+
+    #[inline(never)]
+    fn note_next_change(&mut self, rows: &Rows) {
+        let frame = self.compared;
+        let is_first = frame <= self.start;
+        let base = if is_first { rows.idle() } else { rows.place(frame.minus(1)) };
+        let place = rows.place(frame);
+        for (nth, player) in self.players.iter().enumerate() {
+            let (input, flags) = rows.differences(*player, base, place);
+            self.changed.set_nth(frame, nth, input);
+            if flags {
+                self.same_flags_from = frame.next();
+            }
+        }
+        self.compared = frame.next();
     }
 
     /// Whether no flags change in the frames from `first` up to `end`, as was noted.
