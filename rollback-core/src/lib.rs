@@ -73,9 +73,9 @@ pub use roster::{
 };
 pub use search::{Desync, DesyncFinding};
 pub use session::{
-    Advance, AdvanceError, BackfillError, DepartureCause, End, EndCause, Event, InputError,
-    KickError, Output, PEER_INPUT_BYTES_MAX, Session, SessionCounters, SessionError, StableFrame,
-    Stall,
+    Advance, AdvanceError, BackfillError, Branch, BranchError, DepartureCause, End, EndCause,
+    Event, InputError, KickError, Output, PEER_INPUT_BYTES_MAX, Session, SessionCounters,
+    SessionError, StableFrame, Stall,
 };
 pub use sync_test::{
     Diverged, Divergence, SYNC_TEST_DEPTH_MAX, SyncReport, SyncTest, SyncTestError,

@@ -3,7 +3,7 @@
 use super::{GameError, Rollback};
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
-use crate::{Game, Outcome, Predictor, Step};
+use crate::{Frame, Game, Outcome, Predictor, Step};
 
 /// How far ahead the game is shown, and the state that it comes back to.
 #[derive(Default)]
@@ -23,6 +23,18 @@ impl<G: Game> Rollback<G> {
     /// How many frames beyond the current one the game has been taken.
     pub(crate) fn frames_ahead(&self) -> u32 {
         self.run_ahead.ahead
+    }
+
+    /// Every frame before this one was stepped, if only as a guess or to be shown.
+    pub(crate) fn known_up_to(&self) -> Frame {
+        self.known_up_to
+    }
+
+    /// The frame whose state the game holds; unknown where frames pass without being stepped, or while it is shown ahead.
+    pub(crate) fn live_frame(&self) -> Option<Frame> {
+        let is_present = self.halt.is_none() && self.run_ahead.ahead == 0;
+        let live = self.interrupted.map_or(self.current, |begun| begun.next);
+        is_present.then_some(live)
     }
 
     /// Takes the game back to the current frame.

@@ -2,6 +2,7 @@
 
 mod actors;
 mod admission;
+mod branch;
 pub(crate) mod coverage;
 mod departure;
 mod ending;
@@ -33,6 +34,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub use self::branch::{Branch, BranchError};
 use self::episode::Episode;
 pub use self::error::{AdvanceError, SessionError};
 pub use self::event::{DepartureCause, Event};

@@ -11,6 +11,7 @@
 mod games;
 
 mod actors;
+mod branches;
 mod clocks;
 mod delays;
 mod departures;
