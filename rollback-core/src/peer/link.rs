@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub(crate) acked: Frame,
     /// The frames after the first gap that it holds as well.
     pub(crate) held_beyond_gap: u32,
+    /// Every frame of ours before this one was sent to it at least once.
+    pub(crate) sent_end: Frame,
     /// It said that it has confirmed every frame before this one.
     pub(crate) confirmed: Frame,
     /// Its last report, by number.
@@ -109,6 +111,7 @@ impl Link {
             handshake: Handshake::default(),
             clock: ClockSync::default(),
             acked: Frame::ZERO,
+            sent_end: Frame::ZERO,
             held_beyond_gap: 0,
             confirmed: Frame::ZERO,
             report: None,

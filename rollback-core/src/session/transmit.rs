@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::links::Links;
 use crate::clock_sync::send_clock;
+use crate::input_queue::InputQueue;
 use crate::peer::Link;
 use crate::search::{LeafMessage, Search};
 use crate::wire::{
@@ -108,17 +109,29 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
         0 => end,
         held => first.plus(1 + held.trailing_zeros()).min(end),
     };
-    let budget = DATAGRAM_BYTES_MAX - fixed;
-    let (count, has_meta) =
+    let frame_bytes = wire::frame_bytes_max(queue, own);
+    let limit = match end > link.sent_end {
+        true => USUAL_BYTES_MAX.max(fixed + 2 * frame_bytes + wire::EXTRA_RUN_HEAD_BYTES_MAX),
+        false => DATAGRAM_BYTES_MAX,
+    };
+    let limit = limit.min(DATAGRAM_BYTES_MAX);
+    let budget = limit.saturating_sub(fixed);
+    let (mut count, mut has_meta) =
         wire::encode_run(queue, own, (first, gap_end), Base::Previous, budget, bytes);
+    if u32::from(count) < gap_end.since(first) {
+        bytes.truncate(fixed);
+        (count, has_meta) = put_oldest(queue, own, (first, gap_end), budget / 2, bytes);
+    }
     wire::finish_main_run(bytes, links.long, count, has_meta);
 
-    // What is newest goes along even when the frames before it fill the datagram.
+    // What is newest goes along even when not all before it does.
     let sent = first.plus(count.into());
     let beyond = link.acked.plus(33 - link.held_beyond_gap.leading_zeros()).min(end);
-    let rest = if link.held_beyond_gap == 0 { end.minus(1).max(sent) } else { beyond.max(sent) };
+    let rest = if link.held_beyond_gap == 0 { sent } else { beyond.max(sent) };
     if rest < end {
-        put_extra_run(links, own, (rest, end), bytes);
+        let room = limit.saturating_sub(bytes.len() + wire::EXTRA_RUN_HEAD_BYTES_MAX);
+        let newest = u32::try_from(room / frame_bytes).unwrap_or(u32::MAX).max(1);
+        put_extra_run(links, own, (rest.max(end.minus(newest)), end), bytes);
     }
     if !link.wants_of.is_empty() {
         put_wanted_runs(links, link, bytes);
@@ -133,9 +146,28 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     wire::seal(&link.keys_out, bound, bytes);
     if let Some(link) = links.links.get_mut(index) {
         link.wants_of = PeerSet::EMPTY;
+        link.sent_end = end;
         link.digests_due = link.digests_due.saturating_sub(1);
         link.count_sent(bytes.len());
     }
+}
+
+/// Appends the oldest of the frames that do not all fit, in this budget: the other half of the room is for the newest. One frame
+/// goes in any case, or nobody would ever go on.
+#[inline(never)]
+fn put_oldest(
+    queue: &InputQueue,
+    own: PeerId,
+    frames: (Frame, Frame),
+    budget: usize,
+    bytes: &mut Vec<u8>,
+) -> (u8, bool) {
+    let some = wire::encode_run(queue, own, frames, Base::Previous, budget, bytes);
+    if some.0 > 0 {
+        return some;
+    }
+    let (room, one) = (DATAGRAM_BYTES_MAX.saturating_sub(bytes.len()), frames.0.next());
+    wire::encode_run(queue, own, (frames.0, one), Base::Previous, room, bytes)
 }
 
 /// Appends the runs of third peers that the receiver asked for.
@@ -192,6 +224,11 @@ fn put_extra_run(links: &Links, owner: PeerId, (first, end): (Frame, Frame), byt
 /// How many frames a peer may be silent before others are asked for its inputs: at 20 % loss four datagrams in a row
 /// are lost once in 600 frames.
 const RELAY_AFTER_FRAMES: u64 = 4;
+
+/// How long a datagram is at most that has a new frame to tell, unless two frames alone take more. What it repeats beyond
+/// that comes too seldom to be worth the room on a slow line; and 60 such datagrams a second stay within the smallest
+/// window of SCTP, four packets of 1,200 bytes, where a round trip takes 0.3 s. Short inputs never fill it.
+const USUAL_BYTES_MAX: usize = 256;
 
 /// What the search for a desync has to tell `peer`.
 pub(crate) fn search_messages(

@@ -194,6 +194,12 @@ pub(crate) fn encode_run(
     (count, has_meta)
 }
 
+/// How many bytes a frame of `owner` takes in a run at most, unless it has items.
+pub(crate) fn frame_bytes_max(queue: &InputQueue, owner: PeerId) -> usize {
+    let players = queue.players_of(owner).len();
+    players * (queue.width() + FLAG_CHANGE_BYTES) + players.div_ceil(8)
+}
+
 /// Appends the mask and the changed inputs of a run that can be read by itself. Such runs are rare.
 #[inline(never)]
 fn put_compared(

@@ -20,6 +20,7 @@ mod drivers;
 mod ends;
 mod kicks;
 mod late;
+mod long_inputs;
 mod outages;
 mod pauses;
 mod peers_bugs;
