@@ -6,6 +6,7 @@ use alloc::vec;
 use core::num::NonZeroU32;
 
 use crate::config::REPORTS_PENDING_MAX;
+use crate::resync::NUMBERS_APART;
 use crate::wire::Digest;
 use crate::{Chain, Frame, PeerId, PeerSet, StateHash};
 
@@ -163,6 +164,12 @@ impl Reports {
         self.next = last.frame.plus(self.interval - last.frame.index() % self.interval);
         self.next_number = Some(next_number);
         self.has_news = true;
+    }
+
+    /// The next report is of a state that all took over after so many attempts. Whoever took it over with them knows its number.
+    pub(crate) fn skip_attempts(&mut self, attempts: u8) {
+        let number = self.last().number + 1 + u32::from(attempts) * NUMBERS_APART;
+        self.next_number.get_or_insert(number);
     }
 
     /// Forgets what was heard from a peer in a former life. In the new one it tells nothing of frames before `from`: it has

@@ -73,8 +73,8 @@ pub use roster::{
 };
 pub use search::{Desync, DesyncFinding};
 pub use session::{
-    Advance, AdvanceError, BackfillError, Branch, BranchError, DepartureCause, End, EndCause,
-    Event, InputError, KickError, Output, PEER_INPUT_BYTES_MAX, Session, SessionCounters,
+    Advance, AdvanceError, AgreedState, BackfillError, Branch, BranchError, DepartureCause, End,
+    EndCause, Event, InputError, KickError, Output, PEER_INPUT_BYTES_MAX, Session, SessionCounters,
     SessionError, StableFrame, Stall,
 };
 pub use sync_test::{

@@ -127,6 +127,14 @@ pub(crate) fn event_dict<'py>(
             dict.set_item("frame", frame.index())?;
             "resynced"
         }
+        Event::StateTaken { frame } => {
+            dict.set_item("frame", frame.index())?;
+            "state_taken"
+        }
+        Event::StateRefused { frame } => {
+            dict.set_item("frame", frame.index())?;
+            "state_refused"
+        }
         Event::Desync(desync) => {
             desync_fields(&dict, desync)?;
             "desync"

@@ -17,7 +17,7 @@ use common::sum::Sum;
 use common::{PATIENCE, join_all, link, local, peer, server};
 use rollback_core::recording::Recording;
 use rollback_core::{
-    Advance, End, EndCause, Event, Facts, Frame, InputFlags, PeerId, SessionConfig,
+    Advance, End, EndCause, Event, Facts, Frame, InputFlags, PeerId, SessionConfig, SessionCounters,
 };
 use rollback_webrtc::{
     EpisodeSetup, GameLoop, Inquiry, LoopError, ReturnError, Room, Transport, TransportConfig,
@@ -33,11 +33,20 @@ struct Plan {
     departure_ms: u64,
     frames: u32,
     fact: &'static str,
+    /// How long the game takes for a step.
+    step_ms: u64,
 }
 
 impl Plan {
     fn of(members: u8) -> Self {
-        Self { members, members_min: 1, departure_ms: 500, frames: 900, fact: "kitchen" }
+        Self {
+            members,
+            members_min: 1,
+            departure_ms: 500,
+            frames: 900,
+            fact: "kitchen",
+            step_ms: 0,
+        }
     }
 
     /// Nobody is given up, so that play stands still while one is lost.
@@ -66,7 +75,9 @@ impl Plan {
     }
 
     fn game(&self) -> Sum {
-        Sum::of(self.frames)
+        let mut game = Sum::of(self.frames);
+        game.step_time = Duration::from_millis(self.step_ms);
+        game
     }
 
     fn begin(&self, transport: Transport, folder: &Folder) -> (Loop, Sum) {
@@ -99,6 +110,7 @@ struct Seen {
     end: End,
     events: Vec<Event>,
     stalls: u64,
+    passed: u64,
 }
 
 /// Plays on until it is over, or until `is_enough`.
@@ -124,9 +136,9 @@ fn play_to_the_end((mut episode, mut game): (Loop, Sum)) -> Seen {
     let end = play(&mut episode, &mut game, |_| false).unwrap().unwrap();
     assert_eq!(episode.absent().iter().count(), 0);
     let events = std::iter::from_fn(|| episode.poll_event()).collect();
-    let stalls = episode.session().counters().stalls;
+    let SessionCounters { stalls, passed, .. } = episode.session().counters();
     episode.finish(&mut game).unwrap();
-    Seen { end, events, stalls }
+    Seen { end, events, stalls, passed }
 }
 
 /// Plays up to a frame and ends as a killed process does. Answers the token.
@@ -189,6 +201,38 @@ fn one_of_three_comes_back_while_the_others_play_and_all_record_the_same() {
     let recording = Recording::decode(&whole).unwrap();
     assert!(idle_frames(&recording, 1) >= 100, "they did not wait for it");
     assert!(whole.starts_with(&folder.read("1-0.rbk")));
+}
+
+#[test]
+fn one_whose_steps_are_slow_goes_on_from_a_state_and_records_all_the_same() {
+    let server = server(3);
+    let (link, folder) = (link(&server, "state"), Folder::new("state"));
+    let plan = Plan { frames: 1_200, ..Plan::of(3) };
+    let slow = Plan { step_ms: 5, ..plan };
+    let mut transports = join_all(&link, vec![local(), local(), local()]).into_iter();
+    let mut next = || plan.begin(transports.next().unwrap(), &folder);
+    let (first, lost, third) = (next(), next(), next());
+    let seen = std::thread::scope(|scope| {
+        let others = [spawn(scope, first), spawn(scope, third)];
+        let token = play_and_vanish(lost, 300);
+        std::thread::park_timeout(Duration::from_millis(1200));
+        let back = play_to_the_end(slow.come_back(&link, &token, &folder).unwrap());
+        let [first, third] = others.map(|other| other.join().unwrap());
+        [first, third, back]
+    });
+    let from = joined(&seen[0])[0].1;
+    for seen in &seen {
+        assert_eq!((seen.end.cause, seen.end.frame), (EndCause::Finished, Frame::new(1_200)));
+        assert_eq!(joined(seen), [(peer(1), from)]);
+    }
+    let taken = seen[2].events.iter().find_map(|event| match event {
+        Event::StateTaken { frame } => Some(*frame),
+        _ => None,
+    });
+    assert!(taken.is_some_and(|frame| frame > Frame::new(300)), "{:?}", seen[2].events);
+    assert!(seen[2].passed > 100, "{} of {taken:?}", seen[2].passed);
+    let whole = folder.read("0-0.rbk");
+    assert!(whole == folder.read("2-0.rbk") && whole == folder.read("1-1.rbk"));
 }
 
 #[test]

@@ -56,8 +56,10 @@ impl InputQueue {
 
     fn take_frame_of(&mut self, peer: PeerId, row: &StableFrame<'_>) {
         let frame = row.frame;
-        let items: alloc::vec::Vec<Item> =
-            row.items.iter().filter(|(by, _)| *by == peer).map(|(_, item)| *item).collect();
+        // What all took over a state by is recorded, and in no stream.
+        let is_in_stream = |item: &Item| !matches!(item, Item::Resync { .. });
+        let items = row.items.iter().filter(|(by, _)| *by == peer).map(|(_, item)| *item);
+        let items: alloc::vec::Vec<Item> = items.filter(is_in_stream).collect();
         if items.iter().any(|item| matches!(item, Item::Join { .. })) {
             self.reopen(peer, frame);
         }

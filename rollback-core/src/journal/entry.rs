@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use super::replay::JournalError;
 use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
 use crate::{
-    Actor, Costs, Frame, InputFlags, Item, Outcome, PeerId, PlayerHandle, Same, StateHash,
-    Timestamp,
+    Actor, Costs, Frame, InputFlags, Item, Outcome, PeerId, PlayerHandle, Same, StableFrame,
+    StateHash, Timestamp,
 };
 
 /// A call into a session, or what the game or the predictor answered meanwhile. An answer of `None` is an error.
@@ -72,11 +72,18 @@ pub(crate) enum Entry<'a> {
     Rejoin,
     /// A frame of the recording.
     Backfill {
-        frame: Frame,
-        inputs: &'a [u8],
-        flags: &'a [u8],
+        /// Without its items.
+        row: StableFrame<'a>,
         items: Vec<(PeerId, Item)>,
-        state_hash: Option<StateHash>,
+        has_output: bool,
+    },
+    /// The agreed state is to be written out.
+    RequestState,
+    /// A state to go on from, and the hash that was recorded of it.
+    OfferState {
+        frame: Frame,
+        recorded: StateHash,
+        bytes: &'a [u8],
     },
     Kick {
         peer: PeerId,
@@ -182,14 +189,25 @@ impl<'a> Entry<'a> {
         match self {
             Self::Readmit { peer, incarnation } => bytes.put(&[READMIT, peer.slot(), *incarnation]),
             Self::Rejoin => bytes.put_u8(REJOIN),
-            Self::Backfill { frame, inputs, flags, items, state_hash } => {
+            Self::Backfill { row, items, has_output } => {
+                let StableFrame { frame, inputs, flags, output, state_hash, keyframe, .. } = *row;
+                let has = [*has_output, state_hash.is_some(), keyframe.is_some()];
                 bytes.put_u8(BACKFILL);
+                bytes.put(&has.map(u8::from));
                 bytes.put_u32(frame.index());
                 put_bytes(bytes, inputs);
                 put_bytes(bytes, flags);
                 put_items(bytes, items);
-                bytes.put_u8(u8::from(state_hash.is_some()));
+                put_bytes(bytes, output);
                 bytes.put(&state_hash.unwrap_or_default().to_bytes());
+                put_bytes(bytes, keyframe.unwrap_or_default());
+            }
+            Self::RequestState => bytes.put_u8(REQUEST_STATE),
+            Self::OfferState { frame, recorded, bytes: state } => {
+                bytes.put_u8(OFFER_STATE);
+                bytes.put_u32(frame.index());
+                bytes.put(&recorded.to_bytes());
+                put_bytes(bytes, state);
             }
             Self::Kick { peer } => bytes.put(&[KICK, peer.slot()]),
             Self::ReserveSlot { peer } => bytes.put(&[RESERVE_SLOT, peer.slot()]),
@@ -298,6 +316,12 @@ impl<'a> Entry<'a> {
             READMIT => Self::Readmit { peer: peer(reader)?, incarnation: reader.u8()? },
             REJOIN => Self::Rejoin,
             BACKFILL => Self::decode_backfill(reader)?,
+            REQUEST_STATE => Self::RequestState,
+            OFFER_STATE => {
+                let frame = Frame::new(reader.u32()?);
+                let recorded = StateHash::from_bytes(reader.array()?);
+                Self::OfferState { frame, recorded, bytes: bytes(reader)? }
+            }
             KICK => Self::Kick { peer: peer(reader)? },
             RESERVE_SLOT => Self::ReserveSlot { peer: peer(reader)? },
             ADVANCED => Self::Advanced { digest: reader.u32()? },
@@ -306,12 +330,22 @@ impl<'a> Entry<'a> {
     }
 
     fn decode_backfill(reader: &mut ByteReader<'a>) -> Result<Self, JournalError> {
+        let [has_output, is_hashed, has_keyframe] = reader.array()?.map(|byte: u8| byte != 0);
         let frame = Frame::new(reader.u32()?);
         let (inputs, flags) = (bytes(reader)?, bytes(reader)?);
         let items = items(bytes(reader)?)?;
-        let is_hashed = reader.u8()? != 0;
-        let hash = StateHash::from_bytes(reader.array()?);
-        Ok(Self::Backfill { frame, inputs, flags, items, state_hash: is_hashed.then_some(hash) })
+        let (output, hash) = (bytes(reader)?, StateHash::from_bytes(reader.array()?));
+        let state = bytes(reader)?;
+        let row = StableFrame {
+            frame,
+            inputs,
+            flags,
+            items: &[],
+            output,
+            state_hash: is_hashed.then_some(hash),
+            keyframe: has_keyframe.then_some(state),
+        };
+        Ok(Self::Backfill { row, items, has_output })
     }
 
     fn decode_answer(kind: u8, reader: &mut ByteReader<'a>) -> Result<Self, JournalError> {
@@ -444,6 +478,8 @@ const REJOIN: u8 = 20;
 const BACKFILL: u8 = 21;
 const DECIDE: u8 = 22;
 const INTERRUPTED_AFTER: u8 = 23;
+const REQUEST_STATE: u8 = 24;
+const OFFER_STATE: u8 = 25;
 const ADVANCED: u8 = 32;
 const SAVED: u8 = 33;
 const LOADED: u8 = 34;

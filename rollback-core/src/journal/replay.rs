@@ -14,8 +14,8 @@ use super::header::Header;
 use super::{digest_of_advance, digest_of_output, digest_of_step};
 use crate::bytes::{ByteReader, EndOfBytes};
 use crate::{
-    Costs, Frame, Game, Input, InputHistory, Leaves, Outcome, PlayerHandle, Predictor, Same,
-    Session, StableFrame, StateHash, StateHasher, Step, Timestamp,
+    AgreedState, Costs, Frame, Game, Input, InputHistory, Leaves, Outcome, PlayerHandle, Predictor,
+    Same, Session, StableFrame, StateHash, StateHasher, Step, Timestamp,
 };
 
 /// A journal that is played again, call by call. `I` is the input of the game; the game itself is not needed.
@@ -165,18 +165,14 @@ impl<'a, I: Input> JournalReplay<'a, I> {
             Entry::Decide { resyncs: false } => _ = session.end_disputed(),
             Entry::Readmit { peer, incarnation } => _ = session.readmit(peer, incarnation),
             Entry::Rejoin => session.begin_rejoining(),
-            Entry::Backfill { frame, inputs, flags, items, state_hash } => {
-                let row = StableFrame {
-                    frame,
-                    inputs,
-                    flags,
-                    items: &items,
-                    output: &[],
-                    state_hash,
-                    keyframe: None,
-                };
-                // What was refused is refused again.
-                _ = session.backfill(&row);
+            // What was refused is refused again.
+            Entry::Backfill { row, items, has_output } => {
+                _ = session.backfill(&StableFrame { items: &items, ..row }, has_output);
+            }
+            Entry::RequestState => session.request_state(),
+            Entry::OfferState { frame, recorded, bytes } => {
+                let state = AgreedState { frame, bytes: bytes.to_vec() };
+                _ = session.offer_state(state, recorded);
             }
             Entry::Kick { peer } => _ = session.kick(peer),
             Entry::ReserveSlot { peer } => _ = session.reserve_slot(peer),
@@ -401,6 +397,8 @@ fn name_of(entry: &Entry<'_>) -> &'static str {
         Entry::Readmit { .. } => "readmit",
         Entry::Rejoin => "rejoin",
         Entry::Backfill { .. } => "backfill",
+        Entry::RequestState => "request_state",
+        Entry::OfferState { .. } => "offer_state",
         Entry::Kick { .. } => "kick",
         Entry::ReserveSlot { .. } => "reserve_slot",
         _ => "an answer without its call",

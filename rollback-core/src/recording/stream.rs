@@ -1,5 +1,5 @@
-//! The stable log as bytes that only grow, an entry a frame: for those who watch while it is played. Outputs are left
-//! out, since whoever watches simulates. Each entry can be read by itself.
+//! The stable log as bytes that only grow, an entry a frame: for those who watch while it is played, and for those who come
+//! back. Whoever watches simulates, and is given no outputs. Each entry can be read by itself.
 
 use alloc::vec::Vec;
 
@@ -8,7 +8,7 @@ use crate::recording::cursor::Cursor;
 use crate::recording::row::{RowDecoder, RowEncoder};
 use crate::recording::{HeaderError, RecordingError, RecordingHeader};
 use crate::session::{End, EndCause, StableFrame};
-use crate::{Frame, PeerId};
+use crate::{Frame, OnDesync, PeerId};
 
 /// Writes the stable log as bytes that only grow: what was agreed on before the first frame, the frames without their
 /// outputs, the end. It is equal on all members, byte for byte.
@@ -18,6 +18,18 @@ pub struct StreamWriter {
     rows: RowEncoder,
     next: Frame,
     is_ended: bool,
+    outputs: Outputs,
+}
+
+/// Which outputs are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outputs {
+    /// None, or none from here on.
+    None,
+    /// Those that are short, up to the first one that is not.
+    Short,
+    /// All: what was disputed cannot be had by stepping.
+    All,
 }
 
 /// An entry of the stream.
@@ -27,6 +39,8 @@ pub(crate) enum Entry<'a> {
     Header(&'a [u8]),
     /// A frame, to be read with [`with_row`].
     Row(&'a [u8]),
+    /// The same with its output.
+    WholeRow(&'a [u8]),
     /// The end; nothing follows.
     End(End),
 }
@@ -42,10 +56,30 @@ impl StreamWriter {
             rows: RowEncoder::new(&header.config),
             next: Frame::ZERO,
             is_ended: false,
+            outputs: Outputs::None,
         };
         let body = header.encode()?;
         writer.put_entry(HEADER, |bytes, _| bytes.put(&body));
         Ok(writer)
+    }
+
+    /// The same with the outputs, for those who come back and need not step all of it. Where they are long they are left out,
+    /// from that frame on: to step takes less than to be given them. Where all may take over a state after a desync, none is.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_outputs(header: &RecordingHeader) -> Result<Self, HeaderError> {
+        let outputs = match header.config.on_desync() {
+            OnDesync::End => Outputs::Short,
+            OnDesync::Pause | OnDesync::Resync(_) => Outputs::All,
+        };
+        Ok(Self { outputs, ..Self::new(header)? })
+    }
+
+    /// Whether no output was left out so far.
+    #[must_use]
+    pub fn has_outputs(&self) -> bool {
+        self.outputs != Outputs::None
     }
 
     /// All that was written so far.
@@ -57,13 +91,23 @@ impl StreamWriter {
     /// Appends the next frame. Answers whether it is the next one, and there is room.
     pub fn push(&mut self, frame: &StableFrame<'_>) -> bool {
         let has_room = self.bytes.len() < BYTES_MAX - ENTRY_BYTES_MAX;
-        let is_short = frame.keyframe.is_none_or(|state| state.len() <= KEYFRAME_BYTES_MAX);
+        let is_full = self.bytes.len() > BYTES_MAX / 2;
+        let is_long = is_full || frame.output.len() > SHORT_OUTPUT_BYTES_MAX;
+        let is_left_out = self.outputs == Outputs::Short && is_long;
+        let outputs = if is_left_out { Outputs::None } else { self.outputs };
+        let (kind, output) = match outputs {
+            Outputs::None => (ROW, &[][..]),
+            Outputs::Short | Outputs::All => (WHOLE_ROW, frame.output),
+        };
+        let length = frame.keyframe.map_or(0, <[u8]>::len) + output.len();
+        let is_short = length <= KEYFRAME_BYTES_MAX;
         let fits = frame.frame == self.next && !self.is_ended && has_room && is_short;
         if fits {
             self.next = frame.frame.next();
-            self.put_entry(ROW, |bytes, rows| {
+            self.outputs = outputs;
+            self.put_entry(kind, |bytes, rows| {
                 rows.begin_block();
-                rows.encode(&StableFrame { output: &[], ..*frame }, bytes);
+                rows.encode(&StableFrame { output, ..*frame }, bytes);
             });
         }
         fits
@@ -117,6 +161,7 @@ pub(crate) fn entry_at(
     let entry = match kind {
         HEADER if offset == 0 => Entry::Header(body),
         ROW if offset > 0 => Entry::Row(body),
+        WHOLE_ROW if offset > 0 => Entry::WholeRow(body),
         END if offset > 0 => Entry::End(end(Cursor::new(body, start))?),
         got => return Err(RecordingError::Marks { offset, got }),
     };
@@ -180,7 +225,7 @@ pub(crate) const BYTES_MAX: usize = 256 << 20;
 /// The longest entry: the header with all the facts that it may hold.
 const ENTRY_BYTES_MAX: usize = 2 << 20;
 
-/// The longest state that all took over for which a stream goes on; behind a longer one it ends.
+/// The longest state that all took over, with its frame's output, for which a stream goes on; behind a longer one it ends.
 const KEYFRAME_BYTES_MAX: usize = 1 << 20;
 
 /// How long an end is.
@@ -192,3 +237,7 @@ const HEAD_BYTES: usize = 5;
 const HEADER: u8 = 0;
 const ROW: u8 = 1;
 const END: u8 = 2;
+const WHOLE_ROW: u8 = 3;
+
+/// The longest output that is given to whoever comes back: a hundredth of a second of what a member gives.
+const SHORT_OUTPUT_BYTES_MAX: usize = 1024;

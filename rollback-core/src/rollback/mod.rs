@@ -2,6 +2,7 @@
 
 mod error;
 mod outputs;
+mod passing;
 mod replayed;
 mod run_ahead;
 mod saving;
@@ -40,6 +41,8 @@ pub(crate) struct Rollback<G: Game> {
     run_ahead: RunAhead<G::Snapshot>,
     /// Every frame before this one was stepped, if only as a guess or to be shown; or another's outcome of it was taken over.
     known_up_to: Frame,
+    /// What the steps before this frame gave was recorded elsewhere.
+    recorded_up_to: Frame,
     counters: RollbackCounters,
 }
 
@@ -117,6 +120,7 @@ impl<G: Game> Rollback<G> {
             halts_at_reports: false,
             run_ahead: RunAhead::default(),
             known_up_to: Frame::ZERO,
+            recorded_up_to: Frame::ZERO,
             counters: RollbackCounters::default(),
         }
     }
@@ -424,7 +428,8 @@ impl<G: Game> Rollback<G> {
             self.known_up_to = self.known_up_to.max(frame.next());
         }
         let stepped = stepped.and_then(|outcome| game.output(&mut self.output).map(|()| outcome));
-        if !self.output.is_empty() || !self.outputs.is_empty() {
+        let has_output = !self.output.is_empty() || !self.outputs.is_empty();
+        if has_output && frame >= self.recorded_up_to {
             self.keep_output(frame);
         }
         match stepped {

@@ -106,14 +106,16 @@ impl Links {
 
     /// The same one, when it can be let in now: it fits, and all that it lacks is still here.
     fn admissible_as(&self, joiner: Option<(PeerId, u8)>) -> Option<(PeerId, u8)> {
-        let (peer, incarnation) = joiner.filter(|_| self.has_returning)?;
+        // What all take over a state by is told to members only, or recorded.
+        let is_disputed = self.search.is_some() || self.resync.is_some();
+        let (peer, incarnation) = joiner.filter(|_| self.has_returning && !is_disputed)?;
         let returning = self.link(peer)?.returning.filter(|it| it.incarnation == incarnation)?;
         // Where others' streams ended or began anew must be in what they were given: nobody would tell them of it.
         let known = self.ticket.roster.peers().iter().map(|peer| {
             let start = Some(self.queue.start(peer)).filter(|start| *start > Frame::ZERO);
             self.queue.closed(peer).max(start).map_or(Frame::ZERO, Frame::next)
         });
-        let least = known.max().unwrap_or_default().max(self.queue.floor());
+        let least = known.max().unwrap_or_default().max(self.queue.floor()).max(self.resynced);
         let fits = returning.is_open && returning.fits == Some(true);
         let has_all = returning.position.is_some_and(|position| position >= least);
         (fits && has_all).then_some((peer, incarnation))
@@ -135,6 +137,10 @@ impl Links {
         let admissible = self.admissible_as(claim.joiner);
         let (queue, local) = (&self.queue, self.local);
         let is_joining = self.membership.is_joining();
+        // Claims come again until they are answered.
+        if is_joining && self.is_passing {
+            return Verdict::Unchanged;
+        }
         if claim.joiner.is_some_and(|(peer, _)| self.closed_slots.contains(peer)) && !is_joining {
             let verdict = self.membership.refuse(claim, |peer| queue.end(peer));
             if verdict != Verdict::Unchanged {

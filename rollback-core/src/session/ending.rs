@@ -2,7 +2,7 @@
 
 use super::End;
 use super::episode::{Episode, Phase};
-use crate::{Game, Timestamp};
+use crate::{Frame, Game, Timestamp};
 
 impl<G: Game> Episode<G> {
     /// How the episode ended, once it is over.
@@ -35,6 +35,9 @@ impl<G: Game> Episode<G> {
         let Some(ended) = self.rollback.ended_at() else { return self.ledger.end(None) };
         let simulated = self.rollback.simulated_end(&self.links.queue);
         let confirmed = self.links.queue.confirmed_end();
-        self.ledger.end(Some(ended).filter(|end| *end <= simulated.min(confirmed)))
+        // What was recorded after it shows that it goes on there, from a state that all took over.
+        let least = self.links.caught_up_to.unwrap_or_default();
+        let is_certain = |end: &Frame| *end <= simulated.min(confirmed) && *end >= least;
+        self.ledger.end(Some(ended).filter(is_certain))
     }
 }

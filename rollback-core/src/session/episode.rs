@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
+use super::handover::Handover;
 use super::ledger::Ledger;
 use super::links::{DIGEST_REPEATS, Links};
 use super::local_inputs::LocalInputs;
@@ -31,6 +32,8 @@ pub(super) struct Episode<G: Game> {
     pub(super) recorded: VecDeque<(Frame, StateHash)>,
     /// A state that it stepped to was another one.
     pub(super) differs_at: Option<Frame>,
+    /// States that are written out for others, or taken from them, once there are any.
+    pub(super) handover: Option<Box<Handover<G::Snapshot>>>,
     /// This side of a desync, until it is asked for.
     pub(super) dump: Option<Box<DesyncDump>>,
 }
@@ -78,6 +81,7 @@ impl<G: Game> Episode<G> {
             phase: Phase::Handshaking,
             recorded: VecDeque::new(),
             differs_at: None,
+            handover: None,
             dump: None,
             frames: 0,
             config: config.clone(),
@@ -97,6 +101,7 @@ impl<G: Game> Episode<G> {
             Err(error) => Err(self.fail(now, error)),
         };
         self.ledger.rows_end = self.row_limit();
+        self.write_requested(game);
         advance
     }
 
@@ -327,7 +332,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// Moves the frontiers: hashes what is final, compares reports, and sees whether the episode is over.
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         now: Timestamp,
         game: &mut Witness<'_, G>,
@@ -387,10 +392,17 @@ impl<G: Game> Episode<G> {
             return Ok(false);
         }
         let Some(hash) = self.rollback.hash_final(game, frame)? else { return Ok(false) };
+        self.note_report(frame, hash);
+        Ok(true)
+    }
+
+    /// Reports the hash of the state of a frame, and what the steps to it gave.
+    pub(super) fn note_report(&mut self, frame: Frame, hash: StateHash) {
         let inputs = self.ledger.chain_up_to(&mut self.links.queue, frame);
         let mut outputs = self.rollback.chain_of_outputs(self.links.reports.last().frame, frame);
         if let Some((source, attempts)) = self.ledger.taken_over_at(frame) {
             outputs = outputs.link(&[source.slot(), attempts]);
+            self.links.reports.skip_attempts(attempts);
         }
         self.links.reports.push(frame, (hash, outputs), inputs);
         self.ledger.note_hash(frame, hash);
@@ -398,7 +410,6 @@ impl<G: Game> Episode<G> {
         for link in &mut self.links.links {
             link.digests_due = DIGEST_REPEATS;
         }
-        Ok(true)
     }
 
     /// Ends the episode when all its frames are stable and their states agreed.

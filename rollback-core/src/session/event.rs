@@ -78,6 +78,16 @@ pub enum Event {
         /// Its frame.
         frame: Frame,
     },
+    /// This peer, which comes back, goes on from a state that it was given: the frames before it are recorded, and not stepped.
+    StateTaken {
+        /// The frame of the state.
+        frame: Frame,
+    },
+    /// A state that this peer was given is not the one that was recorded; the frames before it are stepped.
+    StateRefused {
+        /// The frame of the state.
+        frame: Frame,
+    },
 }
 
 /// Why the members go on without a peer.

@@ -206,6 +206,11 @@ impl Ledger {
         Some((keyframe.source, *attempts))
     }
 
+    /// The first state that all took over at this frame or a later one, which was not handed out yet.
+    pub(crate) fn keyframe_from(&self, frame: Frame) -> Option<&Keyframe> {
+        self.keyframes.iter().map(|(keyframe, _)| keyframe).find(|kept| kept.frame >= frame)
+    }
+
     #[cfg(feature = "testing")]
     pub(crate) fn forget_keyframes(&mut self) {
         self.keyframes.clear();

@@ -66,6 +66,10 @@ pub(crate) struct Links {
     pub(super) has_returning: bool,
     /// Up to where this peer, which is to be let in, has been given what was recorded.
     pub(crate) caught_up_to: Option<Frame>,
+    /// Whether it passes over those, to a state: it is let in after that.
+    pub(super) is_passing: bool,
+    /// The first frame after the last state that all took over.
+    pub(super) resynced: Frame,
     /// Who has left in those frames.
     pub(crate) left_in_rows: PeerSet,
     /// Members of whose inputs others are asked.
@@ -135,6 +139,8 @@ impl Links {
             ticket: ticket.clone(),
             has_returning: false,
             caught_up_to: None,
+            is_passing: false,
+            resynced: Frame::ZERO,
             left_in_rows: PeerSet::EMPTY,
             lacking: PeerSet::EMPTY,
             hellos_due: ticket.roster.peers().without(local),
@@ -396,7 +402,7 @@ impl Links {
         // One that comes back is called as often as it can step, and speaks at the pace of one that waits.
         let is_paced = self.caught_up_to.is_some();
         let is_ready_due = || now.micros_since(self.ready_at) >= HELLO_INTERVAL_MICROS;
-        let ready = self.caught_up_to.filter(|_| is_ready_due());
+        let ready = self.caught_up_to.filter(|_| is_ready_due() && !self.is_passing);
         if ready.is_some() {
             self.ready_at = now;
         }

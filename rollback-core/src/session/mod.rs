@@ -10,6 +10,7 @@ mod episode;
 mod error;
 mod event;
 mod extras;
+mod handover;
 mod hints;
 mod input_delay;
 mod kick;
@@ -38,6 +39,7 @@ pub use self::branch::{Branch, BranchError};
 use self::episode::Episode;
 pub use self::error::{AdvanceError, SessionError};
 pub use self::event::{DepartureCause, Event};
+pub use self::handover::AgreedState;
 pub use self::kick::KickError;
 pub use self::local_inputs::InputError;
 pub use self::output::{Advance, End, EndCause, Output, StableFrame, Stall};
@@ -123,6 +125,10 @@ pub struct SessionCounters {
     pub strangers: u64,
     /// Events that were dropped because nobody read them.
     pub events_lost: u64,
+    /// Frames that were passed over, to a state that was taken in place of the steps to it.
+    pub passed: u64,
+    /// States that were offered and are not those that were recorded.
+    pub states_refused: u64,
 }
 
 impl<G: Game> Session<G> {
@@ -365,6 +371,9 @@ impl<G: Game> Session<G> {
                 | Advance::Held { .. }
                 | Advance::Stalled(Stall::Resimulating { .. }),
             ) => self.pacer.hurry(now),
+            Ok(Advance::Stalled(Stall::CatchingUp)) if self.episode.has_passed() => {
+                self.pacer.hurry(now);
+            }
             Err(AdvanceError::MissingInput { .. }) => {}
             waits => {
                 self.stalls += u64::from(matches!(waits, Ok(Advance::Stalled(_))));

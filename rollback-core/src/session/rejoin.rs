@@ -1,11 +1,14 @@
 //! The door for a peer that comes back into its slot: it is given what was recorded so far, steps it, and is let in.
 
+use alloc::vec::Vec;
+
 use thiserror::Error;
 
 use super::episode::{Episode, Phase};
 use super::membership::Membership;
 use super::{Advance, AdvanceError, EndCause, Event, Session, SessionError, StableFrame, Stall};
 use crate::journal::{Entry, Witness};
+use crate::resync::Keyframe;
 use crate::{Facts, Frame, Game, Item, PeerId, SessionConfig, StateHash, Ticket, Timestamp};
 
 impl<G: Game> Session<G> {
@@ -62,20 +65,25 @@ impl<G: Game> Session<G> {
         episode.links.caught_up_to = Some(Frame::ZERO);
     }
 
-    /// Takes the next frame that a member handed out as stable, whether or not its output is there. Answers whether there was
-    /// room; else it is to be given again after the next call to advance. A frame that is known already is passed over, as
-    /// are all once this peer is let in.
+    /// Takes the next frame that a member handed out as stable, and whether its output is there: where that was left out, the
+    /// output of its step here is recorded, for this frame and all after it. Answers whether there was room; else it is to be
+    /// given again after the next call to advance. A frame that is known already is left aside, as are all once this peer is
+    /// let in.
     ///
     /// # Errors
-    /// When a frame is left out, or has not the shape of this match, or all took over a state there; the session is then as before.
-    pub fn backfill(&mut self, row: &StableFrame<'_>) -> Result<bool, BackfillError> {
-        // A row with a state that all took over is refused, or passed over.
-        if let (Some(journal), None) = (&mut self.journal, row.keyframe) {
-            let StableFrame { frame, inputs, flags, state_hash, .. } = *row;
+    /// When a frame is left out, or has not the shape of this match, or lacks its output while frames are passed over; the
+    /// session is then as before.
+    pub fn backfill(
+        &mut self,
+        row: &StableFrame<'_>,
+        has_output: bool,
+    ) -> Result<bool, BackfillError> {
+        if let Some(journal) = &mut self.journal {
             let items = row.items.to_vec();
-            journal.note(&Entry::Backfill { frame, inputs, flags, items, state_hash });
+            let row = StableFrame { items: &[], ..*row };
+            journal.note(&Entry::Backfill { row, items, has_output });
         }
-        self.episode.backfill(row)
+        self.episode.backfill(row, has_output)
     }
 
     /// Expects `peer` back in its slot in this life, as the application knows it by whatever names people: every member must
@@ -92,9 +100,8 @@ impl<G: Game> Session<G> {
 }
 
 impl<G: Game> Episode<G> {
-    fn backfill(&mut self, row: &StableFrame<'_>) -> Result<bool, BackfillError> {
+    fn backfill(&mut self, row: &StableFrame<'_>, has_output: bool) -> Result<bool, BackfillError> {
         let Some(end) = self.links.caught_up_to else { return Ok(true) };
-        let queue = &mut self.links.queue;
         let (players, width) = (self.config.players(), self.config.input_width());
         if row.frame > end {
             return Err(BackfillError::Gap { expected: end, got: row.frame });
@@ -106,11 +113,21 @@ impl<G: Game> Episode<G> {
             let (expected, got) = (players * width, row.inputs.len());
             return Err(BackfillError::Shape { frame: row.frame, expected, got });
         }
-        if row.keyframe.is_some() {
-            return Err(BackfillError::Keyframe { frame: row.frame });
+        let is_first_without = !has_output && self.rollback.recorded_up_to() == row.frame;
+        if self.links.is_passing && is_first_without {
+            return Err(BackfillError::NoOutput { frame: row.frame });
         }
-        if !queue.take_row(row) {
+        let keyframe = self.recorded_keyframe(row)?;
+        // One such state waits at a time: it may be large.
+        let is_waiting = keyframe.is_some() && self.ledger.keyframe_from(Frame::ZERO).is_some();
+        if is_waiting || !self.links.queue.take_row(row) {
             return Ok(false);
+        }
+        if has_output {
+            self.rollback.take_recorded_output(row.frame, row.output);
+        }
+        if let Some((keyframe, attempts)) = keyframe {
+            self.ledger.note_keyframe(keyframe, attempts);
         }
         for (peer, item) in row.items {
             if matches!(item, Item::Leave) {
@@ -122,6 +139,28 @@ impl<G: Game> Episode<G> {
         self.recorded.extend(row.state_hash.map(|hash| (row.frame, hash)));
         self.links.caught_up_to = Some(end.next());
         Ok(true)
+    }
+
+    /// The state that all took over before a frame, and after how many attempts.
+    fn recorded_keyframe(
+        &self,
+        row: &StableFrame<'_>,
+    ) -> Result<Option<(Keyframe, u8)>, BackfillError> {
+        let (Some(state), frame) = (row.keyframe, row.frame) else { return Ok(None) };
+        let resync = row.items.iter().find_map(|(source, item)| match item {
+            Item::Resync { attempts } => Some((*source, *attempts)),
+            _ => None,
+        });
+        let interval = self.config.report_interval_frames();
+        let is_report = frame > Frame::ZERO && frame.is_multiple_of(interval);
+        let said = resync.zip(row.state_hash).filter(|_| is_report);
+        let Some(((source, attempts), hash)) = said else {
+            return Err(BackfillError::Keyframe { frame });
+        };
+        let (agreed, has_ended, outputs) = (frame.minus(interval), false, Vec::new());
+        let state = state.to_vec();
+        let keyframe = Keyframe { source, agreed, frame, has_ended, hash, outputs, state };
+        Ok(Some((keyframe, attempts)))
     }
 
     /// Steps what was recorded, until the members have let this peer in.
@@ -162,6 +201,7 @@ impl<G: Game> Episode<G> {
             self.finish(now, self.row_limit(), EndCause::Left, by);
             return Ok(self.end().map_or(Advance::Stalled(Stall::CatchingUp), Advance::Ended));
         }
+        self.pass_over(now, game)?;
         let advance = self.step_or_stall(now, game).map_err(|error| self.fail(now, error));
         if let Some(frame) = self.differs_at {
             self.finish(now, frame, EndCause::Incompatible, None);
@@ -215,9 +255,17 @@ pub enum BackfillError {
         /// The frame given.
         got: Frame,
     },
-    /// All took over a state there after a desync: one that comes back steps all frames itself, and cannot step over it yet.
-    #[error("at frame {frame} all took over a state, over which nobody comes back")]
+    /// It has a state that all took over, and not its hash, or not who had it; or it is none that is reported.
+    #[error(
+        "frame {frame} has a state that all took over, and does not say whose it is or its hash"
+    )]
     Keyframe {
+        /// The frame.
+        frame: Frame,
+    },
+    /// It has no output, and is not stepped, since a state of a later frame was taken.
+    #[error("frame {frame} is not stepped, and its output was left out")]
+    NoOutput {
         /// The frame.
         frame: Frame,
     },

@@ -179,6 +179,7 @@ impl<G: Game> Episode<G> {
             return Err(self.fail(now, error));
         }
         self.links.search = None;
+        self.links.resynced = frame.next();
         self.phase = Phase::Playing;
         self.links.events.push(Event::Resynced { peer: source, frame });
         Ok(Advance::Stalled(Stall::Resyncing(source)))

@@ -81,6 +81,7 @@ impl<G: Game> Session<G> {
     /// What the session has done so far.
     #[must_use]
     pub fn counters(&self) -> SessionCounters {
+        let (passed, states_refused) = self.episode.handover_counts();
         SessionCounters {
             rollback: self.episode.rollback.counters().clone(),
             guesses: self.episode.links.queue.guess_counters(),
@@ -88,6 +89,8 @@ impl<G: Game> Session<G> {
             stalls: self.stalls,
             strangers: self.episode.links.strangers(),
             events_lost: self.episode.links.events.lost(),
+            passed,
+            states_refused,
         }
     }
 }

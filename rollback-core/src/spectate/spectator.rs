@@ -353,7 +353,7 @@ impl Spectator {
         game: &mut G,
         shown: &mut impl FnMut(&StableFrame<'_>),
     ) -> Result<(), SpectateError<G::Error>> {
-        let (Some(header), Some((Entry::Row(body), next))) =
+        let (Some(header), Some((Entry::Row(body) | Entry::WholeRow(body), next))) =
             (&self.header, stream::entry_at(&self.stream, self.at)?)
         else {
             return Ok(());
@@ -393,7 +393,7 @@ impl Spectator {
                     self.header = Some(stream::header(body)?);
                     self.at = next;
                 }
-                Entry::Row(_) => self.frames = self.frames.next(),
+                Entry::Row(_) | Entry::WholeRow(_) => self.frames = self.frames.next(),
                 Entry::End(end) => self.end = Some(end),
             }
             self.marks.push(self.stream.get(self.scanned..next).unwrap_or_default());

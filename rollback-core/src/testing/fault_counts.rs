@@ -74,6 +74,12 @@ fault_counts! {
     returns: "peers that came back",
     /// Peers that the others let in again.
     let_in: "peers that were let in again",
+    /// States that one that came back went on from.
+    states_taken: "states taken by ones that came back",
+    /// States that were damaged on their way to one that came back.
+    states_damaged: "states damaged on their way",
+    /// States whose source was lost on the way.
+    state_sources_lost: "states whose source was lost",
     /// Spectators that saw something.
     spectators: "spectators",
     /// Spectators that joined when a second had been played.

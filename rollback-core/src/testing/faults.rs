@@ -75,6 +75,8 @@ pub struct Faults {
     pub returns_per_mille: u32,
     /// How much later: 200 ms up to this.
     pub return_max_ms: u32,
+    /// Of a thousand that come back or late, how many ask for a state: some are damaged, and the sources of some are lost.
+    pub states_per_mille: u32,
     /// How many watch, from any moment on: through members and through each other, over paths like those of the peers.
     pub spectators: u32,
     /// How many times a peer is sent away by another.
@@ -133,6 +135,7 @@ impl Faults {
             rays: 0,
             slow_machines: up_to(200, &[1, 1, 2]),
             slow_machine_max_percent: 300,
+            states_per_mille: up_to(700, &[500, 1_000]),
             slow_machine_max_ms: 6_000,
         }
     }

@@ -39,6 +39,7 @@ pub mod doors;
 mod fault_counts;
 mod faults;
 mod gallery;
+mod handovers;
 mod judgement;
 mod kicks;
 mod network;

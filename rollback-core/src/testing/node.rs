@@ -73,6 +73,8 @@ pub(crate) struct Node<G: Game> {
     busy_until: TrueTime,
     pub(super) slowness: Slowness,
     ladder: [Frame; 3],
+    /// How many frames its session passed over.
+    pub(super) passed: u64,
     /// How far all agreed while there was another who could say otherwise.
     pub(super) compared: Frame,
     pub(super) players: Vec<Player>,
@@ -144,6 +146,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             busy_until: parts.starts,
             slowness: Slowness::default(),
             ladder: [Frame::ZERO; 3],
+            passed: 0,
             compared: Frame::ZERO,
             players: parts.players.into_iter().map(player).collect(),
             actor: Actor::Person,
@@ -331,6 +334,7 @@ impl<G: Game<Error: Debug>> Node<G> {
         if let Some(violation) = self.game.take_violation() {
             return Err(violation);
         }
+        self.note_passed(now);
         match advance {
             Ok(Advance::Stepped { frame, .. } | Advance::Held { frame, .. }) => {
                 self.note_taken_over(now, frame);

@@ -1,6 +1,7 @@
 //! A game under observation: every call the engine makes to it is checked, every state it reaches is hashed.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::oracle::{Oracle, Violation};
 use crate::{Costs, Frame, Game, Leaves, Outcome, Same, StateHash, StateHasher, Step};
@@ -17,6 +18,8 @@ pub(crate) struct Observed<G: Game> {
     finals: Vec<Option<Vec<u8>>>,
     /// The first frame that was not new to the game yet.
     next_new: Frame,
+    /// Frames that another stepped in its place.
+    skipped: Vec<Range<Frame>>,
     pub(crate) steps: u64,
     pub(crate) failed_guesses: u64,
     /// The frame that could not be stepped, or the state not saved, without any guess in it.
@@ -42,6 +45,7 @@ impl<G: Game> Observed<G> {
             states: Vec::new(),
             finals: Vec::new(),
             next_new: Frame::ZERO,
+            skipped: Vec::new(),
             steps: 0,
             failed_guesses: 0,
             failed: None,
@@ -52,6 +56,21 @@ impl<G: Game> Observed<G> {
     /// The hash of the state of `frame`, as it was last reached.
     pub(crate) fn state(&self, frame: Frame) -> Option<StateHash> {
         self.states.get(frame.index() as usize).copied().flatten()
+    }
+
+    /// Whether the game reads this state.
+    pub(crate) fn reads(&self, state: &[u8]) -> bool {
+        self.import(state, &mut Saved::default()).unwrap_or(false)
+    }
+
+    /// These frames are passed over.
+    pub(crate) fn skip(&mut self, frames: Range<Frame>) {
+        self.skipped.push(frames);
+    }
+
+    /// Whether another stepped this frame in its place.
+    pub(crate) fn has_skipped(&self, frame: Frame) -> bool {
+        self.skipped.iter().any(|skipped| skipped.contains(&frame))
     }
 
     /// The frame whose state the game holds.

@@ -6,11 +6,13 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 
 use super::clock::TrueTime;
+use super::handovers::Handover;
 use super::node::Node;
 use super::oracle::{Oracle, Violation};
+use super::random::Random;
 use super::stable_log::StableRow;
 use super::world::{Broken, World};
-use crate::{Event, Game, PeerId, PeerSet, StableFrame};
+use crate::{Event, Frame, Game, PeerId, PeerSet, StableFrame};
 
 /// What a peer is given of what the others recorded, as by a bulk channel: in order, late, and not all at once.
 #[derive(Clone, Debug)]
@@ -21,12 +23,36 @@ pub(crate) struct Feed {
     /// How many frames the longest recording had, and when.
     seen: VecDeque<(TrueTime, usize)>,
     given: usize,
+    /// How long it takes to step a frame, where that takes so long that a state is worth having.
+    step_micros: u64,
+    /// How it comes by a state, where it asks for one.
+    pub(super) handover: Option<Handover>,
 }
 
 impl<G: Game<Error: Debug>> Node<G> {
     /// Whether it has come back and was not let in.
     pub(crate) fn is_outside(&self) -> bool {
         self.feed.is_some() && !self.events.iter().any(|event| matches!(event, Event::Started))
+    }
+
+    /// It steps what was recorded at a multiple of real time, or in none.
+    pub(super) fn take_time(&mut self, now: TrueTime) {
+        let micros = self.feed.as_ref().map_or(0, |feed| feed.step_micros);
+        if micros > 0 && self.is_outside() {
+            self.keep_busy(now.plus_micros(micros));
+        }
+    }
+
+    /// Takes note of the frames that the last call passed over: they follow on those that were stepped.
+    pub(super) fn note_passed(&mut self, now: TrueTime) {
+        let passed = core::mem::replace(&mut self.passed, self.session.counters().passed);
+        let count = u32::try_from(self.passed - passed).unwrap_or(u32::MAX);
+        if count > 0 {
+            let first = u32::try_from(self.stepped_at.len()).unwrap_or(u32::MAX);
+            let first = Frame::new(first);
+            self.game.skip(first..first.plus(count));
+            self.stepped_at.resize(self.stepped_at.len() + count as usize, now);
+        }
     }
 
     /// What its former life filed from where the new one begins on is in no recording.
@@ -67,7 +93,16 @@ impl<G: Game<Error: Debug>> World<'_, G> {
         self.network.restore(peer);
         let Some(mut node) = self.node(peer, incarnation) else { return };
         let latency_micros = u64::from(self.random.between(0, FEED_LATENCY_MAX_MS)) * 1000;
-        node.feed = Some(Feed { incarnation, latency_micros, seen: VecDeque::new(), given: 0 });
+        // Drawn apart, so that what a seed meant before this was thought of it means still.
+        let seed = self.setting.seed ^ u64::from(incarnation) << 32;
+        let mut apart = Random::new(seed, STREAM_STATES + u64::from(peer.slot()));
+        let asks = apart.chance(self.setting.faults.states_per_mille);
+        let handover = asks.then(|| Handover::new(seed, peer, self.now));
+        let period = self.setting.config.frame_duration().as_micros();
+        let step_micros = if asks { u64::try_from(period / 4).unwrap_or(0) } else { 0 };
+        let seen = VecDeque::new();
+        node.feed =
+            Some(Feed { incarnation, latency_micros, seen, given: 0, step_micros, handover });
         if let Some(former) = former {
             node.given.clone_from(&former.given);
             self.former.push(former);
@@ -102,8 +137,8 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             if !is_fed {
                 continue;
             }
-            let logs = self.nodes.iter().chain(&self.former).map(|node| node.log.rows());
-            let longest = logs.max_by_key(|rows| rows.len()).unwrap_or_default();
+            self.hand_over(index)?;
+            let longest = self.longest_log();
             let Some(feed) = self.nodes.get(index).and_then(|node| node.feed.as_ref()) else {
                 continue;
             };
@@ -116,6 +151,12 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             }
         }
         Ok(())
+    }
+
+    /// All that any of them has recorded.
+    pub(super) fn longest_log(&self) -> &[StableRow] {
+        let logs = self.nodes.iter().chain(&self.former).map(|node| node.log.rows());
+        logs.max_by_key(|rows| rows.len()).unwrap_or_default()
     }
 
     /// The episode is about to end: those that were not let in go.
@@ -149,11 +190,11 @@ fn give<G: Game<Error: Debug>>(
             inputs: &row.inputs,
             flags: &row.flags,
             items: &row.items,
-            output: &[],
+            output: &row.output,
             state_hash: row.state_hash,
             keyframe: row.keyframe.as_deref(),
         };
-        match node.session.backfill(&frame) {
+        match node.session.backfill(&frame, true) {
             Ok(true) => feed.given += 1,
             Ok(false) => return Ok(()),
             Err(error) => {
@@ -169,3 +210,5 @@ const FEED_LATENCY_MAX_MS: u32 = 150;
 
 /// How many rows are given before a call.
 const ROWS_AT_ONCE: usize = 8;
+
+const STREAM_STATES: u64 = 400;

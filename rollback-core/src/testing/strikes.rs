@@ -81,6 +81,8 @@ impl<G: Game<Error: Debug>> World<'_, G> {
                 node.session.propose_input_delay(frames);
                 counts.delay_changes += 1;
             }
+            // One that steps what was recorded would see that it cannot play.
+            Fault::Ray { .. } if node.is_outside() => {}
             Fault::Ray { bit, .. } => counts.rays += u64::from(node.game.flip(bit)),
             Fault::Decide { resyncs: true, .. } => _ = node.session.resync(),
             Fault::Decide { resyncs: false, .. } => _ = node.session.end_disputed(),

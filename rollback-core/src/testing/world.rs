@@ -259,6 +259,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             let peer = node.peer;
             node.wake(self.now, &mut self.network, &mut self.source)
                 .map_err(|violation| (Some(peer), violation))?;
+            node.take_time(self.now);
             if is_faulty && self.random.chance(self.setting.faults.slow_frame_per_mille) {
                 let millis = self.random.between(1, self.setting.faults.slow_frame_max_ms);
                 node.keep_busy(self.now.plus_millis(millis.into()));

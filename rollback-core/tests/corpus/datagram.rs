@@ -120,6 +120,7 @@ impl Mesh {
     fn say(&mut self, of: usize, what: u8) {
         let session = &mut self.members[of].session;
         match what {
+            251 => session.request_state(),
             252 => _ = session.resync(),
             253 => _ = session.end_disputed(),
             254 => _ = session.kick(PeerId::new(1).unwrap()),
@@ -136,6 +137,9 @@ impl Mesh {
         session.set_local_input_bytes(*player, &[input >> 1], flags).unwrap();
         // Others may have made it fail in every way that there is.
         let _ = session.advance_frame(self.now, game);
+        if let Some(state) = session.take_requested_state() {
+            assert!(state.frame <= session.agreed().end(), "{} is not agreed", state.frame);
+        }
         self.send(of);
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Rules {
     pub(crate) misreports_at: Option<u32>,
     /// It reads no states that it wrote.
     pub(crate) cannot_import: bool,
+    /// It writes none.
+    pub(crate) cannot_export: bool,
     /// Its states have no leaves.
     pub(crate) has_no_leaves: bool,
 }
@@ -148,7 +150,7 @@ impl Game for Arena {
     fn export(&self, slot: &State, bytes: &mut Vec<u8>) -> Result<bool, Jammed> {
         bytes.extend(slot.heat.to_le_bytes());
         bytes.extend(slot.x.iter().flat_map(|x| x.to_le_bytes()));
-        Ok(true)
+        Ok(!self.rules.cannot_export)
     }
 
     fn import(&self, bytes: &[u8], slot: &mut State) -> Result<bool, Jammed> {

@@ -34,7 +34,7 @@ fn with_rays(simulation: Simulation, seed: u64, peers: usize) -> Simulation {
     let crashes = faults.crashes.min(others);
     let leaves = faults.leaves.min(others - crashes);
     let kicks = 0;
-    simulation.faults(Faults { rays, crashes, leaves, kicks, returns_per_mille: 0, ..faults })
+    simulation.faults(Faults { rays, crashes, leaves, kicks, ..faults })
 }
 
 fn only(slot: u8) -> PeerSet {

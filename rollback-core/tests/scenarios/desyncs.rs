@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use rollback_core::testing::{Fault, Faults, Oracle, Report, Simulation};
 use rollback_core::{
-    BackfillError, DesyncDump, DesyncFinding, EndCause, Event, Facts, Frame, Item, OnDesync,
-    ResyncFrom, Roster, Session, SessionConfig, SessionError, Silence, StableFrame, StateHash,
-    Ticket, Timestamp,
+    DesyncDump, DesyncFinding, EndCause, Event, Facts, Frame, Item, OnDesync, ResyncFrom, Roster,
+    Session, SessionConfig, SessionError, Silence, Ticket, Timestamp,
 };
 
 use crate::games::{Arena, Rules};
@@ -266,25 +265,4 @@ fn a_game_that_cannot_read_its_states_is_refused_before_play() {
     };
     assert_eq!(new(majority(0)), Err(SessionError::NoExport));
     assert_eq!((new(OnDesync::End), new(OnDesync::Pause)), (Ok(()), Ok(())));
-}
-
-#[test]
-fn nobody_comes_back_over_a_state_that_was_taken_over() {
-    let config = SessionConfig::builder().players(2).on_desync(majority(0)).build().unwrap();
-    let roster = Roster::one_player_each(2).unwrap();
-    let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local: peer(1), incarnation: 1 };
-    let arena = Arena::endless();
-    let session = Session::rejoin(&config, &ticket, Facts::default(), &arena, Timestamp::ZERO);
-    let frame = Frame::ZERO;
-    let row = StableFrame {
-        frame,
-        inputs: &[0, 0],
-        flags: &[0, 0],
-        items: &[(peer(0), Item::Resync { attempts: 1 })],
-        output: &[],
-        state_hash: Some(StateHash::default()),
-        keyframe: Some(&[1]),
-    };
-    let refused = Err(BackfillError::Keyframe { frame });
-    assert_eq!(session.unwrap().backfill(&row), refused);
 }

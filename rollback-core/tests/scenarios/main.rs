@@ -18,6 +18,7 @@ mod departures;
 mod desyncs;
 mod drivers;
 mod ends;
+mod handovers;
 mod kicks;
 mod late;
 mod long_inputs;

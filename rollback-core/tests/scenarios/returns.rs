@@ -212,7 +212,7 @@ fn one_that_comes_back_steps_what_was_recorded_without_flooding_the_others() {
         let (inputs, flags, items, output) = (&[0, 0], &[0, 0], &[], &[]);
         let (state_hash, keyframe) = (None, None);
         let row = StableFrame { frame, inputs, flags, items, output, state_hash, keyframe };
-        if session.backfill(&row).unwrap() {
+        if session.backfill(&row, false).unwrap() {
             frame = frame.next();
         }
         session.advance_frame(now, &mut arena).unwrap();

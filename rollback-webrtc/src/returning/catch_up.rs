@@ -7,6 +7,7 @@ use rollback_core::{Game, PeerId, Session, Timestamp};
 
 use super::ReturnError;
 use super::notice::{Notice, Refusal};
+use super::states::Gathering;
 use crate::datagram_transport::DatagramTransport;
 use crate::episode_setup::EpisodeSetup;
 
@@ -17,6 +18,7 @@ pub(crate) struct CatchUp {
     episode: u32,
     others: Vec<PeerId>,
     reader: StreamReader,
+    gathering: Gathering,
     is_checked: bool,
     /// The place in `others` of the member that gives the log.
     source: usize,
@@ -38,6 +40,7 @@ impl CatchUp {
             episode: ticket.episode,
             others: ticket.roster.peers().without(ticket.local).iter().collect(),
             reader: StreamReader::default(),
+            gathering: Gathering::new(ticket.episode),
             is_checked: false,
             source: 0,
             asked_at: None,
@@ -50,9 +53,9 @@ impl CatchUp {
         }
     }
 
-    /// Whether more of the log may be taken from the network.
-    pub(crate) fn has_room(&self) -> bool {
-        self.reader.waiting() < WAITING_BYTES_MAX
+    /// What the session makes of a state.
+    pub(crate) fn note_state(&mut self, was_taken: bool) {
+        self.gathering.note_looked_at(was_taken);
     }
 
     /// What was agreed on before the first frame, once it has come.
@@ -79,6 +82,7 @@ impl CatchUp {
                     Refusal::TooLong => ReturnError::TooLong,
                 });
             }
+            Notice::State { .. } => self.gathering.handle(now, from, notice),
             _ => {}
         }
     }
@@ -98,6 +102,7 @@ impl CatchUp {
             return Err(ReturnError::MatchOver);
         }
         self.ask(now, transport);
+        self.gather(now, setup, session, transport)?;
         self.feed(setup, session)?;
         if self.is_near(setup, session) {
             self.ready_since.get_or_insert(now);
@@ -159,6 +164,25 @@ impl CatchUp {
         }
     }
 
+    /// Comes by a state, if there is so much to step that it may come before that is done.
+    fn gather<G: Game, T: DatagramTransport>(
+        &mut self,
+        now: Timestamp,
+        setup: &EpisodeSetup,
+        session: &mut Session<G>,
+        transport: &mut T,
+    ) -> Result<(), ReturnError> {
+        let Some(frames) = self.frames.filter(|_| self.is_checked) else { return Ok(()) };
+        let left = frames.saturating_sub(session.current_frame().index());
+        let is_worth_it = left > u32::from(setup.config.tick_rate_hz());
+        // Whoever gives the log is there, and so is asked first.
+        let mut others = self.others.clone();
+        let first = self.source.min(others.len());
+        others.rotate_left(first);
+        let asked = (others.as_slice(), is_worth_it);
+        Ok(self.gathering.proceed(now, asked, &mut self.reader, session, transport)?)
+    }
+
     fn feed<G: Game>(
         &mut self,
         setup: &EpisodeSetup,
@@ -171,11 +195,13 @@ impl CatchUp {
         }
         let mut refused = None;
         loop {
-            let taken = self.reader.next_row(|row| match session.backfill(row) {
-                Ok(is_taken) => is_taken,
-                Err(error) => {
-                    refused = Some(error);
-                    false
+            let taken = self.reader.next_row(|row, has_output| {
+                match session.backfill(row, has_output) {
+                    Ok(is_taken) => is_taken,
+                    Err(error) => {
+                        refused = Some(error);
+                        false
+                    }
                 }
             })?;
             if let Some(error) = refused {
@@ -228,9 +254,6 @@ fn check<G: Game>(
         false => Err(ReturnError::Differs { fields }),
     }
 }
-
-/// As much of the log waits to be stepped; the rest waits at the member.
-const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// When a member that gives nothing is left for another one: it says several times a second that there is nothing new.
 const SOURCE_SILENT_MAX: Duration = Duration::from_secs(3);

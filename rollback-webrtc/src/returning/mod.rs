@@ -3,13 +3,15 @@
 //! server's to say.
 //!
 //! It asks all others which episode is played ([`Inquiry`]). It takes the stable log from one of them, which goes on sending
-//! as the log grows, at a limited rate. When it has stepped what there is, it tells all, who then expect it
+//! as the log grows, at a limited rate. While it steps that, it asks for a state as well, and goes on from it if it comes before the
+//! steps to it are done. When it has stepped what there is, it tells all, who then expect it
 //! ([`Session::readmit`]); until then they play on without it, or wait for it if they have not given it up yet.
 
 mod catch_up;
 mod inquiry;
 mod notice;
 mod reception;
+mod states;
 
 use std::time::Duration;
 
@@ -82,6 +84,11 @@ impl Returns {
                     catch_up.stop(transport);
                 }
             }
+            Event::StateTaken { .. } | Event::StateRefused { .. } => {
+                if let Some(catch_up) = &mut self.catch_up {
+                    catch_up.note_state(matches!(event, Event::StateTaken { .. }));
+                }
+            }
             _ => {}
         }
     }
@@ -93,13 +100,13 @@ impl Returns {
         session: &mut Session<G>,
         transport: &mut T,
     ) {
-        while self.catch_up.as_ref().is_none_or(CatchUp::has_room) {
-            let Some((from, bytes)) = transport.try_receive_notice() else { return };
+        while let Some((from, bytes)) = transport.try_receive_notice() {
             let Some(notice) = Notice::decode(&bytes) else { continue };
             match (&mut self.catch_up, notice) {
-                (Some(catch_up), Notice::Piece { .. } | Notice::Refused { .. }) => {
-                    catch_up.handle(now, from, &notice);
-                }
+                (
+                    Some(catch_up),
+                    Notice::Piece { .. } | Notice::Refused { .. } | Notice::State { .. },
+                ) => catch_up.handle(now, from, &notice),
                 (_, notice) => {
                     if let Some(answer) = self.answer(from, &notice, session) {
                         transport.try_send_notice(from, &answer.encode());
@@ -117,6 +124,7 @@ impl Returns {
         session: &mut Session<G>,
         transport: &mut T,
     ) -> Result<(), ReturnError> {
+        self.reception.write_state(now, session);
         self.reception.give(now, transport);
         match &mut self.catch_up {
             Some(catch_up) => catch_up.proceed(now, setup, session, transport),
@@ -150,6 +158,10 @@ impl Returns {
             }
             Notice::Send { episode: of, offset } if of == episode => {
                 self.reception.serve(from, offset);
+                None
+            }
+            Notice::SendState { episode: of } if of == episode && !is_over => {
+                self.reception.serve_state(from);
                 None
             }
             Notice::Stop { episode: of } if of == episode => {

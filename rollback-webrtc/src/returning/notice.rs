@@ -56,6 +56,24 @@ pub(crate) enum Notice<'a> {
         /// Why.
         reason: Refusal,
     },
+    /// It asks for a state on which all agree, so that it need not step what was played before.
+    SendState {
+        /// The episode.
+        episode: u32,
+    },
+    /// A piece of a state; of none, where there is none.
+    State {
+        /// The episode.
+        episode: u32,
+        /// Its frame.
+        frame: u32,
+        /// How many bytes it has in all.
+        total: u32,
+        /// Where the piece begins.
+        offset: u32,
+        /// The piece.
+        bytes: &'a [u8],
+    },
 }
 
 /// How far an episode is.
@@ -99,6 +117,11 @@ impl<'a> Notice<'a> {
             Self::Stop { episode } => put(5, &[], &[episode]),
             Self::Ready { life, episode } => put(6, &[life], &[episode]),
             Self::Refused { episode, reason } => put(7, &[reason as u8], &[episode]),
+            Self::SendState { episode } => put(8, &[], &[episode]),
+            Self::State { episode, frame, total, offset, bytes: piece } => {
+                put(9, &[], &[episode, frame, total, offset]);
+                bytes.extend_from_slice(piece);
+            }
         }
         bytes
     }
@@ -135,6 +158,13 @@ impl<'a> Notice<'a> {
                 };
                 Self::Refused { reason, episode: reader.u32()? }
             }
+            8 => Self::SendState { episode: reader.u32()? },
+            9 => {
+                let (episode, frame) = (reader.u32()?, reader.u32()?);
+                let (total, offset) = (reader.u32()?, reader.u32()?);
+                let bytes = std::mem::take(&mut reader.0);
+                Self::State { episode, frame, total, offset, bytes }
+            }
             _ => return None,
         };
         reader.0.is_empty().then_some(notice)
@@ -157,8 +187,11 @@ impl Reader<'_> {
     }
 }
 
-/// What a piece has before its bytes.
+/// What a piece of the log has before its bytes.
 pub(crate) const PIECE_HEAD_BYTES: usize = 13;
+
+/// What a piece of a state has before its bytes.
+pub(crate) const STATE_HEAD_BYTES: usize = 17;
 
 #[cfg(test)]
 mod tests {
@@ -175,17 +208,26 @@ mod tests {
             Notice::Stop { episode: u32::MAX },
             Notice::Ready { life: 255, episode: 0 },
             Notice::Refused { episode: 4, reason: Refusal::TooLong },
+            Notice::SendState { episode: 4 },
+            Notice::State { episode: 4, frame: 900, total: 70_000, offset: 16_000, bytes: b"x" },
+            Notice::State { episode: 4, frame: 0, total: 0, offset: 0, bytes: b"" },
         ];
         for notice in notices {
             let bytes = notice.encode();
             assert_eq!(Notice::decode(&bytes), Some(notice));
-            let is_piece = matches!(notice, Notice::Piece { .. });
+            let is_piece = matches!(notice, Notice::Piece { .. } | Notice::State { .. });
             assert_eq!(Notice::decode(&[&bytes[..], &[0]].concat()).is_some(), is_piece);
             for end in 0..bytes.len().min(PIECE_HEAD_BYTES) {
                 assert_eq!(Notice::decode(&bytes[..end]), None, "{notice:?} cut at {end}");
             }
         }
-        for bytes in [&[0][..], &[8, 0], &[2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0], &[7, 2, 0, 0, 0, 0]] {
+        for bytes in [
+            &[0][..],
+            &[8, 0],
+            &[10, 0, 0, 0, 0],
+            &[2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[7, 2, 0, 0, 0, 0],
+        ] {
             assert_eq!(Notice::decode(bytes), None, "{bytes:?}");
         }
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollback_core::recording::{RecordingHeader, StreamWriter};
-use rollback_core::{PeerId, StableFrame, Timestamp};
+use rollback_core::{Game, PeerId, Session, StableFrame, Timestamp};
 
 use super::notice::{Notice, PIECE_HEAD_BYTES, Refusal};
+use super::states::States;
 use crate::bulk::BULK_MESSAGE_BYTES_MAX;
 use crate::datagram_transport::DatagramTransport;
 
@@ -21,6 +22,7 @@ pub(crate) struct Reception {
     is_full: bool,
     frames: u32,
     served: BTreeMap<PeerId, Served>,
+    states: States,
     allowance: Allowance,
 }
 
@@ -32,7 +34,7 @@ struct Served {
 
 /// How many bytes may be given now.
 #[derive(Debug, Default)]
-struct Allowance {
+pub(super) struct Allowance {
     bytes: u64,
     filled_at: Option<Timestamp>,
 }
@@ -46,6 +48,7 @@ impl Reception {
             is_full: false,
             frames: 0,
             served: BTreeMap::new(),
+            states: States::default(),
             allowance: Allowance::default(),
         }
     }
@@ -57,7 +60,7 @@ impl Reception {
     /// Begins the log. A header that cannot be written is reported by the recording, where there is one.
     pub(crate) fn begin(&mut self, header: &RecordingHeader) {
         if self.is_open && self.log.is_none() {
-            self.log = StreamWriter::new(header).ok();
+            self.log = StreamWriter::with_outputs(header).ok();
         }
     }
 
@@ -74,13 +77,25 @@ impl Reception {
         self.served.insert(peer, Served { offset, said_at: None });
     }
 
+    /// Gives a peer a state, as soon as it is written.
+    pub(crate) fn serve_state(&mut self, peer: PeerId) {
+        self.states.ask(peer);
+    }
+
     pub(crate) fn stop(&mut self, peer: PeerId) {
         self.served.remove(&peer);
+        self.states.stop(peer);
+    }
+
+    /// Has a state written where one is asked for. One whose frames are given without their outputs would be of no use.
+    pub(crate) fn write_state<G: Game>(&mut self, now: Timestamp, session: &mut Session<G>) {
+        let has_outputs = self.log.as_ref().is_some_and(StreamWriter::has_outputs);
+        self.states.write(now, session, has_outputs && !self.is_full);
     }
 
     /// Sends what is due, as far as the rate allows.
     pub(crate) fn give<T: DatagramTransport>(&mut self, now: Timestamp, transport: &mut T) {
-        if self.served.is_empty() {
+        if self.served.is_empty() && self.states.is_idle() {
             return;
         }
         let Some(log) = &self.log else { return };
@@ -105,6 +120,7 @@ impl Reception {
                 self.allowance.spend(length);
             }
         }
+        self.states.give(episode, &mut self.allowance, transport);
         if self.is_full {
             let refused = Notice::Refused { episode, reason: Refusal::TooLong }.encode();
             for peer in std::mem::take(&mut self.served).keys() {
@@ -115,6 +131,11 @@ impl Reception {
 }
 
 impl Allowance {
+    #[cfg(test)]
+    pub(super) fn of(bytes: u64) -> Self {
+        Self { bytes, filled_at: None }
+    }
+
     fn fill(&mut self, now: Timestamp) {
         let passed = now.since(*self.filled_at.get_or_insert(now)).as_micros();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX).min(1_000_000);
@@ -122,11 +143,11 @@ impl Allowance {
         self.filled_at = Some(now);
     }
 
-    fn has(&self, bytes: usize) -> bool {
+    pub(super) fn has(&self, bytes: usize) -> bool {
         bytes as u64 <= self.bytes
     }
 
-    fn spend(&mut self, bytes: usize) {
+    pub(super) fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes as u64);
     }
 }
