@@ -84,6 +84,12 @@ impl FramePacer {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
     }
 
+    /// A frame was stepped that lies behind the others: the next one is due now, and how late it is says nothing of the machine.
+    pub(crate) fn catch_up(&mut self, now: Timestamp) {
+        self.due = Some(now);
+        self.held.begin_anew();
+    }
+
     /// Breaks the measuring of what this machine can hold: it is never seen to rest.
     #[cfg(feature = "testing")]
     pub(crate) fn forget_rest(&mut self) {

@@ -80,6 +80,12 @@ impl HeldRate {
         }
     }
 
+    /// Forgets how late it was, but not the rate.
+    pub(crate) fn begin_anew(&mut self) {
+        let rate = self.rate;
+        *self = Self { rate, span_micros: self.span_micros, ..Self::new(1) };
+    }
+
     /// As if it had been late by so much more.
     #[cfg(feature = "testing")]
     pub(crate) fn fall_behind(&mut self, micros: u64) {

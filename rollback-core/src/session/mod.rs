@@ -365,15 +365,12 @@ impl<G: Game> Session<G> {
             Ok(Advance::Stepped { .. } | Advance::Held { .. }) if !self.episode.is_behind() => {
                 self.pacer.handle_frame(now, self.episode.advantage(now), false);
             }
-            // The driver looks at the network between two parts of a rollback, and does not wait.
-            Ok(
-                Advance::Stepped { .. }
-                | Advance::Held { .. }
-                | Advance::Stalled(Stall::Resimulating { .. }),
-            ) => self.pacer.hurry(now),
+            Ok(Advance::Stepped { .. } | Advance::Held { .. }) => self.pacer.catch_up(now),
             Ok(Advance::Stalled(Stall::CatchingUp)) if self.episode.has_passed() => {
-                self.pacer.hurry(now);
+                self.pacer.catch_up(now);
             }
+            // The driver looks at the network between two parts of a rollback, and does not wait.
+            Ok(Advance::Stalled(Stall::Resimulating { .. })) => self.pacer.hurry(now),
             Err(AdvanceError::MissingInput { .. }) => {}
             waits => {
                 self.stalls += u64::from(matches!(waits, Ok(Advance::Stalled(_))));
