@@ -216,7 +216,7 @@ impl<G: Game> Episode<G> {
 
     /// Reports a state as it was recorded.
     fn report_recorded(&mut self, frame: Frame) -> bool {
-        self.ledger.note_confirmed(&mut self.links, frame);
+        self.ledger.note_confirmed(&self.links, frame);
         let Some(hash) = self.recorded_hash(frame) else { return false };
         if self.ledger.noted < frame {
             return false;
