@@ -9,7 +9,8 @@ use crate::wire::{self, Base, ExtraRun, HintRun, Inputs};
 use crate::{Frame, PeerId, Timestamp};
 
 impl Links {
-    /// Takes what follows the main run of a datagram. Answers the end of the newest run of the sender itself.
+    /// Takes what follows the main run of a datagram. Answers the end of the newest run of the sender itself, and whether these
+    /// had anything new.
     #[inline(never)]
     pub(super) fn take_extras(
         &mut self,
@@ -17,57 +18,59 @@ impl Links {
         index: usize,
         inputs: &Inputs<'_>,
         is_in_view: bool,
-    ) -> Frame {
+    ) -> (Frame, bool) {
         let (own_end, width) = (self.own_end(), self.queue.width());
         // Borrowed apart from the queue, which the runs are applied to.
         let roster = &self.ticket.roster;
         let players_of = |peer| roster.players_of(peer).count();
-        let mut newest = Frame::ZERO;
+        let (mut newest, mut has_new) = (Frame::ZERO, false);
         for extra in inputs.extra_runs(players_of, width).map_while(Result::ok) {
-            if self.links.get(index).is_some_and(|link| link.peer == extra.owner) {
+            let is_own = self.links.get(index).is_some_and(|link| link.peer == extra.owner);
+            if is_own {
                 newest = newest.max(extra.run.end());
             }
-            Self::apply_extra(
-                (&mut self.queue, &mut self.links, &mut self.reports),
-                (&self.membership, self.local, is_in_view),
-                (now, index, own_end),
-                &extra,
-            );
+            has_new |= is_own
+                & Self::apply_extra(
+                    (&mut self.queue, &mut self.links, &mut self.reports),
+                    (&self.membership, self.local, is_in_view),
+                    (now, index, own_end),
+                    &extra,
+                );
         }
         if let Some(link) = self.links.get_mut(index) {
             for hints in inputs.hints(players_of, width) {
                 apply_hints(&mut self.queue, link, &hints);
             }
         }
-        newest
+        (newest, has_new)
     }
 
-    /// Files what a peer passes on of another, or apart from its own main run.
+    /// Files what a peer passes on of another, or apart from its own main run. Answers whether any of it was new.
     fn apply_extra(
         (queue, links, reports): (&mut InputQueue, &mut [Link], &mut Reports),
         (membership, local, is_in_view): (&Membership, PeerId, bool),
         (now, sender, own_end): (Timestamp, usize, Frame),
         extra: &ExtraRun<'_>,
-    ) {
+    ) -> bool {
         let owner = extra.owner;
         // Of a departing peer only what a member claimed is taken, and of one that is gone nothing.
         let limit = match membership.is_frozen(owner) {
             true if membership.departing().contains(owner) => membership.claimed(owner),
-            true => return,
+            true => return false,
             false => Frame::MAX,
         };
         let is_known = links.iter().any(|link| link.peer == owner);
         if owner == local || !is_known {
-            return;
+            return false;
         }
         let applied = wire::apply_run(queue, owner, &extra.run, Base::Idle, limit);
         let sender_is_owner = links.get(sender).is_some_and(|link| link.peer == owner);
         if let (Ok(applied), Some(link)) = (applied, links.get_mut(sender)) {
             link.count_applied(applied, !sender_is_owner);
         }
-        let Some(link) = links.iter_mut().find(|link| link.peer == owner) else { return };
+        let has_new = applied.is_ok_and(|applied| applied.new > 0);
+        let Some(link) = links.iter_mut().find(|link| link.peer == owner) else { return has_new };
         if !sender_is_owner {
-            let has_new = applied.is_ok_and(|applied| applied.new > 0);
             if has_new || extra.confirmed > link.confirmed {
                 link.heard_at = now;
             }
@@ -79,6 +82,7 @@ impl Links {
                 link.handle_report(number, digest);
             }
         }
+        has_new
     }
 }
 

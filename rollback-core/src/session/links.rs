@@ -285,10 +285,11 @@ impl Links {
             wire::apply_run(&mut self.queue, from, &inputs.run, Base::Previous, Frame::MAX)?;
 
         let is_in_view = view == self.membership.view().number;
-        let newest = match inputs.has_extras() {
-            true => self.take_extras(now, index, &inputs, is_in_view).max(inputs.run.end()),
-            false => inputs.run.end(),
-        };
+        let (mut newest, mut has_new) = (inputs.run.end(), applied.new > 0);
+        if inputs.has_extras() {
+            let (end, is_new) = self.take_extras(now, index, &inputs, is_in_view);
+            (newest, has_new) = (newest.max(end), has_new | is_new);
+        }
         let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
         link.handle_heard(now);
         link.handshake.is_heard = true;
@@ -306,7 +307,7 @@ impl Links {
         }
         let delay = self.queue.input_delay_of(from);
         link.handle_progress(now, newest.minus(delay));
-        if applied.new > 0 {
+        if has_new {
             // In time is an input of the frame that is stepped next, or of a later one.
             link.lateness.note(self.queue.simulated().plus(delay).next().since(newest));
         }

@@ -103,41 +103,27 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
         wire::put_wants(bytes, wants);
     }
 
-    let fixed = bytes.len();
     // The main run stops at the first frame that the receiver holds behind a gap.
     let gap_end = match link.held_beyond_gap {
         0 => end,
         held => first.plus(1 + held.trailing_zeros()).min(end),
     };
-    let frame_bytes = wire::frame_bytes_max(queue, own);
-    let limit = match end > link.sent_end {
-        true => USUAL_BYTES_MAX.max(fixed + 2 * frame_bytes + wire::EXTRA_RUN_HEAD_BYTES_MAX),
-        false => DATAGRAM_BYTES_MAX,
+    let limit = limit_of(links, link, end, bytes.len());
+    let budget = limit.saturating_sub(bytes.len());
+    let budget = match wire::fits(queue, own, (first, gap_end), budget) {
+        true => budget,
+        false => share_of_oldest(link, end, budget),
     };
-    let limit = limit.min(DATAGRAM_BYTES_MAX);
-    let budget = limit.saturating_sub(fixed);
-    let (mut count, mut has_meta) =
-        wire::encode_run(queue, own, (first, gap_end), Base::Previous, budget, bytes);
-    if u32::from(count) < gap_end.since(first) {
-        bytes.truncate(fixed);
-        (count, has_meta) = put_oldest(queue, own, (first, gap_end), budget / 2, bytes);
-    }
+    let (count, has_meta) = put_oldest(queue, own, (first, gap_end), budget, bytes);
     wire::finish_main_run(bytes, links.long, count, has_meta);
-
-    // What is newest goes along even when not all before it does.
-    let sent = first.plus(count.into());
-    let beyond = link.acked.plus(33 - link.held_beyond_gap.leading_zeros()).min(end);
-    let rest = if link.held_beyond_gap == 0 { sent } else { beyond.max(sent) };
-    if rest < end {
-        let room = limit.saturating_sub(bytes.len() + wire::EXTRA_RUN_HEAD_BYTES_MAX);
-        let newest = u32::try_from(room / frame_bytes).unwrap_or(u32::MAX).max(1);
-        put_extra_run(links, own, (rest.max(end.minus(newest)), end), bytes);
+    if first.plus(count.into()) < end {
+        put_newer_runs(links, link, (first.plus(count.into()), end), limit, bytes);
     }
     if !link.wants_of.is_empty() {
         put_wanted_runs(links, link, bytes);
     }
     if links.queue.has_hints() {
-        let room = DATAGRAM_BYTES_MAX.saturating_sub(bytes.len());
+        let room = limit.saturating_sub(bytes.len());
         if wire::put_hints(&links.queue, own, room, bytes) {
             wire::mark_extra(bytes);
         }
@@ -152,9 +138,29 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     }
 }
 
-/// Appends the oldest of the frames that do not all fit, in this budget: the other half of the room is for the newest. One frame
-/// goes in any case, or nobody would ever go on.
+/// How long the datagram may become.
+fn limit_of(links: &Links, link: &Link, end: Frame, fixed: usize) -> usize {
+    if end <= link.sent_end {
+        // Nothing is new: what waits is more urgent than the room on the line.
+        return DATAGRAM_BYTES_MAX;
+    }
+    let frames = if link.held_beyond_gap == 0 { 2 } else { 4 };
+    let frame_bytes = wire::frame_bytes_max(&links.queue, links.local);
+    let needed = fixed + frames * (frame_bytes + wire::EXTRA_RUN_HEAD_BYTES_MAX);
+    USUAL_BYTES_MAX.max(needed).min(DATAGRAM_BYTES_MAX)
+}
+
+/// How much of the room the oldest frames have where not all fit: half, if they are known to be missing, or nothing is new.
+/// Otherwise they are under way, and all of it is for the newest; but now and then it is looked after them, since the receiver can
+/// name no more than 32 frames.
 #[inline(never)]
+fn share_of_oldest(link: &Link, end: Frame, budget: usize) -> usize {
+    let is_missing = link.held_beyond_gap != 0 || end <= link.sent_end;
+    let is_turn = link.counters.datagrams_sent.is_multiple_of(OLDEST_EVERY);
+    if is_missing || is_turn { budget / 2 } else { 0 }
+}
+
+/// Appends the oldest frames that fit in this budget. If there is any, one goes in any case, or nobody would ever go on.
 fn put_oldest(
     queue: &InputQueue,
     own: PeerId,
@@ -163,11 +169,52 @@ fn put_oldest(
     bytes: &mut Vec<u8>,
 ) -> (u8, bool) {
     let some = wire::encode_run(queue, own, frames, Base::Previous, budget, bytes);
-    if some.0 > 0 {
+    if some.0 > 0 || budget == 0 || frames.0 >= frames.1 {
         return some;
     }
     let (room, one) = (DATAGRAM_BYTES_MAX.saturating_sub(bytes.len()), frames.0.next());
     wire::encode_run(queue, own, (frames.0, one), Base::Previous, room, bytes)
+}
+
+/// Appends the newest frames, where not all before them go along, and before these what else is missing between frames that the
+/// receiver holds.
+#[inline(never)]
+fn put_newer_runs(
+    links: &Links,
+    link: &Link,
+    (sent, end): (Frame, Frame),
+    limit: usize,
+    bytes: &mut Vec<u8>,
+) {
+    let (own, held) = (links.local, link.held_beyond_gap);
+    let frame_bytes = wire::frame_bytes_max(&links.queue, own);
+    let frames_in = |room: usize| u32::try_from(room / frame_bytes).unwrap_or(u32::MAX);
+    let beyond = match held {
+        0 => sent,
+        held => link.acked.plus(33 - held.leading_zeros()).min(end).max(sent),
+    };
+    // Room for the newest frame is kept.
+    let kept = frame_bytes + 2 * wire::EXTRA_RUN_HEAD_BYTES_MAX;
+    let is_missing = |frame: Frame| {
+        let bit = frame.since(link.acked.next());
+        held.checked_shr(bit).is_some_and(|rest| rest & 1 == 0)
+    };
+    let mut from = sent;
+    for _ in 0..GAPS_MAX {
+        let Some(gap) = from.until(beyond).find(|frame| is_missing(*frame)) else { break };
+        let gap_end = gap.until(beyond).find(|frame| !is_missing(*frame)).unwrap_or(beyond);
+        let room = frames_in(limit.saturating_sub(bytes.len() + kept));
+        if room == 0 {
+            break;
+        }
+        from = gap_end.min(gap.plus(room));
+        put_extra_run(links, own, (gap, from), bytes);
+    }
+    if beyond < end {
+        let room = limit.saturating_sub(bytes.len() + wire::EXTRA_RUN_HEAD_BYTES_MAX);
+        let newest = frames_in(room).max(1);
+        put_extra_run(links, own, (beyond.max(end.minus(newest)), end), bytes);
+    }
 }
 
 /// Appends the runs of third peers that the receiver asked for.
@@ -225,10 +272,17 @@ fn put_extra_run(links: &Links, owner: PeerId, (first, end): (Frame, Frame), byt
 /// are lost once in 600 frames.
 const RELAY_AFTER_FRAMES: u64 = 4;
 
-/// How long a datagram is at most that has a new frame to tell, unless two frames alone take more. What it repeats beyond
-/// that comes too seldom to be worth the room on a slow line; and 60 such datagrams a second stay within the smallest
-/// window of SCTP, four packets of 1,200 bytes, where a round trip takes 0.3 s. Short inputs never fill it.
+/// How long a datagram is at most that has a new frame to tell, but for what is passed on of others, and unless two frames alone
+/// take more, or four where some are missing. What it repeats beyond that comes too seldom to be worth the room on a slow line; and 60
+/// such datagrams a second stay within the smallest window of SCTP, four packets of 1,200 bytes, where a round trip takes
+/// 0.3 s. One player's input of a few bytes never fills it.
 const USUAL_BYTES_MAX: usize = 256;
+
+/// Of so many datagrams one has the oldest frames as well, though nothing is known to be missing.
+const OLDEST_EVERY: u64 = 4;
+
+/// In how many places frames are sent again with one datagram, besides the oldest.
+const GAPS_MAX: usize = 3;
 
 /// What the search for a desync has to tell `peer`.
 pub(crate) fn search_messages(

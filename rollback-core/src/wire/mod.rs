@@ -15,7 +15,9 @@ pub(crate) use inputs::{
     CLOCK_UNKNOWN, Digest, DigestBlock, EXTRA_RUN_HEAD_BYTES_MAX, ExtraRun, Inputs, InputsHead,
     Want, finish_extra_run, finish_main_run, flags, mark_extra, put_wants, start_extra_run,
 };
-pub(crate) use run::{Applied, Base, ITEMS_PER_FRAME, apply_run, encode_run, frame_bytes_max};
+pub(crate) use run::{
+    Applied, Base, ITEMS_PER_FRAME, apply_run, encode_run, fits, frame_bytes_max,
+};
 
 use alloc::vec::Vec;
 

@@ -194,6 +194,19 @@ pub(crate) fn encode_run(
     (count, has_meta)
 }
 
+/// Whether all these frames fit into a run of so many bytes.
+pub(crate) fn fits(
+    queue: &InputQueue,
+    owner: PeerId,
+    (first, end): (Frame, Frame),
+    budget: usize,
+) -> bool {
+    let frames = end.since(first);
+    let is_short = frames as usize * (frame_bytes_max(queue, owner) + 1) + 2 <= budget;
+    let counts = || u32::from(frames_that_fit(queue, owner, (first, end), Base::Previous, budget));
+    (is_short && !queue.has_items()) || counts() == frames
+}
+
 /// How many bytes a frame of `owner` takes in a run at most, unless it has items.
 pub(crate) fn frame_bytes_max(queue: &InputQueue, owner: PeerId) -> usize {
     let players = queue.players_of(owner).len();
