@@ -295,11 +295,28 @@ def test_nothing_is_called_that_a_state_names():
         def __setattr__(self, name, value):
             called.append(name)
 
+    class Dying(Thing):
+        def __del__(self):
+            called.append("del")
+
     own = Thing(a=[Bomb.__new__(Bomb)], b=None)
     given = Thing(a=[Bomb.__new__(Bomb)], b=Bomb.__new__(Bomb))
     vars(given.b)["n"] = 1
     carried(given, own)
     assert own.b.n == 1
+    held = [Dying.__new__(Dying), Dying.__new__(Dying)]
+    with pytest.raises(SnapshotError, match="__del__"):
+        carried(Thing(a=held[0], b=held[1]), Thing(a=held[0], b=None))
+    math = pytest.importorskip("pygame").math
+
+    class Vector(math.Vector2):
+        def __init__(self, *numbers):
+            called.append("vector")
+            super().__init__(*numbers)
+
+    vectors = Vector.__new__(Vector), Vector.__new__(Vector)
+    with pytest.raises(SnapshotError):
+        carried(Thing(a=vectors[0], b=vectors[1]), Thing(a=vectors[0], b=None))
     assert called == []
 
 
@@ -314,6 +331,7 @@ def test_a_state_saved_by_the_users_own_functions_travels():
     def load(env, state):
         env.unwrapped.state, env.unwrapped.steps_beyond_terminated = state
 
-    game = EnvGame(make, self_test_frames=10, snapshots=SnapshotOptions(save=save, load=load))
+    options = SnapshotOptions(save=save, load=load, load_is_safe=True)
+    game = EnvGame(make, self_test_frames=10, snapshots=options)
     assert game.strategy == "user"
     game.require_transfer()

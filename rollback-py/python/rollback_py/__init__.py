@@ -14,7 +14,7 @@ from rollback_py._rollback import (
     SnapshotError,
     SpaceError,
 )
-from rollback_py.desync_dump import DesyncDump, DumpComparison
+from rollback_py.desync_dump import DesyncDump, DumpComparison, StateDifference
 from rollback_py.determinism import Report, check
 from rollback_py.endings import DesyncError, End
 from rollback_py.env_game import EnvGame
@@ -29,7 +29,7 @@ from rollback_py.settings import Health, LinkConditions, Settings
 from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
-from rollback_py.state_transfer import NotTransferableError
+from rollback_py.state_transfer import NotTransferableError, RefusedStateError
 from rollback_py.summary import PeerSummary, Summary
 from rollback_py.verdicts import Comparison, Segment, Verified, Wrong
 from rollback_py.watching import WatchedEpisode, Watching, Window, watch
@@ -63,6 +63,7 @@ __all__ = [
     "Policy",
     "Recording",
     "RecordingError",
+    "RefusedStateError",
     "Report",
     "Resync",
     "RollbackError",
@@ -73,6 +74,7 @@ __all__ = [
     "SnapshotError",
     "SnapshotOptions",
     "SpaceError",
+    "StateDifference",
     "Summary",
     "Verified",
     "WatchedEpisode",

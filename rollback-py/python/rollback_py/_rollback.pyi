@@ -481,8 +481,11 @@ class Snapshots:
         Raises `SnapshotError` naming what cannot travel.
         """
 
-    def receive(self, described: Any) -> None:
-        """Write a described state over the live one, in place. After an error it is undefined."""
+    def receive(self, described: Any, constants: set[int] | None = None) -> None:
+        """Write a described state over the live one, but not into objects at `constants`.
+
+        After an error the live state is undefined.
+        """
 
     def leaves(self, snapshot: Snapshot) -> list[tuple[str, int]]:
         """Return each value's path and 64-bit digest, in canonical order."""

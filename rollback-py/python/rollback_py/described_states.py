@@ -12,6 +12,9 @@ from rollback_py._rollback import encode_value
 
 _MISSING = ("missing",)
 
+# Of one array no more elements are shown than this.
+_SHOWN_ELEMENTS = 1000
+
 
 def differences(one: Any, other: Any, *, is_plain: bool, count: int) -> list[tuple[str, str, str]]:
     """Return path and both values of the first values that differ.
@@ -146,9 +149,14 @@ def _key(key: Any) -> Any:
 
 
 def _of_arrays(path: str, one: Any, other: Any) -> list[tuple[str, Any, Any]] | None:
-    if one.dtype != other.dtype or one.shape != other.shape or one.ndim == 0:
+    if one.dtype != other.dtype or one.shape != other.shape or one.ndim == 0 or one.nbytes == 0:
         return None
-    differ = [i for i in np.ndindex(one.shape) if one[i].tobytes() != other[i].tobytes()]
+    size = one.dtype.itemsize
+    bits, others = (
+        np.frombuffer(array.tobytes(), np.uint8).reshape(-1, size) for array in (one, other)
+    )
+    places = np.flatnonzero((bits != others).any(axis=1))[:_SHOWN_ELEMENTS]
+    differ = [tuple(map(int, np.unravel_index(place, one.shape))) for place in places]
     return [(f"{path}[{', '.join(map(str, index))}]", one[index], other[index]) for index in differ]
 
 

@@ -223,9 +223,9 @@ class EnvGame:
                     snapshots=self._options,
                     findings=self.findings,
                 )
-                for _ in range(2)
+                for _ in range(3)
             ]
-            reason = try_transfer(games[0], games[1], seed=0)
+            reason = try_transfer(games, seed=0)
             for game in games:
                 game.close()
         if reason is not None:

@@ -15,6 +15,7 @@ from rollback_py.plain_json import described
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy
 from rollback_py.recordings import Recording
 from rollback_py.side_file import FORMAT, SideFileWriter
+from rollback_py.state_transfer import NotTransferableError
 from rollback_py.summary import PeerSummary, Summary
 
 if TYPE_CHECKING:
@@ -233,8 +234,8 @@ class Episode:
         False if there is nothing to be said, or this computer has said something. Raises
         `NotTransferableError` where the environment's state cannot be given to another computer.
         """
-        if not self._match.can_resync:
-            self._match.game.require_transfer()
+        if self._match.untransferable is not None:
+            raise NotTransferableError(self._match.untransferable.reason)
         return self._native.resync()
 
     def end_disputed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,13 +101,15 @@ def join(
     settings = settings or Settings()
     if fps is not None:
         settings = Settings(**{**settings.__dict__, "fps": fps})
-    game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
+    with _EXAMINING:
+        game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
     if not game.can_rollback:
         if not lockstep_fallback:
             game.close()
             game.keeper  # raises NotSnapshotableError, which names the reasons  # noqa: B018
         settings = Settings(**{**settings.__dict__, "prediction_window": 0})
-    can_resync = _checks_transfer(game, settings)
+    with _EXAMINING:
+        untransferable = _checks_transfer(game, settings)
     conditions = link_conditions or LinkConditions()
 
     def room_of(token: str | None) -> native.Room:
@@ -153,7 +156,7 @@ def join(
             run_ahead=run_ahead,
             told_after_s=told_after_s,
             health=health or Health(),
-            can_resync=can_resync,
+            untransferable=untransferable,
             slot_token=former or SlotToken.keep(Path(data), link, room.token),
         )
     except BaseException:
@@ -161,18 +164,22 @@ def join(
         raise
 
 
-def _checks_transfer(game: EnvGame, settings: Settings) -> bool:
-    """Say whether states can be taken over; raise `NotTransferableError` where they must be."""
+# An environment that another thread makes draws from the same global generators.
+_EXAMINING = threading.Lock()
+
+
+def _checks_transfer(game: EnvGame, settings: Settings) -> NotTransferableError | None:
+    """Say why states cannot be taken over; raise it where they must be."""
     if settings.on_desync == "end":
-        return False
+        return None
     try:
         game.require_transfer()
-    except NotTransferableError:
+    except NotTransferableError as error:
         if settings.on_desync == "resync":
             game.close()
             raise
-        return False
-    return True
+        return error
+    return None
 
 
 def _check_local(predictor: str, run_ahead: int, told_after_s: float | None) -> None:
@@ -232,7 +239,7 @@ class Match:
         run_ahead: int,
         told_after_s: float | None,
         health: Health,
-        can_resync: bool,
+        untransferable: NotTransferableError | None,
     ) -> None:
         self._room = room
         self._slot_token = slot_token
@@ -240,8 +247,8 @@ class Match:
         self._predictor = predictor
         self._told_after_s = told_after_s
         self._health = health
-        self.can_resync = can_resync
-        """Whether the state of one can be taken over by all, where `on_desync` may ask for it."""
+        self.untransferable = untransferable
+        """Why the state of one cannot be taken over by all, where `on_desync` may ask for it."""
         # What is shown is taken back, so an environment that cannot be saved shows what is played.
         self._run_ahead = run_ahead if game.can_rollback else 0
         self.game = game

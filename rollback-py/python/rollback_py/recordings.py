@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +171,7 @@ class Recording:
         """Go through the frames, with actions and outputs as the bytes they are recorded as."""
         return iter(self._file.frames())
 
-    @property
+    @cached_property
     def resyncs(self) -> list[Resync]:
         """Each time that all took over the state of one after a desync."""
         return resyncs_of(self._file)
@@ -263,6 +264,8 @@ class Recording:
         path = None
         if kind == "output":
             path, what = self._first_output_difference(game, frame) or (None, what)
+        if game.refusal is not None:
+            what = f"{what}; {game.refusal}"
         return Wrong(frame, what, path, warnings)
 
     def _first_output_difference(self, game: EnvGame, frame: int) -> tuple[str, str] | None:

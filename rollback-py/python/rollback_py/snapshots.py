@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from rollback_py._rollback import (
     EncodingError,
     Snapshot,
@@ -17,6 +19,7 @@ from rollback_py._rollback import (
     encode_value,
     hash_bytes,
 )
+from rollback_py.constants import constants_beside
 from rollback_py.layers import innermost, rename
 
 if TYPE_CHECKING:
@@ -52,6 +55,12 @@ class SnapshotOptions:
     """Returns the state of the environment it is given."""
     load: Callable[[Any, Any], None] | None = None
     """Puts a state that `save` returned back into the environment."""
+    load_is_safe: bool = False
+    """Whether `load` or `set_state` may be given a value that another computer made up.
+
+    A `load` that unpickles may not: it would run whatever that computer wants. Only then can a
+    state travel to another computer, as `on_desync` asks for.
+    """
     hash: Callable[[Any], bytes] | None = None
     """Sixteen bytes that are equal for equal states; by default the canonical hash."""
     strategy: str = "auto"
@@ -114,7 +123,6 @@ class Structural:
         self.hash = self._snapshots.hash
         self.encode = self._snapshots.encode
         self.describe = self._snapshots.describe
-        self.receive = self._snapshots.receive
         self.same = self._snapshots.same
         self.report = self._snapshots.report
 
@@ -127,6 +135,10 @@ class Structural:
 
     def begin_episode(self) -> None:
         """Nothing: every snapshot starts at the outermost wrapper."""
+
+    def receive(self, described: Any) -> None:
+        """Take over a described state, but for what the environment's modules hold."""
+        self._snapshots.receive(described, set(constants_beside(self._env)))
 
     def leaves(self, snapshot: Snapshot) -> Leaves:
         """Digest each value, with paths that leave out the wrappers."""
@@ -157,6 +169,7 @@ class ByMethods:
         self._env = env
         self._find = find
         self._hash = options.hash
+        self._load_is_safe = options.load_is_safe
         self._shared = list(options.shared)
         self._unhashed = [*BOOKKEEPING_FIELDS, *options.unhashed, *unhashed]
         self.begin_episode()
@@ -223,13 +236,25 @@ class ByMethods:
             encode_value(snapshot.state)
         except EncodingError as error:
             raise SnapshotError(f"the state of {self.name} is no plain value: {error}") from error
+        self._check_consent(snapshot.state)
         return [snapshot.state, self._wrappers.describe(snapshot.wrappers)]
 
     def receive(self, described: Any) -> None:
         """Give the environment a state that came from elsewhere, then the wrappers theirs."""
         state, wrappers = described
+        self._check_consent(state)
         self._load(state)
-        self._wrappers.receive(wrappers)
+        self._wrappers.receive(wrappers, set(constants_beside(self._env)))
+
+    def _check_consent(self, state: Any) -> None:
+        """Refuse to have a stranger's value loaded by what may unpickle it."""
+        if self._load_is_safe or (self.name != "user" and not _has_bytes(state)):
+            return
+        raise SnapshotError(
+            f"the {self.name} functions would be given another computer's value, and a load that "
+            "unpickles it would run what that computer wants; if yours takes any value without "
+            "harm, say SnapshotOptions(load_is_safe=True)"
+        )
 
     def same(self, a: _Saved, b: _Saved) -> bool | None:
         """Tell states apart by their hashes; that two are equal in every bit cannot be known."""
@@ -309,6 +334,21 @@ def _required(find: Callable[[Any], Methods | None]) -> Callable[[Any], Methods]
         return methods
 
     return found
+
+
+def _has_bytes(state: Any) -> bool:
+    pending = [state]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, bytes | bytearray | np.void | np.bytes_):
+            return True
+        if isinstance(value, np.ndarray) and value.dtype.kind in "OSV":
+            return True
+        if isinstance(value, dict):
+            pending += [*value, *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            pending += value
+    return False
 
 
 def _takes(function: Any, count: int) -> bool:

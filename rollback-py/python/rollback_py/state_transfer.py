@@ -92,49 +92,74 @@ def described_state(encoded: bytes) -> tuple[str | None, Any]:
     raise EncodingError("these bytes are no state")
 
 
-def try_transfer(giver: EnvGame, receiver: EnvGame, seed: int) -> str | None:
-    """Give a state of one environment to another one, and play on in both.
+def try_transfer(games: list[EnvGame], seed: int) -> str | None:
+    """Give a state of the first environment to the second, and play on in both.
 
-    Return why they do not play on alike, or None if they do.
+    Return why they do not play on alike, or None if they do. The third one shows whether an
+    environment is as it was after all this.
     """
+    giver, receiver, fresh = games
+    first = Trace()
+    begun: list[tuple[Keeper, EnvSnapshot]] = []
     try:
-        one, other = giver.keeper, receiver.keeper
-        for game in (giver, receiver):
+        for game, trace in ((giver, first), (receiver, Trace())):
             game.reset(seed)
-            _play(game, seed + 1, _BEFORE_FRAMES)
-        given = one.save()
-        # The receiver has come further, and elsewhere, when it hears of the desync.
-        other.save()
-        _play(receiver, seed + 2, _ALONE_FRAMES)
-        taken = import_state(other, export_state(one, given))
-        if other.hash(taken) != one.hash(given):
-            return "the state that arrives has another hash"
-        other.load(taken)
-        straight, again = Trace(), Trace()
-        actions = RandomActions(giver.simulation, seed + 3)
-        for _ in range(_AFTER_FRAMES):
-            if giver.ended:
-                break
-            drawn = actions.draw()
-            giver.step(drawn)
-            receiver.step(drawn)
-            straight.add(giver.simulation)
-            again.add(receiver.simulation)
-        if difference := straight.first_difference(again):
-            return f"after it was taken over, {difference} differs"
-        if one.hash(one.save()) != other.hash(other.save()):
-            return "after it was taken over, the states part"
+            begun.append((game.keeper, game.save()))
+            _play(game, seed + 1, _BEFORE_FRAMES, trace)
+        reason = _transfer(giver, receiver, seed)
     except Exception as error:  # whatever the environment raises is a reason
-        return str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
+    finally:
+        for keeper, beginning in begun:
+            keeper.load(beginning)
+    if reason is not None:
+        return reason
+    again = Trace()
+    fresh.reset(seed)
+    _play(fresh, seed + 1, _BEFORE_FRAMES, again)
+    if difference := first.first_difference(again):
+        return f"a new environment with the same seed has another {difference} after it"
     return None
 
 
-def _play(game: EnvGame, seed: int, frames: int) -> None:
+def _transfer(giver: EnvGame, receiver: EnvGame, seed: int) -> str | None:
+    one, other = giver.keeper, receiver.keeper
+    given = one.save()
+    # The receiver has come further, and elsewhere, when it hears of the desync.
+    other.save()
+    _play(receiver, seed + 2, _ALONE_FRAMES)
+    encoded = export_state(one, given)
+    taken = import_state(other, encoded)
+    if other.hash(taken) != one.hash(given):
+        return "the state that arrives has another hash"
+    other.load(taken)
+    # As the one does whose state all take over: what is no part of it is then alike, too.
+    one.load(import_state(one, encoded))
+    straight, again = Trace(), Trace()
+    actions = RandomActions(giver.simulation, seed + 3)
+    for _ in range(_AFTER_FRAMES):
+        if giver.ended:
+            break
+        drawn = actions.draw()
+        giver.step(drawn)
+        receiver.step(drawn)
+        straight.add(giver.simulation)
+        again.add(receiver.simulation)
+    if difference := straight.first_difference(again):
+        return f"after it was taken over, {difference} differs"
+    if one.hash(one.save()) != other.hash(other.save()):
+        return "after it was taken over, the states part"
+    return None
+
+
+def _play(game: EnvGame, seed: int, frames: int, trace: Trace | None = None) -> None:
     actions = RandomActions(game.simulation, seed)
     for _ in range(frames):
         if game.ended:
             break
         game.step(actions.draw())
+        if trace is not None:
+            trace.add(game.simulation)
 
 
 def _opened(keeper: Keeper, parts: Any) -> tuple[Any, Any, bool, Any]:
@@ -182,15 +207,64 @@ def _plain_returned(simulation: Simulation, returned: tuple[Any, ...]) -> list[A
 
 def _returned(simulation: Simulation, plain: Any) -> tuple[Any, Any, Any, Any, Any]:
     """Read what a step returned; an observation that did not travel stays the one that is there."""
-    parts: list[dict[Any, Any]] = [
-        {simulation.agents[index]: value for index, value in pairs} for pairs in plain
-    ]
-    observations, rewards, terminations, truncations, infos = parts
     before = simulation.returned[0]
+    parts: list[dict[Any, Any]] = []
+    for fits, pairs in zip(_FITS, plain, strict=True):
+        part: dict[Any, Any] = {}
+        for index, value in pairs:
+            if type(index) is not int or not 0 <= index < len(simulation.agents):
+                raise RefusedStateError("expected what a step returns, got an unknown agent")
+            agent = simulation.agents[index]
+            if agent in part or not fits(simulation, agent, value):
+                raise RefusedStateError(f"expected what a step returns to {agent}, got {value!r}")
+            part[agent] = value
+        parts.append(part)
+    observations, rewards, terminations, truncations, infos = parts
     for agent in rewards:
         if agent not in observations and agent in before:
             observations[agent] = before[agent]
     return observations, rewards, terminations, truncations, infos
+
+
+def _is_observation(simulation: Simulation, agent: Any, value: Any) -> bool:
+    # Not every environment keeps to its own space, or has one.
+    if _is_alike(value, simulation.returned[0].get(agent)):
+        return True
+    spaces = getattr(simulation.env, "observation_space", None)
+    try:
+        space = spaces if simulation.is_single or spaces is None else spaces(agent)
+        return space is not None and bool(space.contains(value))
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError):
+        return False
+
+
+def _is_alike(value: Any, own: Any) -> bool:
+    if type(value) is not type(own):
+        return False
+    if isinstance(value, np.ndarray):
+        return bool(value.dtype == own.dtype and value.shape == own.shape)
+    if isinstance(value, dict):
+        return value.keys() == own.keys() and all(_is_alike(value[k], own[k]) for k in own)
+    if isinstance(value, list | tuple):
+        return len(value) == len(own) and all(map(_is_alike, value, own))
+    return True
+
+
+def _is_number(_: Simulation, __: Any, value: Any) -> bool:
+    is_array = isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "biuf"
+    return isinstance(value, int | float | np.number | np.bool_) or is_array
+
+
+def _is_end(_: Simulation, __: Any, value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _is_info(_: Simulation, __: Any, value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+# What each part of what a step returns may be, by agent.
+_FITS = (_is_observation, _is_number, _is_end, _is_end, _is_info)
 
 
 def _is_plain(value: Any) -> bool:

@@ -272,12 +272,20 @@ class WatchedEpisode:
         self._room.start(watching.game, recording=path, completed_episodes=self.number)
         self.recording = path
 
+    def _advance(self) -> tuple[str, int]:
+        try:
+            return self._room.advance()
+        except RollbackError as error:
+            if (refusal := self._watching.game.refusal) is not None:
+                error.args = (f"{error}: {refusal}",)
+            raise
+
     def _watch(
         self, window: Window | None, on_frame: Callable[[WatchedEpisode], None] | None
     ) -> None:
         alone_since: float | None = None
         while True:
-            status, frame = self._room.advance()
+            status, frame = self._advance()
             if frame != self.frame:
                 self.frame = frame
                 self._show(window, status)

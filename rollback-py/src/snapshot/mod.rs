@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PySet, PyType};
 use rustc_hash::FxHashMap;
 
 use crate::canonical::{ByteSink, HashSink, LeafSink, NoSink, Reduced, Trail, Writer};
@@ -45,6 +45,8 @@ pub(crate) struct Snapshots {
     roots: Vec<(String, Py<PyAny>)>,
     boundary: Vec<Py<PyAny>>,
     plans: Plans,
+    /// Whether the live state was received, and not saved since.
+    is_received: bool,
 }
 
 /// The most classes that can be found to own opaque parts, one attempt each.
@@ -62,7 +64,8 @@ impl Snapshots {
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let identity = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { identity, roots, boundary, plans: Plans::new(shared, unhashed) }
+        let plans = Plans::new(shared, unhashed);
+        Self { identity, roots, boundary, plans, is_received: false }
     }
 
     /// Saves the state as it is now.
@@ -134,15 +137,22 @@ impl Snapshots {
         })
     }
 
-    /// Writes a described state over the live one, in place. After an error the live state is undefined.
+    /// Writes a described state over the live one, in place, but not into objects with these addresses. After an error the
+    /// live state is undefined.
+    #[pyo3(signature = (described, constants=None))]
     fn receive<'py>(
         &mut self,
         py: Python<'py>,
         described: &Bound<'py, PyAny>,
+        constants: Option<Bound<'py, PySet>>,
     ) -> Result<(), Error> {
+        let constants = constants.map_or_else(|| PySet::empty(py), Ok)?;
         let live = self.save(py)?;
         let roots: Vec<_> = self.roots.iter().map(|(_, root)| root.bind(py).clone()).collect();
-        Receiver::new(py, &mut self.plans, &live.saved, &self.boundary).receive(&roots, described)
+        Receiver::new(py, &mut self.plans, &live.saved, &self.boundary, &constants)
+            .receive(&roots, described)?;
+        self.is_received = true;
+        Ok(())
     }
 
     /// Each value of the state with its path and a 64-bit digest, in canonical order.
@@ -215,6 +225,7 @@ impl Snapshots {
 
     fn fill(&mut self, py: Python<'_>, snapshot: &mut Snapshot) -> Result<(), Error> {
         snapshot.hash = None;
+        snapshot.saved.refills = std::mem::take(&mut self.is_received);
         for _ in 0..ATTEMPTS_MAX {
             self.walk(py, &mut snapshot.saved)?;
             let failures = copied::copy_opaque(py, &mut self.plans, &mut snapshot.saved)?;

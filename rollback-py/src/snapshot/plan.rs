@@ -134,14 +134,17 @@ impl Plans {
         classes.into_iter().any(|(of, _)| of == class)
     }
 
-    /// The class with this name of which an object was seen, if it is the only one.
+    /// The class with this name of which an object was seen, if it is the only one. What is made by calling its class must
+    /// be of a built-in one.
     pub(crate) fn class_named<'py>(
         &self,
         py: Python<'py>,
         name: &str,
         kind: Kind,
     ) -> Option<Bound<'py, PyAny>> {
-        let mut found = self.plans.iter().filter(|plan| plan.kind == kind && *plan.name == *name);
+        let is_called = matches!(kind, Kind::Rect | Kind::Vector);
+        let plans = self.plans.iter().filter(|plan| plan.exact || !is_called);
+        let mut found = plans.filter(|plan| plan.kind == kind && *plan.name == *name);
         let only = found.next().filter(|_| found.next().is_none())?;
         Some(only.class.bind(py).clone().into_any())
     }

@@ -195,7 +195,8 @@ impl<'py> Restorer<'_, 'py> {
     }
 
     fn set(&self, set: &Bound<'py, PySet>, entry: &Entry) -> Result<(), Error> {
-        let same = set.len() == entry.len
+        let same = !self.saved.refills
+            && set.len() == entry.len
             && set.iter().zip(self.values(entry)).all(|(a, b)| b.is_some_and(|b| a.is(&b)));
         if same {
             return Ok(());

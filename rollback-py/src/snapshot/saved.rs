@@ -65,9 +65,16 @@ pub(crate) struct Saved {
     /// The objects that had to be copied, and their copies, in the same order.
     pub(crate) opaque: Vec<Py<PyAny>>,
     pub(crate) copies: Option<Py<PyList>>,
+    /// Whether sets are filled again even where they hold the same: they are then alike on all computers.
+    pub(crate) refills: bool,
 }
 
 impl Saved {
+    /// What a received state is to be filled into.
+    pub(crate) fn received() -> Self {
+        Self { refills: true, ..Self::default() }
+    }
+
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.references.clear();

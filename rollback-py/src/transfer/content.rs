@@ -25,6 +25,7 @@ impl<'a, 'py> Receiver<'a, 'py> {
                 let own = if is_found { Some(fields(&object)?) } else { None };
                 let like = if is_found { None } else { self.sibling(&object)? };
                 let beside = own.as_ref().or(like.as_ref());
+                check_names(&entry.list(1)?, own.as_ref())?;
                 let values = self.pairs(&entry.list(1)?, beside, (true, is_found))?;
                 let values = self.with_unhashed(&object, own.as_ref(), values)?;
                 self.add(&object, Part::Fields, values)
@@ -82,7 +83,7 @@ impl<'a, 'py> Receiver<'a, 'py> {
         entry: &NodeEntry<'py>,
     ) -> Result<(), Error> {
         match &*entry.code {
-            "a" => self.add_bytes(object, Part::StridedArray, &entry.array_bytes(1)?),
+            "a" => self.add_bytes(object, Part::StridedArray, &entry.array_bytes(2)?),
             "v" => {
                 let own = owner_of(object)?;
                 let tree = entry.at(1)?;
@@ -94,7 +95,7 @@ impl<'a, 'py> Receiver<'a, 'py> {
                     }
                     Some(_) => {}
                 }
-                self.add_bytes(object, Part::ArrayView, &entry.array_bytes(2)?)
+                self.add_bytes(object, Part::ArrayView, &entry.array_bytes(4)?)
             }
             "b" => {
                 self.add_bytes(object, Part::ByteArray, entry.at(1)?.cast::<PyBytes>()?.as_bytes())
@@ -252,4 +253,18 @@ impl<'a, 'py> Receiver<'a, 'py> {
         self.made.add(object, part, start, bytes.len());
         Ok(())
     }
+}
+
+/// Sees that no field is one that Python or numpy looks up by itself, as `__array_interface__` with an address: unless the own
+/// object has it.
+fn check_names(trees: &Bound<'_, PyList>, own: Option<&Bound<'_, PyDict>>) -> Result<(), Error> {
+    for name in trees.iter().step_by(2) {
+        let is_known = own.is_some_and(|own| own.contains(&name).unwrap_or(false));
+        let Ok(text) = name.cast_exact::<PyString>() else { continue };
+        let text = text.to_string_lossy();
+        if text.starts_with("__") && text.ends_with("__") && !is_known {
+            return Err(refused(&format!("a field {text}, which the object here has not")));
+        }
+    }
+    Ok(())
 }

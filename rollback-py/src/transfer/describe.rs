@@ -6,7 +6,9 @@ use pyo3::types::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{TUPLES_MAX, canonical_bytes, code, is_kept, leads_to};
+use super::{
+    TUPLES_MAX, canonical_bytes, code, is_kept, leads_to, names_a_node, order_of, place_of,
+};
 use crate::errors::Error;
 use crate::snapshot::{Entry, Kind, Part, Plans, Saved};
 
@@ -101,14 +103,19 @@ impl<'a, 'py> Describer<'a, 'py> {
                 (code, object.getattr("shape")?, values).into_pyobject(py)?
             }
             Part::Array | Part::StridedArray => {
-                (code, array(object, saved.bytes(entry))?).into_pyobject(py)?
+                let Some(order) = order_of(object)? else {
+                    return Err(self.untransferable(object, "its memory is in an order of its own"));
+                };
+                (code, order, array(object, saved.bytes(entry))?).into_pyobject(py)?
             }
             Part::ArrayView => {
                 let owner = match crate::snapshot::owner_of(object)? {
                     Some(owner) => self.value(&owner, 0)?,
                     None => py.None().into_bound(py),
                 };
-                (code, owner, array(object, saved.bytes(entry))?).into_pyobject(py)?
+                let (offset, strides) = place_of(object)?;
+                let array = array(object, saved.bytes(entry))?;
+                (code, owner, offset, strides, array).into_pyobject(py)?
             }
             Part::ByteArray => (code, PyBytes::new(py, saved.bytes(entry))).into_pyobject(py)?,
             Part::RandomState => {
@@ -223,6 +230,12 @@ impl<'a, 'py> Describer<'a, 'py> {
             }
             Kind::FrozenSet if plain && exact => {
                 let elements = self.sorted(value.cast::<PyFrozenSet>()?.iter().collect())?;
+                if names_a_node(elements.as_any()) {
+                    // It would be made, and its elements hashed, before they have their fields.
+                    return Err(
+                        self.untransferable(value, "it is a frozenset that leads to objects")
+                    );
+                }
                 ("z", elements).into_pyobject(py)?.into_any()
             }
             Kind::Opaque => return Err(self.untransferable(value, "Python cannot see its state")),

@@ -11,7 +11,8 @@
 //! | `("l" or "s", [value …])` | list, set (sorted by canonical encoding) | |
 //! | `("q", maxlen, [value …])` | deque | |
 //! | `("O", shape, [value …])` | array of objects | |
-//! | `("a", array)`, `("v", owner, array)` | array, view of an array | |
+//! | `("a", order, array)` | array | the order of its memory, `"C"` or `"F"` |
+//! | `("v", owner, offset, strides, array)` | view of an array | where in its owner it begins, in bytes |
 //! | `("b", bytes)`, `("T", typecode, bytes)` | bytearray, `array.array` | |
 //! | `("C", [value])` | cell of a closure | nothing for an empty one |
 //! | `("R", value)` | random generator | what its own setter takes |
@@ -24,6 +25,7 @@
 //!
 //! Whoever takes a state over writes it into its own objects, which it finds at the same places. It makes nothing but plain
 //! values and containers, and instances of classes that it has seen in a state of this environment, without calling them.
+//! What a module or a class holds is no state, whoever refers to it: it is never written to, but made anew.
 //! What is known by its encoding alone is never made, only found among its own. Nothing is imported, looked up or evaluated.
 
 mod content;
@@ -33,7 +35,7 @@ mod node;
 mod receive;
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 
 pub(crate) use describe::Describer;
 pub(crate) use receive::Receiver;
@@ -72,6 +74,38 @@ fn leads_to<'py>(
     };
     let parts = parts.iter().map(|name| object.getattr(*name)).collect::<PyResult<_>>()?;
     Ok((name_of(object), parts))
+}
+
+/// How the memory of an array is ordered: by rows, by columns, or `None` for any other way.
+fn order_of(array: &Bound<'_, PyAny>) -> Result<Option<&'static str>, Error> {
+    let flags = array.getattr("flags")?;
+    if flags.getattr("c_contiguous")?.extract()? {
+        return Ok(Some("C"));
+    }
+    Ok(flags.getattr("f_contiguous")?.extract::<bool>()?.then_some("F"))
+}
+
+/// Where in its owner's memory a view begins, in bytes, and its strides.
+fn place_of<'py>(view: &Bound<'py, PyAny>) -> Result<(i64, Bound<'py, PyAny>), Error> {
+    let begin = |array: &Bound<'py, PyAny>| -> PyResult<i64> {
+        let interface = array.getattr("__array_interface__")?;
+        interface.get_item("data")?.get_item(0)?.extract::<u64>().map(u64::cast_signed)
+    };
+    let offset = match crate::snapshot::owner_of(view)? {
+        Some(owner) => begin(view)?.wrapping_sub(begin(&owner)?),
+        None => 0,
+    };
+    Ok((offset, view.getattr("strides")?))
+}
+
+/// Whether a described value names an object.
+fn names_a_node(tree: &Bound<'_, PyAny>) -> bool {
+    if let Ok(list) = tree.cast::<PyList>() {
+        return list.iter().any(|value| names_a_node(&value));
+    }
+    let Ok(tuple) = tree.cast::<PyTuple>() else { return false };
+    let is_node = tuple.get_item(0).is_ok_and(|code| code.eq("r").unwrap_or(false));
+    is_node || tuple.iter().any(|value| names_a_node(&value))
 }
 
 fn name_of(object: &Bound<'_, PyAny>) -> String {

@@ -7,7 +7,7 @@ use pyo3::types::{PyByteArray, PyComplex, PyDict, PyFrozenSet, PyList, PySet, Py
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::node::{Content, Node, refused};
-use super::{TUPLES_MAX, code, is_kept, leads_to};
+use super::{TUPLES_MAX, code, is_kept, leads_to, names_a_node, order_of, place_of};
 use crate::errors::Error;
 use crate::snapshot::{Kind, Part, Plans, Saved, restore};
 
@@ -17,6 +17,8 @@ pub(crate) struct Receiver<'a, 'py> {
     pub(super) plans: &'a mut Plans,
     pub(super) live: &'a Saved,
     boundary: &'a [Py<PyAny>],
+    /// The addresses of what is reached without the roots, and so is not written to.
+    constants: &'a Bound<'py, PySet>,
     pub(super) nodes: Vec<Node<'py>>,
     /// The object of each node, once one was found or made, and whether it was found.
     pub(super) objects: Vec<Option<(Bound<'py, PyAny>, bool)>>,
@@ -39,12 +41,14 @@ impl<'a, 'py> Receiver<'a, 'py> {
         plans: &'a mut Plans,
         live: &'a Saved,
         boundary: &'a [Py<PyAny>],
+        constants: &'a Bound<'py, PySet>,
     ) -> Self {
         Self {
             py,
             plans,
             live,
             boundary,
+            constants,
             nodes: Vec::new(),
             objects: Vec::new(),
             taken: FxHashSet::default(),
@@ -52,7 +56,8 @@ impl<'a, 'py> Receiver<'a, 'py> {
             later: VecDeque::new(),
             kept: None,
             siblings: FxHashMap::default(),
-            made: Saved::default(),
+            // The order of a set depends on what was in it before.
+            made: Saved::received(),
         }
     }
 
@@ -116,6 +121,9 @@ impl<'a, 'py> Receiver<'a, 'py> {
                 py.get_type::<PyTuple>().call_method1("__new__", (class, elements))?
             }
             Content::FrozenSet(elements) => {
+                if names_a_node(elements.as_any()) {
+                    return Err(refused("a frozenset that leads to objects"));
+                }
                 let elements = self.elements(&elements, None, depth + 1)?;
                 PyFrozenSet::new(py, elements)?.into_any()
             }
@@ -170,6 +178,9 @@ impl<'a, 'py> Receiver<'a, 'py> {
     /// Whether an own object can stand for a node.
     fn fits(&mut self, number: usize, own: &Bound<'py, PyAny>) -> Result<bool, Error> {
         let Some(node) = self.nodes.get(number) else { return Ok(false) };
+        if self.constants.contains(own.as_ptr() as usize)? {
+            return Ok(false);
+        }
         if self.boundary.iter().any(|object| object.is(own)) || is_kept(self.plans, self.live, own)?
         {
             return Ok(false);
@@ -193,8 +204,15 @@ impl<'a, 'py> Receiver<'a, 'py> {
         for (entry, part) in node.entries.iter().zip(parts) {
             let is_same = code(part.part) == entry.code
                 && match part.part {
-                    Part::Array | Part::StridedArray => entry.is_array_like(1, own)?,
-                    Part::ArrayView => entry.is_array_like(2, own)?,
+                    Part::Array | Part::StridedArray => {
+                        entry.is_array_like(2, own)? && order_of(own)? == Some(&*entry.text(1)?)
+                    }
+                    Part::ArrayView => {
+                        let (offset, strides) = place_of(own)?;
+                        entry.is_array_like(4, own)?
+                            && entry.at(2)?.eq(offset)?
+                            && entry.at(3)?.eq(strides)?
+                    }
                     Part::ObjectArray => entry.at(1)?.eq(own.getattr("shape")?)?,
                     Part::Deque => entry.at(1)?.eq(own.getattr("maxlen")?)?,
                     Part::TypedArray => entry.at(1)?.eq(own.getattr("typecode")?)?,
@@ -225,7 +243,11 @@ impl<'a, 'py> Receiver<'a, 'py> {
                 let maxlen = entry.at(1)?;
                 py.import("collections")?.call_method1("deque", (PyList::empty(py), maxlen))?
             }
-            ("ndarray", ["a"], Some(entry)) => entry.array(1)?,
+            ("ndarray", ["a"], Some(entry)) => match &*entry.text(1)? {
+                "C" => entry.array(2)?,
+                "F" => py.import("numpy")?.call_method1("asfortranarray", (entry.array(2)?,))?,
+                _ => return Err(refused("an array in an unknown order")),
+            },
             (_, ["F"] | ["F", "S"] | ["S"], _) => {
                 if self.plans.has_unhashed(&class) {
                     return Err(refused(&format!("a new {class}, of which fields are not hashed")));
@@ -243,8 +265,13 @@ impl<'a, 'py> Receiver<'a, 'py> {
 
     /// The only class of this name and kind of which an instance was seen.
     fn class(&self, name: &str, kind: Kind) -> Result<Bound<'py, PyAny>, Error> {
-        let class = self.plans.class_named(self.py, name, kind);
-        class.ok_or_else(|| refused(&format!("a {name}, which no state here has had so far")))
+        let Some(class) = self.plans.class_named(self.py, name, kind) else {
+            return Err(refused(&format!("a {name}, which no state here has had so far")));
+        };
+        match class.hasattr("__del__")? {
+            true => Err(refused(&format!("a new {name}, which would run its `__del__`"))),
+            false => Ok(class),
+        }
     }
 
     /// Makes the content of a node.
