@@ -205,7 +205,7 @@ mod tests {
         let inputs = |frame: rollback_core::Frame, player: rollback_core::PlayerHandle| {
             script[frame.index() as usize % script.len()][player.index()]
         };
-        let report = SyncTest::new(4).frames(1_000).run(&mut arena, inputs).unwrap();
+        let report = SyncTest::new(4).frames(1_000).input_width(1).run(&mut arena, inputs).unwrap();
         assert!(report.ended && report.frames == 900, "{report:?}");
         assert!(arena.runners().iter().map(|runner| runner.coins).sum::<u32>() > 3, "{arena:?}");
     }

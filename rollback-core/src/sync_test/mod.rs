@@ -53,13 +53,15 @@ pub struct SyncTest {
     players: usize,
     frames: u32,
     depth_max: u32,
+    input_width: usize,
 }
 
 impl SyncTest {
     /// A check of 300 frames with rollbacks of up to 8 frames, for a game of this many players (1 to 64).
     #[must_use]
     pub fn new(players: usize) -> Self {
-        Self { players: players.clamp(1, PLAYERS_MAX), frames: 300, depth_max: 8 }
+        let players = players.clamp(1, PLAYERS_MAX);
+        Self { players, frames: 300, depth_max: 8, input_width: 0 }
     }
 
     /// How many frames to play; fewer when the game ends before.
@@ -76,6 +78,13 @@ impl SyncTest {
         self
     }
 
+    /// How many bytes an input takes, for games whose [`Input::WIDTH`] is 0.
+    #[must_use]
+    pub fn input_width(mut self, bytes: usize) -> Self {
+        self.input_width = bytes;
+        self
+    }
+
     /// Plays `game` from the state it is in, with the inputs that `inputs` gives for each frame and player.
     ///
     /// # Errors
@@ -85,12 +94,12 @@ impl SyncTest {
         game: &mut G,
         inputs: impl FnMut(Frame, PlayerHandle) -> G::Input,
     ) -> Result<SyncReport, SyncTestError<G::Error>> {
-        let width = G::Input::WIDTH;
+        let width = if G::Input::WIDTH == 0 { self.input_width } else { G::Input::WIDTH };
         if width == 0 || width > INPUT_WIDTH_MAX {
             return Err(SyncTestError::InputWidth { max: INPUT_WIDTH_MAX, got: width });
         }
         let mut run = Run {
-            test: *self,
+            test: Self { input_width: width, ..*self },
             inputs,
             moments: VecDeque::new(),
             seen: Vec::new(),
@@ -294,7 +303,7 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         let Some(base) = self.moments.len().checked_sub(depth as usize + 1) else { return Ok(()) };
         let Some(moment) = self.moments.get(base) else { return Ok(()) };
         let (frame, given) = (moment.frame, moment.row.clone());
-        let width = G::Input::WIDTH;
+        let width = self.test.input_width;
         let mut left = EQUIVALENTS_PER_FRAME;
         for turn in 0..self.test.players {
             // Each frame begins elsewhere, so that all are met where not all can be tried.
@@ -409,7 +418,7 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
     }
 
     fn row(&mut self, frame: Frame) -> Vec<u8> {
-        let width = G::Input::WIDTH;
+        let width = self.test.input_width;
         let mut row = vec![0; self.test.players * width];
         for (player, bytes) in PlayerHandle::all(self.test.players).zip(row.chunks_exact_mut(width))
         {
@@ -433,7 +442,7 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         let statuses = vec![status; self.test.players];
         let flags = vec![0; self.test.players];
         let row = StepRow { inputs: row, flags: &flags, statuses: &statuses };
-        let step = Step::new(frame, G::Input::WIDTH, row, is_resimulation);
+        let step = Step::new(frame, self.test.input_width, row, is_resimulation);
         let mut output = Vec::new();
         let failed = |source| GameError::Step { frame, source };
         let outcome = game.step(&step).map_err(failed)?;
