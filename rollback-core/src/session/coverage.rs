@@ -3,12 +3,12 @@
 #[cfg(feature = "testing")]
 use core::sync::atomic::{AtomicU64, Ordering};
 
-macro_rules! branches {
-    ($($branch:ident: $name:literal,)*) => {
+macro_rules! ways {
+    ($($way:ident: $name:literal,)*) => {
         /// A way that the agreement can go.
         #[derive(Clone, Copy)]
-        pub(crate) enum Branch {
-            $($branch,)*
+        pub(crate) enum Way {
+            $($way,)*
         }
 
         #[cfg(feature = "testing")]
@@ -16,7 +16,7 @@ macro_rules! branches {
     };
 }
 
-branches! {
+ways! {
     Suspected: "suspicions that were proposed",
     Kicked: "kicks that were proposed",
     Joined: "claims that were joined",
@@ -41,13 +41,13 @@ branches! {
 
 /// Counts that it went this way; only where tests may ask for it.
 #[inline]
-pub(crate) fn reach(branch: Branch) {
+pub(crate) fn reach(way: Way) {
     #[cfg(feature = "testing")]
-    if let Some(count) = REACHED.get(branch as usize) {
+    if let Some(count) = REACHED.get(way as usize) {
         count.fetch_add(1, Ordering::Relaxed);
     }
     #[cfg(not(feature = "testing"))]
-    let _ = branch;
+    let _ = way;
 }
 
 /// Every way with its name and how often it was gone in this process.

@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 
 use self::eviction::evicted;
 use self::proposal::Proposal;
-use super::coverage::{Branch, reach};
+use super::coverage::{Way, reach};
 use crate::wire::Claim;
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, View};
 
@@ -119,11 +119,11 @@ impl Membership {
             self.has_left = true;
             return Verdict::Unchanged;
         }
-        reach(Branch::Left);
+        reach(Way::Left);
         self.view.members.remove(peer);
         match &self.proposal {
             Some(proposal) if proposal.members.contains(peer) => {
-                reach(Branch::LeftWhileProposed);
+                reach(Way::LeftWhileProposed);
                 // Nobody is let in while somebody goes.
                 self.propose(proposal.members.without(peer).and(self.view.members), None, held)
             }
@@ -134,7 +134,7 @@ impl Membership {
     /// Takes a member's word that its simulation failed, or this one's own: from here on it claims nothing, so that it
     /// cannot be on the other side of a broken network.
     pub(crate) fn handle_going(&mut self, peer: PeerId) {
-        reach(Branch::Going);
+        reach(Way::Going);
         self.going.insert(peer);
     }
 
@@ -148,7 +148,7 @@ impl Membership {
         if self.target().and(suspects).is_empty() || self.is_joining {
             return Verdict::Unchanged;
         }
-        reach(Branch::Suspected);
+        reach(Way::Suspected);
         // Nobody is let in while somebody goes.
         self.propose(self.target().and(self.view.members).minus(suspects), None, held)
     }
@@ -167,13 +167,13 @@ impl Membership {
         // Whoever claimed a view without this peer takes nothing from it any more, in whatever view.
         let is_of_this_life = self.since.is_none_or(|since| claim.base.wrapping_sub(since) < 128);
         if is_member && is_of_this_life && !claim.members.contains(self.local) {
-            reach(Branch::Evicted);
+            reach(Way::Evicted);
             return evicted(claim, self.local);
         }
         let joiner = claim.joiner.filter(|it| [admissible, self.letting_in].contains(&Some(*it)));
         let takes_part = is_member || joiner.is_some_and(|(peer, _)| peer == claim.claimant);
         if claim.base != self.view.number || !takes_part {
-            reach(Branch::OfAnotherView);
+            reach(Way::OfAnotherView);
             return Verdict::Unchanged;
         }
         let has_moved_on = self.proposal.as_ref().is_some_and(|own| !own.is_of(claim));
@@ -185,7 +185,7 @@ impl Membership {
             return Verdict::Unchanged;
         }
         if self.has_no_say() {
-            reach(Branch::NoSay);
+            reach(Way::NoSay);
             return Verdict::Unchanged;
         }
         let verdict = match (&self.proposal, claim.joiner) {
@@ -193,7 +193,7 @@ impl Membership {
             // One that cannot be let in here is let in by nobody.
             (None, Some(_)) => return Verdict::Unchanged,
             (Some(own), _) if own.is_of(claim) => {
-                reach(Branch::Repeated);
+                reach(Way::Repeated);
                 Verdict::Unchanged
             }
             _ => {
@@ -202,7 +202,7 @@ impl Membership {
                 match members == self.target() && self.proposal.is_some() {
                     true => Verdict::Unchanged,
                     false => {
-                        reach(Branch::Joined);
+                        reach(Way::Joined);
                         self.kicked = self.kicked.or(claim.kicked);
                         self.propose(members, None, held)
                     }
@@ -216,7 +216,7 @@ impl Membership {
             *slot = Some(claim.held);
             proposal.kicked = proposal.kicked.or(claim.kicked);
         } else {
-            reach(Branch::OfAnotherProposal);
+            reach(Way::OfAnotherProposal);
         }
         verdict
     }
@@ -341,14 +341,14 @@ impl Membership {
         let departing = self.view.members.minus(proposal.members);
         let holds_all = departing.iter().all(|peer| held(peer) >= proposal.cut(peer));
         if !proposal.is_claimed_by_all() {
-            reach(Branch::AwaitsClaims);
+            reach(Way::AwaitsClaims);
             return None;
         }
         if !holds_all {
-            reach(Branch::AwaitsInputs);
+            reach(Way::AwaitsInputs);
             return None;
         }
-        reach(if self.decided.is_some() { Branch::CommittedDecided } else { Branch::Committed });
+        reach(if self.decided.is_some() { Way::CommittedDecided } else { Way::Committed });
         let mut cuts = [None; PEERS_MAX];
         for peer in departing.iter() {
             if let Some(cut) = cuts.get_mut(peer.index()) {
@@ -374,7 +374,7 @@ impl Membership {
         self.committed = self.decided.take().or(self.proposal.take());
         self.proposal = None;
         if !self.frozen_members().is_empty() {
-            reach(Branch::StaysFrozen);
+            reach(Way::StaysFrozen);
         }
         Some(cuts)
     }
@@ -397,7 +397,7 @@ impl Membership {
         let proposed = self.proposal.as_ref().map(|proposal| (proposal, false));
         committed.into_iter().chain(proposed).flat_map(|(proposal, is_committed)| {
             if is_committed {
-                reach(Branch::PassedOn);
+                reach(Way::PassedOn);
             }
             PeerId::all(PEERS_MAX).filter_map(move |by| proposal.claim(by, is_committed))
         })
@@ -436,11 +436,11 @@ impl Membership {
         let members = members.minus(self.going);
         self.frozen = self.frozen.or(self.view.members.minus(members));
         if !members.contains(self.local) || !self.has_quorum(members) {
-            reach(Branch::NoQuorum);
+            reach(Way::NoQuorum);
             return Verdict::NoQuorum;
         }
         if self.proposal.is_some() {
-            reach(Branch::Narrowed);
+            reach(Way::Narrowed);
         }
         // Others may count on what is claimed now; whoever has committed an earlier proposal and stays says so again.
         self.decided = None;

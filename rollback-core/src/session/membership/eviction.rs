@@ -1,6 +1,6 @@
 //! Who is sent away or not let in, and how those who are out are told so.
 
-use super::super::coverage::{Branch, reach};
+use super::super::coverage::{Way, reach};
 use super::{Membership, Verdict};
 use crate::wire::Claim;
 use crate::{Frame, PEERS_MAX, PeerId};
@@ -17,7 +17,7 @@ impl Membership {
         if self.is_joining || self.has_no_say() || !self.has_quorum(members) {
             return None;
         }
-        reach(Branch::Kicked);
+        reach(Way::Kicked);
         self.kicked.insert(peer);
         // Nobody is let in while somebody goes.
         Some(self.propose(members, None, held))
@@ -45,7 +45,7 @@ impl Membership {
         if self.target().contains(peer) {
             return None;
         }
-        reach(Branch::EvictionTold);
+        reach(Way::EvictionTold);
         let mut proposals = self.committed.iter().chain(&self.proposal);
         let proposal = proposals.find(|proposal| !proposal.members.contains(peer));
         // One that left in order is in no claim.
