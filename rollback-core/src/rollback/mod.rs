@@ -38,6 +38,8 @@ pub(crate) struct Rollback<G: Game> {
     /// After another's state was taken over there may be more final reports on the way than the ring keeps: each is hashed before
     /// the next one is saved.
     halts_at_reports: bool,
+    /// Frames were stepped outside of play, or another state was loaded: the live state is unknown until one is loaded to go on.
+    is_elsewhere: bool,
     run_ahead: RunAhead<G::Snapshot>,
     /// Every frame before this one was stepped, if only as a guess or to be shown; or another's outcome of it was taken over.
     known_up_to: Frame,
@@ -118,6 +120,7 @@ impl<G: Game> Rollback<G> {
             step_budget: u32::MAX,
             interrupted: None,
             halts_at_reports: false,
+            is_elsewhere: false,
             run_ahead: RunAhead::default(),
             known_up_to: Frame::ZERO,
             recorded_up_to: Frame::ZERO,
@@ -199,6 +202,7 @@ impl<G: Game> Rollback<G> {
                     return Ok(Resimulated::Done { depth: 0 });
                 };
                 game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
+                self.is_elsewhere = false;
                 let depth = match queue.first_incorrect() {
                     Some(_) => self.note_rollback(wrong),
                     None if self.halt.is_some() => self.note_rollback(wrong),
@@ -369,6 +373,7 @@ impl<G: Game> Rollback<G> {
             return Ok(Replayed { slot, output: Chain::default() });
         };
         let from = report.frame;
+        self.is_elsewhere = true;
         game.load(&report.snapshot).map_err(|source| GameError::Load { frame: from, source })?;
         let (mut output, mut output_digest) = (Vec::new(), Chain::default());
         for frame in from.until(end) {

@@ -30,9 +30,10 @@ impl<G: Game> Rollback<G> {
         self.known_up_to
     }
 
-    /// The frame whose state the game holds; unknown where frames pass without being stepped, or while it is shown ahead.
+    /// The frame whose state the game holds; unknown where frames pass without being stepped, while it is shown ahead, and from
+    /// the search for a desync until play goes on.
     pub(crate) fn live_frame(&self) -> Option<Frame> {
-        let is_present = self.halt.is_none() && self.run_ahead.ahead == 0;
+        let is_present = self.halt.is_none() && !self.is_elsewhere && self.run_ahead.ahead == 0;
         let live = self.interrupted.map_or(self.current, |begun| begun.next);
         is_present.then_some(live)
     }

@@ -45,6 +45,7 @@ impl<G: Game> Rollback<G> {
         {
             return Ok(false);
         }
+        self.is_elsewhere = true;
         game.load(&state).map_err(|source| GameError::Load { frame, source })?;
         self.snapshots.rewind(keyframe.agreed);
         if let Some(slot) = self.snapshots.slot(frame, frame) {
@@ -75,6 +76,7 @@ impl<G: Game> Rollback<G> {
         reported: Frame,
     ) -> Result<(), GameError<G::Error>> {
         let Some((frame, snapshot)) = self.snapshots.newest_up_to(reported) else { return Ok(()) };
+        self.is_elsewhere = true;
         game.load(snapshot).map_err(|source| GameError::Load { frame, source })?;
         self.snapshots.forget_after(frame);
         // What ended it after that, or made a step fail, is found again.

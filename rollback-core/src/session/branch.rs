@@ -32,7 +32,8 @@ pub struct Branch<G: Game> {
 
 impl<G: Game> Session<G> {
     /// Goes on alone from where the game stands, for as long as the application likes: the players of the others are idle. Only once the
-    /// episode has ended [`Partitioned`](EndCause::Partitioned); the session goes on lingering as it would.
+    /// episode has ended [`Partitioned`](EndCause::Partitioned); the session goes on lingering as it would. The game stands on guesses of
+    /// what the others did last, and one of them may be known to be wrong and not corrected yet: the branch begins from it all the same.
     ///
     /// # Errors
     /// When the episode is not over, or ended for another reason, or where the game is in no known state.
@@ -42,12 +43,15 @@ impl<G: Game> Session<G> {
             return Err(BranchError::NotCutOff { cause });
         }
         let began = self.episode.rollback.live_frame().ok_or(BranchError::NoState)?;
-        let (config, queue) = (&self.episode.config, &self.episode.links.queue);
+        let config = &self.episode.config;
         // That the others do nothing is a guess: so no step of it is taken for one that counts.
         let mut statuses = vec![InputStatus::Predicted; config.players()];
-        for player in queue.players_of(self.local()) {
-            if let Some(status) = statuses.get_mut(player.index()) {
+        let mut flags = vec![InputFlags::NONE.bits(); config.players()];
+        for (player, actor) in self.episode.local_inputs.actors() {
+            let at = player.index();
+            if let (Some(status), Some(flags)) = (statuses.get_mut(at), flags.get_mut(at)) {
                 *status = InputStatus::Given;
+                *flags = actor.flags(InputFlags::NONE).bits();
             }
         }
         Ok(Branch {
@@ -56,7 +60,7 @@ impl<G: Game> Session<G> {
             known_up_to: self.episode.rollback.known_up_to(),
             width: config.input_width(),
             inputs: config.idle_input().repeat(config.players()),
-            flags: vec![InputFlags::NONE.bits(); config.players()],
+            flags,
             statuses,
             outcome: Outcome::Running,
             game: PhantomData,
@@ -77,7 +81,8 @@ impl<G: Game> Branch<G> {
         self.frame
     }
 
-    /// What a local player does from the next frame on, until something else is said; idle before.
+    /// What a local player does from the next frame on, until something else is said; idle before. Whoever gave its inputs as the episode
+    /// ended, a person or a policy, gives these.
     ///
     /// # Errors
     /// When the player is hosted elsewhere.
@@ -126,7 +131,7 @@ pub enum BranchError {
         /// Why it ended.
         cause: EndCause,
     },
-    /// The simulation has ended, or the last guess could not be stepped.
+    /// The simulation has ended, the last guess could not be stepped, or a desync was searched for or not settled yet.
     #[error("the game is in no state to go on from")]
     NoState,
 }

@@ -239,6 +239,11 @@ impl LocalInputs {
         Ok(())
     }
 
+    /// Every local player, with who gives its next input.
+    pub(crate) fn actors(&self) -> impl Iterator<Item = (PlayerHandle, Actor)> {
+        self.players.iter().map(|local| (local.player, local.actor))
+    }
+
     /// Has the delay of all local players follow the lateness of inputs within these limits, or no more.
     pub(crate) fn set_automatic(&mut self, limits: Option<(u32, u32)>) {
         self.automatic = limits.map(|(min, max)| (min, max, 0));

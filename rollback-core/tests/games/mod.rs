@@ -1,7 +1,8 @@
 //! The game that the simulator's own tests play, and the ways in which it can go wrong.
 
 use rollback_core::{
-    Costs, Frame, Game, InputStatus, Leaves, Outcome, PlayerHandle, Same, StateHasher, Step,
+    Costs, Frame, Game, InputFlags, InputStatus, Leaves, Outcome, PlayerHandle, Same, StateHasher,
+    Step,
 };
 
 /// Players push each other about. Every state depends on every input so far.
@@ -24,6 +25,8 @@ pub(crate) struct Rules {
     pub(crate) saves_are_dear: bool,
     /// Inputs of three frames in four do nothing.
     pub(crate) is_deaf: bool,
+    /// What a policy gives cannot be stepped.
+    pub(crate) fails_on_policies: bool,
     /// This frame cannot be stepped.
     pub(crate) fails_at: Option<u32>,
     /// From this frame on the first player's place is off by one.
@@ -70,6 +73,7 @@ impl Arena {
     fn is_jammed(&self, step: &Step<'_, u8>) -> bool {
         self.rules.fails_at == Some(step.frame().index())
             || self.rules.fails_on_guesses && has_bad_guess(step)
+            || self.rules.fails_on_policies && is_given_by_a_policy(step)
     }
 }
 
@@ -77,6 +81,11 @@ fn has_bad_guess(step: &Step<'_, u8>) -> bool {
     let is_bad =
         |player| step.status(player) == InputStatus::Predicted && step.input(player) % 7 == 3;
     PlayerHandle::all(step.player_count()).any(is_bad)
+}
+
+fn is_given_by_a_policy(step: &Step<'_, u8>) -> bool {
+    let is_given = |player| step.flags(player).contains(InputFlags::POLICY);
+    PlayerHandle::all(step.player_count()).any(is_given)
 }
 
 impl Game for Arena {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use rollback_core::{
-    BranchError, EndCause, Facts, Frame, Game, InputError, InputStatus, Outcome, Output,
-    PlayerHandle, Roster, Session, SessionConfig, StateHash, StateHasher, Step, StepRow, Ticket,
-    Timestamp,
+    Actor, Advance, BranchError, EndCause, Facts, Frame, Game, InputError, InputStatus, OnDesync,
+    Outcome, Output, PlayerHandle, Roster, Session, SessionConfig, SessionConfigBuilder, Stall,
+    StateHash, StateHasher, Step, StepRow, Ticket, Timestamp,
 };
 
 use crate::games::{Arena, Jammed, Rules, State};
@@ -24,19 +24,31 @@ fn cut_off() -> Cut {
 
 /// The same in a game, with another idle input; the players give `last` when they are cut off.
 fn cut_off_in(arena: &Arena, idle: u8, last: u8) -> Cut {
-    let config = SessionConfig::builder().players(2).departure_timeout(Duration::from_millis(500));
-    let config = config.idle_input(&[idle]).build().unwrap();
+    let config = SessionConfig::builder().idle_input(&[idle]);
+    cut_off_when(config, [arena, arena], last, |now, _| now >= Timestamp::from_millis(1_000))
+}
+
+/// The same with a game each, as soon as this holds of the time and of what the second one waits for.
+fn cut_off_when(
+    config: SessionConfigBuilder,
+    arenas: [&Arena; 2],
+    last: u8,
+    mut is_cut: impl FnMut(Timestamp, Option<Stall>) -> bool,
+) -> Cut {
+    let config = config.players(2).departure_timeout(Duration::from_millis(500)).build().unwrap();
     let sessions = [0, 1].map(|slot| {
         let roster = Roster::one_player_each(2).unwrap();
         let ticket =
             Ticket { session: 1, episode: 0, seed: 1, roster, local: peer(slot), incarnation: 0 };
+        let arena = arenas[usize::from(slot)];
         Session::new(&config, &ticket, Facts::default(), arena, Timestamp::ZERO).unwrap()
     });
-    let games = [arena.clone(), arena.clone()];
-    let mut cut = Cut { sessions, games, stable: [Frame::ZERO; 2] };
+    let mut cut = Cut { sessions, games: arenas.map(Clone::clone), stable: [Frame::ZERO; 2] };
+    let (mut stall, mut has_parted) = (None, false);
     let mut under_way: Vec<(u64, usize, Vec<u8>)> = Vec::new();
     for millis in 0..4_000 {
         let now = Timestamp::from_millis(millis);
+        has_parted |= is_cut(now, stall);
         for (_, to, bytes) in under_way.extract_if(.., |(at, ..)| *at <= millis).collect::<Vec<_>>()
         {
             cut.sessions[to].handle_datagram(now, peer(if to == 0 { 1 } else { 0 }), &bytes);
@@ -47,11 +59,14 @@ fn cut_off_in(arena: &Arena, idle: u8, last: u8) -> Cut {
                 assert_eq!(session.branch().err(), Some(BranchError::NotOver));
                 let input = if millis < 900 { u8::try_from(millis % 3).unwrap() } else { last };
                 session.set_local_input(player(of), &input).unwrap();
-                session.advance_frame(now, &mut cut.games[of]).unwrap();
+                let advance = session.advance_frame(now, &mut cut.games[of]).unwrap();
+                if let (1, Advance::Stalled(waits)) = (of, advance) {
+                    stall = Some(waits);
+                }
             }
             while let Some(output) = session.poll_output(now) {
                 match output {
-                    Output::Datagram { bytes, .. } if millis < 1_000 => {
+                    Output::Datagram { bytes, .. } if !has_parted => {
                         under_way.push((millis + 20, 1 - of, bytes.to_vec()));
                     }
                     Output::Stable(row) => cut.stable[of] = row.frame.next(),
@@ -140,4 +155,35 @@ fn where_the_last_guess_could_not_be_stepped_there_is_no_branch() {
     let cut = cut_off_in(&arena, 0, 3);
     assert_eq!(cut.sessions[1].end().unwrap().cause, EndCause::Partitioned);
     assert_eq!(cut.sessions[1].branch().err(), Some(BranchError::NoState));
+}
+
+#[test]
+fn where_a_desync_was_not_settled_there_is_no_branch() {
+    // The search for the first frame that differs takes the game back, and it stays there while the members disagree.
+    let parting = Arena::with(Rules { diverges_at: Some(55), ..Rules::default() });
+    let is_searching = |stall| stall == Some(Stall::SearchingDesync);
+    let is_disputed = |stall| matches!(stall, Some(Stall::Disputed(_)));
+    for is_cut in [is_searching, is_disputed] {
+        let config = SessionConfig::builder().on_desync(OnDesync::Pause);
+        let mut was_cut = false;
+        let cut = cut_off_when(config, [&Arena::endless(), &parting], 1, |_, stall| {
+            was_cut |= is_cut(stall);
+            was_cut
+        });
+        assert!(was_cut);
+        assert_eq!(cut.sessions[1].end().unwrap().cause, EndCause::Partitioned);
+        assert_eq!(cut.sessions[1].branch().err(), Some(BranchError::NoState));
+    }
+}
+
+#[test]
+fn what_a_policy_gives_in_a_branch_is_a_policy_s() {
+    let arena = Arena::with(Rules { fails_on_policies: true, ..Rules::default() });
+    let mut cut = cut_off_in(&arena, 0, 1);
+    let mut branch = cut.sessions[1].branch().unwrap();
+    assert_eq!(branch.advance_frame(&mut cut.games[1].clone()), Ok(Outcome::Running));
+    cut.sessions[1].set_actor(player(1), Actor::Policy).unwrap();
+    let mut branch = cut.sessions[1].branch().unwrap();
+    let frame = branch.began();
+    assert_eq!(branch.advance_frame(&mut cut.games[1]), Err(Jammed { frame }));
 }
