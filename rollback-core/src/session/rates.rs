@@ -18,7 +18,7 @@ pub(super) struct Rates {
     told: (u16, Timestamp),
     /// Whether another has said that it cannot hold the tick rate; and who of all holds the least.
     is_any_slow: bool,
-    slowest: Option<PeerId>,
+    pub(super) slowest: Option<PeerId>,
     /// What the application was told, and when.
     event: (Option<PeerId>, u8),
     event_at: Timestamp,
@@ -68,6 +68,10 @@ impl Links {
     /// The rate at which all play, in thousandths of the tick rate, where this peer can hold `own`.
     #[inline]
     pub(super) fn pace(&mut self, now: Timestamp, own: u16) -> u16 {
+        // Nobody goes slower for another then, so who is the slowest matters to nobody.
+        if self.rates.min == FULL_RATE {
+            return FULL_RATE;
+        }
         self.rates.own = own;
         let rates = &self.rates;
         let is_full = own == FULL_RATE && !rates.is_any_slow && rates.slowest.is_none();
@@ -90,9 +94,9 @@ impl Links {
         pace
     }
 
-    /// Whoever says something else all the time is told of now and then.
+    /// Whoever says something else all the time is told of now and then. Nobody slows the others down by so little that it is not told.
     fn tell_application(&mut self, now: Timestamp, pace: u16) {
-        let percent = u8::try_from(pace.div_ceil(10)).unwrap_or(100);
+        let percent = u8::try_from(pace / 10).unwrap_or(100);
         let peer = self.rates.slowest.filter(|_| percent < 100);
         let (told, told_percent) = self.rates.event;
         if (told, told_percent) == (peer, percent)

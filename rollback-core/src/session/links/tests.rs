@@ -160,6 +160,32 @@ fn a_peer_that_lies_about_its_rate_slows_the_others_to_the_limit_and_fills_no_qu
 }
 
 #[test]
+fn who_slows_the_others_by_next_to_nothing_is_told_of() {
+    let (mut links, sender, _) = three_peers();
+    let now = Timestamp::from_millis(1_000);
+    let index = links.links.iter().position(|link| link.peer == sender).unwrap();
+    links.handle_rate(index, now, 999);
+    assert_eq!(links.pace(now, 1000), 999);
+    assert_eq!(links.events.pop(), Some(Event::PaceChanged { peer: sender, percent: 99 }));
+}
+
+#[test]
+fn where_nobody_goes_slower_for_another_what_is_said_of_rates_changes_nothing() {
+    let (mut links, sender, _) = three_peers();
+    links.rates = Rates::new(100);
+    let now = Timestamp::from_millis(1_000);
+    let index = links.links.iter().position(|link| link.peer == sender).unwrap();
+    for (said, own) in [(999, 1000), (500, 1000), (1000, 700)] {
+        links.handle_rate(index, now, said);
+        assert_eq!(links.pace(now, own), 1000);
+        assert_eq!(links.rates.slowest, None);
+        assert_eq!(links.events.pop(), None);
+    }
+    links.tell_rate(now);
+    assert!(links.control.is_empty());
+}
+
+#[test]
 fn a_lower_rate_is_told_at_once_and_again_while_it_holds() {
     let (mut links, _, _) = three_peers();
     let mut told = Vec::new();
