@@ -48,11 +48,11 @@ pub enum Event {
         /// The first frame of its new life; before it idle was filled in.
         from: Frame,
     },
-    /// A peer cannot hold the tick rate, and all play at the rate that it can hold; at 100 it can again.
+    /// A peer cannot hold the tick rate, and all play at the rate that it can hold; at 100 nobody is waited for any more.
     PaceChanged {
         /// The slowest peer.
         peer: PeerId,
-        /// At which rate all play, in percent of the tick rate; not less than the
+        /// At which rate all play, in percent of the tick rate, rounded down; not less than the
         /// [limit](crate::SessionConfig::pace_min_percent), whatever the peer can hold.
         percent: u8,
     },
