@@ -161,3 +161,18 @@ fn a_machine_with_time_to_spare_slows_nobody() {
         assert!(played.frames_a_second > 58.0, "{played:?}");
     }
 }
+
+#[test]
+fn in_lockstep_all_play_at_the_rate_of_a_slow_one_and_recover() {
+    let slow = one_is_slow(1, 3, 143, 8_000).frames(1_200).faults(lossy(30));
+    let slow = slow.config(|builder| {
+        builder.pace_min_percent(50).prediction_window_frames(0).input_delay_frames(6)
+    });
+    let report = plays(slow);
+    for peer in &report.peers {
+        let settled = played(peer, 6..11);
+        assert!((40.0..43.5).contains(&settled.frames_a_second), "{settled:?}");
+        let recovered = played(peer, 20..22);
+        assert!((59.0..61.0).contains(&recovered.frames_a_second), "{recovered:?}");
+    }
+}
