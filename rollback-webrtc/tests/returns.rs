@@ -9,6 +9,8 @@
 mod common;
 
 use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ use rollback_core::recording::Recording;
 use rollback_core::{
     Advance, End, EndCause, Event, Facts, Frame, InputFlags, PeerId, SessionConfig, SessionCounters,
 };
+use rollback_server::BackgroundServer;
 use rollback_webrtc::{
     EpisodeSetup, GameLoop, Inquiry, LoopError, ReturnError, Room, Transport, TransportConfig,
 };
@@ -285,10 +288,23 @@ fn one_comes_back_again_and_again() {
         token
     });
     assert!(folder.read("0-0.rbk") == folder.read("1-2.rbk"));
-    // All have left: there is no match any more.
+    // All have left: there is no match any more, once the server has heard the last of them.
+    while members_at(&server) > 0 {
+        std::thread::yield_now();
+    }
     let config = TransportConfig { token: Some(token), ..local() };
     let refused = Transport::join_blocking(&link, config).unwrap_err();
     assert!(refused.to_string().contains("UnknownToken"), "{refused}");
+}
+
+/// How many are at the server, waiting or playing.
+fn members_at(server: &BackgroundServer) -> u64 {
+    let mut stream = TcpStream::connect(server.local_addr()).unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    serde_json::from_str::<serde_json::Value>(body).unwrap()["members"].as_u64().unwrap()
 }
 
 #[test]
