@@ -25,7 +25,7 @@ SHORT = (
     f", config={{**envs.cramped_room_config, 'max_steps': {FRAMES}}})",
 )
 
-# Has the cooks do something else at frame 20, in a process whose variable says so.
+# Has the score be another one after frame 20, in a process whose variable says so.
 DRIFTING = """import os
 from cogrid.cogrid_env import CoGridEnv
 
@@ -33,7 +33,9 @@ _step = CoGridEnv.step
 
 def _drifting(self, actions):
     drifts = self.t == 20 and os.environ.get("DRIFTS") == "1"
-    return _step(self, dict.fromkeys(actions, 3) if drifts else actions)
+    returned = _step(self, actions)
+    self.cumulative_score += drifts
+    return returned
 
 CoGridEnv.step = _drifting
 
