@@ -147,7 +147,7 @@ class DriftingSpread:
 
 
 class DriftingKitchen:
-    """CogRid's Overcooked, in which a cook loses what is at hand and turns."""
+    """CogRid's Overcooked, in which the score is off by one, twice."""
 
     def __init__(self) -> None:
         self.env = sample_envs.cramped_room()
@@ -165,9 +165,10 @@ class DriftingKitchen:
 
     def step(self, actions: dict[Any, int]) -> Any:
         self.frame += 1
-        if self.frame in (40, 70) and witnessed.slot == 1:
-            actions = dict.fromkeys(actions, 4)
-        return self.env.step(actions)
+        returned = self.env.step(actions)
+        # Not other actions: whether these change anything depends on the match's seed.
+        self.env.unwrapped.cumulative_score += self.frame in (40, 70) and witnessed.slot == 1
+        return returned
 
 
 @pytest.mark.parametrize("env", [DriftingSpread, DriftingKitchen])
