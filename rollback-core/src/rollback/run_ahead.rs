@@ -1,9 +1,9 @@
-//! Takes the game a few frames beyond the current one for those who look at it, and brings it back.
+//! Takes the game a few frames beyond the current one for those who look at it, and brings it back; where there is time for it.
 
 use super::{GameError, Rollback};
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
-use crate::{Frame, Game, Outcome, Predictor, Step};
+use crate::{Frame, Game, Outcome, Predictor, Step, Timestamp};
 
 /// How far ahead the game is shown, and the state that it comes back to.
 #[derive(Default)]
@@ -12,12 +12,50 @@ pub(super) struct RunAhead<S> {
     /// How many frames the game is ahead now.
     ahead: u32,
     present: S,
+    luxury: Luxury,
+}
+
+/// Whether this machine has time to spare: what is shown ahead is stepped in every frame, and nobody needs it to play on.
+struct Luxury {
+    is_afforded: bool,
+    /// When the tick rate was last not held.
+    since: Timestamp,
+    /// For how long the rate must be held next, before it is afforded again.
+    patience_micros: u64,
+}
+
+impl Default for Luxury {
+    fn default() -> Self {
+        Self { is_afforded: true, since: Timestamp::ZERO, patience_micros: 0 }
+    }
+}
+
+impl Luxury {
+    fn note(&mut self, now: Timestamp, holds_rate: bool) {
+        if !holds_rate {
+            // It may have been the cause: each time it is tried again, that is after twice the time.
+            if self.is_afforded {
+                self.patience_micros = self.patience_micros.saturating_mul(2).max(PATIENCE_MICROS);
+            }
+            self.is_afforded = false;
+            self.since = now;
+        } else if !self.is_afforded && now.micros_since(self.since) >= self.patience_micros {
+            self.is_afforded = true;
+        }
+    }
 }
 
 impl<G: Game> Rollback<G> {
     /// Shows the game so many frames ahead from now on.
     pub(crate) fn set_run_ahead(&mut self, frames: u32) {
         self.run_ahead.frames = frames.min(RUN_AHEAD_MAX);
+    }
+
+    /// Whether this machine holds the tick rate. One that does not shows nothing ahead.
+    pub(crate) fn note_rate(&mut self, now: Timestamp, holds_rate: bool) {
+        if self.run_ahead.frames > 0 {
+            self.run_ahead.luxury.note(now, holds_rate);
+        }
     }
 
     /// How many frames beyond the current one the game has been taken.
@@ -59,7 +97,7 @@ impl<G: Game> Rollback<G> {
         predictor: &mut dyn Predictor,
     ) -> Result<(), GameError<G::Error>> {
         let is_known = self.halt.is_none() && self.interrupted.is_none();
-        if self.run_ahead.frames == 0 || !is_known {
+        if self.run_ahead.frames == 0 || !is_known || !self.run_ahead.luxury.is_afforded {
             return Ok(());
         }
         if game.save(&mut self.run_ahead.present).is_err() {
@@ -95,3 +133,31 @@ impl<G: Game> Rollback<G> {
 
 /// The most frames that a game can be shown ahead.
 pub const RUN_AHEAD_MAX: u32 = 8;
+
+/// For how long a machine that was too slow must hold the tick rate before the game is shown ahead again.
+const PATIENCE_MICROS: u64 = 10_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_cannot_afford_is_tried_again_after_longer_and_longer() {
+        let mut luxury = Luxury::default();
+        let mut at_seconds = |second: u64, holds_rate| {
+            luxury.note(Timestamp::from_millis(second * 1_000), holds_rate);
+            luxury.is_afforded
+        };
+        assert!(at_seconds(1, true));
+        assert!(!at_seconds(2, false));
+        assert!(!at_seconds(3, false));
+        assert!(!at_seconds(12, true));
+        assert!(at_seconds(13, true));
+        assert!(!at_seconds(14, false));
+        assert!(!at_seconds(33, true));
+        assert!(at_seconds(34, true));
+        assert!(!at_seconds(35, false));
+        assert!(!at_seconds(74, true));
+        assert!(at_seconds(75, true));
+    }
+}

@@ -47,6 +47,7 @@ pub use self::rejoin::BackfillError;
 #[cfg(feature = "testing")]
 pub use self::tampering::Sabotage;
 use crate::frame_pacer::FramePacer;
+use crate::held_rate::FULL_RATE;
 use crate::journal::{Entry, Journal, Witness, digest_of_advance, digest_of_output};
 use crate::rollback::Rollback;
 use crate::wire::{self, Hello};
@@ -380,8 +381,9 @@ impl<G: Game> Session<G> {
                 self.pacer.handle_frame(now, advantage, true);
             }
         }
-        let pace = self.episode.links.pace(now, self.pacer.held_rate());
-        self.pacer.set_pace(pace);
+        let held = self.pacer.held_rate();
+        self.episode.rollback.note_rate(now, held == FULL_RATE);
+        self.pacer.set_pace(self.episode.links.pace(now, held));
         self.episode.links.period_micros = self.pacer.paced_micros();
         if let Some(journal) = &mut self.journal {
             journal.note(&Entry::Advanced { digest: digest_of_advance(&advance) });

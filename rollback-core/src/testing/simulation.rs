@@ -43,6 +43,7 @@ pub struct Simulation {
     gives_hints: bool,
     keeps_journals: bool,
     automatic_delay: Option<(u32, u32)>,
+    run_ahead: Option<u32>,
     sabotage: Option<Sabotage>,
     command: Option<String>,
 }
@@ -70,6 +71,7 @@ impl Simulation {
             gives_hints: false,
             keeps_journals: false,
             automatic_delay: None,
+            run_ahead: None,
             sabotage: None,
             command: None,
         }
@@ -124,6 +126,12 @@ impl Simulation {
     /// Has every peer's input delay follow how late inputs come, within these limits in frames.
     pub fn automatic_input_delay(mut self, min: u32, max: u32) -> Self {
         self.automatic_delay = Some((min, max));
+        self
+    }
+
+    /// Has every peer show its game so many frames ahead.
+    pub fn run_ahead(mut self, frames: u32) -> Self {
+        self.run_ahead = Some(frames);
         self
     }
 
@@ -271,6 +279,7 @@ impl Simulation {
             gives_hints: self.gives_hints && !reduction.is_without(HINTS),
             keeps_journals: self.keeps_journals,
             automatic_delay: self.automatic_delay,
+            run_ahead: self.run_ahead,
             sabotage: self.sabotage,
             waived: self.waived.clone(),
             kept: reduction.kept.clone(),

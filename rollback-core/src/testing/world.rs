@@ -40,6 +40,7 @@ pub(crate) struct Setting {
     pub(crate) gives_hints: bool,
     pub(crate) keeps_journals: bool,
     pub(crate) automatic_delay: Option<(u32, u32)>,
+    pub(crate) run_ahead: Option<u32>,
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) waived: Vec<Oracle>,
     /// What is left of the plan, by place; all unless said.
@@ -324,7 +325,8 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
         };
         // Drawn apart, so that what a seed meant before this was thought of it means still.
         let mut apart = Random::new(*seed, STREAM_RUN_AHEAD + u64::from(peer.slot()));
-        let run_ahead = if apart.chance(250) { apart.between(1, RUN_AHEAD_MAX) } else { 0 };
+        let drawn = if apart.chance(250) { apart.between(1, RUN_AHEAD_MAX) } else { 0 };
+        let run_ahead = self.setting.run_ahead.unwrap_or(drawn);
         let session = session.with_run_ahead(run_ahead);
         self.network.counts.shown_ahead += u64::from(run_ahead > 0);
         let players = roster.players_of(peer).collect();

@@ -176,3 +176,31 @@ fn in_lockstep_all_play_at_the_rate_of_a_slow_one_and_recover() {
         assert!((59.0..61.0).contains(&recovered.frames_a_second), "{recovered:?}");
     }
 }
+
+#[test]
+fn two_slow_machines_at_once_pay_for_what_they_guess_wrongly_and_no_more() {
+    // Peer 1 needs 24 ms for a step and peer 2 needs 28; of what each guesses of the other one or two frames are wrong.
+    for (seed, peers) in [(1, 3), (2, 4), (3, 8)] {
+        let slower = Fault::Slow { peer: peer(2), step_percent: 167, millis: 12_000 };
+        let slow = one_is_slow(seed, peers, 143, 12_000).at_ms(3_000, slower);
+        let report = plays(slow.frames(1_200).faults(lossy(30)).inputs(|_, _, input| {
+            input.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+        }));
+        for peer in &report.peers {
+            let both = played(peer, 6..14);
+            assert!(both.frames_a_second > 17.0, "seed {seed}: {both:?}");
+            let recovered = played(peer, 24..26);
+            assert!((59.0..61.0).contains(&recovered.frames_a_second), "{recovered:?}");
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_is_too_slow_shows_nothing_ahead() {
+    // It would step eight frames more in each, and all would play at eight frames a second.
+    let slow = one_is_slow(1, 3, 143, 12_000).frames(1_200).faults(lossy(30)).run_ahead(8);
+    for peer in &plays(slow).peers {
+        let settled = played(peer, 6..14);
+        assert!((40.0..43.5).contains(&settled.frames_a_second), "{settled:?}");
+    }
+}

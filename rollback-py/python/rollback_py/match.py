@@ -87,10 +87,11 @@ def join(
     what the others do: ``"repeat"`` what they did last, ``"idle"`` nothing, ``"learned"`` what
     they did most often after holding the same action for as long. `run_ahead` shows, and has
     policies observe, the environment so many frames (0 to 8) ahead of the one that is played, so
-    that an input delay is not felt; each costs a step in every frame. `told_after_s` says how long
-    nothing of a member must come until the events of the episode say so: ``interrupted`` of its
-    game, after a tenth of a second at least, and ``peer_reconnecting`` of the ways to it. Without
-    it these are half a second and one second. A member that departs sooner is not ``interrupted``.
+    that an input delay is not felt; each costs a step in every frame, and a computer that is too
+    slow for the tick rate shows nothing ahead. `told_after_s` says how long nothing of a member
+    must come until the events of the episode say so: ``interrupted`` of its game, after a tenth of
+    a second at least, and ``peer_reconnecting`` of the ways to it. Without it these are half a
+    second and one second. A member that departs sooner is not ``interrupted``.
 
     Before each episode the ways to the others are checked. `health` says how good they must be.
     """
