@@ -58,7 +58,7 @@ fn simulate(seed: u64, is_stormy: bool) -> Result<Report, Box<testing::Failure>>
     if is_stormy {
         return settings::play_storm(simulation, seed);
     }
-    simulation.run(|| settings::arena(seed))
+    settings::play(simulation, seed)
 }
 
 /// What happened over all seeds.

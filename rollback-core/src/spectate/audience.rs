@@ -5,9 +5,9 @@ use core::time::Duration;
 
 use super::marks::Marks;
 use super::wire::{Ask, Held, Key, PIECE_BYTES, Piece, Told, WINDOW_PIECES};
-use crate::Timestamp;
 use crate::recording::stream::BYTES_MAX;
 use crate::session::End;
+use crate::{SessionConfig, Timestamp};
 
 /// A spectator, as the driver numbers them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -18,8 +18,17 @@ pub struct WatcherId(pub u64);
 pub struct FeedLimits {
     /// The most spectators at once; further ones are not answered.
     pub spectators: usize,
-    /// The most bytes of the stream a second to each. One who joins late catches up at this rate.
+    /// The most bytes of the stream a second to each, beyond what is played meanwhile. One who joins late catches up at this rate.
     pub bytes_per_second: u32,
+}
+
+impl FeedLimits {
+    /// The most bytes of the stream a second of an episode: at any limit each can follow what is played, also where inputs are long.
+    pub(crate) fn bytes_per_second_of(self, config: &SessionConfig) -> u32 {
+        let row = config.players() * config.input_width() + ROW_BYTES;
+        let played = row * usize::from(config.tick_rate_hz());
+        self.bytes_per_second.saturating_add(u32::try_from(played).unwrap_or(u32::MAX))
+    }
 }
 
 impl Default for FeedLimits {
@@ -34,6 +43,8 @@ impl Default for FeedLimits {
 pub(super) struct Audience {
     key: Key,
     limits: FeedLimits,
+    /// With what is played.
+    bytes_per_second: u32,
     watchers: Vec<Watcher>,
     /// Who asked what there is, and of how many entries they want the mark.
     asked: Vec<(WatcherId, u32)>,
@@ -76,7 +87,14 @@ struct UnderWay {
 
 impl Audience {
     pub(super) fn new(key: Key, limits: FeedLimits) -> Self {
-        Self { key, limits, watchers: Vec::new(), asked: Vec::new(), turn: 0, refused: 0 }
+        let bytes_per_second = limits.bytes_per_second;
+        let (watchers, asked) = (Vec::new(), Vec::new());
+        Self { key, limits, bytes_per_second, watchers, asked, turn: 0, refused: 0 }
+    }
+
+    /// What is played, as soon as that is known.
+    pub(super) fn follow(&mut self, config: &SessionConfig) {
+        self.bytes_per_second = self.limits.bytes_per_second_of(config);
     }
 
     /// How many watch.
@@ -143,8 +161,7 @@ impl Audience {
         for _ in 0..self.watchers.len() {
             self.turn = (self.turn + 1) % self.watchers.len();
             let watcher = self.watchers.get_mut(self.turn)?;
-            if let Some(piece) = watcher.next_piece(now, shown.stream, self.limits.bytes_per_second)
-            {
+            if let Some(piece) = watcher.next_piece(now, shown.stream, self.bytes_per_second) {
                 piece.encode(self.key, bytes);
                 return Some(watcher.id);
             }
@@ -247,6 +264,9 @@ fn is_beyond(held: Held, piece: u32) -> bool {
     let after = piece.checked_sub(held.end / PIECE_BYTES + 1);
     after.is_some_and(|after| after < WINDOW_PIECES && held.beyond >> after & 1 == 1)
 }
+
+/// What a row of the stream takes beside the inputs: marks, flags, a hash now and then.
+const ROW_BYTES: usize = 24;
 
 /// Who says nothing for so long watches no more.
 const GONE_AFTER: Duration = Duration::from_secs(10);

@@ -37,14 +37,9 @@ impl Feed {
         let stream = StreamWriter::new(header)?;
         let mut marks = Marks::default();
         marks.push(stream.bytes());
-        Ok(Self {
-            local,
-            stream,
-            marks,
-            end: None,
-            over: None,
-            audience: Audience::new(key, limits),
-        })
+        let mut audience = Audience::new(key, limits);
+        audience.follow(&header.config);
+        Ok(Self { local, stream, marks, end: None, over: None, audience })
     }
 
     /// Takes the next stable frame. Answers `false` for a frame that is not the next one, after the end, and when the

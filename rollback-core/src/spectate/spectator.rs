@@ -390,7 +390,9 @@ impl Spectator {
         {
             match entry {
                 Entry::Header(body) => {
-                    self.header = Some(stream::header(body)?);
+                    let header = stream::header(body)?;
+                    self.audience.follow(&header.config);
+                    self.header = Some(header);
                     self.at = next;
                 }
                 Entry::Row(_) | Entry::WholeRow(_) => self.frames = self.frames.next(),

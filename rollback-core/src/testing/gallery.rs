@@ -241,12 +241,18 @@ impl<G: Game<Error: Debug>> Gallery<G> {
         self.send_down(now, down)
     }
 
+    /// The most that a host may send to each.
+    fn bytes_per_second(&self) -> usize {
+        let config = self.header.as_ref().map(|header| &header.config);
+        config.map_or(0, |config| self.limits.bytes_per_second_of(config) as usize)
+    }
+
     fn send_down(
         &mut self,
         now: TrueTime,
         sent: Vec<(Place, WatcherId, Vec<u8>)>,
     ) -> Result<(), Violation> {
-        let rate = self.limits.bytes_per_second as usize;
+        let rate = self.bytes_per_second();
         for (host, to, bytes) in sent {
             let watcher = usize::try_from(to.0).ok().and_then(|to| self.watchers.get_mut(to));
             let path =
@@ -329,8 +335,9 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             }
         }
         if self.are_members_done() && self.gallery.is_healed {
-            let bytes = stable * BYTES_PER_ROW_MAX;
-            let rate = self.gallery.limits.bytes_per_second as usize;
+            let config = &self.setting.config;
+            let row = config.players() * config.input_width() + BYTES_PER_ROW_MAX;
+            let (bytes, rate) = (stable * row, self.gallery.bytes_per_second());
             let millis = SEEN_WITHIN_MS + (bytes * 3 * 1000 / rate) as u64;
             self.gallery.deadline.get_or_insert(self.now.plus_millis(millis));
         }

@@ -1,15 +1,18 @@
 //! The game that the simulator's own tests play, and the ways in which it can go wrong.
 
+use std::marker::PhantomData;
+
 use rollback_core::{
-    Costs, Frame, Game, InputFlags, InputStatus, Leaves, Outcome, PlayerHandle, Same, StateHasher,
-    Step,
+    Costs, Frame, Game, Input, InputFlags, InputStatus, Leaves, Outcome, PlayerHandle, Same,
+    StateHasher, Step,
 };
 
 /// Players push each other about. Every state depends on every input so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Arena {
+pub(crate) struct Arena<I = u8> {
     rules: Rules,
     state: State,
+    input: PhantomData<fn() -> I>,
 }
 
 /// What is special about an [`Arena`].
@@ -67,29 +70,44 @@ impl Arena {
 
     /// An arena with these rules.
     pub(crate) fn with(rules: Rules) -> Self {
-        Self { rules, state: State::default() }
+        Self::of(rules)
+    }
+}
+
+/// How hard each player pushes.
+fn pushes<I: Input>(step: &Step<'_, I>) -> impl Iterator<Item = u8> {
+    let players = PlayerHandle::all(step.player_count());
+    players.map(|player| {
+        step.input_bytes(player).iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
+    })
+}
+
+impl<I: Input> Arena<I> {
+    /// An arena with these rules, and inputs that may be long: how hard a player pushes is the sum of their bytes.
+    pub(crate) fn of(rules: Rules) -> Self {
+        Self { rules, state: State::default(), input: PhantomData }
     }
 
-    fn is_jammed(&self, step: &Step<'_, u8>) -> bool {
+    fn is_jammed(&self, step: &Step<'_, I>) -> bool {
         self.rules.fails_at == Some(step.frame().index())
             || self.rules.fails_on_guesses && has_bad_guess(step)
             || self.rules.fails_on_policies && is_given_by_a_policy(step)
     }
 }
 
-fn has_bad_guess(step: &Step<'_, u8>) -> bool {
-    let is_bad =
-        |player| step.status(player) == InputStatus::Predicted && step.input(player) % 7 == 3;
-    PlayerHandle::all(step.player_count()).any(is_bad)
+fn has_bad_guess<I: Input>(step: &Step<'_, I>) -> bool {
+    let players = PlayerHandle::all(step.player_count());
+    let is_bad = |(player, push)| step.status(player) == InputStatus::Predicted && push % 7 == 3;
+    players.zip(pushes(step)).any(is_bad)
 }
 
-fn is_given_by_a_policy(step: &Step<'_, u8>) -> bool {
+fn is_given_by_a_policy<I: Input>(step: &Step<'_, I>) -> bool {
     let is_given = |player| step.flags(player).contains(InputFlags::POLICY);
     PlayerHandle::all(step.player_count()).any(is_given)
 }
 
-impl Game for Arena {
-    type Input = u8;
+impl<I: Input> Game for Arena<I> {
+    type Input = I;
     type Snapshot = State;
     type Error = Jammed;
 
@@ -104,7 +122,7 @@ impl Game for Arena {
         Ok(())
     }
 
-    fn step(&mut self, step: &Step<'_, u8>) -> Result<Outcome, Jammed> {
+    fn step(&mut self, step: &Step<'_, I>) -> Result<Outcome, Jammed> {
         let State { x, heat, reward, last_inputs, is_stuck } = &mut self.state;
         if self.rules.repeats_cannot_be_saved {
             let is_repeated = |(last, input): (&u8, &u8)| last == input && input % 7 == 3;
@@ -115,7 +133,7 @@ impl Game for Arena {
         x.resize(step.player_count(), 0);
         let frame = step.frame();
         let is_heard = !self.rules.is_deaf || frame.is_multiple_of(4);
-        for (place, push) in x.iter_mut().zip(step.inputs()) {
+        for (place, push) in x.iter_mut().zip(pushes(step)) {
             let push = if is_heard { push } else { 0 };
             *place = place.wrapping_mul(31).wrapping_add(i32::from(push)) % 10_007;
             *heat = heat.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ u64::from(push);

@@ -1,7 +1,7 @@
 //! What is simulated under a seed: by the tests over ranges of seeds, and by `make simulate`.
 
 use rollback_core::testing::{Failure, Faults, Oracle, Random, Report, Simulation};
-use rollback_core::{PeerId, PeerSet, PlayerHandle, Silence};
+use rollback_core::{Input, PeerId, PeerSet, PlayerHandle, Silence};
 
 use crate::games::{Arena, Rules};
 
@@ -68,15 +68,33 @@ pub(crate) fn storm(seed: u64) -> Simulation {
     if failing(seed).is_some() { storm.waive(Oracle::GameFailure) } else { storm }
 }
 
-/// Plays a storm: in every fifth the simulation fails at a frame on one peer.
+/// Plays what is simulated under a seed: in every eighth with inputs of which a datagram has no room for many.
+pub(crate) fn play(simulation: Simulation, seed: u64) -> Result<Report, Box<Failure>> {
+    match seed % 16 {
+        5 => simulation.run(|| Arena::<[u8; 32]>::of(rules(seed))),
+        10 => simulation.run(|| Arena::<[u8; 200]>::of(rules(seed))),
+        _ => simulation.run(|| arena(seed)),
+    }
+}
+
+/// The same for a storm: in every fifth the simulation fails at a frame on one peer.
 pub(crate) fn play_storm(storm: Simulation, seed: u64) -> Result<Report, Box<Failure>> {
-    let arena_of = |of: PeerId| match failing(seed) {
-        Some((peer, frame)) if peer == of => {
-            Arena::with(Rules { fails_at: Some(frame), ..rules(seed) })
+    match seed % 16 {
+        5 => play_storm_of::<[u8; 32]>(storm, seed),
+        10 => play_storm_of::<[u8; 200]>(storm, seed),
+        _ => play_storm_of::<u8>(storm, seed),
+    }
+}
+
+fn play_storm_of<I: Input>(storm: Simulation, seed: u64) -> Result<Report, Box<Failure>> {
+    let of = |rules| Arena::<I>::of(rules);
+    let arena_of = |peer: PeerId| match failing(seed) {
+        Some((failing, frame)) if failing == peer => {
+            of(Rules { fails_at: Some(frame), ..rules(seed) })
         }
-        _ => arena(seed),
+        _ => of(rules(seed)),
     };
-    storm.run_each(arena_of, || arena(seed))
+    storm.run_each(arena_of, || of(rules(seed)))
 }
 
 /// Whose simulation fails in a storm, and where.

@@ -94,8 +94,8 @@ fn a_host_that_lags_behind_another_is_left_for_that_one() {
 
 #[test]
 fn one_who_catches_up_does_not_take_its_host_for_slow() {
-    // Not much more than what is played.
-    let limits = FeedLimits { bytes_per_second: 1_400, ..FeedLimits::default() };
+    // Not much beyond what is played.
+    let limits = FeedLimits { bytes_per_second: 100, ..FeedLimits::default() };
     let mut hall = Hall::with_limits(2, limits);
     hall.seats = vec![Seat::new(0, 6_000, 50, [Member(0), Member(1)])];
     hall.show(|hall, tick| {

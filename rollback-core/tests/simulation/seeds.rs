@@ -7,7 +7,7 @@ use std::thread;
 use rollback_core::DEPTHS;
 use rollback_core::testing::{self, Failure, FaultCounts, PeerReport, Report};
 
-use crate::settings::{arena, play_storm, simulation, storm};
+use crate::settings::{play, play_storm, simulation, storm};
 
 /// Plays all seeds, on as many threads as there are cores.
 fn run_all(
@@ -52,7 +52,7 @@ fn no_seed_breaks_a_promise_and_every_fault_and_depth_occurs() {
     let mut early_stops = 0;
     run_all(
         seeds,
-        |seed| simulation(seed).run(|| arena(seed)),
+        |seed| play(simulation(seed), seed),
         |report| {
             faults.add(&report.faults);
             early_stops += report.peers.iter().map(early_stops_of).sum::<u64>();
