@@ -22,8 +22,8 @@ pub(crate) struct HeldRate {
     least_before: Option<i64>,
     calls: u32,
     waits: u32,
-    /// By how much the span before this one was too slow, in thousandths of itself.
-    slip_before: Option<i64>,
+    /// By how much the two spans before this one were too slow, in thousandths of themselves; the last one first.
+    slips_before: [Option<i64>; 2],
     /// By how much the rate is raised next.
     step: i64,
 }
@@ -54,7 +54,7 @@ impl HeldRate {
             least_before: None,
             calls: 0,
             waits: 0,
-            slip_before: None,
+            slips_before: [None; 2],
             step: STEP_MIN,
         }
     }
@@ -98,8 +98,12 @@ impl HeldRate {
         (self.calls, self.waits) = (0, 0);
         let Some(before) = self.least_before.replace(least) else { return };
         let slip = least.saturating_sub(before).saturating_mul(1000) / signed(passed).max(1);
-        let Some(slip_before) = self.slip_before.replace(slip) else { return };
-        let (less, more) = (slip.min(slip_before), slip.max(slip_before));
+        let [last, second_last] = self.slips_before;
+        self.slips_before = [Some(slip), last];
+        let Some(last) = last else { return };
+        // Standing still says nothing until it has happened in three spans on end.
+        let less = second_last.map_or(0, |second_last| second_last.min(last).min(slip));
+        let more = slip.max(last);
         let pace_now = i64::from(pace);
         let (rate, step) = if less > SLIP_MAX {
             (pace_now * (1000 - less).max(0) / 1000, STEP_MIN)
@@ -113,7 +117,7 @@ impl HeldRate {
             (pace_now + self.step, (self.step * 2).min(STEP_MAX))
         };
         // What was seen at another rate says nothing of this one.
-        self.slip_before = None;
+        self.slips_before = [None; 2];
         self.step = step;
         self.rate = u16::try_from(rate).unwrap_or(FULL_RATE).clamp(1, FULL_RATE);
     }
@@ -126,7 +130,7 @@ fn signed(micros: u64) -> i64 {
 /// How many frames a span has at the tick rate: a quarter of a second at 60 Hz.
 const SPAN_FRAMES: u64 = 16;
 
-/// Who is too slow by more than this in two spans on end is too slow, in thousandths: with less, the others' frames that are
+/// Who is too slow by more than this in three spans on end is too slow, in thousandths: with less, the others' frames that are
 /// made longer are enough, also with eight members.
 const SLIP_MAX: i64 = 20;
 
@@ -212,6 +216,18 @@ mod tests {
             machine.run(1, |_| cost)
         });
         assert!(at_each.all(|rate| rate == 1000));
+    }
+
+    #[test]
+    fn two_long_frames_within_a_second_say_nothing_either() {
+        for apart in 1..60 {
+            let mut machine = Machine::new();
+            machine.run(100, |_| 5_000);
+            let is_long = |frame| frame == 20 || frame == 20 + apart;
+            let mut at_each = (0..200)
+                .map(|frame| machine.run(1, |_| if is_long(frame) { 500_000 } else { 5_000 }));
+            assert!(at_each.all(|rate| rate == 1000), "{apart} frames apart");
+        }
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         Ok(())
     }
 
-    fn lives(&self) -> impl Iterator<Item = &Node<G>> {
+    /// All lives of all peers.
+    pub(super) fn lives(&self) -> impl Iterator<Item = &Node<G>> {
         self.nodes.iter().chain(self.former)
     }
 

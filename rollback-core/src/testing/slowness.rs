@@ -19,6 +19,16 @@ use crate::{Event, Game, PeerId, SessionConfig};
 pub(super) struct Slowness {
     until: TrueTime,
     step_micros: u64,
+    has_slow_frames: bool,
+    /// How often it has stood still.
+    pauses: u32,
+}
+
+impl Slowness {
+    /// Whether it ever was too slow: one that stands still now and then is not.
+    fn has_struck(&self) -> bool {
+        self.step_micros > 0 || self.has_slow_frames || self.pauses >= SLOW_FROM_PAUSES
+    }
 }
 
 impl Faults {
@@ -52,7 +62,19 @@ impl<G: Game<Error: Debug>> Node<G> {
         // Who is silent for longer than the others wait is given up, which is another fault.
         let call_micros_max = micros(config.departure_timeout()) / 2;
         let step_micros = step_micros.min(call_micros_max / self.steps_max().max(1));
-        self.slowness = Slowness { until, step_micros };
+        self.slowness = Slowness { until, step_micros, ..self.slowness };
+    }
+
+    /// A single frame takes long.
+    pub(super) fn stumble(&mut self, until: TrueTime) {
+        self.slowness.has_slow_frames = true;
+        self.keep_busy(until);
+    }
+
+    /// It stands still.
+    pub(super) fn stand_still(&mut self, until: TrueTime) {
+        self.slowness.pauses += 1;
+        self.keep_busy(until);
     }
 
     /// How long a call takes that began at `now` and stepped the game so many times.
@@ -64,14 +86,14 @@ impl<G: Game<Error: Debug>> Node<G> {
 impl<G: Game<Error: Debug>> Judgement<'_, G> {
     /// Nobody slows the others down whose machine keeps its time, nor anybody below the limit.
     pub(super) fn check_slowness(&self) -> Result<(), Broken> {
-        let FaultCounts { slow_machines, slow_frames, pauses, .. } = self.counts;
         let min = self.setting.config.pace_min_percent();
         for node in self.nodes {
             for event in &node.events {
-                let Event::PaceChanged { percent, .. } = event else { continue };
-                if *percent < min || slow_machines + slow_frames + pauses == 0 {
-                    let detail =
-                        format!("{event:?}, at least {min}; slow machines {slow_machines}");
+                let Event::PaceChanged { peer, percent } = event else { continue };
+                // Whoever is named was slow itself; two pauses are no reason, nor is another's slowness.
+                let was_slow = self.lives().any(|it| it.peer == *peer && it.slowness.has_struck());
+                if *percent < min || *percent < 100 && !was_slow {
+                    let detail = format!("{event:?}, at least {min}; was slow: {was_slow}");
                     return Err((Some(node.peer), Violation::new(Oracle::Pace, detail)));
                 }
             }
@@ -93,6 +115,9 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         }
     }
 }
+
+/// Whose machine stands still so often may well be taken for slow.
+const SLOW_FROM_PAUSES: u32 = 3;
 
 /// What is drawn is slower than a machine that is fit for the game.
 const SLOW_PERCENT_MIN: u32 = 50;

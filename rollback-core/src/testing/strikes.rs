@@ -53,7 +53,7 @@ impl<G: Game<Error: Debug>> World<'_, G> {
                 counts.leaves += 1;
             }
             Fault::Pause { .. } => {
-                node.keep_busy(until);
+                node.stand_still(until);
                 counts.pauses += 1;
             }
             Fault::Slow { step_percent, .. } => {

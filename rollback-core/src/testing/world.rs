@@ -263,7 +263,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             node.take_time(self.now);
             if is_faulty && self.random.chance(self.setting.faults.slow_frame_per_mille) {
                 let millis = self.random.between(1, self.setting.faults.slow_frame_max_ms);
-                node.keep_busy(self.now.plus_millis(millis.into()));
+                node.stumble(self.now.plus_millis(millis.into()));
                 self.network.counts.slow_frames += 1;
             }
         }
