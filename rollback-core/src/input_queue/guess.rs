@@ -6,7 +6,7 @@ use core::fmt;
 use super::stream::Stream;
 use super::{InputQueue, copy};
 use crate::game::StepRow;
-use crate::{Frame, InputFlags, PlayerHandle, Predictor};
+use crate::{Frame, InputFlags, PeerSet, PlayerHandle, Predictor};
 
 /// How often inputs were guessed, and how often wrongly. A guess counts when its input arrives, as it was when the frame
 /// was last stepped.
@@ -47,6 +47,28 @@ impl InputQueue {
         }
     }
 
+    /// Of whom the frame is neither held nor filled in.
+    #[inline]
+    pub(super) fn missing(&mut self, frame: Frame) -> PeerSet {
+        if frame < self.confirmed_end {
+            return PeerSet::EMPTY;
+        }
+        let (first, end, missing) = self.missing_alike;
+        if first <= frame && frame < end { missing } else { self.find_missing(frame) }
+    }
+
+    #[inline(never)]
+    fn find_missing(&mut self, frame: Frame) -> PeerSet {
+        let (mut bits, mut end) = (0, Frame::MAX);
+        for stream in self.streams.iter().rev() {
+            bits = bits << 1 | u8::from(!stream.is_known(frame));
+            end = end.min(stream.alike_until(frame));
+        }
+        let missing = PeerSet::from_bits(bits);
+        self.missing_alike = (frame, end, missing);
+        missing
+    }
+
     /// Uses what the predictor guesses for those whose inputs are not held.
     #[inline(never)]
     fn ask_for_missing(&mut self, (first, end): (Frame, Frame), predictor: &mut dyn Predictor) {
@@ -72,7 +94,8 @@ impl InputQueue {
         self.guess_missing((frame, frame.next()), predictor);
         self.guessed = guessed;
         self.rows.swap(place, aside);
-        self.set_statuses(self.missing(frame), idle);
+        let missing = self.missing(frame);
+        self.set_statuses(missing, idle);
         let (inputs, flags) = self.rows.row(aside);
         StepRow { inputs, flags, statuses: &self.statuses }
     }
@@ -153,6 +176,9 @@ impl InputQueue {
         (guess, flags.unwrap_or_default())
     }
 }
+
+/// Nothing is known of any frame.
+pub(super) const NOT_ALIKE: (Frame, Frame, PeerSet) = (Frame::ZERO, Frame::ZERO, PeerSet::EMPTY);
 
 /// What a [`Predictor`] may look at: the inputs that are held.
 pub struct InputHistory<'a> {

@@ -13,6 +13,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use self::guess::NOT_ALIKE;
 pub use self::guess::{GuessCounters, InputHistory};
 use self::rows::Rows;
 pub(crate) use self::rows::copy;
@@ -44,6 +45,9 @@ pub(crate) struct InputQueue {
     guesses: GuessCounters,
     /// Every frame that was stepped with a guess is before this one.
     guessed: Frame,
+    /// Frames, from one up to another, of each of which the inputs of the same peers are missing; and theirs. It holds until an input
+    /// comes or a stream ends.
+    missing_alike: (Frame, Frame, PeerSet),
     streams: Box<[Stream]>,
     hosts: Vec<PeerId>,
     /// The input delay of each player, and the frame from which it is in force.
@@ -90,6 +94,7 @@ impl InputQueue {
             hints: None,
             guesses: GuessCounters::default(),
             guessed: Frame::ZERO,
+            missing_alike: NOT_ALIKE,
             streams: roster.peers().iter().map(stream).collect(),
             hosts: PlayerHandle::all(players).filter_map(|player| roster.host(player)).collect(),
             delays: PlayerHandle::all(players)
@@ -273,6 +278,7 @@ impl InputQueue {
         let Some(stream) = self.streams.get_mut(peer.index()) else { return };
         let was_least = stream.complete_end() == self.confirmed_end;
         stream.insert(frame);
+        self.missing_alike = NOT_ALIKE;
         if was_least {
             self.note_confirmed();
         }
@@ -297,6 +303,7 @@ impl InputQueue {
         }
     }
 
+    #[inline(never)]
     fn take_items(&mut self, peer: PeerId, frame: Frame, items: &[Item]) {
         // Bounded by what the history holds: each peer's frame arrives once, with few items.
         self.items.extend(items.iter().map(|item| (peer, ItemAt { frame, item: *item })));
@@ -321,6 +328,7 @@ impl InputQueue {
             return;
         }
         stream.closed = Some(frame);
+        self.missing_alike = NOT_ALIKE;
         self.pauses.note_closed(peer, frame);
         self.first_closed = self.first_closed.min(frame);
         self.note_confirmed();
@@ -367,21 +375,13 @@ impl InputQueue {
     }
 
     /// The inputs and flags of all players for a frame, and how they are known: given, or [guessed](Self::guess_missing).
+    #[inline]
     pub(crate) fn row(&mut self, frame: Frame) -> StepRow<'_> {
         let idle = self.fill_idle_in(frame);
-        let is_confirmed = frame < self.confirmed_end;
-        let predicted = if is_confirmed { PeerSet::EMPTY } else { self.missing(frame) };
-        self.set_statuses(predicted, idle);
+        let missing = self.missing(frame);
+        self.set_statuses(missing, idle);
         let (inputs, flags) = self.rows.row(self.rows.place(frame));
         StepRow { inputs, flags, statuses: &self.statuses }
-    }
-
-    /// Of whom the frame is neither held nor filled in.
-    fn missing(&self, frame: Frame) -> PeerSet {
-        let bit = |stream: &Stream| u8::from(!stream.is_known(frame));
-        PeerSet::from_bits(
-            self.streams.iter().rev().fold(0, |bits, stream| bits << 1 | bit(stream)),
-        )
     }
 
     /// The inputs and flags of all players for a confirmed frame.

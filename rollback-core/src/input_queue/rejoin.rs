@@ -1,6 +1,7 @@
 //! Streams that end and begin again, and whole rows of an earlier part of the episode.
 
 use super::InputQueue;
+use super::guess::NOT_ALIKE;
 use crate::session::StableFrame;
 use crate::{Actor, Frame, InputFlags, Item, PeerId};
 
@@ -27,6 +28,7 @@ impl InputQueue {
         if let Some(stream) = self.streams.get_mut(peer.index()) {
             stream.reopen(frame, floor);
         }
+        self.missing_alike = NOT_ALIKE;
         self.pauses.note_reopened(peer);
         for player in self.streams.get(peer.index()).map_or(&[][..], |stream| &stream.players) {
             // Every life begins with a person.

@@ -55,6 +55,16 @@ impl Stream {
         self.has(frame) || self.closed.is_some_and(|closed| frame >= closed)
     }
 
+    /// Up to which frame all from this one on are known, or all are not.
+    pub(super) fn alike_until(&self, frame: Frame) -> Frame {
+        match self.closed {
+            Some(closed) if frame >= closed => Frame::MAX,
+            _ if frame < self.end => self.end,
+            _ if frame < self.newest => frame.next(),
+            closed => closed.unwrap_or(Frame::MAX),
+        }
+    }
+
     /// The first frames of those from `from` up to `end` that are neither held nor filled with idle.
     #[inline]
     pub(super) fn gap(&self, (from, end): (Frame, Frame)) -> Option<(Frame, Frame)> {
