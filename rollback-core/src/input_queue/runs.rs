@@ -73,7 +73,7 @@ impl InputQueue {
             _ => stream.changed_from(first, at),
         };
         // Mostly one word says all, for which what `step_by` computes first would cost more than the rest.
-        let mut at = 0;
+        let (mask_at, mut at) = (bytes.len(), 0);
         while at < bits {
             // The mask ends with a whole byte.
             let mask = word(at).to_le_bytes();
@@ -83,10 +83,9 @@ impl InputQueue {
             }
             at += 64;
         }
-        at = 0;
-        while at < bits {
-            self.put_changed(stream, (first, at), word(at), bytes);
-            at += 64;
+        for byte in 0..bits.div_ceil(8) {
+            let changed = bytes.get(mask_at + byte).copied().unwrap_or_default();
+            self.put_changed(stream, (first, byte * 8), changed, bytes);
         }
     }
 
@@ -97,7 +96,7 @@ impl InputQueue {
         &self,
         stream: &Stream,
         (first, at): (Frame, usize),
-        mut changed: u64,
+        mut changed: u8,
         bytes: &mut Vec<u8>,
     ) {
         while changed != 0 {

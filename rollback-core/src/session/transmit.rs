@@ -17,10 +17,13 @@ use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 impl Links {
     /// The members of whom this peer lacks inputs that others may have: of departing ones what others claim, and of silent
     /// ones what is new. Of two peers neither lacks a third one's.
+    #[inline]
     pub(super) fn find_lacking(&self, now: Timestamp) -> PeerSet {
-        if self.links.len() == 1 {
-            return PeerSet::EMPTY;
-        }
+        if self.links.len() == 1 { PeerSet::EMPTY } else { self.find_lacking_of_many(now) }
+    }
+
+    #[inline(never)]
+    fn find_lacking_of_many(&self, now: Timestamp) -> PeerSet {
         let lacks = |link: &&Link| match self.membership.is_frozen(link.peer) {
             true => self.membership.claimed(link.peer) > self.queue.end(link.peer),
             false => {
@@ -35,16 +38,15 @@ impl Links {
     /// Writes the next datagram that is due, and answers its receiver.
     #[inline]
     pub(crate) fn write_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
-        let is_any_due =
-            !self.control.is_empty() || !self.hellos_due.or(self.inputs_due).is_empty();
-        if is_any_due { self.write_due_datagram(now, bytes) } else { None }
+        if !self.control.is_empty() || !self.hellos_due.is_empty() {
+            return self.write_rare(now, bytes);
+        }
+        if self.inputs_due.is_empty() { None } else { self.write_next_inputs(now, bytes) }
     }
 
     #[inline(never)]
-    fn write_due_datagram(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
-        if !self.control.is_empty()
-            && let Some((to, message)) = self.control.pop_front()
-        {
+    fn write_rare(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
+        if let Some((to, message)) = self.control.pop_front() {
             let index = self.index_of(to)?;
             let link = self.links.get_mut(index)?;
             wire::start(Kind::Control, bytes);
@@ -53,15 +55,18 @@ impl Links {
             link.count_sent(bytes.len());
             return Some(to);
         }
-        if let Some(to) = self.hellos_due.lowest() {
-            self.hellos_due.remove(to);
-            let index = self.index_of(to)?;
-            let link = self.links.get_mut(index)?;
-            link.hello_at = now;
-            write_hello(&self.hello, link, bytes);
-            link.count_sent(bytes.len());
-            return Some(to);
-        }
+        let to = self.hellos_due.lowest()?;
+        self.hellos_due.remove(to);
+        let index = self.index_of(to)?;
+        let link = self.links.get_mut(index)?;
+        link.hello_at = now;
+        write_hello(&self.hello, link, bytes);
+        link.count_sent(bytes.len());
+        Some(to)
+    }
+
+    #[inline(never)]
+    fn write_next_inputs(&mut self, now: Timestamp, bytes: &mut Vec<u8>) -> Option<PeerId> {
         let to = self.inputs_due.lowest()?;
         self.inputs_due.remove(to);
         let index = self.index_of(to)?;
@@ -110,11 +115,16 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     };
     let limit = limit_of(links, link, end, bytes.len());
     let budget = limit.saturating_sub(bytes.len());
-    let budget = match wire::fits(queue, own, (first, gap_end), budget) {
-        true => budget,
-        false => share_of_oldest(link, end, budget),
+    let (count, has_meta) = match wire::fits(queue, own, (first, gap_end), budget) {
+        Some(count) => {
+            let frames = (first, count);
+            (count, wire::encode_frames(queue, own, frames, Base::Previous, bytes))
+        }
+        None => {
+            let budget = share_of_oldest(link, end, budget);
+            put_oldest(queue, own, (first, gap_end), budget, bytes)
+        }
     };
-    let (count, has_meta) = put_oldest(queue, own, (first, gap_end), budget, bytes);
     wire::finish_main_run(bytes, links.long, count, has_meta);
     if first.plus(count.into()) < end {
         put_newer_runs(links, link, (first.plus(count.into()), end), limit, bytes);
@@ -161,6 +171,7 @@ fn share_of_oldest(link: &Link, end: Frame, budget: usize) -> usize {
 }
 
 /// Appends the oldest frames that fit in this budget. If there is any, one goes in any case, or nobody would ever go on.
+#[inline(never)]
 fn put_oldest(
     queue: &InputQueue,
     own: PeerId,

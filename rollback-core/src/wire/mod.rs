@@ -16,7 +16,7 @@ pub(crate) use inputs::{
     Want, finish_extra_run, finish_main_run, flags, mark_extra, put_wants, start_extra_run,
 };
 pub(crate) use run::{
-    Applied, Base, ITEMS_PER_FRAME, apply_run, encode_run, fits, frame_bytes_max,
+    Applied, Base, ITEMS_PER_FRAME, apply_run, encode_frames, encode_run, fits, frame_bytes_max,
 };
 
 use alloc::vec::Vec;

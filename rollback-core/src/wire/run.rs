@@ -169,15 +169,18 @@ pub(crate) fn encode_run(
     budget: usize,
     bytes: &mut Vec<u8>,
 ) -> (u8, bool) {
-    let players = queue.players_of(owner);
-    let wanted = u8::try_from(end.since(first)).unwrap_or(RUN_FRAMES_MAX);
-    let cells = usize::from(wanted) * players.len();
-    // Small inputs fit even if each changed, with its flags; only otherwise are the changes counted first.
-    let fits = cells.div_ceil(8) + cells * (queue.width() + FLAG_CHANGE_BYTES) + 2 <= budget;
-    let count = match fits && cells <= usize::from(u8::MAX) && !queue.has_items() {
-        true => wanted,
-        false => frames_that_fit(queue, owner, (first, end), base, budget),
-    };
+    let count = frames_that_fit(queue, owner, (first, end), base, budget);
+    (count, encode_frames(queue, owner, (first, count), base, bytes))
+}
+
+/// Appends the inputs of so many frames of `owner`, which are known to [fit](fits). Answers whether flags or items follow.
+pub(crate) fn encode_frames(
+    queue: &InputQueue,
+    owner: PeerId,
+    (first, count): (Frame, u8),
+    base: Base,
+    bytes: &mut Vec<u8>,
+) -> bool {
     let end = first.plus(count.into());
     let has_same_flags = match base {
         Base::Previous => {
@@ -189,22 +192,23 @@ pub(crate) fn encode_run(
             false
         }
     };
-    let has_meta = (!has_same_flags || queue.has_items())
-        && encode_meta(queue, owner, (first, count), base, bytes);
-    (count, has_meta)
+    (!has_same_flags || queue.has_items()) && encode_meta(queue, owner, (first, count), base, bytes)
 }
 
-/// Whether all these frames fit into a run of so many bytes.
+/// How many frames these are, where all of them fit into a run of so many bytes.
+#[inline]
 pub(crate) fn fits(
     queue: &InputQueue,
     owner: PeerId,
     (first, end): (Frame, Frame),
     budget: usize,
-) -> bool {
-    let frames = end.since(first);
-    let is_short = frames as usize * (frame_bytes_max(queue, owner) + 1) + 2 <= budget;
-    let counts = || u32::from(frames_that_fit(queue, owner, (first, end), Base::Previous, budget));
-    (is_short && !queue.has_items()) || counts() == frames
+) -> Option<u8> {
+    let frames = u8::try_from(end.since(first)).ok()?;
+    // Few small inputs fit even if each changed, with its flags; only otherwise are the changes counted.
+    let bytes = usize::from(frames) * frame_bytes_max(queue, owner) + 2;
+    let is_short = bytes <= budget && bytes <= SHORT_RUN_BYTES && !queue.has_items();
+    let counted = || frames_that_fit(queue, owner, (first, end), Base::Previous, budget);
+    (is_short || counted() == frames).then_some(frames)
 }
 
 /// How many bytes a frame of `owner` takes in a run at most, unless it has items.
@@ -339,8 +343,11 @@ pub(super) fn ones(mask: &[u8], bits: usize) -> usize {
     ones
 }
 
+/// A run that takes no more than this at its dearest has no more changes of flags than one byte counts.
+const SHORT_RUN_BYTES: usize = (1 + FLAG_CHANGE_BYTES) * u8::MAX as usize;
+
 /// The most frames of a run: one byte counts them.
-pub(crate) const RUN_FRAMES_MAX: u8 = u8::MAX;
+const RUN_FRAMES_MAX: u8 = u8::MAX;
 
 /// The most items of one peer at one frame.
 pub(crate) const ITEMS_PER_FRAME: usize = 4;
