@@ -180,6 +180,7 @@ impl<G: Game> Rollback<G> {
 
     /// Steps the wrong frames again, when there are any: as many as the step budget allows, and the rest in later calls.
     /// So it does where the state of `report`, which is final, was not saved.
+    #[inline]
     pub(crate) fn resimulate(
         &mut self,
         game: &mut Witness<'_, G>,
@@ -188,6 +189,20 @@ impl<G: Game> Rollback<G> {
         report: Frame,
     ) -> Result<Resimulated, GameError<G::Error>> {
         let wrong = self.first_wrong(queue).or_else(|| self.unsaved(report, queue));
+        match wrong.is_none() && self.interrupted.is_none() {
+            true => Ok(Resimulated::Done { depth: 0 }),
+            false => self.go_back(game, queue, predictor, (wrong, report)),
+        }
+    }
+
+    #[inline(never)]
+    fn go_back(
+        &mut self,
+        game: &mut Witness<'_, G>,
+        queue: &mut InputQueue,
+        predictor: &mut dyn Predictor,
+        (wrong, report): (Option<Frame>, Frame),
+    ) -> Result<Resimulated, GameError<G::Error>> {
         let begun = self.interrupted.take();
         let (base, is_saved, first, depth) = match (begun, wrong) {
             (Some(begun), wrong) if wrong.is_none_or(|wrong| wrong >= begun.next) => {

@@ -153,6 +153,7 @@ impl<G: Game> Episode<G> {
         self.config.prediction_window_frames()
     }
 
+    #[inline(never)]
     fn shake_hands(&mut self, now: Timestamp) -> Result<Advance, AdvanceError<G::Error>> {
         if let Some(misfit) = self.misfit(now) {
             return Err(misfit);
@@ -215,6 +216,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// The game failed here with nothing to excuse it: the others are told.
+    #[inline(never)]
     pub(super) fn fail(
         &mut self,
         now: Timestamp,
@@ -286,11 +288,7 @@ impl<G: Game> Episode<G> {
             return Some(Stall::Paused { by: pauses.by() });
         }
         if current >= confirmed.plus(self.window()) {
-            let peers = self.links.links.iter().map(|link| link.peer);
-            let missing = peers.filter(|peer| {
-                queue.end(*peer) <= confirmed && queue.closed(*peer).is_none_or(|c| c > confirmed)
-            });
-            return Some(Stall::WaitingForInput(missing.collect()));
+            return Some(Stall::WaitingForInput(self.links.missing_at(confirmed)));
         }
         // The ring takes no frame beyond its history, and a report that nobody agrees with keeps its snapshot.
         let history = current >= queue.last_room();
@@ -299,9 +297,7 @@ impl<G: Game> Episode<G> {
         }
         let report = self.links.reports.next_frame();
         if history || current > report.plus(self.window()) {
-            let slowest = self.links.links.iter().filter(|l| self.links.others().contains(l.peer));
-            let slowest = slowest.min_by_key(|link| (link.confirmed, link.report.map(|r| r.0)));
-            return Some(Stall::WaitingForAck(slowest.map_or(self.links.local, |link| link.peer)));
+            return Some(Stall::WaitingForAck(self.links.slowest()));
         }
         None
     }
@@ -413,14 +409,25 @@ impl<G: Game> Episode<G> {
     }
 
     /// Ends the episode when all its frames are stable and their states agreed.
+    #[inline]
     fn close(
         &mut self,
         now: Timestamp,
         game: &mut Witness<'_, G>,
     ) -> Result<(), GameError<G::Error>> {
-        let Some(end) = self.end_frame().filter(|end| self.ledger.stable >= end.frame) else {
-            return Ok(());
-        };
+        match self.end_frame().filter(|end| self.ledger.stable >= end.frame) {
+            Some(end) => self.close_at(now, game, end),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(never)]
+    fn close_at(
+        &mut self,
+        now: Timestamp,
+        game: &mut Witness<'_, G>,
+        end: End,
+    ) -> Result<(), GameError<G::Error>> {
         if self.rollback.simulated_end(&self.links.queue) < end.frame {
             return Ok(());
         }
@@ -469,6 +476,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// The simulation has failed here: what is stable is still handed out while the others are told.
+    #[inline(never)]
     fn fail_on(&mut self, now: Timestamp, since: Timestamp) -> Advance {
         self.ledger.stable = self.links.stable_end();
         let heard = self.links.links.iter().all(|link| link.heard_goodbye);

@@ -189,6 +189,24 @@ impl Links {
         self.strangers
     }
 
+    /// Whose inputs of a frame that is confirmed next are missing.
+    #[inline(never)]
+    pub(super) fn missing_at(&self, confirmed: Frame) -> PeerSet {
+        let is_missing = |peer: &PeerId| {
+            let closed = self.queue.closed(*peer);
+            self.queue.end(*peer) <= confirmed && closed.is_none_or(|closed| closed > confirmed)
+        };
+        self.links.iter().map(|link| link.peer).filter(is_missing).collect()
+    }
+
+    /// Who of the others is known to have confirmed and reported the least.
+    #[inline(never)]
+    pub(super) fn slowest(&self) -> PeerId {
+        let others = self.links.iter().filter(|link| self.others().contains(link.peer));
+        let slowest = others.min_by_key(|link| (link.confirmed, link.report.map(|r| r.0)));
+        slowest.map_or(self.local, |link| link.peer)
+    }
+
     /// Every frame before this one is confirmed by every member. Stands still while a departure is proposed.
     pub(crate) fn stable_end(&mut self) -> Frame {
         if self.membership.departing().is_empty() {

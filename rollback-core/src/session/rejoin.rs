@@ -164,6 +164,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// Steps what was recorded, until the members have let this peer in.
+    #[inline(never)]
     pub(super) fn catch_up(
         &mut self,
         now: Timestamp,
