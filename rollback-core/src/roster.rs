@@ -122,9 +122,11 @@ impl PeerSet {
         self.0 &= !(1 << peer.0);
     }
 
-    /// Puts `peer` in or takes it out.
-    pub(crate) fn set(&mut self, peer: PeerId, is_in: bool) {
-        self.0 = self.0 & !(1 << peer.0) | u8::from(is_in) << peer.0;
+    /// Takes `peer` out; says whether it was in.
+    pub(crate) fn take(&mut self, peer: PeerId) -> bool {
+        let was_in = self.contains(peer);
+        self.remove(peer);
+        was_in
     }
 
     /// The set without `peer`.

@@ -16,8 +16,6 @@ use crate::{Facts, SessionConfig};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshake {
     pub(crate) remote: Option<Remote>,
-    /// Whether the remote has our hello.
-    pub(crate) is_heard: bool,
 }
 
 /// What the remote said of itself.

@@ -45,12 +45,6 @@ pub(crate) struct Link {
     pub(crate) heard_goodbye: bool,
     /// It has said goodbye.
     pub(crate) has_said_goodbye: bool,
-    /// Its goodbye is to be answered.
-    pub(crate) owes_goodbye_heard: bool,
-    /// It is to be told that the others go on without it.
-    pub(crate) owes_eviction: bool,
-    /// It searches for what all others agree on, and is to be told so.
-    pub(crate) owes_agreement: bool,
     /// It was given up and is to be let in again.
     pub(crate) returning: Option<Returning>,
     /// The last life in which it was expected and not let in.
@@ -128,9 +122,6 @@ impl Link {
             rate: None,
             heard_goodbye: false,
             has_said_goodbye: false,
-            owes_goodbye_heard: false,
-            owes_eviction: false,
-            owes_agreement: false,
             returning: None,
             refused_life: None,
             lacks_up_to: None,

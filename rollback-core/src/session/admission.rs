@@ -37,6 +37,16 @@ impl Links {
         true
     }
 
+    /// Of those who are expected back, the ones of whom this holds.
+    #[inline]
+    pub(super) fn returning(&self, is_one: impl Fn(&Returning) -> bool) -> PeerSet {
+        if !self.has_returning {
+            return PeerSet::EMPTY;
+        }
+        let links = self.links.iter().filter(|link| link.returning.as_ref().is_some_and(&is_one));
+        links.map(|link| link.peer).collect()
+    }
+
     /// Whether the peer is no member and is listened to, as one that wants its slot again.
     pub(super) fn is_returning(&self, peer: PeerId) -> bool {
         self.has_returning
@@ -83,6 +93,10 @@ impl Links {
             *link = Link::new(link.peer, link.keys_out, keys_in, now);
             link.counters = counters;
             self.done.remove(link.peer);
+            self.goodbyes_owed.remove(link.peer);
+            self.evictions_owed.remove(link.peer);
+            self.agreements_owed.remove(link.peer);
+            self.unheard_by.insert(link.peer);
             self.hellos_due.insert(link.peer);
             self.inputs_due.remove(link.peer);
             // Nothing is sent to it but what lets it in.
@@ -217,8 +231,8 @@ impl Links {
     /// Expects a peer back no more.
     pub(super) fn give_up_returning(&mut self, peer: PeerId) {
         let Some(index) = self.links.iter().position(|link| link.peer == peer) else { return };
-        if let Some(link) = self.links.get_mut(index).filter(|link| link.returning.is_some()) {
-            link.owes_eviction = true;
+        if self.links.get(index).is_some_and(|link| link.returning.is_some()) {
+            self.evictions_owed.insert(peer);
             self.end_life(index);
         }
     }
@@ -242,7 +256,7 @@ impl Links {
         let Some(link) = self.links.get_mut(index) else { return };
         let is_open = link.returning.is_some_and(|returning| returning.is_open);
         if is_open && self.membership.has_given_up(claim, link.peer) {
-            link.owes_eviction = true;
+            self.evictions_owed.insert(link.peer);
             self.end_life(index);
         }
     }

@@ -27,7 +27,7 @@ impl Links {
     pub(super) fn handle_goodbye(&mut self, index: usize, goodbye: Goodbye) {
         let own_end = self.own_end();
         let Some(link) = self.links.get_mut(index) else { return };
-        link.owes_goodbye_heard = true;
+        self.goodbyes_owed.insert(link.peer);
         link.has_said_goodbye = true;
         match goodbye {
             Goodbye::Left { confirmed } => {

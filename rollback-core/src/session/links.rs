@@ -7,7 +7,6 @@ use core::time::Duration;
 use super::event::Events;
 use super::membership::{Membership, Verdict};
 use super::rates::Rates;
-use super::transmit;
 use crate::bytes::ByteReader;
 use crate::desync::Reports;
 use crate::input_queue::InputQueue;
@@ -74,6 +73,14 @@ pub(crate) struct Links {
     pub(crate) left_in_rows: PeerSet,
     /// Members of whose inputs others are asked.
     pub(super) lacking: PeerSet,
+    /// All other peers, members or not; and who of them is not known to have this one's hello.
+    pub(super) remotes: PeerSet,
+    pub(super) unheard_by: PeerSet,
+    /// Whose goodbye is to be answered; who is to be told that the others go on without it; and who searches for what all others
+    /// agree on, and is to be told so.
+    pub(super) goodbyes_owed: PeerSet,
+    pub(super) evictions_owed: PeerSet,
+    pub(super) agreements_owed: PeerSet,
     /// To whom a hello is due, and to whom a datagram of inputs.
     pub(super) hellos_due: PeerSet,
     pub(super) inputs_due: PeerSet,
@@ -106,6 +113,7 @@ impl Links {
         let digest = config.digest();
         let local = ticket.local;
         let keys = |from, to| LinkKeys::new(ticket, digest, from, to);
+        let remotes = ticket.roster.peers().without(local);
         let link = |peer| {
             let keys_out = keys((local, ticket.incarnation), peer);
             Link::new(peer, keys_out, keys((peer, 0), local), now)
@@ -114,7 +122,7 @@ impl Links {
             local,
             long: queue.capacity() > SHORT_HISTORY_MAX,
             queue,
-            links: ticket.roster.peers().without(local).iter().map(link).collect(),
+            links: remotes.iter().map(link).collect(),
             membership,
             reports: Reports::new(config.report_interval_frames(), ticket.roster.peer_count()),
             events: Events::default(),
@@ -143,7 +151,12 @@ impl Links {
             resynced: Frame::ZERO,
             left_in_rows: PeerSet::EMPTY,
             lacking: PeerSet::EMPTY,
-            hellos_due: ticket.roster.peers().without(local),
+            remotes,
+            unheard_by: remotes,
+            goodbyes_owed: PeerSet::EMPTY,
+            evictions_owed: PeerSet::EMPTY,
+            agreements_owed: PeerSet::EMPTY,
+            hellos_due: remotes,
             inputs_due: PeerSet::EMPTY,
             ready_at: Timestamp::ZERO,
             begins_at: None,
@@ -234,7 +247,7 @@ impl Links {
         link.counters.datagrams_received += 1;
         link.counters.bytes_received += bytes.len() as u64;
         if is_frozen {
-            link.owes_eviction = true;
+            self.evictions_owed.insert(from);
             return;
         }
         let read = match Kind::of(bytes) {
@@ -274,9 +287,9 @@ impl Links {
             return Ok(());
         }
         link.handle_heard(now);
-        link.handshake.is_heard |= hello.heard;
-        if !hello.heard {
-            self.hellos_due.insert(link.peer);
+        match hello.heard {
+            true => self.unheard_by.remove(link.peer),
+            false => _ = self.hellos_due.insert(link.peer),
         }
         if link.handshake.remote.is_none() {
             let sender = (link.peer, hello.incarnation);
@@ -310,7 +323,9 @@ impl Links {
         }
         let link = self.links.get_mut(index).ok_or(Refused::Tag)?;
         link.handle_heard(now);
-        link.handshake.is_heard = true;
+        if !self.unheard_by.is_empty() {
+            self.unheard_by.remove(from);
+        }
         link.seen_view = view;
         link.count_applied(applied, false);
         link.clock.handle_sample(now, head.clock);
@@ -395,91 +410,6 @@ impl Links {
         let links = self.links.iter().filter(|link| others.contains(link.peer));
         links.filter_map(|link| link.lateness.nine_in_ten()).max()
     }
-
-    /// Every peer is due one datagram, and the rare messages that wait.
-    #[inline]
-    pub(crate) fn make_due(&mut self, now: Timestamp) {
-        if !self.links.is_empty() {
-            self.make_due_to_each(now);
-        }
-    }
-
-    #[inline(never)]
-    fn make_due_to_each(&mut self, now: Timestamp) {
-        if !self.control.is_empty() {
-            self.control.clear();
-        }
-        if let Some(search) = &mut self.search {
-            search.next_turn();
-        }
-        let members = self.others();
-        self.lacking = self.find_lacking(now);
-        self.tell_dispute(now, members);
-        self.tell_rate(now);
-        // One that waits for hellos must ask for what a lost member gave to others, to agree on where that ends.
-        let takes_part = self.has_started || !self.membership.departing().is_empty();
-        // One that comes back is called as often as it can step, and speaks at the pace of one that waits.
-        let is_paced = self.caught_up_to.is_some();
-        let is_ready_due = || now.micros_since(self.ready_at) >= HELLO_INTERVAL_MICROS;
-        let ready = self.caught_up_to.filter(|_| is_ready_due() && !self.is_passing);
-        if ready.is_some() {
-            self.ready_at = now;
-        }
-        let is_told_all = self.membership.has_claims()
-            || ready.is_some()
-            || self.goodbye.is_some()
-            || self.search.is_some();
-        for index in 0..self.links.len() {
-            let Some(peer) = self.links.get(index).map(|link| link.peer) else { return };
-            let is_frozen = self.membership.is_frozen(peer) && !self.is_returning(peer);
-            let Some(link) = self.links.get_mut(index) else { return };
-            // One that has left still needs to hear what is confirmed, until it says goodbye or is silent.
-            let is_heard = || now.micros_since(link.heard_at) < self.departure_micros;
-            let is_told = members.contains(peer) || !link.has_said_goodbye && is_heard();
-            self.inputs_due.set(peer, takes_part && !is_frozen && is_told);
-            // One that waits for others goes on saying so, or those that play already would give it up.
-            let is_silent =
-                !self.has_started && now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;
-            if link.returning.is_none() {
-                let is_unheard = !link.handshake.is_heard && !is_paced;
-                self.hellos_due.set(peer, (is_unheard || is_silent) && !is_frozen);
-            }
-            // One that waits may wait for a digest that was lost.
-            if (self.is_waiting || self.end_agreed) && link.digests_due == 0 {
-                link.digests_due = DIGEST_REPEATS;
-            }
-            if is_told_all || link.owes_goodbye_heard || link.owes_eviction {
-                self.tell(index, is_frozen, ready);
-            }
-        }
-    }
-
-    /// The rare messages to one peer.
-    #[inline(never)]
-    fn tell(&mut self, index: usize, is_frozen: bool, ready: Option<Frame>) {
-        let Some(link) = self.links.get_mut(index) else { return };
-        let peer = link.peer;
-        if core::mem::take(&mut link.owes_goodbye_heard) {
-            self.control.push_back((peer, Control::GoodbyeHeard));
-        }
-        if core::mem::take(&mut link.owes_eviction) {
-            let eviction = self.membership.eviction_of(peer, link.last_life()).map(Control::Claim);
-            self.control.extend(eviction.map(|claim| (peer, claim)));
-        }
-        let (seen, heard) = (link.seen_view, link.heard_goodbye);
-        if self.membership.has_claims() && !is_frozen {
-            let claims = self.membership.claims_for(seen).map(Control::Claim);
-            self.control.extend(claims.map(|claim| (peer, claim)));
-        }
-        if let Some(frame) = ready {
-            self.control.push_back((peer, Control::Ready { frame }));
-        }
-        if !is_frozen {
-            let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
-            self.control.extend(goodbye.map(|goodbye| (peer, goodbye)));
-            transmit::search_messages(self.search.as_deref(), peer, &mut self.control);
-        }
-    }
 }
 
 /// Why a datagram is dropped.
@@ -496,9 +426,6 @@ impl From<WireError> for Refused {
 
 /// A history of this many frames can be told apart by one byte of a frame number.
 const SHORT_HISTORY_MAX: u32 = 128;
-
-/// How often a peer says hello that waits for a third one's: several times in the shortest departure timeout, 100 ms.
-const HELLO_INTERVAL_MICROS: u64 = 20_000;
 
 /// How long a peer must be silent until the application is told, unless it says otherwise.
 const INTERRUPTED_AFTER: Duration = Duration::from_millis(500);

@@ -111,6 +111,11 @@ impl Membership {
         self.frozen.contains(peer)
     }
 
+    /// All that are frozen.
+    pub(crate) fn frozen(&self) -> PeerSet {
+        self.frozen
+    }
+
     /// Takes a member out that has left in order, by its own word. It has claimed nothing that is still open, nor ever
     /// will, so it does not count for a quorum; some may not have heard of it yet, and count it all the same: they need
     /// more than those who have, never less.

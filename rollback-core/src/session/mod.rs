@@ -5,6 +5,7 @@ mod admission;
 mod branch;
 pub(crate) mod coverage;
 mod departure;
+mod due;
 mod ending;
 mod episode;
 mod error;

@@ -86,6 +86,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// One round of a dispute.
+    #[inline(never)]
     pub(super) fn dispute(
         &mut self,
         now: Timestamp,
@@ -186,7 +187,15 @@ impl<G: Game> Episode<G> {
     }
 
     /// A dispute is over when all agree on a state again.
+    #[inline]
     pub(super) fn settle_dispute(&mut self) {
+        if self.links.resync.is_some() {
+            self.settle_open_dispute();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_open_dispute(&mut self) {
         let agreed = self.ledger.agreed;
         let reports = &self.links.reports;
         let is_over = self.links.resync.as_ref().is_some_and(|resync| {
@@ -215,7 +224,15 @@ impl Links {
     }
 
     /// What a dispute has to tell the others now.
+    #[inline]
     pub(super) fn tell_dispute(&mut self, now: Timestamp, to: PeerSet) {
+        if self.resync.is_some() || !self.agreements_owed.is_empty() {
+            self.tell_open_dispute(now, to);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_open_dispute(&mut self, now: Timestamp, to: PeerSet) {
         self.tell_agreement();
         let Some(resync) = &mut self.resync else { return };
         for peer in to.iter() {

@@ -17,6 +17,7 @@ use crate::{
 };
 
 impl<G: Game> Episode<G> {
+    #[inline(never)]
     pub(super) fn start_search(
         &mut self,
         now: Timestamp,
@@ -36,6 +37,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// One round of the search for the first frame at which the states part.
+    #[inline(never)]
     pub(super) fn search(
         &mut self,
         now: Timestamp,
@@ -165,20 +167,19 @@ impl Links {
             return;
         }
         let is_agreed = self.reports.agreed_frame(others) >= reported;
-        if let Some(link) = self.links.iter_mut().find(|link| link.peer == from) {
-            link.owes_agreement = is_agreed;
+        match is_agreed {
+            true => _ = self.agreements_owed.insert(from),
+            false => self.agreements_owed.remove(from),
         }
     }
 
     /// Tells those that search for what differs in states on which all agree here.
     pub(super) fn tell_agreement(&mut self) {
         let others = self.others();
-        for link in &mut self.links {
-            if core::mem::take(&mut link.owes_agreement) {
-                let agreed = self.reports.agreed_frame(others);
-                let message = Control::DesyncHashes { agreed, hashes: Vec::new() };
-                self.control.push_back((link.peer, message));
-            }
+        for peer in core::mem::take(&mut self.agreements_owed).iter() {
+            let agreed = self.reports.agreed_frame(others);
+            let message = Control::DesyncHashes { agreed, hashes: Vec::new() };
+            self.control.push_back((peer, message));
         }
     }
 }
