@@ -123,6 +123,32 @@ def test_of_three_it_is_the_majoritys(tmp_path: Path) -> None:
     assert desync["frame"] <= resync.frame
 
 
+class HoldsASet(Drifts):
+    """Goes by the order of a set, which depends on what was in it before, and which no hash has."""
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.held = set(range(200))
+        self.held -= set(range(200)) - {1, 8, 16}
+        return super().reset(seed, options)
+
+    def step(self, actions: dict[str, int]) -> Any:
+        self.places["left"] += next(iter(self.held)) / 16
+        return super().step(actions)
+
+
+def test_the_order_of_a_set_is_alike_where_the_state_that_all_took_over_is_the_own_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = loopback.play(tmp_path, HoldsASet, settings=resyncing())
+    recording = assert_resynced(played, [0])
+    found = rb.verify(recording, env=HoldsASet)
+    assert found, str(found)
+    assert [segment.disputed for segment in found.segments] == [None, None]
+    # Whoever goes on with its own state in its place has the set as it was before.
+    monkeypatch.setattr(rb.EnvGame, "import_state", lambda self, encoded: None)
+    assert not rb.verify(recording, env=HoldsASet)
+
+
 class DriftingSpread:
     """MPE's simple_spread, which goes apart in the last bit of one place."""
 

@@ -42,6 +42,8 @@ pub(crate) struct Rules {
     pub(crate) cannot_export: bool,
     /// Its states have no leaves.
     pub(crate) has_no_leaves: bool,
+    /// What an input does depends on how many steps ago it was reset or read from bytes, which no hash shows.
+    pub(crate) ages: bool,
 }
 
 /// A saved state.
@@ -53,6 +55,8 @@ pub(crate) struct State {
     reward: i32,
     last_inputs: Vec<u8>,
     is_stuck: bool,
+    /// As the order of a set, it is neither hashed nor written, and later steps follow from it.
+    age: u8,
 }
 
 /// The arena could not be stepped.
@@ -123,7 +127,7 @@ impl<I: Input> Game for Arena<I> {
     }
 
     fn step(&mut self, step: &Step<'_, I>) -> Result<Outcome, Jammed> {
-        let State { x, heat, reward, last_inputs, is_stuck } = &mut self.state;
+        let State { x, heat, reward, last_inputs, is_stuck, age } = &mut self.state;
         if self.rules.repeats_cannot_be_saved {
             let is_repeated = |(last, input): (&u8, &u8)| last == input && input % 7 == 3;
             *is_stuck = last_inputs.iter().zip(step.row()).any(is_repeated);
@@ -131,10 +135,11 @@ impl<I: Input> Game for Arena<I> {
             last_inputs.extend(step.row());
         }
         x.resize(step.player_count(), 0);
+        *age = age.wrapping_add(u8::from(self.rules.ages));
         let frame = step.frame();
         let is_heard = !self.rules.is_deaf || frame.is_multiple_of(4);
         for (place, push) in x.iter_mut().zip(pushes(step)) {
-            let push = if is_heard { push } else { 0 };
+            let push = if is_heard { push.wrapping_add(*age) } else { 0 };
             *place = place.wrapping_mul(31).wrapping_add(i32::from(push)) % 10_007;
             *heat = heat.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ u64::from(push);
         }

@@ -90,7 +90,7 @@ fn both_sides_keep_what_can_be_laid_side_by_side_later() {
 }
 
 /// A bit of one peer's state is flipped in the second second, on a network that loses some.
-fn struck(seed: u64, peers: usize, slot: u8, policy: OnDesync) -> Simulation {
+pub(crate) fn struck(seed: u64, peers: usize, slot: u8, policy: OnDesync) -> Simulation {
     let faults = Faults { delay_max_ms: 60, loss_max_per_mille: 100, ..Faults::none() };
     seeded_network(seed, peers)
         .faults(faults)
@@ -98,12 +98,12 @@ fn struck(seed: u64, peers: usize, slot: u8, policy: OnDesync) -> Simulation {
         .at_ms(2_000, Fault::Ray { peer: peer(slot), bit: 70 })
 }
 
-fn majority(anchor: u8) -> OnDesync {
+pub(crate) fn majority(anchor: u8) -> OnDesync {
     OnDesync::Resync(ResyncFrom::Majority { anchor: peer(anchor) })
 }
 
 /// Who had the state that each peer took over, and at which frame.
-fn resyncs(report: &Report) -> Vec<Vec<(u8, Frame)>> {
+pub(crate) fn resyncs(report: &Report) -> Vec<Vec<(u8, Frame)>> {
     let of = |event: &Event| match event {
         Event::Resynced { peer, frame } => Some((peer.slot(), *frame)),
         _ => None,

@@ -30,6 +30,7 @@ mod run_ahead;
 mod silence;
 mod slow;
 mod spectators;
+mod unhashed;
 mod watching;
 
 use rollback_core::testing::{Report, Simulation};
