@@ -7,9 +7,7 @@ use std::time::Duration;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use rollback_core::{
-    Actor, Advance, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Roster, Session, Ticket,
-};
+use rollback_core::{Actor, Advance, DEPTHS, Facts, InputFlags, PeerId, PlayerHandle, Session};
 use rollback_webrtc::{EpisodeSetup, GameLoop, LoopError, START_TIMEOUT, Transport};
 
 use crate::config::{health, predictor, seconds_or_ever, session_config};
@@ -83,7 +81,7 @@ impl PyEpisode {
         let told_after = told_after.map(seconds_or_ever).transpose()?;
         let told_after = told_after.map(|after| after.min(config.departure_timeout()));
         let game = PyGame::new(game)?.witnessed(config.history_frames(), on_output);
-        let ticket = room.of_room(|room| ticket(room, &hosts, episode))??;
+        let ticket = room.ticket(&hosts, episode)?;
         let names = room.of_room(|room| {
             let names = room.members.iter().map(|member| member.name.clone());
             names.map(Option::unwrap_or_default).collect()
@@ -123,7 +121,7 @@ impl PyEpisode {
     /// The seed of an episode of the room's match.
     #[staticmethod]
     fn seed_of(room: &PyRoom, episode: u32, hosts: Vec<u8>) -> PyResult<u64> {
-        Ok(room.of_room(|room| ticket(room, &hosts, episode))??.seed)
+        Ok(room.ticket(&hosts, episode)?.seed)
     }
 
     /// The seed that the environment was reset with.
@@ -483,25 +481,6 @@ fn recorded_end(session: &Session<PyGame>) -> u32 {
 fn rolled_back(before: [u64; DEPTHS], after: [u64; DEPTHS]) -> u32 {
     let depth = before.iter().zip(after).position(|(before, after)| *before != after);
     depth.map_or(0, |index| u32::try_from(index + 1).unwrap_or(u32::MAX))
-}
-
-fn ticket(room: &rollback_webrtc::Room, hosts: &[u8], episode: u32) -> PyResult<Ticket> {
-    let host = |slot: &u8| PeerId::new(*slot).ok_or(Error::NoSuchPeer { slot: *slot });
-    let hosts: Vec<PeerId> = hosts.iter().map(host).collect::<Result<_, _>>()?;
-    let roster = Roster::new(&hosts).map_err(|error| RollbackError::new_err(error.to_string()))?;
-    if roster.peer_count() != room.members.len() {
-        let (expected, got) = (room.members.len(), roster.peer_count());
-        return Err(Error::PeerCount { expected, got }.into());
-    }
-    let ticket = Ticket {
-        session: room.session_id,
-        episode,
-        seed: room.seed,
-        roster,
-        local: room.local,
-        incarnation: room.life,
-    };
-    Ok(ticket.for_episode(room.seed, episode))
 }
 
 /// After so long Python looks at its signals.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::PeerId;
+use rollback_core::{PeerId, Roster, Ticket};
 use rollback_server::{BackgroundServer, GroupSize, IceOptions, Rooms, ServerConfig};
 use rollback_webrtc::{
     ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkReport, PathPolicy, PeerStats,
@@ -201,6 +201,30 @@ impl PyRoom {
     pub(crate) fn of_room<R>(&self, get: impl FnOnce(&Room) -> R) -> PyResult<R> {
         let room = lock(&self.room);
         Ok(room.as_ref().map(get).ok_or(Error::RoomIncomplete)?)
+    }
+
+    /// This member's ticket for an episode of the match, in which these slots host the players.
+    pub(crate) fn ticket(&self, hosts: &[u8], episode: u32) -> PyResult<Ticket> {
+        let host = |slot: &u8| PeerId::new(*slot).ok_or(Error::NoSuchPeer { slot: *slot });
+        let hosts: Vec<PeerId> = hosts.iter().map(host).collect::<Result<_, _>>()?;
+        let roster =
+            Roster::new(&hosts).map_err(|error| RollbackError::new_err(error.to_string()))?;
+        self.of_room(|room| {
+            let (expected, got) = (room.members.len(), roster.peer_count());
+            if got != expected {
+                return Err(Error::PeerCount { expected, got });
+            }
+            let ticket = Ticket {
+                session: room.session_id,
+                episode,
+                seed: room.seed,
+                roster,
+                local: room.local,
+                incarnation: room.life,
+            };
+            Ok(ticket.for_episode(room.seed, episode))
+        })?
+        .map_err(PyErr::from)
     }
 }
 
