@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import DumpFile, EncodingError, RecordingError
 from rollback_py.described_states import differences
+from rollback_py.episode_file import EpisodeFile
 from rollback_py.state_transfer import described_state
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class DumpComparison:
         return asdict(self)
 
 
-class DesyncDump:
+class DesyncDump(EpisodeFile[DumpFile]):
     """One side of a desync: its states as bytes, and the actions of the last frames.
 
     >>> one, other = (rb.DesyncDump.open(path) for path in paths)
@@ -90,9 +91,9 @@ class DesyncDump:
     """
 
     def __init__(self, path: Path, file: DumpFile) -> None:
+        super().__init__(file)
         self.path = path
         """The file."""
-        self._file = file
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -104,16 +105,6 @@ class DesyncDump:
             return cls(path, DumpFile(path.read_bytes()))
         except RecordingError as error:
             raise RecordingError(f"{path}: {error}") from error
-
-    @property
-    def session(self) -> int:
-        """The room's number for the match."""
-        return self._file.session
-
-    @property
-    def episode(self) -> int:
-        """Which episode of the match, from 0."""
-        return self._file.episode
 
     @property
     def peer(self) -> int:

@@ -25,6 +25,7 @@ from rollback_py._rollback import (
 )
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
+from rollback_py.episode_file import EpisodeFile
 from rollback_py.plain_json import to_json
 from rollback_py.recorded_facts import differences, settings_of
 from rollback_py.recording_table import Resync, Table, players_of, resyncs_of
@@ -71,16 +72,13 @@ class Export:
     """The 128-bit XXH3 of all rows: it depends on no library that writes or compresses them."""
 
 
-class Recording:
+class Recording(EpisodeFile[RecordingFile]):
     """The recording of one episode, of which every byte was checked.
 
     >>> recording = rb.Recording.open("episode-0.rbk")
     >>> print(recording.verify("kitchen:make_env"))
     VERIFIED 1800 frames
     """
-
-    def __init__(self, file: RecordingFile) -> None:
-        self._file = file
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Recording:
@@ -94,16 +92,6 @@ class Recording:
     def path(self) -> Path:
         """The file."""
         return Path(self._file.path)
-
-    @property
-    def session(self) -> int:
-        """The room's number for the match."""
-        return self._file.session
-
-    @property
-    def episode(self) -> int:
-        """Which episode of the match, from 0."""
-        return self._file.episode
 
     @property
     def seed(self) -> int:
