@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rollback_py import EnvGame, NotTransferableError, SnapshotError, SnapshotOptions
 from rollback_py._rollback import Snapshots, decode_value, encode_value
+from rollback_py.state_transfer import try_transfer
 
 
 class Way:
@@ -196,3 +197,33 @@ def test_the_order_of_an_arrays_memory_travels():
 def test_a_frozenset_of_objects_does_not_travel():
     with pytest.raises(SnapshotError, match="frozenset that leads to objects"):
         described(Thing(a=frozenset({(1, Thing(n=random.random()))})))
+
+
+LOG = []
+
+
+class Noting(gym.Env):
+    """Notes each step in a list that all of its kind share."""
+
+    observation_space = gym.spaces.Discrete(1000)
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self):
+        self.log = LOG
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        self.log.append(int(action))
+        return len(self.log), 0.0, False, False, {}
+
+
+def test_the_trial_puts_back_what_environments_share():
+    games = [EnvGame(Noting, self_test_frames=10)]
+    games += [EnvGame(Noting, findings=games[0].findings) for _ in range(2)]
+    LOG[:] = [7]
+    # The third one would observe that the others had noted something.
+    assert try_transfer(games, seed=0) is None
+    assert LOG == [7]

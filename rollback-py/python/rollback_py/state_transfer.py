@@ -7,6 +7,8 @@ there already; nothing is unpickled, imported or evaluated (``src/transfer/mod.r
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,27 +101,31 @@ def try_transfer(games: list[EnvGame], seed: int) -> str | None:
     environment is as it was after all this.
     """
     giver, receiver, fresh = games
-    first = Trace()
-    begun: list[tuple[Keeper, EnvSnapshot]] = []
+    first, again = Trace(), Trace()
     try:
-        for game, trace in ((giver, first), (receiver, Trace())):
-            game.reset(seed)
-            begun.append((game.keeper, game.save()))
-            _play(game, seed + 1, _BEFORE_FRAMES, trace)
-        reason = _transfer(giver, receiver, seed)
+        with _begun(giver, seed, first), _begun(receiver, seed, Trace()):
+            reason = _transfer(giver, receiver, seed)
+        if reason is not None:
+            return reason
+        with _begun(fresh, seed, again):
+            pass
     except Exception as error:  # whatever the environment raises is a reason
-        reason = str(error) or type(error).__name__
-    finally:
-        for keeper, beginning in begun:
-            keeper.load(beginning)
-    if reason is not None:
-        return reason
-    again = Trace()
-    fresh.reset(seed)
-    _play(fresh, seed + 1, _BEFORE_FRAMES, again)
+        return str(error) or type(error).__name__
     if difference := first.first_difference(again):
         return f"a new environment with the same seed has another {difference} after it"
     return None
+
+
+@contextmanager
+def _begun(game: EnvGame, seed: int, trace: Trace) -> Iterator[None]:
+    """Play the first frames of an episode; afterwards put back what environments share."""
+    game.reset(seed)
+    beginning = game.save()
+    try:
+        _play(game, seed + 1, _BEFORE_FRAMES, trace)
+        yield
+    finally:
+        game.load(beginning)
 
 
 def _transfer(giver: EnvGame, receiver: EnvGame, seed: int) -> str | None:
