@@ -50,10 +50,13 @@ def _of_plain(path: str, one: Any, other: Any) -> Iterator[tuple[str, str, str]]
             ]
             pending += reversed(inner)
         elif isinstance(one, list | tuple) and type(one) is type(other):
-            pairs = enumerate(zip_longest(one, other, fillvalue=_MISSING))
-            pending += reversed([(f"{path}[{i}]", a, b) for i, (a, b) in pairs])
+            pending += reversed(_in_order(path, one, other))
         else:
-            yield _shown(path, one, other)
+            places = _of_arrays(path, one, other)
+            if places is None:
+                yield _shown(path, one, other)
+            else:
+                pending += reversed(places)
 
 
 class _States:
@@ -78,7 +81,7 @@ class _States:
 
     def _inner(self, path: str, one: Any, other: Any) -> list[tuple[str, Any, Any]] | None:
         """Return what two values of the same form consist of; None where they are compared."""
-        if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        if isinstance(one, np.ndarray):
             return _of_arrays(path, one, other)
         if not isinstance(one, tuple) or not isinstance(other, tuple) or one[0] != other[0]:
             return None
@@ -95,10 +98,14 @@ class _States:
     def _of_nodes(self, path: str, one: Any, other: Any) -> list[tuple[str, Any, Any]] | None:
         (name, entries), (other_name, other_entries) = one, other
         codes, other_codes = [e[0] for e in entries], [e[0] for e in other_entries]
-        if name != other_name or codes != other_codes:
+        if name != other_name:
             return [(f"{path} is a", name, other_name)]
+        if codes != other_codes:
+            return [(f"{path} (parts)", codes, other_codes)]
         inner: list[tuple[str, Any, Any]] = []
         for entry, its in zip(entries, other_entries, strict=True):
+            # Such as the order of an array's memory, or where in another one it lies.
+            inner += [(f"{path} (form)", a, b) for a, b in zip(entry[1:-1], its[1:-1], strict=True)]
             if entry[0] == "F":
                 inner += _in_pairs(path, entry[1], its[1], ".{}")
             elif entry[0] in ("d", "D"):
@@ -149,6 +156,9 @@ def _key(key: Any) -> Any:
 
 
 def _of_arrays(path: str, one: Any, other: Any) -> list[tuple[str, Any, Any]] | None:
+    """Return the elements that differ; None for what are no two arrays of one form."""
+    if not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray)):
+        return None
     if one.dtype != other.dtype or one.shape != other.shape or one.ndim == 0 or one.nbytes == 0:
         return None
     size = one.dtype.itemsize
