@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -108,11 +109,33 @@ class Drifts(Walkers):
         return super().step(actions)
 
 
+class Endless(Walkers):
+    """Goes on until an agent stops."""
+
+    frames = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        # So many that what is drawn at random seldom stops.
+        self._actions = {name: gymnasium.spaces.Discrete(STOPS + 1) for name in self.names}
+
+    def step(self, actions: dict[str, int]) -> Any:
+        self.frames = self.frame + 1 if STOPS in actions.values() else 0
+        return super().step({agent: action % 3 for agent, action in actions.items()})
+
+
+class DriftsEndlessly(Drifts, Endless):
+    """Drifts, and goes on until an agent stops."""
+
+
+STOPS = 1000
+
+
 questions: list[Callable[[], object]] = []
 """What `Asks` calls in each step, in this process."""
 
 
-class Asks(Walkers):
+class Asks(Endless):
     """Calls what a test wants to be called from within a step."""
 
     def step(self, actions: dict[str, int]) -> Any:
@@ -147,6 +170,14 @@ def asks() -> Any:
 
 def drifts() -> Any:
     return Drifts()
+
+
+def endless() -> Any:
+    return Endless()
+
+
+def drifts_endlessly() -> Any:
+    return DriftsEndlessly()
 
 
 def cogrid(steps: int = 1000) -> Any:
@@ -187,6 +218,22 @@ def at_random(observation: Any) -> int:
         _held[:] = [_random.randrange(1, 8), _random.randrange(3)]
     _held[0] -= 1
     return _held[1]
+
+
+class UntilTold:
+    """Holds actions at random, and stops once the file says that so many episodes are to end."""
+
+    episodes = 0
+
+    def __init__(self) -> None:
+        self.episode = UntilTold.episodes
+        UntilTold.episodes += 1
+
+    def __call__(self, observation: Any) -> int:
+        told = Path(os.environ["TOLD"])
+        if told.exists() and told.stat().st_size > self.episode:
+            return STOPS
+        return at_random(observation)
 
 
 def in_all_directions(observation: Any) -> int:

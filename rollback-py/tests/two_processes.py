@@ -82,12 +82,16 @@ def play(
 
 
 def start(
-    address: str, data: Path, *arguments: str, environment: dict[str, str] | None = None
+    address: str,
+    data: Path,
+    *arguments: str,
+    command: str = "play",
+    environment: dict[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a process that plays in a room of the server, with its recordings in `data`."""
-    command = [sys.executable, "-m", "rollback_py.cli", "play", f"ws://{address}/room"]
+    words = [sys.executable, "-m", "rollback_py.cli", command, f"ws://{address}/room"]
     return subprocess.Popen(
-        [*command, "--json", "--data", str(data), *arguments],
+        [*words, "--json", "--data", str(data), *arguments],
         env={**os.environ, "PYTHONPATH": str(TESTS), **(environment or {})},
         cwd=data.parent,
         stdout=subprocess.PIPE,
