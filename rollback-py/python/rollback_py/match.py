@@ -14,6 +14,7 @@ from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory, Facts
 from rollback_py.episode import WAIT_S, Episode
 from rollback_py.recorded_facts import settings_of, shortened
+from rollback_py.recordings import factory_of
 from rollback_py.settings import (
     PREDICTORS,
     RUN_AHEAD_MAX,
@@ -96,21 +97,10 @@ def join(
     Before each episode the ways to the others are checked. `health` says how good they must be.
     """
     _check_local(predictor, run_ahead, told_after_s)
-    factory = Factory.from_spec(env) if isinstance(env, str) else env
-    if not isinstance(factory, Factory):
-        factory = Factory.from_callable(factory)
+    factory = factory_of(env)
     settings = settings or Settings()
     if fps is not None:
         settings = Settings(**{**settings.__dict__, "fps": fps})
-    with _EXAMINING:
-        game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
-    if not game.can_rollback:
-        if not lockstep_fallback:
-            game.close()
-            game.keeper  # raises NotSnapshotableError, which names the reasons  # noqa: B018
-        settings = Settings(**{**settings.__dict__, "prediction_window": 0})
-    with _EXAMINING:
-        untransferable = _checks_transfer(game, settings)
     conditions = link_conditions or LinkConditions()
 
     def room_of(token: str | None) -> native.Room:
@@ -128,23 +118,18 @@ def join(
             seed=conditions.seed,
         )
 
-    former = SlotToken.left_behind(Path(data), link) if come_back and token is None else None
+    with _EXAMINING:
+        game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
+    room: native.Room | None = None
     try:
-        room = _entered(room_of(former.token if former else token), on_progress)
-    except JoinError as error:
-        if former is None:
-            raise
-        if error.code in ("closed", "nobody_answers"):
-            # Whoever starts once more is somebody new.
-            former.forget()
-        if error.code not in ("unknown_token", "match_over"):
-            former.release()
-            raise
-        # The match that the former process was in is over, so this is the beginning of another.
-        former.forget()
-        former = None
-        room = _entered(room_of(None), on_progress)
-    try:
+        if not game.can_rollback:
+            if not lockstep_fallback:
+                game.keeper  # raises NotSnapshotableError, which names the reasons  # noqa: B018
+            settings = Settings(**{**settings.__dict__, "prediction_window": 0})
+        with _EXAMINING:
+            untransferable = _checks_transfer(game, settings)
+        former = SlotToken.left_behind(Path(data), link) if come_back and token is None else None
+        room, former = _came(room_of, token, former, on_progress)
         return Match(
             room,
             game,
@@ -161,7 +146,9 @@ def join(
             slot_token=former or SlotToken.keep(Path(data), link, room.token),
         )
     except BaseException:
-        room.close()
+        if room is not None:
+            room.close()
+        game.close()
         raise
 
 
@@ -177,7 +164,6 @@ def _checks_transfer(game: EnvGame, settings: Settings) -> NotTransferableError 
         game.require_transfer()
     except NotTransferableError as error:
         if settings.on_desync == "resync":
-            game.close()
             raise
         return error
     return None
@@ -190,6 +176,29 @@ def _check_local(predictor: str, run_ahead: int, told_after_s: float | None) -> 
         raise ValueError(f"run_ahead: expected 0 to {RUN_AHEAD_MAX} frames, got {run_ahead}")
     if told_after_s is not None and not told_after_s >= 0:
         raise ValueError(f"told_after_s: expected at least 0, got {told_after_s!r}")
+
+
+def _came(
+    room_of: Callable[[str | None], native.Room],
+    token: str | None,
+    former: SlotToken | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[native.Room, SlotToken | None]:
+    """Come back into the slot of a former process, or else come anew; say which slot it is."""
+    if former is None:
+        return _entered(room_of(token), on_progress), None
+    try:
+        return _entered(room_of(former.token), on_progress), former
+    except JoinError as error:
+        if error.code in ("closed", "nobody_answers"):
+            # Whoever starts once more is somebody new.
+            former.forget()
+        if error.code not in ("unknown_token", "match_over"):
+            former.release()
+            raise
+        # The match that the former process was in is over, so this is the beginning of another.
+        former.forget()
+    return _entered(room_of(None), on_progress), None
 
 
 def _entered(room: native.Room, on_progress: Callable[[int, int], None] | None) -> native.Room:

@@ -14,7 +14,7 @@ from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
 from rollback_py.episode import WAIT_S
 from rollback_py.match import must_match_of
-from rollback_py.recordings import Recording
+from rollback_py.recordings import Recording, factory_of
 from rollback_py.settings import LinkConditions
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def watch(
     recorded in the folder `data`, unless that is None. Raises `JoinError` when nobody plays there
     within `timeout_s`, and with the code ``watching_forbidden`` where nobody may watch.
     """
-    factory = Factory.from_spec(env) if isinstance(env, str) else env
-    if not isinstance(factory, Factory):
-        factory = Factory.from_callable(factory)
+    factory = factory_of(env)
     game = EnvGame(factory, idle=idle, snapshots=snapshots)
     conditions = link_conditions or LinkConditions()
     room: native.Watching | None = None
