@@ -1,7 +1,9 @@
 //! A Python environment as a [`Game`]: each call of the engine is one call of `EnvGame`'s methods.
 
+use std::sync::Mutex;
 use std::time::Instant;
 
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use rollback_core::{
@@ -9,6 +11,7 @@ use rollback_core::{
 };
 
 use crate::experienced::Experienced;
+use crate::room::lock;
 
 /// The `EnvGame` of Python as the engine sees it. Its methods are looked up once.
 pub(crate) struct PyGame {
@@ -30,6 +33,8 @@ pub(crate) struct PyGame {
     can_rollback: bool,
     step_nanos: u64,
     save_nanos: std::sync::atomic::AtomicU64,
+    /// What ends the program, such as Ctrl-C, and no failure of the environment.
+    interrupt: Mutex<Option<PyErr>>,
 }
 
 /// An action as its bytes, of the width that the environment's spaces need.
@@ -68,6 +73,7 @@ impl PyGame {
             can_rollback: game.getattr("can_rollback")?.extract()?,
             step_nanos: 0,
             save_nanos: std::sync::atomic::AtomicU64::new(0),
+            interrupt: Mutex::new(None),
         })
     }
 
@@ -75,6 +81,22 @@ impl PyGame {
     /// after each output.
     pub(crate) fn witnessed(self, history_frames: usize, on_output: Option<Py<PyAny>>) -> Self {
         Self { experienced: Experienced::new(history_frames), on_output, ..self }
+    }
+
+    /// What interrupted the environment since the last call: whoever called the engine raises it, whatever the engine made of
+    /// it. To the engine a state that cannot be read, for one, is no error.
+    pub(crate) fn take_interrupt(&self) -> Option<PyErr> {
+        lock(&self.interrupt).take()
+    }
+
+    fn ask<R>(&self, question: impl FnOnce(Python<'_>) -> PyResult<R>) -> PyResult<R> {
+        Python::attach(|py| {
+            question(py).inspect_err(|error| {
+                if !error.is_instance_of::<PyException>(py) {
+                    *lock(&self.interrupt) = Some(error.clone_ref(py));
+                }
+            })
+        })
     }
 }
 
@@ -95,7 +117,7 @@ impl Game for PyGame {
     type Error = PyErr;
 
     fn save(&self, slot: &mut PySnapshot) -> PyResult<()> {
-        Python::attach(|py| {
+        self.ask(|py| {
             if !self.can_rollback {
                 *slot = PySnapshot::HashOnly(to_hash(self.live_hash.bind(py).call0()?)?);
                 return Ok(());
@@ -114,7 +136,7 @@ impl Game for PyGame {
     }
 
     fn load(&mut self, slot: &PySnapshot) -> PyResult<()> {
-        Python::attach(|py| match slot {
+        self.ask(|py| match slot {
             PySnapshot::State(state) => self.load.call1(py, (state,)).map(drop),
             PySnapshot::Empty | PySnapshot::HashOnly(_) => {
                 Err(super::errors::SnapshotError::new_err(
@@ -127,21 +149,22 @@ impl Game for PyGame {
     fn step(&mut self, step: &Step<'_, ActionBytes>) -> PyResult<Outcome> {
         self.frame = step.frame().index();
         self.experienced.note(step);
-        Python::attach(|py| {
+        let (ended, step_nanos) = self.ask(|py| {
             let actions = PlayerHandle::all(step.player_count());
             let actions = actions.map(|player| PyBytes::new(py, step.input_bytes(player)));
             let actions = PyList::new(py, actions.collect::<Vec<_>>())?;
             let began = Instant::now();
             let ended: bool = self.step.bind(py).call1((actions,))?.extract()?;
-            self.step_nanos = smoothed(self.step_nanos, began);
-            Ok(if ended { Outcome::Ended } else { Outcome::Running })
-        })
+            Ok((ended, smoothed(self.step_nanos, began)))
+        })?;
+        self.step_nanos = step_nanos;
+        Ok(if ended { Outcome::Ended } else { Outcome::Running })
     }
 
     fn hash(&self, slot: &PySnapshot, hasher: &mut StateHasher) -> PyResult<()> {
         let hash = match slot {
             PySnapshot::State(state) => {
-                Python::attach(|py| to_hash(self.hash.bind(py).call1((state,))?))?
+                self.ask(|py| to_hash(self.hash.bind(py).call1((state,))?))?
             }
             PySnapshot::HashOnly(hash) => *hash,
             PySnapshot::Empty => StateHash::default(),
@@ -151,7 +174,7 @@ impl Game for PyGame {
     }
 
     fn output(&mut self, output: &mut Vec<u8>) -> PyResult<()> {
-        Python::attach(|py| {
+        self.ask(|py| {
             let bytes = self.output.bind(py).call0()?;
             output.extend_from_slice(bytes.cast::<PyBytes>()?.as_bytes());
             match &self.on_output {
@@ -163,7 +186,7 @@ impl Game for PyGame {
 
     fn leaves(&self, slot: &PySnapshot, leaves: &mut Leaves) -> PyResult<()> {
         let PySnapshot::State(state) = slot else { return Ok(()) };
-        Python::attach(|py| {
+        self.ask(|py| {
             let found: Vec<(String, u64)> = self.leaves.bind(py).call1((state,))?.extract()?;
             for (path, digest) in found {
                 let [a, b, c, d, e, f, g, h] = digest.to_le_bytes();
@@ -175,7 +198,7 @@ impl Game for PyGame {
 
     fn export(&self, slot: &PySnapshot, bytes: &mut Vec<u8>) -> PyResult<bool> {
         let PySnapshot::State(state) = slot else { return Ok(false) };
-        Python::attach(|py| {
+        self.ask(|py| {
             let exported: Option<Bound<'_, PyBytes>> =
                 self.export.bind(py).call1((state,))?.extract()?;
             bytes.extend_from_slice(exported.as_ref().map_or(&[], |bytes| bytes.as_bytes()));
@@ -184,7 +207,7 @@ impl Game for PyGame {
     }
 
     fn import(&self, bytes: &[u8], slot: &mut PySnapshot) -> PyResult<bool> {
-        Python::attach(|py| {
+        self.ask(|py| {
             let imported = self.import.bind(py).call1((PyBytes::new(py, bytes),))?;
             let is_state = !imported.is_none();
             if is_state {
@@ -203,14 +226,11 @@ impl Game for PyGame {
         let (PySnapshot::State(one), PySnapshot::State(other)) = (one, other) else {
             return Same::Unknown;
         };
-        Python::attach(|py| {
-            let same = self.same.bind(py).call1((one, other)).and_then(|same| same.extract());
-            match same {
-                Ok(Some(true)) => Same::Yes,
-                Ok(Some(false)) => Same::No,
-                Ok(None) | Err(_) => Same::Unknown,
-            }
-        })
+        match self.ask(|py| self.same.bind(py).call1((one, other))?.extract()) {
+            Ok(Some(true)) => Same::Yes,
+            Ok(Some(false)) => Same::No,
+            Ok(None) | Err(_) => Same::Unknown,
+        }
     }
 }
 

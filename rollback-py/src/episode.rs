@@ -98,7 +98,11 @@ impl PyEpisode {
             rejoins,
         };
         let transport = lock(&room.transport).take().ok_or(Error::EpisodeRunning)?;
-        let mut episode = GameLoop::new(transport, setup, &game)
+        let made = GameLoop::new(transport, setup, &game);
+        if let Some(interrupt) = game.take_interrupt() {
+            return Err(interrupt);
+        }
+        let mut episode = made
             .map_err(|error| RollbackError::new_err(error.to_string()))?
             .with_predictor(predictor)
             .with_run_ahead(run_ahead)
@@ -465,9 +469,12 @@ impl PyEpisode {
         py.detach(|| {
             let mut playing = lock(&self.playing);
             *lock(&self.user) = Some(this_thread);
-            let used = playing.as_deref_mut().map(use_it);
+            let used = playing.as_deref_mut().map(|playing| {
+                let used = use_it(playing);
+                playing.game.take_interrupt().map_or(Ok(used), Err)
+            });
             *lock(&self.user) = None;
-            Ok(used.ok_or(Error::EpisodeReleased)?)
+            used.ok_or(Error::EpisodeReleased)?
         })
     }
 }

@@ -43,6 +43,9 @@ pub(crate) fn record_offline(
     let game = PyGame::new(game)?;
     // Nobody has to be told the facts; they are recorded below.
     let session = Session::new(&config, &ticket, Facts::default(), &game, Timestamp::ZERO);
+    if let Some(interrupt) = game.take_interrupt() {
+        return Err(interrupt.into());
+    }
     let session = session.map_err(|error| RecordingsError::Session(error.to_string()))?;
     let header = RecordingHeader {
         session: ticket.session,
@@ -92,6 +95,9 @@ impl Offline {
             let advance = self.session.advance_frame(self.now, &mut self.game);
             self.now = self.now.plus(self.config.frame_duration());
             self.record()?;
+            if let Some(interrupt) = self.game.take_interrupt() {
+                return Err(interrupt.into());
+            }
             match advance {
                 Ok(Advance::Held { .. }) => has_ended = true,
                 Ok(Advance::Stepped { .. } | Advance::Stalled(_)) => {}

@@ -203,9 +203,13 @@ impl PyWatching {
         py.detach(|| {
             let mut watching = lock(&self.watching);
             *lock(&self.user) = Some(this_thread);
-            let used = watching.as_deref_mut().map(use_it);
+            let used = watching.as_deref_mut().map(|show| {
+                let used = use_it(show);
+                let interrupt = show.game.as_ref().and_then(PyGame::take_interrupt);
+                interrupt.map_or(Ok(used), Err)
+            });
             *lock(&self.user) = None;
-            Ok(used.ok_or(Error::RoomIncomplete)?)
+            used.ok_or(Error::RoomIncomplete)?
         })
     }
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rollback_py._rollback import EncodingError, SnapshotError, hash_bytes
+from rollback_py._rollback import DivergedError, RollbackError, hash_bytes
 from rollback_py.self_test import Examiner, Findings
 from rollback_py.simulation import Simulation
 from rollback_py.snapshots import (
@@ -69,8 +69,10 @@ class EnvGame:
         self._idle = idle
         self._observations = observations
         self._has_played = False
+        self.withheld: str | None = None
+        """Why a state could not be given to another computer since `reset`, if one could not."""
         self.refusal: str | None = None
-        """Why the state of another computer could not be taken over, if one could not."""
+        """Why the state of another computer could not be taken over since `reset`, likewise."""
         self.simulation = self._make_simulation()
         self._keeper = self._make_keeper()
 
@@ -152,6 +154,7 @@ class EnvGame:
             self.simulation = self._make_simulation()
             self._keeper = self._make_keeper()
         self._has_played = True
+        self.withheld = self.refusal = None
         self.simulation.reset(seed)
         if self._keeper is not None:
             self._keeper.strategy.begin_episode()
@@ -191,14 +194,17 @@ class EnvGame:
         return self.keeper.leaves(snapshot)
 
     def export_state(self, snapshot: EnvSnapshot) -> bytes | None:
-        """Return a saved state as bytes: to be taken over if it can be, or else to be looked at."""
+        """Return a saved state as bytes: to be taken over if it can be, or else to be looked at.
+
+        `withheld` says why it cannot be taken over. None if it has no bytes at all.
+        """
         try:
             return export_state(self.keeper, snapshot)
-        except (SnapshotError, EncodingError):
-            pass
+        except Exception as error:  # also of the environment's own methods
+            self.withheld = f"{type(error).__name__}: {error}"
         try:
             return export_to_be_seen(self.keeper, snapshot)
-        except (SnapshotError, EncodingError):
+        except Exception:  # the same
             return None
 
     def import_state(self, encoded: bytes) -> EnvSnapshot | None:
@@ -212,22 +218,30 @@ class EnvGame:
             self.refusal = f"{type(error).__name__}: {error}"
             return None
 
+    def explain(self, error: RollbackError) -> None:
+        """Add to an error of the engine why a state could not be given or taken over."""
+        reasons = [reason for reason in (self.withheld, self.refusal) if reason is not None]
+        if reasons and type(error) in (RollbackError, DivergedError):
+            error.args = ("; ".join([str(error), *reasons]),)
+
     def require_transfer(self) -> None:
         """See that states can be given to other computers, or raise `NotTransferableError`."""
         reason: str | None = "it cannot be saved"
         if self._keeper is not None:
-            games = [
-                EnvGame(
-                    self._factory,
-                    idle=self._idle,
-                    snapshots=self._options,
-                    findings=self.findings,
-                )
-                for _ in range(3)
-            ]
-            reason = try_transfer(games, seed=0)
-            for game in games:
-                game.close()
+            games: list[EnvGame] = []
+            try:
+                for _ in range(3):
+                    game = EnvGame(
+                        self._factory,
+                        idle=self._idle,
+                        snapshots=self._options,
+                        findings=self.findings,
+                    )
+                    games.append(game)
+                reason = try_transfer(games, seed=0)
+            finally:
+                for game in games:
+                    game.close()
         if reason is not None:
             raise NotTransferableError(reason)
 

@@ -312,10 +312,8 @@ class Episode:
         try:
             return self._native.advance()
         except RollbackError as error:
-            refusal = self._match.game.refusal
-            if type(error) is not RollbackError or refusal is None:
-                raise
-            raise RollbackError(f"{error}: {refusal}") from error
+            self._match.game.explain(error)
+            raise
 
     def _last_desync(self) -> DesyncError | None:
         desyncs = [event for event in self.events if event["event"] == "desync"]

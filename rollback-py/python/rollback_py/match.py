@@ -406,28 +406,33 @@ class Match:
     ) -> native.Episode:
         """Reset the environment and start an episode's engine."""
         self.game.reset(native.Episode.seed_of(self._room, number, self.hosts))
-        return native.Episode(
-            self._room,
-            self.game,
-            episode=number,
-            hosts=self.hosts,
-            config=self.config(),
-            must_match=self._facts[0],
-            may_differ=self._facts[1],
-            recording=recording,
-            completed_episodes=self._completed,
-            rejoins=rejoins,
-            on_output=on_output,
-            predictor=self._predictor,
-            run_ahead=self._run_ahead,
-            told_after=self._told_after_s,
-            health=(
-                self._health.round_trip_max_ms / 1000,
-                self._health.loss_max_percent,
-                self._health.patience_s,
-                self._health.or_else == "end",
-            ),
-        )
+        health = self._health
+        try:
+            return native.Episode(
+                self._room,
+                self.game,
+                episode=number,
+                hosts=self.hosts,
+                config=self.config(),
+                must_match=self._facts[0],
+                may_differ=self._facts[1],
+                recording=recording,
+                completed_episodes=self._completed,
+                rejoins=rejoins,
+                on_output=on_output,
+                predictor=self._predictor,
+                run_ahead=self._run_ahead,
+                told_after=self._told_after_s,
+                health=(
+                    health.round_trip_max_ms / 1000,
+                    health.loss_max_percent,
+                    health.patience_s,
+                    health.or_else == "end",
+                ),
+            )
+        except RollbackError as error:
+            self.game.explain(error)
+            raise
 
     def recording_path(self, number: int) -> Path:
         """Return where an episode of this match is recorded on this computer."""

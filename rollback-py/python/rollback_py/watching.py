@@ -274,8 +274,7 @@ class WatchedEpisode:
         try:
             return self._room.advance()
         except RollbackError as error:
-            if (refusal := self._watching.game.refusal) is not None:
-                error.args = (f"{error}: {refusal}",)
+            self._watching.game.explain(error)
             raise
 
     def _watch(
