@@ -57,6 +57,45 @@ def test_what_the_module_holds_is_never_written_to():
     assert (other.env.unwrapped.v.tolist(), other.env.unwrapped.way.dx) == ([0, 1], -1)
 
 
+def test_what_a_class_that_no_module_holds_refers_to_is_never_written_to():
+    near = [Way(3), Way(4)]
+
+    class Holding(Walker):
+        held = (Way(5), Way(6))
+
+        def step(self, action):
+            self.one, self.other = near[action % 2], self.held[action % 2]
+            return super().step(action)
+
+    game = EnvGame(Holding, self_test_frames=10)
+    game.require_transfer()
+    one, other = EnvGame(Holding, findings=game.findings), EnvGame(Holding, findings=game.findings)
+    for action, player in ((1, one), (2, other)):
+        player.reset(3)
+        player.step([player.encode_action(0, action)])
+    taken = other.import_state(one.export_state(one.save()))
+    assert taken is not None, other.refusal
+    other.load(taken)
+    assert (other.env.one.dx, other.env.other.dx) == (4, 6)
+    assert [way.dx for way in (*near, *Holding.held)] == [3, 4, 5, 6]
+
+
+def test_what_the_factory_gives_to_each_environment_is_never_written_to():
+    class Given(Walker):
+        def __init__(self, way):
+            self.given = way
+
+    theirs, mine = Way(7), Way(8)
+    one = EnvGame(lambda: Given(theirs), self_test_frames=10)
+    other = EnvGame(lambda: Given(mine), findings=one.findings)
+    for player in (one, other):
+        player.reset(3)
+    taken = other.import_state(one.export_state(one.save()))
+    assert taken is not None, other.refusal
+    other.load(taken)
+    assert (other.env.given.dx, theirs.dx, mine.dx) == (7, 7, 8)
+
+
 @pytest.mark.parametrize(
     ("part", "pairs"),
     [

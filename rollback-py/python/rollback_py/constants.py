@@ -1,23 +1,34 @@
-"""What an environment's modules and classes hold: no state, even where the state refers to it."""
+"""What other environments have, too: no state, even where the state refers to it.
+
+It is held by the modules and classes of an environment, or by the factory that makes it.
+"""
 
 from __future__ import annotations
 
 import gc
 import sys
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rollback_py.environment import Factory
+from rollback_py.layers import layers
+
+if TYPE_CHECKING:
+    from rollback_py.simulation import Simulation
 
 # Their contents are no constants of an environment, or hold the environments themselves.
 _LEFT_OUT = frozenset({*sys.stdlib_module_names, "numpy", "rollback_py", "pytest", "_pytest"})
 
 
-def constants_beside(env: Any) -> dict[int, Any]:
-    """Return, by address, what is reached from the modules of an environment without itself.
+def constants_beside(simulation: Simulation) -> dict[int, Any]:
+    """Return, by address, what is reached without the environment itself.
 
     Writing a state into one of these would change it for every other environment, and for good.
     """
     found: dict[int, Any] = {}
-    pending: list[Any] = [*_modules_of(env)]
+    factory = simulation.factory
+    maker = (factory.function, factory.kwargs) if isinstance(factory, Factory) else factory
+    pending: list[Any] = [maker, *_classes_of(simulation.env)]
     while pending:
         value = pending.pop()
         if id(value) in found or _is_left_out(value):
@@ -27,18 +38,13 @@ def constants_beside(env: Any) -> dict[int, Any]:
     return found
 
 
-def _modules_of(env: Any) -> list[ModuleType]:
-    names: set[str] = set()
-    layer = env
-    seen: set[int] = set()
-    while layer is not None and id(layer) not in seen:
-        seen.add(id(layer))
-        names.update(base.__module__ for base in type(layer).__mro__)
-        own = getattr(layer, "__dict__", {})
-        names.update(type(value).__module__ for value in own.values())
-        layer = own.get("env", own.get("aec_env"))
-    modules = [sys.modules.get(name) for name in names]
-    return [module for module in modules if module is not None]
+def _classes_of(env: Any) -> list[type]:
+    """Return the classes of an environment, its wrappers and their fields; their modules follow."""
+    found: list[type] = []
+    for layer in layers(env):
+        found += type(layer).__mro__
+        found += map(type, getattr(layer, "__dict__", {}).values())
+    return found
 
 
 def _is_left_out(value: Any) -> bool:

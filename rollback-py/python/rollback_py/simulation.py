@@ -41,6 +41,7 @@ class Simulation:
         uses_global_random: bool = False,
         holds_drawing_back: bool = False,
     ) -> None:
+        self.factory = factory
         with GlobalRandom(_MAKING_SEED):
             self.env: Any = factory()
         _refuse_unsuitable(self.env)

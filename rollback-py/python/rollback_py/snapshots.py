@@ -19,7 +19,6 @@ from rollback_py._rollback import (
     encode_value,
     hash_bytes,
 )
-from rollback_py.constants import constants_beside
 from rollback_py.layers import innermost, rename
 
 if TYPE_CHECKING:
@@ -97,8 +96,11 @@ class Strategy(Protocol):
     def describe(self, snapshot: Any) -> Any:
         """Return the state as a plain value; raises an error that names what is in the way."""
 
-    def receive(self, described: Any) -> None:
-        """Take over a described state, which nobody vouches for. On an error it is undefined."""
+    def receive(self, described: Any, constants: set[int]) -> None:
+        """Take over a described state, which nobody vouches for. On an error it is undefined.
+
+        What has one of the addresses `constants` is not written to, but made anew.
+        """
 
     def same(self, a: Any, b: Any) -> bool | None:
         """Tell whether two states are equal; None if that cannot be known."""
@@ -136,9 +138,9 @@ class Structural:
     def begin_episode(self) -> None:
         """Nothing: every snapshot starts at the outermost wrapper."""
 
-    def receive(self, described: Any) -> None:
-        """Take over a described state, but for what the environment's modules hold."""
-        self._snapshots.receive(described, set(constants_beside(self._env)))
+    def receive(self, described: Any, constants: set[int]) -> None:
+        """Take over a described state."""
+        self._snapshots.receive(described, constants)
 
     def leaves(self, snapshot: Snapshot) -> Leaves:
         """Digest each value, with paths that leave out the wrappers."""
@@ -239,12 +241,12 @@ class ByMethods:
         self._check_consent(snapshot.state)
         return [snapshot.state, self._wrappers.describe(snapshot.wrappers)]
 
-    def receive(self, described: Any) -> None:
+    def receive(self, described: Any, constants: set[int]) -> None:
         """Give the environment a state that came from elsewhere, then the wrappers theirs."""
         state, wrappers = described
         self._check_consent(state)
         self._load(state)
-        self._wrappers.receive(wrappers, set(constants_beside(self._env)))
+        self._wrappers.receive(wrappers, constants)
 
     def _check_consent(self, state: Any) -> None:
         """Refuse to have a stranger's value loaded by what may unpickle it."""

@@ -19,6 +19,7 @@ from rollback_py._rollback import (
     decode_value,
     encode_value,
 )
+from rollback_py.constants import constants_beside
 from rollback_py.self_test import Trace
 from rollback_py.simulation import RandomActions
 
@@ -72,7 +73,7 @@ def import_state(keeper: Keeper, encoded: bytes) -> EnvSnapshot:
     simulation = keeper.simulation
     before = keeper.save()
     try:
-        keeper.strategy.receive(described)
+        keeper.strategy.receive(described, set(constants_beside(simulation)))
         if simulation.globals is not None:
             simulation.globals.load(_checked_generators(drawn))
         simulation.returned = _returned(simulation, returned)

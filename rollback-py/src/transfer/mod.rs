@@ -25,7 +25,7 @@
 //!
 //! Whoever takes a state over writes it into its own objects, which it finds at the same places. It makes nothing but plain
 //! values and containers, and instances of classes that it has seen in a state of this environment, without calling them.
-//! What a module or a class holds is no state, whoever refers to it: it is never written to, but made anew.
+//! What a module, a class or the factory holds is no state, whoever refers to it: it is never written to, but made anew.
 //! What is known by its encoding alone is never made, only found among its own. Nothing is imported, looked up or evaluated.
 
 mod content;
