@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import sample_envs
 from rollback_py import EnvGame, SnapshotOptions, check
+from rollback_py.determinism import main
 from rollback_py.simulation import RandomActions
 
 HASHES = """
@@ -85,6 +86,16 @@ def test_times_in_infos_are_excluded():
     game.reset(1)
     game.step([b"\1", b"\1"])
     assert game.decode_output(game.output())["infos"]["a"] == {"t": 1}
+
+
+def test_another_process_leaves_out_the_infos_that_this_one_does(capsys):
+    # Nothing differs in the infos of the other process itself.
+    game = EnvGame(sample_envs.TinyGrid, self_test_frames=5)
+    for excluded in ([], ["t"]):
+        main(["sample_envs:TinyGrid", "--frames", "5", "--excluded", json.dumps(excluded)])
+        first, *_ = json.loads(capsys.readouterr().out)["outputs"]
+        infos = game.decode_output(bytes.fromhex(first))["infos"]
+        assert ("t" in infos["a"]) == (not excluded)
 
 
 def test_wall_clock_statistics_of_gymnasium_are_excluded_before_they_show():

@@ -19,6 +19,7 @@ from typing import Any
 
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
+from rollback_py.recordings import factory_of
 from rollback_py.simulation import RandomActions
 from rollback_py.snapshots import Leaves, SnapshotOptions, first_difference
 from rollback_py.state_transfer import NotTransferableError
@@ -131,7 +132,7 @@ def check(
 
     `env_factory` is a function, or ``module:callable`` as given by this computer's user.
     """
-    factory = _factory(env_factory)
+    factory = factory_of(env_factory)
     game = EnvGame(
         factory,
         snapshots=snapshots,
@@ -203,14 +204,6 @@ def run_trace(game: EnvGame, seed: int, frames: int) -> tuple[list[str], Leaves]
         digests.append(game.output().hex())
     leaves = game.leaves(game.save()) if game.can_rollback else []
     return digests, leaves
-
-
-def _factory(env_factory: Callable[[], Any] | str | Factory) -> Factory:
-    if isinstance(env_factory, Factory):
-        return env_factory
-    if isinstance(env_factory, str):
-        return Factory.from_spec(env_factory)
-    return Factory.from_callable(env_factory)
 
 
 def _other_process(factory: Factory, game: EnvGame, seed: int, frames: int) -> Verdict:
@@ -292,9 +285,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--excluded", type=json.loads, default=[])
     options = parser.parse_args(arguments)
-    game = EnvGame(
-        Factory.from_spec(options.factory), observations=True, self_test_seed=options.seed
-    )
+    factory = Factory.from_spec(options.factory)
+    findings = EnvGame(factory, self_test_seed=options.seed).findings
+    # What differed in the other process may not have here.
+    findings.excluded_info_keys |= frozenset(options.excluded)
+    game = EnvGame(factory, observations=True, findings=findings)
     outputs, leaves = run_trace(game, options.seed, options.frames)
     print(json.dumps({"outputs": outputs, "leaves": leaves}))
 
