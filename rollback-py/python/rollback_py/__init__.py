@@ -29,7 +29,7 @@ from rollback_py.settings import Health, LinkConditions, Settings
 from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
-from rollback_py.state_transfer import NotTransferableError, RefusedStateError
+from rollback_py.state_transfer import NotTransferableError
 from rollback_py.summary import PeerSummary, Summary
 from rollback_py.verdicts import Comparison, Segment, Verified, Wrong
 from rollback_py.watching import WatchedEpisode, Watching, Window, watch
@@ -63,7 +63,6 @@ __all__ = [
     "Policy",
     "Recording",
     "RecordingError",
-    "RefusedStateError",
     "Report",
     "Resync",
     "RollbackError",

@@ -48,11 +48,13 @@ class Episode:
     def __init__(self, match: Match, number: int, *, rejoins: bool = False) -> None:
         self._match = match
         self.number = number
+        """Which episode of the match, from 0."""
         self.recording = match.recording_path(number)
         """The file of the stable frames, the same bytes on every computer."""
         self.events: list[dict[str, Any]] = []
         """What happened, each with its time in seconds since the episode began."""
         self.end: End | None = None
+        """How it ended, once this computer is done with it."""
         self._began = time.monotonic()
         self._next_sample = 0.0
         self._paths: dict[int, str] = {}

@@ -264,8 +264,11 @@ class Match:
         self.game = game
         """The environment as the engine sees it."""
         self.settings = settings
+        """How it is played; without a prediction window where the environment cannot be saved."""
         self.data = data
+        """The folder of the recordings."""
         self.factory = factory
+        """What makes the environment."""
         peers = len(room.members)
         if settings.resync_from is not None and settings.resync_from not in range(peers):
             raise ValueError(

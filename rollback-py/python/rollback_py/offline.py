@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 from rollback_py._rollback import record_offline as _record_offline
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import EnvironmentDigest, Factory
+from rollback_py.policies import BY_POLICY, Policy
 from rollback_py.recorded_facts import as_recorded, settings_of
 from rollback_py.recordings import Recording, factory_of
 from rollback_py.simulation import RandomActions
 
 if TYPE_CHECKING:
     from rollback_py.snapshots import SnapshotOptions
-
-# The flag of an action that a policy gave, as the engine records it.
-_POLICY = 4
 
 # One computer waits for nobody: the engine's own defaults, and nothing to predict.
 _ALONE = {
@@ -30,9 +28,6 @@ _ALONE = {
     "linger_ms": 0,
     "on_desync": ("end", None),
 }
-
-Policy = Callable[[Any], Any]
-"""From an agent's observation to its action."""
 
 
 def record_offline(
@@ -83,7 +78,7 @@ class _RandomPlayers:
         self._actions = RandomActions(game.simulation, seed)
 
     def __call__(self) -> list[tuple[bytes, int]]:
-        return [(action, _POLICY) for action in self._actions.draw()]
+        return [(action, BY_POLICY) for action in self._actions.draw()]
 
 
 class _PolicyPlayers:
@@ -104,7 +99,7 @@ class _PolicyPlayers:
         if agent not in self._policies or observation is None:
             return self._game.idle_action(player), 0
         action = self._policies[agent](observation)
-        return self._game.encode_action(player, action), _POLICY
+        return self._game.encode_action(player, action), BY_POLICY
 
 
 def _of_game(game: EnvGame) -> dict[str, Any]:

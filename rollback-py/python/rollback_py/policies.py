@@ -14,8 +14,7 @@ Policy = Callable[[Any], Any]
 """Takes an observation, returns an action."""
 
 # The bits of the flags beside an input, as recordings hold them.
-FOCUSED = 1
-BY_POLICY = 4
+FOCUSED, IDLE_FILLED, BY_POLICY = 1, 2, 4
 
 
 @runtime_checkable

@@ -25,10 +25,8 @@ from rollback_py._rollback import (
 )
 from rollback_py.env_game import EnvGame
 from rollback_py.plain_json import to_json
+from rollback_py.policies import BY_POLICY, FOCUSED, IDLE_FILLED
 from rollback_py.simulation import SINGLE_AGENT, Simulation
-
-# Bits of the flags beside each action, as the engine records them.
-_FOCUSED, _IDLE_FILLED, _POLICY = 1, 2, 4
 
 # Values of a row group: 32 MB of numbers, so that memory stays small whatever is observed.
 _VALUES_PER_GROUP = 4 << 20
@@ -192,9 +190,9 @@ class Table:
                 participants[hosts[player]],
                 *([self.players.read(player, action)] if self.is_decoded else []),
                 action,
-                bool(flags[player] & _FOCUSED),
-                bool(flags[player] & _IDLE_FILLED),
-                bool(flags[player] & _POLICY),
+                bool(flags[player] & FOCUSED),
+                bool(flags[player] & IDLE_FILLED),
+                bool(flags[player] & BY_POLICY),
                 took_part,
                 segment,
                 disputed,

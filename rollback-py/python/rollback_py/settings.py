@@ -16,10 +16,13 @@ class LinkConditions:
     """A bad network on top of the real one, for what this computer receives."""
 
     delay_ms: int = 0
+    """How much later every datagram comes."""
     jitter_ms: int = 0
     """At most so much more, evenly distributed."""
     loss_percent: float = 0.0
+    """How many datagrams of every hundred are lost, 0 to 100."""
     seed: int = 0
+    """Of what is drawn: which are lost, and how much later each comes."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Health:
     """
 
     round_trip_max_ms: float = float("inf")
+    """The longest round trip to a member."""
     loss_max_percent: float = 100.0
     """The most datagrams that may be lost of every hundred of late, in either direction."""
     patience_s: float = 5.0
@@ -52,12 +56,13 @@ class Settings:
     """How the members play; equal on all of them."""
 
     fps: int = 30
+    """Frames a second, 1 to 1000."""
     input_delay: int = 0
     """Frames after which an input takes effect, 0 to 30."""
     prediction_window: int = 12
     """Frames that may be simulated beyond the confirmed one, 0 (lockstep) to 128."""
     report_interval: int = 10
-    """Every how many frames state hashes are compared."""
+    """Every how many frames state hashes are compared, 1 to 60."""
     on_departure: str = "end"
     """When a member is lost: ``end`` the episode, ``continue`` with its agents idle, or ``wait``.
 
@@ -93,7 +98,7 @@ class Settings:
     None is the majority's; of equally large groups that with slot 0.
     """
     linger_s: float = 3.0
-    """How long to stay after the end for those that have not heard of it."""
+    """How long to stay after the end for those that have not heard of it, at most 60."""
 
     def __post_init__(self) -> None:
         """Name what is not one of the words that are expected."""

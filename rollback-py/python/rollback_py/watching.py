@@ -108,7 +108,9 @@ class Watching:
         self.game = game
         """The environment as the engine sees it."""
         self.factory = factory
+        """What makes the environment."""
         self.data = data
+        """The folder of the recordings; None if nothing is recorded."""
 
     @property
     def agents(self) -> list[Any]:
@@ -213,12 +215,15 @@ class WatchedEpisode:
         self._room = room
         self._header = header
         self.number: int = header["episode"]
+        """Which episode of the match, from 0."""
         self.fps: int = header["fps"]
+        """How many frames a second are played."""
         self.frame = 0
         """The frame that is shown next."""
         self.recording: Path | None = None
         """The file of what is seen, once it runs. With an agreed end it is that of who plays."""
         self.end: End | None = None
+        """How it ended, once that was seen."""
 
     @property
     def frames_known(self) -> int:
