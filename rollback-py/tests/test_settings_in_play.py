@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import loopback
 import pytest
 import rollback_py as rb
 from playable import Walkers
+from rollback_py import offline
 from rollback_py.policies import BY_POLICY
 
 
@@ -262,3 +264,45 @@ def test_after_how_much_silence_it_is_told_is_a_setting(
 def test_a_word_that_is_not_one_of_the_settings_is_named(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: expected one of .* got 'shout'"):
         rb.Settings(**{name: "shout"})
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most", "beyond"),
+    [
+        ("fps", 1, 1000, (0, 1001)),
+        ("input_delay", 0, 30, (-1, 31)),
+        ("prediction_window", 0, 128, (-1, 129)),
+        ("report_interval", 1, 60, (0, 61)),
+        ("departure_timeout_s", 0.1, 600, (0.09, 601, float("nan"))),
+        ("linger_s", 0, 60, (-1, 61, float("nan"))),
+    ],
+)
+def test_a_number_beyond_its_limits_is_named_at_once_and_the_engine_has_the_same_limits(
+    name: str,
+    least: float,
+    most: float,
+    beyond: tuple[float, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for got in beyond:
+        with pytest.raises(ValueError, match=f"{name}: expected {least} to {most}, got {got}"):
+            rb.Settings(**{name: got})
+    rb.Settings(**{name: least})
+    rb.Settings(**{name: most})
+
+    def record(got: float) -> None:
+        if name.endswith("_s"):
+            monkeypatch.setitem(offline._ALONE, name[:-2] + "_ms", round(got * 1000))
+        elif name != "fps":
+            monkeypatch.setitem(offline._ALONE, name, got)
+        fps = int(got) if name == "fps" else 30
+        rb.record_offline(Walkers, None, 1, 1, tmp_path / f"{got}.rbk", fps=fps)
+
+    # It is taken, though the longest delay ends in no such short episode.
+    with suppress(rb.RecordingError):
+        record(most)
+    with pytest.raises(
+        ValueError, match=f"{beyond[1] * 1000 if name.endswith('_s') else beyond[1]}"
+    ):
+        record(beyond[1])

@@ -10,6 +10,16 @@ ON_DEPARTURE = ("end", "continue", "wait")
 ON_SILENCE = ("depart", "depart_for_good", "wait")
 ON_DESYNC = ("end", "pause", "resync")
 
+# The least and the most of each number, as the engine takes them.
+_LIMITS = {
+    "fps": (1, 1000),
+    "input_delay": (0, 30),
+    "prediction_window": (0, 128),
+    "report_interval": (1, 60),
+    "departure_timeout_s": (0.1, 600),
+    "linger_s": (0, 60),
+}
+
 
 @dataclass(frozen=True)
 class LinkConditions:
@@ -72,7 +82,7 @@ class Settings:
     It includes ``on_silence="wait"``, which alone waits without an end.
     """
     departure_timeout_s: float = 5.0
-    """How long a member may be silent before the others go on without it, at most 600.
+    """How long a member may be silent before the others go on without it, 0.1 to 600.
 
     Until then play stands still where it needs that member's inputs. Let it be long, such as 60,
     where a lost one is to be waited for. With ``on_departure="continue"`` and two computers, slot 0
@@ -101,7 +111,11 @@ class Settings:
     """How long to stay after the end for those that have not heard of it, at most 60."""
 
     def __post_init__(self) -> None:
-        """Name what is not one of the words that are expected."""
+        """Name what is beyond a limit, or not one of the words that are expected."""
+        for name, (least, most) in _LIMITS.items():
+            # What is no number is neither.
+            if not least <= (got := getattr(self, name)) <= most:
+                raise ValueError(f"{name}: expected {least} to {most}, got {got!r}")
         words = {
             "on_departure": ON_DEPARTURE,
             "on_silence": ON_SILENCE,
