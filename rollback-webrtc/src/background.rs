@@ -1,16 +1,16 @@
-//! The thread on which a mesh lives, with a runtime that nobody else sees.
+//! A mesh on a background thread: how it is started, spoken with and ended.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollback_signaling::{Join, PROTOCOL_VERSION, Text, Token};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::background_thread::{BackgroundThread, CLOSE_TIMEOUT, End};
 use crate::clock::Clock;
 use crate::config::TransportConfig;
 use crate::error::JoinError;
@@ -35,19 +35,14 @@ pub(crate) struct Background {
     /// Whether the server is told nothing when this ends.
     stays: Arc<AtomicBool>,
     end: Arc<End>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// Whether the thread has done all its work.
-#[derive(Debug, Default)]
-struct End {
-    is_reached: Mutex<bool>,
-    reached: Condvar,
-    reached_async: Notify,
+    /// Ends it also where it does not end by itself.
+    _mesh: AbortOnDropHandle<()>,
+    /// Goes after all else, since it may be the last mesh of its thread.
+    _thread: Arc<BackgroundThread>,
 }
 
 impl Background {
-    /// Checks everything that can be checked at once, and starts the thread. With `watch` it is to be no member.
+    /// Checks everything that can be checked at once, and starts the mesh. With `watch` it is to be no member.
     pub(crate) fn start(
         link: &str,
         config: TransportConfig,
@@ -123,40 +118,25 @@ impl Background {
         (close, stays): (CancellationToken, Arc<AtomicBool>),
     ) -> Result<Self, JoinError> {
         let end = Arc::new(End::default());
-        // Dropped with the thread's closure, so that a panic there wakes everyone too.
         let at_end = AtEnd {
             mailbox: Arc::clone(&mailbox),
             lobby: Arc::clone(&lobby),
             end: Arc::clone(&end),
         };
-        let thread = std::thread::Builder::new()
-            .name("rollback-webrtc".to_owned())
-            .spawn(move || {
-                let at_end = at_end;
-                // The runtime is made on its own thread, because an async caller may not drop one.
-                match runtime() {
-                    Ok(runtime) => {
-                        runtime.block_on(mesh);
-                        // A name being looked up must not hold up the end.
-                        runtime.shutdown_background();
-                    }
-                    Err(error) => at_end.lobby.fail(JoinError::Thread(error)),
-                }
-            })
-            .map_err(JoinError::Thread)?;
-        Ok(Self { mailbox, watchers, lobby, close, stays, end, thread: Some(thread) })
+        let thread = BackgroundThread::shared().map_err(JoinError::Thread)?;
+        let mesh = thread.spawn(async move {
+            // Dropped after the mesh, also when that panics.
+            let _at_end = at_end;
+            mesh.await;
+        });
+        Ok(Self { mailbox, watchers, lobby, close, stays, end, _mesh: mesh, _thread: thread })
     }
 
     /// Closes all connections and waits until that is done, at most for `timeout`; says whether it
     /// is done.
     pub(crate) fn close(&mut self, timeout: Duration) -> bool {
         self.close.cancel();
-        let is_ended = self.end.wait(timeout);
-        if is_ended && let Some(thread) = self.thread.take() {
-            // A panic was reported where it happened.
-            let _ = thread.join();
-        }
-        is_ended
+        self.end.wait(timeout)
     }
 
     /// The same without telling the server that this member leaves.
@@ -180,27 +160,7 @@ impl Drop for Background {
     }
 }
 
-impl End {
-    fn wait(&self, timeout: Duration) -> bool {
-        let is_reached = self.is_reached.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited =
-            self.reached.wait_timeout_while(is_reached, timeout, |is_reached| !*is_reached);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    async fn wait_async(&self) {
-        loop {
-            let mut reached = std::pin::pin!(self.reached_async.notified());
-            reached.as_mut().enable();
-            if *self.is_reached.lock().unwrap_or_else(PoisonError::into_inner) {
-                return;
-            }
-            reached.await;
-        }
-    }
-}
-
-/// Wakes everyone who waits for the thread when it ends.
+/// Wakes everyone who waits for the mesh when it ends.
 struct AtEnd {
     mailbox: Arc<Mailbox>,
     lobby: Arc<Lobby>,
@@ -211,19 +171,8 @@ impl Drop for AtEnd {
     fn drop(&mut self) {
         self.mailbox.close();
         self.lobby.fail(JoinError::Ended);
-        *self.end.is_reached.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.end.reached.notify_all();
-        self.end.reached_async.notify_waiters();
+        self.end.reach();
     }
-}
-
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        // Of the threads that look up names; the loop itself runs on the thread that made it.
-        .thread_name("rollback-dns")
-        .max_blocking_threads(BLOCKING_THREADS)
-        .enable_all()
-        .build()
 }
 
 /// The configured addresses, or all IPv4 ones, and loopback if the server is on this computer: the
@@ -240,13 +189,6 @@ pub(crate) fn bind_addresses(configured: &[IpAddr], is_loopback: bool) -> Vec<So
 
 /// Messages to or from the server that may wait. Connecting to seven others takes about eighty.
 const SIGNALING_MESSAGES: usize = 256;
-
-/// Threads that look up names at once. A name server that does not answer holds one for half a minute, whoever waits for
-/// it no more included, and the next tries are not to wait behind it. They are made when needed.
-const BLOCKING_THREADS: usize = 32;
-
-/// How long closing may take; it usually takes milliseconds.
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,8 @@
 //!
 //! [`Transport`] joins a room at a `rollback-server`, connects to every other member directly,
 //! through TURN or through the server, keeps connecting for as long as both are there, and carries small unreliable
-//! datagrams and bounded reliable bulk messages. It owns a background thread; the caller needs no
-//! async runtime. [`AsyncTransport`] is the same for async programs, and [`LoopbackTransport`] is a
+//! datagrams and bounded reliable bulk messages. It runs on a background thread, which up to eight
+//! transports of a process share; the caller needs no async runtime. [`AsyncTransport`] is the same for async programs, and [`LoopbackTransport`] is a
 //! network within one process. A [`GameLoop`] takes any [`DatagramTransport`], and waits without
 //! blocking on any [`AsyncDatagramTransport`].
 //!
@@ -29,6 +29,7 @@
 
 mod async_transport;
 mod background;
+mod background_thread;
 mod backoff;
 mod bulk;
 mod clock;

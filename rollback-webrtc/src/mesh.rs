@@ -13,6 +13,7 @@ use rollback_signaling::{
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::relaying::Relaying;
 use self::watching::Shown;
@@ -113,8 +114,9 @@ impl Mesh {
         close: CancellationToken,
     ) {
         let stop_client = CancellationToken::new();
-        let client = tokio::spawn(client.run(stop_client.clone()));
-        let due = tokio::spawn(wake_when_due(Arc::clone(&self.mailbox)));
+        // Both end with the mesh, whatever becomes of it: its thread may live on.
+        let client = AbortOnDropHandle::new(tokio::spawn(client.run(stop_client.clone())));
+        let _due = AbortOnDropHandle::new(tokio::spawn(wake_when_due(Arc::clone(&self.mailbox))));
         while !matches!(self.stage, Stage::Over) {
             let until_timeout = self.next_timeout().map(|at| at.since(self.now()));
             tokio::select! {
@@ -137,7 +139,6 @@ impl Mesh {
         if timeout(GOODBYE_MAX, client).await.is_err() {
             tracing::debug!("the server did not take the goodbye in time");
         }
-        due.abort();
     }
 
     fn handle_signaling(&mut self, event: SignalingEvent) {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use rollback_core::spectate::WatcherId;
 use rollback_core::{PeerId, Timestamp};
 
-use crate::background::{Background, CLOSE_TIMEOUT};
+use crate::background::Background;
+use crate::background_thread::CLOSE_TIMEOUT;
 use crate::config::TransportConfig;
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received, SendOutcome};
 use crate::error::{JoinError, SendError};

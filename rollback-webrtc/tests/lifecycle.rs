@@ -30,6 +30,7 @@ fn open_files() -> usize {
 #[test]
 fn nothing_is_left_of_twenty_meshes_and_callers_see_what_is_wrong() {
     twenty_meshes_leave_no_thread_and_no_file();
+    eight_members_share_one_thread_and_one_that_ends_leaves_the_others_alone();
     wrong_links_and_configurations_are_refused_at_once();
     a_server_that_is_not_there_is_reported_in_time();
     a_refusal_of_the_server_is_passed_on();
@@ -47,6 +48,28 @@ fn twenty_meshes_leave_no_thread_and_no_file() {
     let (threads_before, files_before) = (threads(), open_files());
     (0..20).for_each(cycle);
     wait_until("the server has closed its sockets", || open_files() <= files_before);
+    assert_eq!(threads(), threads_before);
+}
+
+fn eight_members_share_one_thread_and_one_that_ends_leaves_the_others_alone() {
+    let server = server(8);
+    let threads_before = threads();
+    let mut members = mesh(&server, "eight", vec![local(); 8]);
+    assert_eq!(threads(), threads_before + 1);
+    // One that ends in order, and one whose game takes nothing of what the others send it.
+    assert!(members.remove(3).close());
+    let idle = members.remove(5);
+    let (sender, receiver) = (&members[0], &members[1]);
+    let mut buffer = [0; DATAGRAM_BYTES_MAX];
+    for _ in 0..1000 {
+        sender.try_send(idle.room().local, b"to the idle one").unwrap();
+        sender.try_send(receiver.room().local, b"datagram").unwrap();
+        assert!(receiver.wait(Duration::from_secs(5)), "a datagram comes");
+        while receiver.try_receive(&mut buffer).is_some() {}
+        while receiver.poll_event().is_some() {}
+    }
+    drop(idle);
+    drop(members);
     assert_eq!(threads(), threads_before);
 }
 
