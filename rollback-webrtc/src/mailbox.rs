@@ -8,13 +8,14 @@ mod state;
 mod ways;
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::MEMBERS_MAX;
 use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::guard::Guard;
 use self::state::{Peer, State};
@@ -25,6 +26,7 @@ use crate::config::{DATAGRAMS_PER_SECOND, DATAGRAMS_PER_SECOND_MIN};
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, Received, SendOutcome};
 use crate::error::SendError;
 use crate::link_conditions::{ConditionedLink, LinkConditions};
+use crate::route::Way;
 use crate::stats::{PeerStats, ShutOut, TransportEvent};
 use crate::telemetry::{frame_datagram, frame_probe};
 
@@ -39,6 +41,8 @@ pub(crate) struct Mailbox {
     arrived_async: Notify,
     /// For the task that wakes others when a delayed datagram is due.
     delayed: Notify,
+    /// For the task that wakes those that send datagrams over WebRTC.
+    outgoing: Notify,
     /// For the task of the relay.
     relayed: Notify,
     /// For the mesh, when somebody is shut out.
@@ -77,6 +81,7 @@ impl Mailbox {
             arrived: Condvar::new(),
             arrived_async: Notify::new(),
             delayed: Notify::new(),
+            outgoing: Notify::new(),
             relayed: Notify::new(),
             offended: Notify::new(),
             wakes: peers().map(|_| Wakes::default()).collect(),
@@ -132,7 +137,7 @@ impl Mailbox {
             };
             (outcome, peer.way)
         };
-        self.wake_datagrams(to, way);
+        self.wake_datagrams(way);
         Ok(outcome)
     }
 
@@ -238,7 +243,7 @@ impl Mailbox {
         }
     }
 
-    /// The same for tasks, which [`wake_when_due`](Self::wake_when_due) wakes when the time is over.
+    /// The same for tasks, which [`start_waking`](Self::start_waking) has woken when the time is over.
     pub(crate) async fn wait_async(&self, timeout: Duration) -> bool {
         let deadline = self.clock.now().plus(timeout.min(WAIT_MAX));
         loop {
@@ -309,9 +314,31 @@ impl Mailbox {
         self.announce();
     }
 
+    /// Starts the task that wakes others: without it nothing is sent over WebRTC. It ends when the handle is dropped.
+    pub(crate) fn start_waking(self: &Arc<Self>) -> AbortOnDropHandle<()> {
+        let mailbox = Arc::clone(self);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            tokio::join!(mailbox.wake_when_due(), mailbox.wake_senders());
+        }))
+    }
+
+    /// Wakes those that send datagrams, each when there is something for it. So a game's thread wakes one task for all that
+    /// it sends in a frame: each one that is woken from another thread costs a call of the system.
+    async fn wake_senders(&self) {
+        loop {
+            self.outgoing.notified().await;
+            let state = self.lock();
+            for (peer, wakes) in state.peers.iter().zip(&self.wakes) {
+                if peer.has_outgoing(Way::WebRtc) {
+                    wakes.datagrams.notify_one();
+                }
+            }
+        }
+    }
+
     /// Wakes waiting tasks whenever a delayed datagram is due or the time of one of them is over; threads wake by
     /// themselves.
-    pub(crate) async fn wake_when_due(&self) {
+    async fn wake_when_due(&self) {
         loop {
             let next_wake = self.lock().next_wake();
             let Some(due) = next_wake else {

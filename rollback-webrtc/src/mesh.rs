@@ -114,9 +114,9 @@ impl Mesh {
         close: CancellationToken,
     ) {
         let stop_client = CancellationToken::new();
-        // Both end with the mesh, whatever becomes of it: its thread may live on.
+        // These end with the mesh, whatever becomes of it: its thread may live on.
         let client = AbortOnDropHandle::new(tokio::spawn(client.run(stop_client.clone())));
-        let _due = AbortOnDropHandle::new(tokio::spawn(wake_when_due(Arc::clone(&self.mailbox))));
+        let _waking = [self.mailbox.start_waking(), self.watchers.setup.mailbox.start_waking()];
         while !matches!(self.stage, Stage::Over) {
             let until_timeout = self.next_timeout().map(|at| at.since(self.now()));
             tokio::select! {
@@ -417,10 +417,6 @@ async fn sleep(duration: Option<Duration>) {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,
     }
-}
-
-async fn wake_when_due(mailbox: Arc<Mailbox>) {
-    mailbox.wake_when_due().await;
 }
 
 /// How long the goodbye to the server may take after all connections are closed.

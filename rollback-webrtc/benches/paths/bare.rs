@@ -1,5 +1,5 @@
 //! Ends on the crate `webrtc` alone, used as directly as a game's thread can use it: each member has one thread that runs its
-//! connections, as those of [`rollback_webrtc::Transport`] have.
+//! connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -58,6 +58,7 @@ impl Attempt {
         };
         let (near, far) = (self.setup(), self.setup());
         let mut ends = Ends::new((first, second), (Arc::clone(&near), Arc::clone(&far)));
+        let _waking = [near.mailbox.start_waking(), far.mailbox.start_waking()];
         let opened = timeout(OPEN_TIMEOUT, ends.open()).await.unwrap_or(false);
         let trip = match opened {
             true => Some(send(&near.mailbox, &far.mailbox, (first, second), self.clock).await),

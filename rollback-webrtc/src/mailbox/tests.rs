@@ -128,8 +128,7 @@ fn frames_of_an_earlier_bulk_channel_do_not_count() {
 #[tokio::test]
 async fn waiting_tasks_are_woken_by_datagrams_and_when_their_time_is_over() {
     let mailbox = std::sync::Arc::new(mailbox());
-    let waker = std::sync::Arc::clone(&mailbox);
-    let waker = tokio::spawn(async move { waker.wake_when_due().await });
+    let _waking = mailbox.start_waking();
     let wait = Duration::from_millis(30);
     let began = mailbox.now();
     // The shorter wait begins later, and ends first.
@@ -147,7 +146,6 @@ async fn waiting_tasks_are_woken_by_datagrams_and_when_their_time_is_over() {
     mailbox.close();
     taken(&mailbox);
     assert!(!mailbox.wait_async(WAIT_MAX).await);
-    waker.abort();
 }
 
 /// Why a peer was shut out, after events about anything else.
@@ -255,6 +253,33 @@ fn bulk_frames_that_carry_nothing_are_a_flood() {
         mailbox.deliver_bulk(peer(1), (Way::WebRtc, channel), &probe);
     }
     assert_eq!(shut_out(&mailbox), Some(ShutOut::Flood));
+}
+
+#[tokio::test]
+async fn a_task_that_sends_is_woken_for_its_own_peer_and_way_only() {
+    let mailbox = std::sync::Arc::new(mailbox());
+    let _waking = mailbox.start_waking();
+    let ways = [Some(Way::WebRtc), Some(Way::Server), Some(Way::WebRtc)];
+    for (to, way) in (0..3).zip(ways) {
+        mailbox.choose(peer(to), way);
+        // What shows the way goes first.
+        while mailbox.poll_outgoing(peer(to), 0).is_some() {}
+    }
+    let woken = async {
+        tokio::select! {
+            biased;
+            () = mailbox.wait_outgoing(peer(0)) => 0,
+            () = mailbox.wait_outgoing(peer(1)) => 1,
+            () = mailbox.wait_outgoing(peer(2)) => 2,
+        }
+    };
+    let send = async {
+        // The others wait by now.
+        tokio::task::yield_now().await;
+        mailbox.try_send(peer(1), b"over the server").unwrap();
+        mailbox.try_send(peer(2), b"over WebRTC").unwrap();
+    };
+    assert_eq!(tokio::join!(woken, send).0, 2);
 }
 
 #[tokio::test]

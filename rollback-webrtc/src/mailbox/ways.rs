@@ -53,7 +53,7 @@ impl Mailbox {
                 let proved = |round_trip| TransportEvent::PeerProved { peer: from, round_trip };
                 let is_news = round_trip.map(|it| state.push_event(proved(it))).is_some();
                 drop(state);
-                self.wake_datagrams(from, way);
+                self.wake_datagrams(way);
                 if is_news {
                     self.announce();
                 }
@@ -130,8 +130,7 @@ impl Mailbox {
         loop {
             {
                 let mut state = self.lock();
-                let peer = state.peer(to).filter(|peer| peer.way == Some(Way::WebRtc));
-                if peer.is_some_and(|peer| peer.has_outgoing()) {
+                if state.peer(to).is_some_and(|peer| peer.has_outgoing(Way::WebRtc)) {
                     return;
                 }
             }
@@ -262,7 +261,7 @@ impl Mailbox {
             _ => {}
         }
         self.report_path(to);
-        self.wake_datagrams(to, way);
+        self.wake_datagrams(way);
         self.wake_bulk(to);
     }
 
@@ -335,7 +334,7 @@ impl Mailbox {
         }
         let way = peer.way;
         drop(state);
-        self.wake_datagrams(to, way);
+        self.wake_datagrams(way);
     }
 
     /// Since when a peer is not reached, if it is not.
@@ -410,11 +409,11 @@ impl Mailbox {
         self.lock().peer(peer)?.webrtc_heard_at
     }
 
-    pub(super) fn wake_datagrams(&self, to: PeerId, way: Option<Way>) {
-        match (way, self.wakes.get(to.index())) {
-            (Some(Way::Server), _) => self.relayed.notify_one(),
-            (Some(Way::WebRtc), Some(wakes)) => wakes.datagrams.notify_one(),
-            _ => {}
+    pub(super) fn wake_datagrams(&self, way: Option<Way>) {
+        match way {
+            Some(Way::Server) => self.relayed.notify_one(),
+            Some(Way::WebRtc) => self.outgoing.notify_one(),
+            None => {}
         }
     }
 
@@ -457,8 +456,10 @@ impl Peer {
         Some(message)
     }
 
-    fn has_outgoing(&self) -> bool {
-        self.answer.is_some() || self.probe.is_some() || !self.outgoing.is_empty()
+    /// Whether there is a datagram or a probe to send on this way.
+    pub(super) fn has_outgoing(&self, way: Way) -> bool {
+        let has_probe = self.answer.is_some() || self.probe.is_some();
+        self.way == Some(way) && (has_probe || !self.outgoing.is_empty())
     }
 
     /// Drops the datagrams that are too old to be worth sending.

@@ -203,8 +203,7 @@ async fn meet(is_offerer: bool) {
     // As this side made it: unordered, and old ones are dropped (rule R5).
     assert_eq!(meeting.accepted, Some(json!([false, 60])));
     mailbox.choose(peer, Some(Way::WebRtc));
-    let waking = { Arc::clone(&mailbox) };
-    let waking = tokio::spawn(async move { waking.wake_when_due().await });
+    let _waking = mailbox.start_waking();
     for (number, bytes) in
         (0..=u8::MAX).zip((1..DATAGRAM_BYTES_MAX).step_by(7).chain([DATAGRAM_BYTES_MAX]))
     {
@@ -214,7 +213,6 @@ async fn meet(is_offerer: bool) {
     // What the page sends comes on its own channel: on this side's it would be a violation (rule R1).
     assert_eq!(stats.violations, 0, "{stats:?}");
     assert!(stats.datagrams_received >= 150, "{stats:?}");
-    waking.abort();
     drop(meeting);
     timeout(PATIENCE, running).await.expect("the connection ends").unwrap();
 }
