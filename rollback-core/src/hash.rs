@@ -7,31 +7,31 @@ use zerocopy::IntoBytes;
 
 /// The hash of one state: the 128-bit XXH3 of what the game wrote into a [`StateHasher`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct StateHash(u128);
+pub struct StateHash([u8; 16]);
 
 impl StateHash {
     /// The hash with this value, for a game that has its own 128-bit hash.
     #[must_use]
     pub const fn from_u128(value: u128) -> Self {
-        Self(value)
+        Self(value.to_le_bytes())
     }
 
     /// The hash as a number.
     #[must_use]
     pub const fn to_u128(self) -> u128 {
-        self.0
+        u128::from_le_bytes(self.0)
     }
 
     /// The hash as it is recorded, low byte first.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
-        self.0.to_le_bytes()
+        self.0
     }
 
     /// The hash from its recorded bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(u128::from_le_bytes(bytes))
+        Self(bytes)
     }
 }
 
@@ -43,7 +43,7 @@ impl fmt::Debug for StateHash {
 
 impl fmt::Display for StateHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", self.to_u128())
     }
 }
 
@@ -81,7 +81,7 @@ impl StateHasher {
     /// The hash of all that was written.
     #[must_use]
     pub fn finish(&self) -> StateHash {
-        self.replaced.unwrap_or_else(|| StateHash(self.hasher.digest128()))
+        self.replaced.unwrap_or_else(|| StateHash::from_u128(self.hasher.digest128()))
     }
 }
 
