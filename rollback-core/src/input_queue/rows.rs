@@ -35,7 +35,13 @@ impl Rows {
     /// Where a frame's row begins.
     #[inline]
     pub(super) fn place(&self, frame: Frame) -> Place {
-        Place((frame.index() as usize & self.mask) * self.row)
+        self.place_after(frame, 0)
+    }
+
+    /// The same of the frame that comes so many later.
+    #[inline]
+    pub(super) fn place_after(&self, first: Frame, frames: usize) -> Place {
+        Place(((first.index() as usize).wrapping_add(frames) & self.mask) * self.row)
     }
 
     /// The row beside those of frames.

@@ -105,11 +105,11 @@ impl InputQueue {
                 1 => (cell, 0),
                 players => (cell / players, cell % players),
             };
-            let frame = first.plus(u32::try_from(offset).unwrap_or_default());
+            let place = self.rows.place_after(first, offset);
             if let Some(player) = stream.players.get(nth) {
                 match self.width {
-                    1 => bytes.put_u8(self.rows.first_byte(*player, self.rows.place(frame))),
-                    _ => bytes.put(self.given(*player, frame)),
+                    1 => bytes.put_u8(self.rows.first_byte(*player, place)),
+                    _ => bytes.put(self.rows.input(*player, place)),
                 }
             }
             changed &= changed - 1;
