@@ -35,7 +35,7 @@ struct Theirs {
     heard: Option<Box<[Option<Heard>; HEARD_MAX]>>,
     /// The number of the last one in which it is known to agree.
     agreed: u32,
-    /// The first frame of its present life.
+    /// Of frames before this one it tells nothing: the first one of its present life, or of what was not recorded before this peer came.
     start: Frame,
 }
 
@@ -182,6 +182,14 @@ impl Reports {
         }
     }
 
+    /// States before this frame were compared with those that all have recorded: nobody need say what its own were.
+    pub(crate) fn take_recorded(&mut self, end: Frame) {
+        for theirs in &mut self.theirs {
+            theirs.start = theirs.start.max(end);
+        }
+        self.has_news = true;
+    }
+
     /// Takes a peer's report, of whose number 7 bits travelled.
     pub(crate) fn handle_report(&mut self, peer: PeerId, number: u8, digest: Digest) -> u32 {
         let last = self.last().number;
@@ -196,6 +204,14 @@ impl Reports {
             self.has_news = true;
         }
         number
+    }
+
+    /// Whether all of them have reported a state that was taken over in place of the one of this number.
+    pub(crate) fn have_adopted(&self, others: PeerSet, number: u32) -> bool {
+        let is_beyond = |heard: &Heard| heard.number.get() >= number + NUMBERS_APART;
+        others.iter().filter_map(|peer| self.theirs.get(peer.index())).all(|theirs| {
+            theirs.heard.iter().flat_map(|heard| heard.iter().flatten()).any(is_beyond)
+        })
     }
 
     /// Compares all anew, also what was compared before.

@@ -115,7 +115,15 @@ impl<G: Game> Episode<G> {
             Phase::CatchingUp => self.catch_up(now, game),
             Phase::Playing => self.play(now, game),
             Phase::Searching { since } => {
-                self.search(now, since, game).map_err(|error| self.fail(now, error))
+                let advance = self.search(now, since, game).map_err(|error| self.fail(now, error));
+                match self.differs_at {
+                    Some(frame) => {
+                        self.links.fail(frame);
+                        self.phase = Phase::Failing { since: now };
+                        Err(AdvanceError::OtherState { frame })
+                    }
+                    None => advance,
+                }
             }
             Phase::Disputed => self.dispute(now, game),
             Phase::Failing { since } => Ok(self.fail_on(now, since)),
@@ -336,10 +344,13 @@ impl<G: Game> Episode<G> {
         let simulated = self.rollback.simulated_end(&self.links.queue);
         self.ledger.note_confirmed(&self.links, simulated);
         self.report_finals(game, simulated)?;
+        if self.is_catching_up() && !self.rollback.has_room_for_report() {
+            // The others may have agreed on it without this peer, and keep what they said of it no more.
+            let oldest = self.links.reports.first_after(self.ledger.agreed);
+            self.links.reports.take_recorded(oldest.unwrap_or_default().next());
+        }
         let Some(disagreement) = self.links.reports.compare(self.links.others()) else {
-            let others = self.links.others_not_done();
-            let others = if self.is_catching_up() { PeerSet::EMPTY } else { others };
-            let agreed = self.links.reports.agreed_frame(others);
+            let agreed = self.links.reports.agreed_frame(self.links.others_not_done());
             self.rollback.agreed(agreed);
             // All may have reported a frame while a proposed departure holds back what is stable.
             self.ledger.agreed = agreed.min(self.ledger.stable);

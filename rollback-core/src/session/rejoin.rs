@@ -182,6 +182,7 @@ impl<G: Game> Episode<G> {
             self.phase = Phase::Playing;
             self.links.has_started = true;
             self.ledger.recorded_up_to = given;
+            self.links.reports.take_recorded(given);
             for link in &mut self.links.links {
                 link.handle_heard(now);
                 link.handshake.forget_hello();
@@ -228,8 +229,8 @@ impl<G: Game> Episode<G> {
         }
     }
 
-    /// Whether this peer's last report is of a frame before its new life: the others have agreed on those, and may not keep what
-    /// they said of them. What it says next covers all before.
+    /// Whether this peer's last report is of a frame before its new life, on which the others agree without it. What it says next
+    /// covers all before.
     pub(super) fn is_catching_up(&self) -> bool {
         self.links.begins_at.is_some_and(|from| self.links.reports.last().frame < from)
     }

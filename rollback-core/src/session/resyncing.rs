@@ -186,7 +186,8 @@ impl<G: Game> Episode<G> {
         Ok(Advance::Stalled(Stall::Resyncing(source)))
     }
 
-    /// A dispute is over when all agree on a state again.
+    /// A dispute is over when all agree on a state again, and have it: nobody waits for one whose new life begins after that state
+    /// to say so, but it takes the state from here all the same.
     #[inline]
     pub(super) fn settle_dispute(&mut self) {
         if self.links.resync.is_some() {
@@ -197,10 +198,11 @@ impl<G: Game> Episode<G> {
     #[inline(never)]
     fn settle_open_dispute(&mut self) {
         let agreed = self.ledger.agreed;
-        let reports = &self.links.reports;
+        let (reports, others) = (&self.links.reports, self.links.others_not_done());
         let is_over = self.links.resync.as_ref().is_some_and(|resync| {
             let before = reports.numbered(resync.agreed_number);
-            resync.is_adopted && before.is_none_or(|before| agreed > before.frame)
+            let is_agreed = before.is_none_or(|before| agreed > before.frame);
+            resync.is_adopted && is_agreed && reports.have_adopted(others, resync.own.number)
         });
         if is_over {
             self.links.resync = None;

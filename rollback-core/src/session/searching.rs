@@ -68,6 +68,11 @@ impl<G: Game> Episode<G> {
         if !ends && search.is_settled && !others.contains(peer) {
             return self.give_up_search(game, frame);
         }
+        // The others agree without this peer on what was before its new life, as if all of it had been recorded.
+        if !ends && search.is_settled && self.links.begins_at.is_some_and(|from| frame < from) {
+            self.differs_at = Some(frame);
+            return Ok(Advance::Stalled(Stall::SearchingDesync));
+        }
         let is_late = now.since(since) >= self.config.departure_timeout();
         let has_heard_all = search.has_heard_all(others);
         let finding = search.finding().filter(|_| has_heard_all);

@@ -95,7 +95,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
 
     /// Whether the peer is there no more, and was not sent away.
     pub(super) fn is_gone(&self, node: &Node<G>) -> bool {
-        node.is_crashed() || self.left.contains(node.peer) || node.error.is_some()
+        node.is_crashed() || self.left.contains(node.peer) || node.has_failed()
     }
 
     /// The rows that belong to the episode: after a desync those before it.

@@ -67,8 +67,7 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             return;
         }
         let ends_alone = |node: &Node<G>| node.end().is_some_and(|end| !end.cause.is_agreed());
-        let is_gone =
-            |node: &&Node<G>| node.is_closed() || node.error.is_some() || ends_alone(node);
+        let is_gone = |node: &&Node<G>| node.is_closed() || node.has_failed() || ends_alone(node);
         let gone: PeerSet = self.nodes.iter().filter(is_gone).map(|node| node.peer).collect();
         for index in 0..self.nodes.len() {
             let Some(node) = self.nodes.get(index) else { return };

@@ -58,6 +58,9 @@ pub(crate) struct Node<G: Game> {
     pub(crate) step_budget: Option<u32>,
     /// How many frames ahead its game is shown.
     pub(crate) run_ahead: u32,
+    /// A bit of its state was flipped; and it found that others agree on another one than its own.
+    pub(super) is_struck: bool,
+    pub(super) is_misfit: bool,
     /// Its players say what they will probably do.
     pub(crate) gives_hints: bool,
     /// Its side of a desync.
@@ -136,6 +139,8 @@ impl<G: Game<Error: Debug>> Node<G> {
             noise: Noise::default(),
             step_budget: None,
             run_ahead: 0,
+            is_struck: false,
+            is_misfit: false,
             gives_hints: false,
             dump: None,
             journal: Vec::new(),
@@ -355,6 +360,12 @@ impl<G: Game<Error: Debug>> Node<G> {
             Err(AdvanceError::Game(error)) if self.game.failed.is_some() => {
                 self.error.get_or_insert_with(|| format!("{error:?}"));
                 // Drivers leave whatever has no end yet; what the others are told must still be the failure.
+                self.session.leave();
+                Ok(())
+            }
+            // A bit of its state was flipped before its new life.
+            Err(AdvanceError::OtherState { .. }) if self.is_struck => {
+                self.is_misfit = true;
                 self.session.leave();
                 Ok(())
             }

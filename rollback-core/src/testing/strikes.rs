@@ -83,7 +83,11 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             }
             // One that steps what was recorded would see that it cannot play.
             Fault::Ray { .. } if node.is_outside() => {}
-            Fault::Ray { bit, .. } => counts.rays += u64::from(node.game.flip(bit)),
+            Fault::Ray { bit, .. } => {
+                let is_flipped = node.game.flip(bit);
+                node.is_struck |= is_flipped;
+                counts.rays += u64::from(is_flipped);
+            }
             Fault::Decide { resyncs: true, .. } => _ = node.session.resync(),
             Fault::Decide { resyncs: false, .. } => _ = node.session.end_disputed(),
             Fault::ProposeEnd { code, .. } => {
@@ -98,6 +102,11 @@ impl<G: Game<Error: Debug>> World<'_, G> {
 }
 
 impl<G: Game<Error: Debug>> Node<G> {
+    /// Whether it cannot play on: its game failed, or its state is not the others'.
+    pub(super) fn has_failed(&self) -> bool {
+        self.error.is_some() || self.is_misfit
+    }
+
     /// Whether it steps more than a rollback needs: as it searches, and where a state was taken over.
     pub(super) fn is_searching(&self, advance: &Result<Advance, AdvanceError<G::Error>>) -> bool {
         // All that follows on the state is stepped again.

@@ -389,7 +389,7 @@ impl<'a, G: Game<Error: Debug>> World<'a, G> {
             !node.is_crashed()
                 && !node.is_outside()
                 && !self.left.contains(node.peer)
-                && node.error.is_none()
+                && !node.has_failed()
                 && node.end().is_none_or(|end| end.cause.is_agreed())
         };
         self.nodes.iter().filter(is_survivor).collect()

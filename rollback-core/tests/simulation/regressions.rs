@@ -246,3 +246,35 @@ fn one_that_waits_is_not_let_in_by_a_view_whose_member_the_others_have_given_up_
     passes(simulation(2850).reduced("kept=1+2+3+4+6+9+13+17+19+22+23+24"), 2850);
     passes(simulation(2850), 2850);
 }
+
+#[test]
+fn one_that_was_just_let_in_takes_part_in_a_search_for_what_differs_before_its_new_life() {
+    // It took all states before its life for agreed, also those that were not recorded when it came: so it voted about another report
+    // than the others, or never searched with them.
+    for seed in [2358, 2978, 4643, 9958] {
+        passes(simulation(seed), seed);
+    }
+}
+
+#[test]
+fn a_state_to_take_over_is_kept_until_all_have_it() {
+    // The others agreed without one whose new life began after that state, and held it out no longer.
+    for seed in [4713, 6128] {
+        passes(simulation(seed), seed);
+    }
+}
+
+#[test]
+fn one_whose_state_parts_before_its_new_life_cannot_play_on() {
+    // It searched alone: the others did not compare what it reported of frames before that life.
+    for seed in [4888, 6803] {
+        passes(simulation(seed), seed);
+    }
+}
+
+#[test]
+fn one_that_was_just_let_in_does_not_wait_for_reports_that_the_others_keep_no_more() {
+    for seed in [267, 683, 1607] {
+        passes(simulation(seed), seed);
+    }
+}
