@@ -1,13 +1,15 @@
 //! Knows whose pauses are in force, from the items of the members' streams, and up to which frame is played meanwhile.
 
+use alloc::boxed::Box;
+
 use crate::{Frame, Item, PEERS_MAX, PeerId, PeerSet};
 
 /// What the streams say of pauses. A pause changes no state: it only says which frames are not stepped yet, so it may be
 /// taken as soon as it is heard, in whatever order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pauses {
-    /// The last word of each: at which frame, and whether it is a pause. One frame may end a pause and begin another.
-    last: [Option<(Frame, bool)>; PEERS_MAX],
+    /// The last word of each; nothing until somebody pauses.
+    last: Option<Box<[Option<Word>; PEERS_MAX]>>,
     /// The members that have an unanswered pause in force.
     by: PeerSet,
     /// Members whose streams have ended: their pauses hold nobody.
@@ -16,6 +18,9 @@ pub(crate) struct Pauses {
     /// stepped.
     needed: Frame,
 }
+
+/// At which frame something was said, and whether it is a pause. One frame may end a pause and begin another.
+type Word = (Frame, bool);
 
 impl Pauses {
     /// Takes an item of a peer's stream.
@@ -29,7 +34,7 @@ impl Pauses {
             }
             _ => return,
         };
-        if let Some(last) = self.last.get_mut(peer.index())
+        if let Some(last) = self.last.get_or_insert_default().get_mut(peer.index())
             && last.is_none_or(|(at, _)| at <= frame)
         {
             *last = Some((frame, is_pause));
@@ -47,7 +52,7 @@ impl Pauses {
     /// Takes that a peer is back in its slot: what it said in its former life is over.
     pub(crate) fn note_reopened(&mut self, peer: PeerId) {
         self.gone.remove(peer);
-        if let Some(last) = self.last.get_mut(peer.index()) {
+        if let Some(last) = self.last.as_mut().and_then(|last| last.get_mut(peer.index())) {
             *last = None;
         }
         self.update(peer);
@@ -61,7 +66,7 @@ impl Pauses {
     /// The first frame that is not stepped while somebody's pause is in force. With a window of `window` frames nobody
     /// can have stepped it before hearing of the pause, and so all stop there.
     pub(crate) fn stops_at(&self, window: u32) -> Option<Frame> {
-        let paused = self.by.iter().filter_map(|peer| *self.last.get(peer.index())?);
+        let paused = self.by.iter().filter_map(|peer| self.last_of(peer));
         let (paused, _) = paused.min()?;
         Some(paused.plus(window).max(self.needed))
     }
@@ -69,14 +74,18 @@ impl Pauses {
     /// Breaks the promise, for the simulator to notice.
     #[cfg(feature = "testing")]
     pub(crate) fn put_off(&mut self) {
-        for (frame, _) in self.last.iter_mut().flatten().filter(|(_, is_pause)| *is_pause) {
+        let words = self.last.iter_mut().flat_map(|last| last.iter_mut().flatten());
+        for (frame, _) in words.filter(|(_, is_pause)| *is_pause) {
             *frame = Frame::MAX;
         }
     }
 
+    fn last_of(&self, peer: PeerId) -> Option<Word> {
+        *self.last.as_ref()?.get(peer.index())?
+    }
+
     fn update(&mut self, peer: PeerId) {
-        let last = self.last.get(peer.index()).copied().flatten();
-        let is_open = last.is_some_and(|(_, is_pause)| is_pause);
+        let is_open = self.last_of(peer).is_some_and(|(_, is_pause)| is_pause);
         match is_open && !self.gone.contains(peer) {
             true => _ = self.by.insert(peer),
             false => self.by.remove(peer),

@@ -34,7 +34,7 @@ pub(crate) struct InputQueue {
     /// What was given; and where a frame was stepped without, what it was last stepped with.
     rows: Rows,
     /// How the inputs of the row that was asked for last are known, and whose are guessed and idle in it.
-    statuses: Vec<InputStatus>,
+    statuses: Box<[InputStatus]>,
     predicted: PeerSet,
     idle_filled: PeerSet,
     guess: Vec<u8>,
@@ -49,11 +49,11 @@ pub(crate) struct InputQueue {
     /// comes or a stream ends.
     missing_alike: (Frame, Frame, PeerSet),
     streams: Box<[Stream]>,
-    hosts: Vec<PeerId>,
+    hosts: Box<[PeerId]>,
     /// The input delay of each player, and the frame from which it is in force.
-    delays: Vec<(Frame, u32)>,
+    delays: Box<[(Frame, u32)]>,
     /// Who drives each player, and the frame from which it does.
-    actors: Vec<(Frame, Actor)>,
+    actors: Box<[(Frame, Actor)]>,
     items: Vec<(PeerId, ItemAt)>,
     pauses: Pauses,
     floor: Frame,
@@ -86,7 +86,7 @@ impl InputQueue {
             players,
             capacity: frames,
             rows: Rows::new(capacity, players, config.idle_input()),
-            statuses: vec![InputStatus::Given; players],
+            statuses: vec![InputStatus::Given; players].into(),
             predicted: PeerSet::EMPTY,
             idle_filled: PeerSet::EMPTY,
             guess: vec![0; width],
@@ -100,7 +100,7 @@ impl InputQueue {
             delays: PlayerHandle::all(players)
                 .map(|player| (Frame::ZERO, config.input_delay_frames(player)))
                 .collect(),
-            actors: vec![(Frame::ZERO, Actor::Person); players],
+            actors: vec![(Frame::ZERO, Actor::Person); players].into(),
             items: Vec::new(),
             pauses: Pauses::default(),
             floor: Frame::ZERO,

@@ -1,5 +1,6 @@
 //! Keeps the books of finality: what is confirmed, stable and agreed, what was handed out, and where the episode ends.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -41,10 +42,16 @@ pub(crate) struct Ledger {
     /// What is before this frame was recorded by others: no leave in it ends the episode for this peer.
     pub(crate) recorded_up_to: Frame,
     members_min: usize,
-    /// States that all took over, until their frames are handed out: with how often that was tried.
-    keyframes: VecDeque<(Keyframe, u8)>,
+    /// States that all took over, once there was one.
+    keyframes: Option<Box<Keyframes>>,
+}
+
+#[derive(Debug, Default)]
+struct Keyframes {
+    /// Those whose frames were not handed out yet: with how often that was tried.
+    waiting: VecDeque<(Keyframe, u8)>,
     /// The state of the frame that is being handed out.
-    pub(crate) row_keyframe: Option<Vec<u8>>,
+    of_row: Option<Vec<u8>>,
 }
 
 impl Ledger {
@@ -66,8 +73,7 @@ impl Ledger {
             row_items: Vec::new(),
             recorded_up_to: Frame::ZERO,
             members_min,
-            keyframes: VecDeque::new(),
-            row_keyframe: None,
+            keyframes: None,
         }
     }
 
@@ -196,44 +202,56 @@ impl Ledger {
 
     /// Keeps a state that all took over until its frame is handed out; one that was tried before in vain is forgotten.
     pub(crate) fn note_keyframe(&mut self, keyframe: Keyframe, attempts: u8) {
-        self.keyframes.retain(|(kept, _)| kept.frame <= keyframe.agreed);
-        self.keyframes.push_back((keyframe, attempts));
+        let waiting = &mut self.keyframes.get_or_insert_default().waiting;
+        waiting.retain(|(kept, _)| kept.frame <= keyframe.agreed);
+        waiting.push_back((keyframe, attempts));
     }
 
     /// Whose state of this frame all took over, and how often that was tried: all record the same, so it is compared.
     pub(crate) fn taken_over_at(&self, frame: Frame) -> Option<(PeerId, u8)> {
-        let (keyframe, attempts) = self.keyframes.iter().find(|(kept, _)| kept.frame == frame)?;
+        let (keyframe, attempts) =
+            self.waiting_keyframes().find(|(kept, _)| kept.frame == frame)?;
         Some((keyframe.source, *attempts))
     }
 
     /// The first state that all took over at this frame or a later one, which was not handed out yet.
     pub(crate) fn keyframe_from(&self, frame: Frame) -> Option<&Keyframe> {
-        self.keyframes.iter().map(|(keyframe, _)| keyframe).find(|kept| kept.frame >= frame)
+        self.waiting_keyframes().map(|(keyframe, _)| keyframe).find(|kept| kept.frame >= frame)
+    }
+
+    fn waiting_keyframes(&self) -> impl Iterator<Item = &(Keyframe, u8)> {
+        self.keyframes.iter().flat_map(|keyframes| &keyframes.waiting)
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn forget_keyframes(&mut self) {
-        self.keyframes.clear();
+        self.keyframes = None;
     }
 
     /// Takes the state that all took over at the frame that is being handed out, if there is one, and says so.
     #[inline]
     pub(crate) fn take_keyframe(&mut self, frame: Frame) {
-        if self.row_keyframe.is_some() || !self.keyframes.is_empty() {
+        if self.keyframes.is_some() {
             self.find_keyframe(frame);
         }
     }
 
     #[inline(never)]
     fn find_keyframe(&mut self, frame: Frame) {
-        self.row_keyframe = None;
-        if self.keyframes.front().is_some_and(|(kept, _)| kept.frame == frame)
-            && let Some((keyframe, attempts)) = self.keyframes.pop_front()
+        let Some(keyframes) = &mut self.keyframes else { return };
+        keyframes.of_row = None;
+        if keyframes.waiting.front().is_some_and(|(kept, _)| kept.frame == frame)
+            && let Some((keyframe, attempts)) = keyframes.waiting.pop_front()
         {
             let at = self.row_items.partition_point(|(by, _)| *by <= keyframe.source);
             self.row_items.insert(at, (keyframe.source, Item::Resync { attempts }));
-            self.row_keyframe = Some(keyframe.state);
+            keyframes.of_row = Some(keyframe.state);
         }
+    }
+
+    /// The state of the frame that is being handed out, where all took over that of one.
+    pub(crate) fn row_keyframe(&self) -> Option<&[u8]> {
+        self.keyframes.as_ref()?.of_row.as_deref()
     }
 
     /// Keeps a hash until its frame is handed out.

@@ -42,7 +42,7 @@ impl<G: Game> Episode<G> {
             items: &self.ledger.row_items,
             output: self.rollback.output(frame),
             state_hash,
-            keyframe: self.ledger.row_keyframe.as_deref(),
+            keyframe: self.ledger.row_keyframe(),
         }
     }
 }
