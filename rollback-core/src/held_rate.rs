@@ -82,8 +82,7 @@ impl HeldRate {
 
     /// Forgets how late it was, but not the rate.
     pub(crate) fn begin_anew(&mut self) {
-        let rate = self.rate;
-        *self = Self { rate, span_micros: self.span_micros, ..Self::new(1) };
+        *self = Self { rate: self.rate, ..Self::new(self.span_micros / SPAN_FRAMES) };
     }
 
     /// As if it had been late by so much more.

@@ -76,7 +76,7 @@ pub enum AdvanceError<E> {
     /// The simulation failed with the inputs that the players gave.
     #[error(transparent)]
     Game(GameError<E>),
-    /// The state of a frame is not what the members recorded: this peer's simulation is another one.
+    /// The state of a frame is not what the members recorded, or agreed on before this peer's new life: its simulation is another one.
     #[error("the state of frame {frame} is not the recorded one")]
     OtherState {
         /// The frame.

@@ -128,6 +128,34 @@ fn one_comes_back_over_states_that_all_took_over() {
     }
 }
 
+/// A bit of `struck`'s state is flipped so long after peer 1 begins to come back.
+fn struck_while_one_returns(struck: u8, after_ms: u64, report_interval: u8) -> Report {
+    let majority = OnDesync::Resync(ResyncFrom::Majority { anchor: peer(0) });
+    let returning = quick(4)
+        .frames(600)
+        .config(move |builder| builder.on_desync(majority).report_interval_frames(report_interval))
+        .at_ms(2_500, Fault::Crash(peer(1)))
+        .at_ms(6_000, Fault::Return(peer(1)));
+    plays(returning.at_ms(6_000 + after_ms, Fault::Ray { peer: peer(struck), bit: 70 }))
+}
+
+#[test]
+fn states_that_part_while_one_is_let_in_are_settled_with_it() {
+    let mut settled = 0;
+    for after_ms in (0..1_000).step_by(50) {
+        for report_interval in [5, 10, 30] {
+            let report = struck_while_one_returns(3, after_ms, report_interval);
+            is_equal(&report, &[0, 1, 2, 3]);
+            let is_settled = |event: &Event| matches!(event, Event::Resynced { .. }).then_some(());
+            settled += u32::from(report.peer(1).unwrap().find_event(is_settled).is_some());
+            // The same with the one that comes back: it is settled with, or has no place in the others' recording.
+            let report = struck_while_one_returns(1, after_ms, report_interval);
+            is_equal(&report, &[0, 2, 3]);
+        }
+    }
+    assert!(settled >= 10, "{settled}");
+}
+
 #[test]
 fn a_recorded_state_that_does_not_say_whose_it_is_is_refused_and_a_wrong_one_ends_it() {
     let majority = OnDesync::Resync(ResyncFrom::Majority { anchor: peer(0) });
