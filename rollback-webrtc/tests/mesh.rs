@@ -11,7 +11,7 @@ use common::{
 };
 use rollback_webrtc::{
     BULK_MESSAGE_BYTES_MAX, DATAGRAM_BYTES_MAX, LinkConditions, Proof, SendError, SendOutcome,
-    Transport, TransportEvent,
+    Transport, TransportConfig, TransportEvent,
 };
 
 /// Every member sends to every other, and gets from every other what it sent.
