@@ -32,6 +32,8 @@ pub enum Sabotage {
     Keyframe,
     /// A machine that keeps its time counts as too slow.
     Rate,
+    /// One that passes over frames, to a state that it was given, is let in before it is there.
+    Passing,
     /// A departed peer's inputs are cut at what this peer holds, not at the longest claim.
     Cut,
 }
@@ -59,6 +61,7 @@ impl<G: Game> Session<G> {
             Sabotage::Keyframe => ledger.forget_keyframes(),
             Sabotage::Pause => links.queue.put_pauses_off(),
             Sabotage::HostChange => {}
+            Sabotage::Passing => links.is_passing = false,
             Sabotage::Rate => self.pacer.forget_rest(),
             Sabotage::Cut => {
                 let queue = &links.queue;

@@ -6,7 +6,7 @@ use rollback_core::testing::{Failure, Fault, Faults, Oracle, Sabotage, Simulatio
 use rollback_core::{OnDesync, PeerId, PlayerHandle, ResyncFrom};
 
 use crate::games::Arena;
-use crate::settings::storm;
+use crate::settings::{play, simulation, storm};
 
 fn peer(slot: u8) -> PeerId {
     PeerId::new(slot).unwrap()
@@ -150,6 +150,15 @@ fn a_promise_to_let_one_in_that_is_not_kept_is_found() {
     let oracles = oracles_that_notice(Sabotage::Promise, returns);
     assert!(oracles.len() >= 2, "{oracles:?}");
     assert!(oracles.iter().all(|oracle| *oracle == Oracle::Ladder), "{oracles:?}");
+}
+
+#[test]
+fn one_that_is_let_in_while_it_passes_over_frames_is_found() {
+    // One of several thousand in which the claim comes between the state and the last of the frames before it.
+    let played = |simulation: Simulation| play(simulation.unshrunk(), 3_358);
+    played(simulation(3_358)).unwrap_or_else(|failure| panic!("without sabotage: {failure}"));
+    let failure = played(simulation(3_358).sabotage(Sabotage::Passing)).unwrap_err();
+    assert_eq!(failure.oracle, Oracle::Stepping, "{failure}");
 }
 
 /// The smallest simulation that fails as this one does, which fails again by the words of its command.
