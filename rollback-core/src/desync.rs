@@ -190,6 +190,16 @@ impl Reports {
         self.has_news = true;
     }
 
+    /// The frame of the oldest own report that is not agreed, where another is so far beyond it that it has agreed on it with all
+    /// others, and keeps what it said of it no more.
+    pub(crate) fn left_behind(&self) -> Option<Frame> {
+        let oldest = self.own.get(1)?;
+        let pending_max = u32::try_from(REPORTS_PENDING_MAX).unwrap_or(u32::MAX);
+        let is_beyond = |heard: &Heard| heard.number.get() >= oldest.number + pending_max;
+        let mut heard = self.theirs.iter().flat_map(|theirs| &theirs.heard);
+        heard.any(|heard| heard.iter().flatten().any(is_beyond)).then_some(oldest.frame)
+    }
+
     /// Takes a peer's report, of whose number 7 bits travelled.
     pub(crate) fn handle_report(&mut self, peer: PeerId, number: u8, digest: Digest) -> u32 {
         let last = self.last().number;

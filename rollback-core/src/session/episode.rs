@@ -344,11 +344,7 @@ impl<G: Game> Episode<G> {
         let simulated = self.rollback.simulated_end(&self.links.queue);
         self.ledger.note_confirmed(&self.links, simulated);
         self.report_finals(game, simulated)?;
-        if self.is_catching_up() && !self.rollback.has_room_for_report() {
-            // The others may have agreed on it without this peer, and keep what they said of it no more.
-            let oldest = self.links.reports.first_after(self.ledger.agreed);
-            self.links.reports.take_recorded(oldest.unwrap_or_default().next());
-        }
+        self.make_room_for_reports();
         let Some(disagreement) = self.links.reports.compare(self.links.others()) else {
             let agreed = self.links.reports.agreed_frame(self.links.others_not_done());
             self.rollback.agreed(agreed);

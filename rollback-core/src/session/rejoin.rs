@@ -235,6 +235,16 @@ impl<G: Game> Episode<G> {
         self.links.begins_at.is_some_and(|from| self.links.reports.last().frame < from)
     }
 
+    /// While this peer catches up it may have more reports to compare than it keeps: on the oldest the others agree without it.
+    pub(super) fn make_room_for_reports(&mut self) {
+        if self.is_catching_up()
+            && !self.rollback.has_room_for_report()
+            && let Some(frame) = self.links.reports.left_behind()
+        {
+            self.links.reports.take_recorded(frame.next());
+        }
+    }
+
     /// Whether frames are to be stepped that the others have behind them.
     pub(super) fn is_behind(&self) -> bool {
         let current = self.rollback.current();
