@@ -158,6 +158,22 @@ class TinyGrid(EzPickle):
         pass
 
 
+class Sum(gym.Env):
+    """Adds up the actions of one."""
+
+    observation_space = gym.spaces.Discrete(1000)
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = 5
+        return self.x, {}
+
+    def step(self, action):
+        self.x = (self.x + int(action)) % 1000
+        return self.x, 0.0, False, False, {}
+
+
 class UsesGlobalRandom(TinyGrid):
     """Draws from `random` and `numpy.random`."""
 

@@ -6,6 +6,7 @@ import random
 import gymnasium as gym
 import numpy as np
 import pytest
+import sample_envs
 from rollback_py import EnvGame, NotTransferableError, SnapshotError, SnapshotOptions
 from rollback_py._rollback import Snapshots, decode_value, encode_value
 from rollback_py.state_transfer import try_transfer
@@ -156,20 +157,8 @@ def test_no_strangers_value_is_unpickled():
         game.require_transfer()
 
 
-class Pickler(gym.Env):
+class Pickler(sample_envs.Sum):
     """Gives its state as bytes, by methods of its own."""
-
-    observation_space = gym.spaces.Discrete(1000)
-    action_space = gym.spaces.Discrete(3)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.x = 5
-        return self.x, {}
-
-    def step(self, action):
-        self.x = (self.x + int(action)) % 1000
-        return self.x, 0.0, False, False, {}
 
     def get_state(self):
         return {"x": pickle.dumps(self.x)}

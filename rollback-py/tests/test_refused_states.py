@@ -4,7 +4,6 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
-import gymnasium as gym
 import loopback
 import pytest
 import rollback_py as rb
@@ -63,21 +62,10 @@ def test_a_reason_is_kept_until_the_next_episode():
     assert (game.withheld, game.refusal) == (None, None)
 
 
-class Fragile(gym.Env):
+class Fragile(sample_envs.Sum):
     """Has methods for its state, which fail when it is told to."""
 
-    observation_space = gym.spaces.Discrete(1000)
-    action_space = gym.spaces.Discrete(3)
     fails = False
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.x = 5
-        return self.x, {}
-
-    def step(self, action):
-        self.x = (self.x + int(action)) % 1000
-        return self.x, 0.0, False, False, {}
 
     def get_state(self):
         return {"x": self.x}
