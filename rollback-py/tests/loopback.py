@@ -179,14 +179,19 @@ def play(
                     played.error = error
                 played.log = witnessed.log
 
-    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(peers)]
     try:
-        with examined_one_at_a_time():
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(TIMEOUT_S)
-                assert not thread.is_alive(), "a peer does not end"
+        run_together(run, peers)
     finally:
         server.stop()
     return sorted(found, key=lambda played: (played.slot, played.episode.number))
+
+
+def run_together(run: Callable[[int], None], peers: int) -> None:
+    """Run peers in threads of this process, each with its number, until all have ended."""
+    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(peers)]
+    with examined_one_at_a_time():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(TIMEOUT_S)
+            assert not thread.is_alive(), "a peer does not end"

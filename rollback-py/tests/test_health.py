@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -55,14 +54,8 @@ def test_a_way_that_is_slower_than_it_may_be_ends_the_episode_before_it_begins(
             assert match.way(other) is not None
             found[number] = (match.slot, episode, error)
 
-    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(2)]
     try:
-        with loopback.examined_one_at_a_time():
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(loopback.TIMEOUT_S)
-                assert not thread.is_alive(), "a peer does not end"
+        loopback.run_together(run, 2)
     finally:
         server.stop()
     slot, episode, error = found[0]

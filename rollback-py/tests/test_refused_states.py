@@ -1,6 +1,5 @@
 """Why a state could not be given or taken over reaches the user, and an interrupt reaches all."""
 
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +7,7 @@ import loopback
 import pytest
 import rollback_py as rb
 import sample_envs
-from loopback import at_random, examined_one_at_a_time, witnessed
+from loopback import at_random, witnessed
 from playable import Walkers
 from rollback_py import EnvGame, SnapshotOptions
 from rollback_py import _rollback as native
@@ -37,14 +36,8 @@ def came_to(folder: Path, env, settings: rb.Settings) -> dict[int, BaseException
             except BaseException as error:
                 raised[match.slot] = error
 
-    threads = [threading.Thread(target=play, args=(n,), daemon=True) for n in range(2)]
     try:
-        with examined_one_at_a_time():
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join(loopback.TIMEOUT_S)
-                assert not thread.is_alive(), "a peer does not end"
+        loopback.run_together(play, 2)
     finally:
         server.stop()
     return raised
