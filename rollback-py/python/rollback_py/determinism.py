@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -140,6 +141,11 @@ def check(
         self_test_frames=frames,
         observations=True,
     )
+    with closing(game):
+        return _report(factory, game, seed, frames)
+
+
+def _report(factory: Factory, game: EnvGame, seed: int, frames: int) -> Report:
     found = game.findings
     report = Report(
         environment=factory.spec,
@@ -188,7 +194,6 @@ def check(
         except NotTransferableError as error:
             report.untransferable = error.reason
     report.dropped_outputs = game.simulation.dropped_outputs
-    game.close()
     return report
 
 
@@ -286,11 +291,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--excluded", type=json.loads, default=[])
     options = parser.parse_args(arguments)
     factory = Factory.from_spec(options.factory)
-    findings = EnvGame(factory, self_test_seed=options.seed).findings
+    with closing(EnvGame(factory, self_test_seed=options.seed)) as tried:
+        findings = tried.findings
     # What differed in the other process may not have here.
     findings.excluded_info_keys |= frozenset(options.excluded)
-    game = EnvGame(factory, observations=True, findings=findings)
-    outputs, leaves = run_trace(game, options.seed, options.frames)
+    with closing(EnvGame(factory, observations=True, findings=findings)) as game:
+        outputs, leaves = run_trace(game, options.seed, options.frames)
     print(json.dumps({"outputs": outputs, "leaves": leaves}))
 
 

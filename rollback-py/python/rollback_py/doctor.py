@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +81,9 @@ class _Environment:
 
 def _environment(spec: str, fps: int) -> _Environment:
     """Measure an environment."""
-    game = EnvGame(Factory.from_spec(spec), self_test_frames=_SELF_TEST_FRAMES)
-    costs = determinism.measure(game, seconds_max=_SECONDS_MAX)
-    game.close()
+    factory = Factory.from_spec(spec)
+    with closing(EnvGame(factory, self_test_frames=_SELF_TEST_FRAMES)) as game:
+        costs = determinism.measure(game, seconds_max=_SECONDS_MAX)
     frame = 1e6 / fps
     each = costs["step"] + costs.get("save", 0.0)
     replayed = int(max(0.0, frame - costs.get("load", 0.0)) / max(each, 0.01))

@@ -74,7 +74,11 @@ class EnvGame:
         self.refusal: str | None = None
         """Why the state of another computer could not be taken over since `reset`, likewise."""
         self.simulation = self._make_simulation()
-        self._keeper = self._make_keeper()
+        try:
+            self._keeper = self._make_keeper()
+        except BaseException:
+            self.close()
+            raise
 
     def _make_simulation(self) -> Simulation:
         return Simulation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ class Episode:
         self._paths: dict[int, str] = {}
         self._recorded_end = 0
         self._failure: BaseException | None = None
+        self._is_finished = False
         self._summary: Summary | None = None
         self._shown_at = 0.0
         self._absent: list[int] = []
@@ -125,9 +127,10 @@ class Episode:
             self._failure = error
             raise
         finally:
-            self._finish()
-            for person in self._people().values():
-                person.close()
+            with ExitStack() as leaving:
+                for person in self._people().values():
+                    leaving.callback(person.close)
+                self._finish()
         if self.end is None:
             raise RollbackError("the episode was left before its end was known")
         if self.end.cause == "desync" and (desync := self._last_desync()) is not None:
@@ -285,11 +288,7 @@ class Episode:
         """Return the people who play here, each once however many agents they play."""
         return {id(who): who for who in self._seats.values() if isinstance(who, Person)}
 
-    def _play(
-        self,
-        start_timeout_s: float,
-        on_frame: Callable[[Episode], None] | None,
-    ) -> None:
+    def _play(self, start_timeout_s: float, on_frame: Callable[[Episode], None] | None) -> None:
         self._native.set_start_timeout(start_timeout_s)
         while True:
             for player, who in self._seats.items():
@@ -429,9 +428,12 @@ class Episode:
         return peers
 
     def _finish(self) -> None:
-        if self._summary is not None:
+        if self._is_finished:
             return
-        try:
+        self._is_finished = True
+        with ExitStack() as leaving:
+            leaving.callback(self._native.release)
+            leaving.callback(self._conclude)
             if self._native.end is None:
                 self._native.leave()
             while not self._native.linger():
@@ -441,15 +443,15 @@ class Episode:
                     pass
             self._note_recorded()
             self._note_events()
-        finally:
-            end = self._native.end
-            self.end = None if end is None else End(**end, reason=self._reason())
+
+    def _conclude(self) -> None:
+        end = self._native.end
+        self.end = None if end is None else End(**end, reason=self._reason())
+        with closing(self._side):
             self._side.write("summary", {"t": self._seconds(), **self._make_summary().to_json()})
-            self._side.close()
-            # Whether all of the side file is on the disk is known only now.
-            self._summary = self._make_summary()
-            self._absent = self._native.absent
-            self._native.release()
+        # Whether all of the side file is on the disk is known only now.
+        self._summary = self._make_summary()
+        self._absent = self._native.absent
 
     def _give_up_late(self) -> None:
         """End here when a member that is waited for has not come back in time."""

@@ -5,6 +5,7 @@ Everything is tried on environments of its own, so that the one that is played s
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from rollback_py.snapshots import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 # Frames before the snapshot that is tried, so that it is not that of a fresh environment.
 _WARM_FRAMES = 5
@@ -96,11 +97,11 @@ class Examiner:
 
     def examine(self) -> Findings:
         """Run every trial and choose a strategy."""
-        first = self._simulation()
-        self.findings.excluded_info_keys = first.excluded_info_keys
-        watch = Watch()
-        self._record(first)
-        self.findings.uses_global_random = watch.moved
+        with self._simulation() as first:
+            self.findings.excluded_info_keys = first.excluded_info_keys
+            watch = Watch()
+            self._record(first)
+            self.findings.uses_global_random = watch.moved
         self._try_without_drawing()
         self._compare_instances()
         self._compare_episodes()
@@ -108,14 +109,21 @@ class Examiner:
         self._choose()
         return self.findings
 
-    def _simulation(self) -> Simulation:
-        return Simulation(
+    @contextmanager
+    def _simulation(self) -> Iterator[Simulation]:
+        simulation = Simulation(
             self._factory,
             idle=self._idle,
             excluded_info_keys=self.findings.excluded_info_keys,
             uses_global_random=self.findings.uses_global_random,
             holds_drawing_back=self.findings.holds_drawing_back,
         )
+        try:
+            yield simulation
+        finally:
+            # What fails to close was tried all the same.
+            with suppress(Exception):
+                simulation.close()
 
     def _record(self, simulation: Simulation, *, rendering: bool = False) -> Trace:
         simulation.reset(self._seed)
@@ -137,55 +145,56 @@ class Examiner:
 
         An environment that is observed as a picture has to draw.
         """
-        simulation = self._simulation()
-        if not draws(simulation.env):
-            return
-        with counted_drawings(simulation.env) as calls:
-            drawn = self._record(simulation)
+        with self._simulation() as simulation:
+            if not draws(simulation.env):
+                return
+            with counted_drawings(simulation.env) as calls:
+                drawn = self._record(simulation)
         if not calls:
             return
         self.findings.holds_drawing_back = True
         try:
-            undrawn = self._record(self._simulation())
+            with self._simulation() as simulation:
+                undrawn = self._record(simulation)
             self.findings.holds_drawing_back = drawn.first_difference(undrawn) is None
         except Exception:  # it needs what it draws, and may miss it in any way
             self.findings.holds_drawing_back = False
 
     def _compare_instances(self) -> None:
-        one, other = self._simulation(), self._simulation()
-        a, b = self._record(one), self._record(other)
         found = self.findings
-        found.excluded_info_keys |= a.differing_info_keys(b)
-        found.instances_differ = a.first_difference(b)
-        if found.instances_differ is None:
-            path = first_difference(self._leaves(one), self._leaves(other))
-            found.instances_differ = path and f"state after {len(a.frames) - 1} frames: {path}"
+        with self._simulation() as one, self._simulation() as other:
+            a, b = self._record(one), self._record(other)
+            found.excluded_info_keys |= a.differing_info_keys(b)
+            found.instances_differ = a.first_difference(b)
+            if found.instances_differ is None:
+                path = first_difference(self._leaves(one), self._leaves(other))
+                found.instances_differ = path and f"state after {len(a.frames) - 1} frames: {path}"
 
     def _compare_episodes(self) -> None:
         """Play the same episode twice in one environment: a rejoined or verified one is new."""
         found = self.findings
-        simulation = self._simulation()
-        simulation.reset(self._seed)
-        fresh = _field_digests(simulation)
-        first = self._record(simulation)
-        played = _field_digests(simulation)
-        # On to the end of the episode: much is counted only there.
-        actions = RandomActions(simulation, self._seed + 1)
-        for _ in range(_WHOLE_EPISODE_TIMES * self._frames):
-            if simulation.ended or not _step(simulation, actions.draw()):
-                break
-        simulation.reset(self._seed)
-        # Each field at the begin and at the end of the episode.
-        pairs = [(fresh, _field_digests(simulation))]
-        second = self._record(simulation)
-        pairs.append((played, _field_digests(simulation)))
+        with self._simulation() as simulation:
+            simulation.reset(self._seed)
+            fresh = _field_digests(simulation)
+            first = self._record(simulation)
+            played = _field_digests(simulation)
+            # On to the end of the episode: much is counted only there.
+            actions = RandomActions(simulation, self._seed + 1)
+            for _ in range(_WHOLE_EPISODE_TIMES * self._frames):
+                if simulation.ended or not _step(simulation, actions.draw()):
+                    break
+            simulation.reset(self._seed)
+            # Each field at the begin and at the end of the episode.
+            pairs = [(fresh, _field_digests(simulation))]
+            second = self._record(simulation)
+            pairs.append((played, _field_digests(simulation)))
+            inner = type(innermost(simulation.env)).__qualname__
         differing = {
             name
             for before, after in pairs
             for name in before.keys() | after.keys()
             if before.get(name, (0, True))[0] != after.get(name, (0, True))[0]
         }
-        inner = type(innermost(simulation.env)).__qualname__
         # A field of a wrapper, or a mere number, may be left out of the hash if nothing follows
         # from it. More than that of the environment itself may not.
         kept = {
@@ -207,61 +216,70 @@ class Examiner:
             return []
 
     def _try_rendering(self) -> None:
-        simulation = self._simulation()
-        if getattr(innermost(simulation.env), "render_mode", None) is None:
-            return
-        simulation.reset(self._seed)
-        before = _field_digests(simulation)
-        numbers = {
-            f"{type(layer).__qualname__}.{name}"
-            for layer in layers(simulation.env)
-            for name, value in vars(layer).items()
-            if isinstance(value, (int, float, str)) and not isinstance(value, bool)
-        }
-        try:
-            simulation.render()
-        except Exception:  # an environment may fail to draw in any way
-            return
-        after = _field_digests(simulation)
-        self.findings.render_fields = tuple(
-            name
-            for name, (digest, is_scalar) in sorted(before.items())
-            if is_scalar and name not in numbers and after.get(name, (digest, True))[0] != digest
-        ) + tuple(sorted(set(after) - set(before)))
-        straight = self._simulation()
-        a, b = self._record(straight), self._record(simulation, rendering=True)
-        changes = a.first_difference(b)
-        if changes is None:
-            changes = first_difference(self._leaves(straight), self._leaves(simulation))
-        self.findings.render_changes = changes
+        with self._simulation() as simulation:
+            if getattr(innermost(simulation.env), "render_mode", None) is None:
+                return
+            simulation.reset(self._seed)
+            before = _field_digests(simulation)
+            numbers = {
+                f"{type(layer).__qualname__}.{name}"
+                for layer in layers(simulation.env)
+                for name, value in vars(layer).items()
+                if isinstance(value, (int, float, str)) and not isinstance(value, bool)
+            }
+            try:
+                simulation.render()
+            except Exception:  # an environment may fail to draw in any way
+                return
+            after = _field_digests(simulation)
+            self.findings.render_fields = tuple(
+                name
+                for name, (digest, is_scalar) in sorted(before.items())
+                if is_scalar
+                and name not in numbers
+                and after.get(name, (digest, True))[0] != digest
+            ) + tuple(sorted(set(after) - set(before)))
+            with self._simulation() as straight:
+                a, b = self._record(straight), self._record(simulation, rendering=True)
+                changes = a.first_difference(b)
+                if changes is None:
+                    changes = first_difference(self._leaves(straight), self._leaves(simulation))
+            self.findings.render_changes = changes
 
     def _choose(self) -> None:
         found = self.findings
         incomplete: tuple[str, list[str]] | None = None
-        for number, strategy in enumerate(self._candidates()):
-            # A fresh environment for each: the one before may have been left in any state.
-            simulation = self._simulation()
-            fresh = list(candidates(simulation, self._options, found.unhashed))[number]
+        for number, name in enumerate(self._candidates()):
             found.uncovered = []
             try:
-                reason = self._try(Keeper(simulation, fresh))
+                reason = self._try_candidate(number)
             except Exception as error:  # whatever it raises is a reason
                 reason = f"{type(error).__name__}: {error}"
             if reason is None and found.uncovered and self._options.strategy == "auto":
                 # Outputs are equal so far, but what is not restored may show later: CoGrid's
                 # get_state forgets which agents are alive, which only the last frame changes.
-                incomplete = incomplete or (strategy.name, found.uncovered)
+                incomplete = incomplete or (name, found.uncovered)
                 reason = f"leaves as it is: {', '.join(found.uncovered[:3])}"
             if reason is None:
-                found.strategy = strategy.name
+                found.strategy = name
                 return
-            found.rejected.append(f"{strategy.name}: {reason}")
+            found.rejected.append(f"{name}: {reason}")
         if incomplete is not None:
             # Better than lockstep: the outputs were equal, and the state hashes watch the rest.
             found.strategy, found.uncovered = incomplete
 
-    def _candidates(self) -> list[Strategy]:
-        return list(candidates(self._simulation(), self._options, self.findings.unhashed))
+    def _candidates(self) -> list[str]:
+        with self._simulation() as simulation:
+            return [strategy.name for strategy in self._strategies(simulation)]
+
+    def _strategies(self, simulation: Simulation) -> Iterator[Strategy]:
+        return candidates(simulation, self._options, self.findings.unhashed)
+
+    def _try_candidate(self, number: int) -> str | None:
+        # A fresh environment for each: the one before may have been left in any state.
+        with self._simulation() as simulation:
+            strategy = list(self._strategies(simulation))[number]
+            return self._try(Keeper(simulation, strategy))
 
     def _try(self, keeper: Keeper) -> str | None:
         """Return why the strategy does not restore the environment, or None if it does."""

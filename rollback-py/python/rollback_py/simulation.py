@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import ActionCodec, OutputCodec, RollbackError
@@ -44,9 +44,30 @@ class Simulation:
         self.factory = factory
         with GlobalRandom(_MAKING_SEED):
             self.env: Any = factory()
-        _refuse_unsuitable(self.env)
+        try:
+            _refuse_unsuitable(self.env)
+            self._look(idle, observations, excluded_info_keys)
+        except BaseException:
+            with suppress(Exception):  # it may be anything, and what was raised says more
+                self.env.close()
+            raise
         if holds_drawing_back:
             hold_back(self.env)
+        self.globals: GlobalRandom | None = (
+            GlobalRandom(_MAKING_SEED) if uses_global_random else None
+        )
+        self._guard: AbstractContextManager[None] = self.globals or nullcontext()
+        # What the last step returned: observations, rewards, terminations, truncations, infos.
+        self.returned: tuple[Any, Any, Any, Any, Any] = ({}, {}, {}, {}, {})
+        self.ended = False
+
+    def _look(
+        self,
+        idle: Mapping[Any, Any] | None,
+        observations: bool,
+        excluded_info_keys: frozenset[str],
+    ) -> None:
+        """See who plays, and how actions and outputs become bytes."""
         self.is_single = not hasattr(self.env, "possible_agents")
         self.agents: list[Any] = (
             [SINGLE_AGENT] if self.is_single else list(self.env.possible_agents)
@@ -61,13 +82,6 @@ class Simulation:
             excluded_info_keys=self.excluded_info_keys,
             with_observations=observations,
         )
-        self.globals: GlobalRandom | None = (
-            GlobalRandom(_MAKING_SEED) if uses_global_random else None
-        )
-        self._guard: AbstractContextManager[None] = self.globals or nullcontext()
-        # What the last step returned: observations, rewards, terminations, truncations, infos.
-        self.returned: tuple[Any, Any, Any, Any, Any] = ({}, {}, {}, {}, {})
-        self.ended = False
 
     def reset(self, seed: int) -> None:
         """Begin an episode. The seed is a plain non-negative int."""
