@@ -1,8 +1,9 @@
 """What the computers of a match compare before they play."""
 
+import gymnasium
 import pytest
 import sample_envs
-from rollback_py import EnvironmentDigest, Factory
+from rollback_py import EnvGame, EnvironmentDigest, EnvironmentUnsuitableError, Factory
 from rollback_py.environment import FactoryError
 
 
@@ -62,3 +63,22 @@ def test_a_factory_is_found_by_its_name():
 def test_a_name_that_is_no_factory_is_an_error(spec, message):
     with pytest.raises(FactoryError, match=message.replace("(", r"\(")):
         Factory.from_spec(spec)
+
+
+def test_what_cannot_make_an_environment_is_an_error():
+    with pytest.raises(FactoryError, match=r"since more than one is made, .* got a TinyGrid"):
+        Factory.from_callable(sample_envs.TinyGrid())
+
+    def sized(size, *, walls=2):
+        return sample_envs.TinyGrid(size + walls)
+
+    with pytest.raises(FactoryError, match="'size': expected a function that needs no arguments"):
+        Factory.from_callable(sized)()
+    assert Factory.from_callable(sized, {"size": 5})().size == 7
+    with pytest.raises(FactoryError, match="needs no arguments but size, wall"):
+        Factory.from_callable(sized, {"size": 5, "wall": 1})()
+
+
+def test_many_environments_at_once_are_refused():
+    with pytest.raises(EnvironmentUnsuitableError, match="many environments at once"):
+        EnvGame(lambda: gymnasium.make_vec("CartPole-v1", num_envs=2))

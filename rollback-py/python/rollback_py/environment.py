@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -54,7 +55,7 @@ class Factory:
         try:
             found: Any = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
-            raise FactoryError(f"cannot import {module_name!r}: {error}") from error
+            raise FactoryError(f"cannot import {module_name!r}: {error}") from None
         for name in path.split("."):
             if not hasattr(found, name):
                 raise FactoryError(f"{module_name!r} has no {path!r}")
@@ -68,6 +69,11 @@ class Factory:
         cls, function: Callable[..., Any], kwargs: Mapping[str, Any] | None = None
     ) -> Factory:
         """Name a function by its module and qualified name."""
+        if not callable(function):
+            raise FactoryError(
+                "expected a function that makes the environment, since more than one is made, or "
+                f"its name as 'module:function', got a {type(function).__name__}"
+            )
         module = getattr(function, "__module__", None) or "unknown"
         if module == "__main__":
             # The same file is `kitchen` for a partner who imports it.
@@ -83,6 +89,14 @@ class Factory:
 
     def __call__(self) -> Any:
         """Make an environment."""
+        with suppress(ValueError):  # of what has no signature that can be seen
+            try:
+                inspect.signature(self.function).bind(**self.kwargs)
+            except TypeError as error:
+                given = f" but {', '.join(self.kwargs)}" if self.kwargs else ""
+                raise FactoryError(
+                    f"{self.spec}: {error}: expected a function that needs no arguments{given}"
+                ) from None
         return self.function(**self.kwargs)
 
 

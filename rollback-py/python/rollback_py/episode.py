@@ -13,7 +13,7 @@ from rollback_py.desync_dump import dump_path
 from rollback_py.endings import DesyncError, End, losses, reason_of, resyncs, returns, slowed
 from rollback_py.excluded_infos import ExcludedInfos
 from rollback_py.plain_json import described
-from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy
+from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy, require_player
 from rollback_py.recordings import Recording
 from rollback_py.side_file import FORMAT, SideFileWriter
 from rollback_py.state_transfer import NotTransferableError
@@ -162,6 +162,7 @@ class Episode:
         index = self._match.agents.index(agent)
         if index not in self._seats:
             raise ValueError("nobody plays yet: call it from on_frame")
+        require_player(agent, player)
         before = self._seats[index]
         self._seats[index] = player
         self._native.set_actor(index, not isinstance(player, Person))
@@ -276,12 +277,13 @@ class Episode:
         self._finish()
 
     def _seats_of(self, players: Mapping[Any, Policy | Person]) -> dict[int, Policy | Person]:
-        agents = self._match.agents
         mine = self._match.my_agents
-        missing = [agent for agent in mine if agent not in players]
-        foreign = [agent for agent in players if agent not in mine]
-        if missing or foreign:
-            raise ValueError(f"expected a player for each of {mine}, got {list(players)}")
+        if not isinstance(players, Mapping) or set(players) != set(mine):
+            got = list(players) if isinstance(players, Mapping) else players
+            raise ValueError(f"expected a dict with a player for each of {mine}, got {got!r}")
+        for agent, player in players.items():
+            require_player(agent, player)
+        agents = self._match.agents
         return {agents.index(agent): player for agent, player in players.items()}
 
     def _people(self) -> dict[int, Person]:

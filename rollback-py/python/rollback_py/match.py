@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
 from rollback_py._rollback import JoinError, RollbackError
 from rollback_py.env_game import EnvGame
-from rollback_py.environment import EnvironmentDigest, Factory, Facts
+from rollback_py.environment import Factory
 from rollback_py.episode import WAIT_S, Episode
-from rollback_py.recorded_facts import settings_of, shortened
+from rollback_py.recorded_facts import facts_to_send
 from rollback_py.recordings import factory_of
 from rollback_py.settings import (
     PREDICTORS,
@@ -21,8 +21,12 @@ from rollback_py.settings import (
     Health,
     LinkConditions,
     Settings,
+    require_ice_servers,
+    require_kind,
+    require_number,
 )
 from rollback_py.slot_tokens import SlotToken
+from rollback_py.snapshots import SnapshotOptions
 from rollback_py.state_transfer import NotTransferableError
 
 if TYPE_CHECKING:
@@ -31,11 +35,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from rollback_py.snapshots import SnapshotOptions
-
-# What fits one datagram beside everything else that a hello says.
-_MUST_MATCH_BYTES_MAX = 660
-_MAY_DIFFER_BYTES_MAX = 260
+# As recordings number them.
+_EPISODES_MAX = 2**32 - 1
 
 RETURN_PATIENCE_S = 60.0
 """How long one that comes back waits for somebody who plays."""
@@ -96,8 +97,19 @@ def join(
 
     Before each episode the ways to the others are checked. `health` says how good they must be.
     """
-    _check_local(predictor, run_ahead, told_after_s)
+    _check_local(predictor, run_ahead, told_after_s, ice_servers)
+    for what, got, kind in (
+        ("link", link, str),
+        ("name", name, str),
+        ("token", token, str),
+        ("settings", settings, Settings),
+        ("snapshots", snapshots, SnapshotOptions),
+        ("health", health, Health),
+        ("link_conditions", link_conditions, LinkConditions),
+    ):
+        require_kind(what, got, kind)
     factory = factory_of(env)
+    Path(data).mkdir(parents=True, exist_ok=True)
     settings = settings or Settings()
     if fps is not None:
         settings = Settings(**{**settings.__dict__, "fps": fps})
@@ -169,13 +181,18 @@ def _checks_transfer(game: EnvGame, settings: Settings) -> NotTransferableError 
     return None
 
 
-def _check_local(predictor: str, run_ahead: int, told_after_s: float | None) -> None:
+def _check_local(
+    predictor: str,
+    run_ahead: int,
+    told_after_s: float | None,
+    ice_servers: Sequence[tuple[str, str, str]],
+) -> None:
     if predictor not in PREDICTORS:
         raise ValueError(f"predictor: expected one of {PREDICTORS}, got {predictor!r}")
-    if not 0 <= run_ahead <= RUN_AHEAD_MAX:
-        raise ValueError(f"run_ahead: expected 0 to {RUN_AHEAD_MAX} frames, got {run_ahead}")
-    if told_after_s is not None and not told_after_s >= 0:
-        raise ValueError(f"told_after_s: expected at least 0, got {told_after_s!r}")
+    require_number("run_ahead", run_ahead, 0, RUN_AHEAD_MAX)
+    if told_after_s is not None:
+        require_number("told_after_s", told_after_s, 0.0, inf)
+    require_ice_servers(ice_servers)
 
 
 def _came(
@@ -274,16 +291,11 @@ class Match:
             raise ValueError(
                 f"resync_from: expected a slot below {peers}, got {settings.resync_from}"
             )
-        if hosts is None:
-            hosts = [player % peers for player in range(len(game.agents))]
-        self.hosts = list(hosts)
+        self.hosts = _hosts_of(game.agents, peers, hosts)
         """The slot of the computer that hosts each agent, in their order."""
-        self._completed = 0
-        digest = EnvironmentDigest.of(factory, game.env, settings_of(game, observations))
-        self._facts = (
-            _fitted(digest.must_match, _MUST_MATCH_BYTES_MAX),
-            _fitted(digest.may_differ, _MAY_DIFFER_BYTES_MAX),
-        )
+        self._next = self._asked_for = self._completed = 0
+        self._is_over = False
+        self._facts = facts_to_send(factory, game, observations)
 
     @property
     def agents(self) -> list[Any]:
@@ -329,27 +341,31 @@ class Match:
 
         Later ones would need everybody's handshake, and agents without a host. Those who are left
         can join another room. One that came back begins with the episode that the others are in.
+        Called again, it goes on with the episodes after those that it was called for before.
         """
-        first, rejoins = 0, False
-        if self.life:
-            first, self._completed, rejoins = _inquire(self._room)
-        for number in range(first, count):
-            episode = Episode(self, number, rejoins=rejoins)
+        require_number("count", count, 0, _EPISODES_MAX)
+        rejoins = False
+        if self.life and not self._asked_for:
+            self._next, self._completed, rejoins = _inquire(self._room)
+        self._asked_for += count
+        while self._next < self._asked_for and not self._is_over:
+            episode = Episode(self, self._next, rejoins=rejoins)
+            self._next += 1
             rejoins = False
             try:
                 yield episode
             finally:
                 episode.close()
                 # Also when the caller takes no further episode.
-                self._is_cut_off = episode.is_cut_off
-            end = episode.end
-            if (
-                episode.absent
-                or end is None
-                or (end.cause != "finished" and not end.cause.startswith("named"))
-            ):
-                return
-            self._completed += 1
+                self._conclude(episode)
+
+    def _conclude(self, episode: Episode) -> None:
+        """Say what follows from the end of an episode for the match."""
+        self._is_cut_off = episode.is_cut_off
+        cause = "" if episode.end is None else episode.end.cause
+        is_completed = cause == "finished" or cause.startswith("named")
+        self._is_over = bool(episode.absent) or not is_completed
+        self._completed += is_completed and not self._is_over
 
     def way(self, slot: int) -> dict[str, Any] | None:
         """Say what is known of the way to another computer; None while an episode is played.
@@ -446,10 +462,15 @@ class Match:
         return self.data / f"{name}-life{self.life}.rbk" if path.exists() else path
 
 
-def must_match_of(factory: Factory, game: EnvGame, observations: bool) -> Facts:
-    """Return the facts that are equal on all computers, as they are sent and recorded."""
-    digest = EnvironmentDigest.of(factory, game.env, settings_of(game, observations))
-    return _fitted(digest.must_match, _MUST_MATCH_BYTES_MAX)
+def _hosts_of(agents: list[Any], peers: int, hosts: Sequence[int] | None) -> list[int]:
+    """Say which slot hosts each agent: as the caller says, or each computer in turn."""
+    if hosts is None:
+        return [player % peers for player in range(len(agents))]
+    if len(hosts) != len(agents):
+        raise ValueError(f"hosts: expected a slot for each of {agents}, got {hosts!r}")
+    for slot in hosts:
+        require_number("hosts", slot, 0, peers - 1)
+    return list(hosts)
 
 
 def _idle_input(game: EnvGame) -> bytes:
@@ -465,16 +486,3 @@ def _idle_input(game: EnvGame) -> bytes:
                 "the idle actions differ between players: give them one with `idle`"
             )
     return none
-
-
-def _fitted(facts: Facts, bytes_max: int) -> Facts:
-    """Shorten facts so that all fit a datagram: what only must be equal before what is read."""
-    code = [fact for fact in facts if fact[0].startswith(("distribution ", "source "))]
-    folded = [("code", hashlib.sha256(repr(code).encode()).hexdigest()[:32])]
-    folded += [fact for fact in facts if fact not in code]
-    for candidates in (facts, folded):
-        for limit in (200, 80, 48, 32):
-            fitted = [(shortened(name, 40), shortened(value, limit)) for name, value in candidates]
-            if sum(len(n.encode()) + len(v.encode()) + 2 for n, v in fitted) <= bytes_max:
-                return fitted
-    return [("all facts", hashlib.sha256(repr(facts).encode()).hexdigest())]

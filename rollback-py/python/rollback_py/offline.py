@@ -12,6 +12,7 @@ from rollback_py.environment import EnvironmentDigest, Factory
 from rollback_py.policies import BY_POLICY, Policy
 from rollback_py.recorded_facts import as_recorded, settings_of
 from rollback_py.recordings import Recording, factory_of
+from rollback_py.settings import FRAMES_MAX, SEED_MAX, require_number
 from rollback_py.simulation import RandomActions
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def record_offline(
     spaces, the same for the same seed. The episode ends with the environment's, or after `frames`
     frames. There must be no file at `path`.
     """
+    require_number("seed", seed, 0, SEED_MAX)
+    require_number("frames", frames, 0, FRAMES_MAX)
     factory = factory_of(env)
     game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
     try:

@@ -34,6 +34,14 @@ class Person(Protocol):
         """Close the window."""
 
 
+def require_player(agent: Any, player: Any) -> None:
+    """See that it can be asked for actions; raises `TypeError` if not."""
+    if isinstance(player, type):
+        raise TypeError(f"{agent}: expected one that plays, got the class: {player.__name__}(…)?")
+    if not isinstance(player, Person) and not callable(player):
+        raise TypeError(f"{agent}: expected a function of the observation, got {player!r}")
+
+
 class Keyboard:
     """A window of pygame that shows the environment and turns held keys into actions."""
 

@@ -6,11 +6,17 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from rollback_py.environment import EnvironmentDigest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rollback_py.env_game import EnvGame
-    from rollback_py.environment import Facts
+    from rollback_py.environment import Factory, Facts
+
+# What fits one datagram beside everything else that a hello says.
+_MUST_MATCH_BYTES_MAX = 660
+_MAY_DIFFER_BYTES_MAX = 260
 
 # The longest text that a recording's header holds.
 _TEXT_BYTES_MAX = 255
@@ -30,6 +36,15 @@ def settings_of(game: EnvGame, observations: bool) -> Facts:
         ("excluded info keys", " ".join(sorted(game.simulation.excluded_info_keys))),
         ("observations recorded", str(observations)),
     ]
+
+
+def facts_to_send(factory: Factory, game: EnvGame, observations: bool) -> tuple[Facts, Facts]:
+    """Return what must be equal on all computers, and what may differ, as a hello says them."""
+    digest = EnvironmentDigest.of(factory, game.env, settings_of(game, observations))
+    return (
+        _fitted(digest.must_match, _MUST_MATCH_BYTES_MAX),
+        _fitted(digest.may_differ, _MAY_DIFFER_BYTES_MAX),
+    )
 
 
 def shortened(text: str, bytes_max: int) -> str:
@@ -60,6 +75,19 @@ def differences(recorded: Facts, local: Facts) -> Iterator[tuple[str, str, str |
             yield name, value, found
         elif found is None and name.startswith(("distribution ", "source ")):
             yield name, value, None
+
+
+def _fitted(facts: Facts, bytes_max: int) -> Facts:
+    """Shorten facts so that all fit a datagram: what only must be equal before what is read."""
+    code = [fact for fact in facts if fact[0].startswith(("distribution ", "source "))]
+    folded = [("code", hashlib.sha256(repr(code).encode()).hexdigest()[:32])]
+    folded += [fact for fact in facts if fact not in code]
+    for candidates in (facts, folded):
+        for limit in (200, 80, 48, 32):
+            fitted = [(shortened(name, 40), shortened(value, limit)) for name, value in candidates]
+            if sum(len(n.encode()) + len(v.encode()) + 2 for n, v in fitted) <= bytes_max:
+                return fitted
+    return [("all facts", hashlib.sha256(repr(facts).encode()).hexdigest())]
 
 
 def _is_same(recorded: str, local: str) -> bool:

@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
+from typing import Any
 
 PREDICTORS = ("repeat", "idle", "learned")
 RUN_AHEAD_MAX = 8
+MEMBERS_MAX = 8
 ON_DEPARTURE = ("end", "continue", "wait")
 ON_SILENCE = ("depart", "depart_for_good", "wait")
 ON_DESYNC = ("end", "pause", "resync")
 
-# The least and the most of each number, as the engine takes them.
-_LIMITS = {
+# The least and the most of each number, as the engine takes them; of whole ones these are whole.
+_LIMITS: dict[str, tuple[float, float]] = {
     "fps": (1, 1000),
     "input_delay": (0, 30),
     "prediction_window": (0, 128),
     "report_interval": (1, 60),
-    "departure_timeout_s": (0.1, 600),
-    "linger_s": (0, 60),
+    "departure_timeout_s": (0.1, 600.0),
+    "linger_s": (0.0, 60.0),
 }
+
+_U32_MAX = FRAMES_MAX = 2**32 - 1
+_U64_MAX = SEED_MAX = 2**64 - 1
+
+
+def require_number(name: str, got: Any, least: float, most: float) -> None:
+    """See that it is a number within these limits, and a whole one if they are whole ones.
+
+    Raises `ValueError` with its name, also for what is no number at all.
+    """
+    is_whole = isinstance(least, int) and isinstance(most, int)
+    is_number = isinstance(got, Integral if is_whole else Real) and not isinstance(got, bool)
+    if not is_number:
+        raise ValueError(f"{name}: expected a {'whole ' if is_whole else ''}number, got {got!r}")
+    if not least <= got <= most:
+        limits = f"at least {least:g}" if most >= _U32_MAX else f"{least:g} to {most:g}"
+        raise ValueError(f"{name}: expected {limits}, got {got!r}")
+
+
+def require_kind(name: str, got: Any, kind: type) -> None:
+    """See that it is of a class, or None where nothing was said; raises `TypeError` if not."""
+    if got is not None and not isinstance(got, kind):
+        raise TypeError(f"{name}: expected a {kind.__name__}, got {got!r}")
+
+
+def require_ice_servers(servers: Any) -> None:
+    """See that each says its URL, user and password; raises `TypeError` if not."""
+    for server in servers if isinstance(servers, list | tuple) else [servers]:
+        if not isinstance(server, tuple) or [type(part) for part in server] != [str] * 3:
+            raise TypeError(
+                "ice_servers: expected a list of (URL, USER, PASSWORD), such as "
+                f"('stun:stun.example.org', '', ''), got {server!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -33,6 +70,13 @@ class LinkConditions:
     """How many datagrams of every hundred are lost, 0 to 100."""
     seed: int = 0
     """Of what is drawn: which are lost, and how much later each comes."""
+
+    def __post_init__(self) -> None:
+        """Name what is beyond a limit."""
+        require_number("delay_ms", self.delay_ms, 0, _U32_MAX)
+        require_number("jitter_ms", self.jitter_ms, 0, _U32_MAX)
+        require_number("loss_percent", self.loss_percent, 0.0, 100.0)
+        require_number("seed", self.seed, 0, _U64_MAX)
 
 
 @dataclass(frozen=True)
@@ -54,9 +98,7 @@ class Health:
     def __post_init__(self) -> None:
         """Name what is not a limit, or not one of the words that are expected."""
         for name in ("round_trip_max_ms", "loss_max_percent", "patience_s"):
-            # Neither is what is no number.
-            if not (got := getattr(self, name)) >= 0:
-                raise ValueError(f"{name}: expected at least 0, got {got!r}")
+            require_number(name, getattr(self, name), 0.0, inf)
         if self.or_else not in ("go_on", "end"):
             raise ValueError(f"or_else: expected 'go_on' or 'end', got {self.or_else!r}")
 
@@ -113,9 +155,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Name what is beyond a limit, or not one of the words that are expected."""
         for name, (least, most) in _LIMITS.items():
-            # What is no number is neither.
-            if not least <= (got := getattr(self, name)) <= most:
-                raise ValueError(f"{name}: expected {least} to {most}, got {got!r}")
+            require_number(name, getattr(self, name), least, most)
         words = {
             "on_departure": ON_DEPARTURE,
             "on_silence": ON_SILENCE,
@@ -126,3 +166,5 @@ class Settings:
                 raise ValueError(f"{name}: expected one of {expected}, got {got!r}")
         if self.resync_from is not None and self.on_desync != "resync":
             raise ValueError(f"resync_from: expected None with on_desync={self.on_desync!r}")
+        if self.resync_from is not None:
+            require_number("resync_from", self.resync_from, 0, MEMBERS_MAX - 1)

@@ -82,7 +82,7 @@ class SideFileWriter:
             self._file = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SideFile:
     """What one computer noted of an episode beside the recording.
 
@@ -108,6 +108,10 @@ class SideFile:
             with suppress(RecordingError):
                 lines.append(_parse(path, len(texts) + 1, rest))
         return cls(lines)
+
+    def __repr__(self) -> str:
+        recording = self.head.get("recording")
+        return f"<SideFile of {recording!r}: {len(self.lines)} lines>"
 
     def named(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of a name, in order."""

@@ -7,6 +7,8 @@ import random
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
+from gymnasium.vector import VectorEnv
+
 from rollback_py._rollback import ActionCodec, OutputCodec, RollbackError
 from rollback_py.drawing import drawing, hold_back
 from rollback_py.global_random import GlobalRandom
@@ -72,6 +74,9 @@ class Simulation:
         self.agents: list[Any] = (
             [SINGLE_AGENT] if self.is_single else list(self.env.possible_agents)
         )
+        unknown = [agent for agent in idle or () if agent not in self.agents]
+        if unknown:
+            raise ValueError(f"idle: expected agents of {self.agents}, got {unknown[0]!r}")
         self.action_spaces: list[Any] = [self._action_space(agent) for agent in self.agents]
         self.codec = ActionCodec(
             self.agents, self.action_spaces, idle=None if idle is None else dict(idle)
@@ -188,6 +193,11 @@ def _refuse_unsuitable(env: Any) -> None:
         raise EnvironmentUnsuitableError(
             "this is an AEC environment; wrap it with "
             "pettingzoo.utils.aec_to_parallel or turn_based_aec_to_parallel"
+        )
+    if isinstance(env, VectorEnv):
+        raise EnvironmentUnsuitableError(
+            f"the factory returned a {type(env).__name__}, which is many environments at once: "
+            "expected a PettingZoo ParallelEnv or a gymnasium Env, as of gymnasium.make"
         )
     for name in ("reset", "step", "action_space"):
         if not hasattr(env, name):

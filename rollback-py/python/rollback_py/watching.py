@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,9 +14,9 @@ from rollback_py.endings import End, reason_of
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
 from rollback_py.episode import WAIT_S
-from rollback_py.match import must_match_of
+from rollback_py.recorded_facts import facts_to_send
 from rollback_py.recordings import Recording, factory_of
-from rollback_py.settings import LinkConditions
+from rollback_py.settings import LinkConditions, require_ice_servers, require_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,6 +61,8 @@ def watch(
     recorded in the folder `data`, unless that is None. Raises `JoinError` when nobody plays there
     within `timeout_s`, and with the code ``watching_forbidden`` where nobody may watch.
     """
+    require_ice_servers(ice_servers)
+    require_number("timeout_s", timeout_s, 0.0, inf)
     factory = factory_of(env)
     game = EnvGame(factory, idle=idle, snapshots=snapshots)
     conditions = link_conditions or LinkConditions()
@@ -178,7 +181,8 @@ class Watching:
             )
             self._observations = observations
             before.close()
-        mine = dict(must_match_of(self.factory, self.game, observations))
+        must_match, _ = facts_to_send(self.factory, self.game, observations)
+        mine = dict(must_match)
         fields = [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
         if fields:
             error = IncompatibleError(
