@@ -2,6 +2,7 @@
 
 import random
 import time
+import uuid
 from itertools import count
 from typing import ClassVar
 
@@ -373,3 +374,54 @@ class CountsEpisodes(TinyGrid):
         result = super().step(actions)
         self.finished += not self.agents
         return result
+
+
+class KeepsTheTime(TinyGrid):
+    """Has the time of day in its state."""
+
+    def step(self, actions):
+        self.at = time.time()  # asks
+        return super().step(actions)
+
+
+class SeedsNothing(TinyGrid):
+    """Takes a seed and makes no use of it."""
+
+    def reset(self, seed=None, options=None):
+        result = super().reset(seed, options)
+        self.random = random.Random()  # asks
+        self.goal = self.random.random()
+        return result
+
+
+class DrawsOfItsOwn(TinyGrid):
+    """Has a generator that `reset` does not seed."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng()  # asks
+
+    def step(self, actions):
+        self.noise = self.generator.normal()
+        return super().step(actions)
+
+
+class DrawsNames(TinyGrid):
+    """Names its things as no other does."""
+
+    def reset(self, seed=None, options=None):
+        result = super().reset(seed, options)
+        self.draw_names()
+        return result
+
+    def draw_names(self):
+        for cell in self.cells:
+            cell.name = uuid.uuid4().hex  # asks
+
+
+class FollowsAddresses(TinyGrid):
+    """Does what the places of its things in memory say."""
+
+    def step(self, actions):
+        self.first = id(self.cells) + id(self)  # asks
+        return super().step(actions)

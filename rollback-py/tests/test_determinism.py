@@ -72,12 +72,46 @@ def test_an_order_that_depends_on_the_hash_seed_is_found_in_another_process():
     assert verdict.passed is False
     assert "order[" in verdict.detail
     assert "FAIL" in str(report)
+    assert "sort what is taken out of a set" in str(report)
 
 
 def test_a_number_shared_by_all_instances_is_named():
     verdict = verdicts(check(sample_envs.CountsInstances, frames=20))["two"]
     assert verdict.passed is False
     assert verdict.detail.endswith("cells[1].visits")
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "function"),
+    [
+        ("KeepsTheTime", "time.time()", "step"),
+        ("SeedsNothing", "randomness without a seed", "reset"),
+        ("DrawsOfItsOwn", "randomness without a seed", "__init__"),
+        ("DrawsNames", "randomness without a seed", "draw_names"),
+        ("FollowsAddresses", "id()", "step"),
+    ],
+)
+def test_where_it_asks_for_what_no_seed_decides_is_named(name, what, function):
+    report = check(f"sample_envs:{name}", frames=20)
+    assert verdicts(report)["two"].passed is False
+    assert verdicts(report)["drawing"].detail.startswith("not to be told")
+    source = Path(sample_envs.__file__)
+    (place,) = report.asks_outside
+    file, line = place.removeprefix(f"{what} at ").removesuffix(f" in {function}").split(":")
+    assert Path(file).name == source.name
+    assert "# asks" in source.read_text().splitlines()[int(line) - 1]
+    assert f"it asks for {place}" in str(report)
+    assert "seed every generator in reset(seed=…)" in str(report)
+
+
+def test_what_is_asked_for_without_harm_is_not_told():
+    assert check(sample_envs.TellsTime, frames=20).asks_outside == []
+
+
+def test_a_check_takes_seeds_and_frames_that_there_are():
+    for wrong in ({"seed": -1}, {"seed": "0"}, {"frames": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            check(sample_envs.TinyGrid, **wrong)
 
 
 def test_times_in_infos_are_excluded():

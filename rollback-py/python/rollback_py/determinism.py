@@ -14,14 +14,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
+from rollback_py.outside_sources import noted
 from rollback_py.recordings import factory_of
-from rollback_py.simulation import RandomActions
+from rollback_py.self_test import Findings
+from rollback_py.settings import FRAMES_MAX, SEED_MAX, require_number
+from rollback_py.simulation import RandomActions, Simulation
 from rollback_py.snapshots import Leaves, SnapshotOptions, first_difference
 from rollback_py.state_transfer import NotTransferableError
 
@@ -32,6 +35,18 @@ _MEASUREMENTS = 200
 _OTHER_PROCESS_TIMES = 20
 _OTHER_PROCESS_START_SECONDS = 60.0
 
+_NOT_TO_BE_TOLD = "not to be told as long as two environments differ"
+
+_SEED_ALL = (
+    "seed every generator in reset(seed=…), and keep clocks, addresses and randomness without a "
+    "seed out of the state and of what step returns"
+)
+_SORT_SETS = "sort what is taken out of a set, and let nothing follow from hash() or id()"
+_SAVE_IT = (
+    "without a way of saving it is played in lockstep: change what is in the way (below), or give "
+    "rb.SnapshotOptions(save=…, load=…)"
+)
+
 
 @dataclass
 class Verdict:
@@ -41,6 +56,8 @@ class Verdict:
     passed: bool | None
     """None if it could not be tried."""
     detail: str = ""
+    advice: str = ""
+    """What to do where it did not pass."""
 
 
 @dataclass
@@ -69,6 +86,8 @@ class Report:
     """Whether the environment draws in each step, and is kept from it."""
     untransferable: str | None = None
     """Why its state cannot be given to another computer, if it cannot."""
+    asks_outside: list[str] = field(default_factory=list)
+    """Where it asks for what no seed decides, if it is not deterministic."""
 
     @property
     def is_deterministic(self) -> bool:
@@ -95,6 +114,9 @@ class Report:
         for verdict in self.verdicts:
             detail = f": {verdict.detail}" if verdict.detail else ""
             lines.append(f"  {marks[verdict.passed]} {verdict.question}{detail}")
+            if verdict.advice:
+                lines.append(f"       {verdict.advice}")
+        lines += [f"       it asks for {place}" for place in self.asks_outside]
         lines.append(f"  snapshot  {self.strategy or 'none: lockstep only'}")
         lines += [f"            not {reason}" for reason in self.rejected]
         if self.can_rollback:
@@ -133,6 +155,8 @@ def check(
 
     `env_factory` is a function, or ``module:callable`` as given by this computer's user.
     """
+    require_number("seed", seed, 0, SEED_MAX)
+    require_number("frames", frames, 1, FRAMES_MAX)
     factory = factory_of(env_factory)
     game = EnvGame(
         factory,
@@ -158,43 +182,70 @@ def _report(factory: Factory, game: EnvGame, seed: int, frames: int) -> Report:
         uses_global_random=found.uses_global_random,
         holds_drawing_back=found.holds_drawing_back,
     )
-    report.verdicts.append(
+    report.verdicts = [
         Verdict(
             "two environments with the same seed are equal",
             found.instances_differ is None,
             found.instances_differ or "",
-        )
-    )
-    report.verdicts.append(
-        Verdict(
+            "" if found.instances_differ is None else _SEED_ALL,
+        ),
+        _handled(
             "an episode is the same after another one",
-            True if found.resets_differ is None else None,
-            f"{found.resets_differ} (each episode gets a new environment)"
-            if found.resets_differ
-            else "",
-        )
-    )
-    report.verdicts.append(_other_process(factory, game, seed, frames))
-    report.verdicts.append(Verdict("a restored state goes on as the original", game.can_rollback))
-    report.verdicts.append(
+            found,
+            found.resets_differ,
+            "each episode gets a new environment",
+        ),
+        _other_process(factory, game, seed, frames),
         Verdict(
-            "drawing changes nothing",
-            True if found.render_changes is None else None,
-            f"{found.render_changes} (undone after each drawing)" if found.render_changes else "",
-        )
-    )
+            "a restored state goes on as the original",
+            game.can_rollback,
+            advice="" if game.can_rollback else _SAVE_IT,
+        ),
+        _handled(
+            "drawing changes nothing", found, found.render_changes, "undone after each drawing"
+        ),
+    ]
+    if not report.is_deterministic:
+        report.asks_outside = _asks_outside(factory, seed, frames)
     report.costs_us = measure(game, seed)
     if game.can_rollback:
         slot = game.save()
         details = game.keeper.strategy.report(slot.state)
         report.copied, report.skipped = details["copied"], details["skipped"]
         report.state_bytes = len(game.keeper.encode(slot))
-        try:
-            game.require_transfer()
-        except NotTransferableError as error:
-            report.untransferable = error.reason
+        if found.instances_differ is not None:
+            report.untransferable = "two environments with the same seed differ"
+        else:
+            try:
+                game.require_transfer()
+            except NotTransferableError as error:
+                report.untransferable = error.reason
     report.dropped_outputs = game.simulation.dropped_outputs
     return report
+
+
+def _handled(question: str, found: Findings, differs: str | None, how: str) -> Verdict:
+    """Answer about what does no harm, since something is done about it."""
+    if found.instances_differ is not None:
+        return Verdict(question, None, _NOT_TO_BE_TOLD)
+    return Verdict(
+        question, True if differs is None else None, f"{differs} ({how})" if differs else ""
+    )
+
+
+def _asks_outside(factory: Factory, seed: int, frames: int) -> list[str]:
+    """Play once more with random actions; return where it asks for what no seed decides."""
+    places: list[str] = []
+    with noted(places), closing(Simulation(factory)) as simulation:
+        simulation.reset(seed)
+        actions = RandomActions(simulation, seed)
+        # What fails here has failed in the trials, and they passed over it.
+        with suppress(Exception):
+            for _ in range(frames):
+                if simulation.ended:
+                    break
+                simulation.step(actions.draw())
+    return places
 
 
 def run_trace(game: EnvGame, seed: int, frames: int) -> tuple[list[str], Leaves]:
@@ -213,6 +264,8 @@ def run_trace(game: EnvGame, seed: int, frames: int) -> tuple[list[str], Leaves]
 
 def _other_process(factory: Factory, game: EnvGame, seed: int, frames: int) -> Verdict:
     question = "another process with another hash seed is equal"
+    if game.findings.instances_differ is not None:
+        return Verdict(question, None, _NOT_TO_BE_TOLD)
     if not factory.is_importable:
         return Verdict(question, None, f"{factory.spec} cannot be imported by another process")
     if factory.kwargs:
@@ -242,10 +295,11 @@ def _other_process(factory: Factory, game: EnvGame, seed: int, frames: int) -> V
     other = json.loads(run.stdout.splitlines()[-1])
     for frame, (a, b) in enumerate(zip(outputs, other["outputs"], strict=False)):
         if a != b:
-            return Verdict(question, False, f"the outputs of frame {frame + 1}")
+            return Verdict(question, False, f"the outputs of frame {frame + 1}", _SORT_SETS)
     path = first_difference(leaves, [(path, digest) for path, digest in other["leaves"]])
-    detail = f"state after {len(outputs)} frames: {path}" if path else ""
-    return Verdict(question, path is None, detail)
+    if path is None:
+        return Verdict(question, True)
+    return Verdict(question, False, f"state after {len(outputs)} frames: {path}", _SORT_SETS)
 
 
 def measure(game: EnvGame, seed: int = 0, *, seconds_max: float = math.inf) -> dict[str, float]:
