@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
@@ -21,6 +20,7 @@ from rollback_py.command_output import (
     WRONG,
     Parser,
     UsageError,
+    print_trace,
     say,
     say_error,
 )
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # of the user's environment or policy: not to be taken for WRONG
-        traceback.print_exc()
+        print_trace(error)
         if parsed.json:
             say_error(parsed.json, error)
         return FAILED

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any, NoReturn
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rollback_py._rollback import GameError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 # What commands exit with. `check`, `verify`, `doctor` answer no with WRONG, `compare` with PREFIX,
 # DIFFERENT, `play` and `watch` with DESYNC or LOST; what could not be done is FAILED, for all.
 OK, WRONG, FAILED, PREFIX, DIFFERENT, DESYNC, LOST = range(7)
 INTERRUPTED = 130
+
+# Whose lines lead to the user's.
+_ON_THE_WAY = ("rollback_py", "contextlib", "importlib")
 
 EXIT_CODES = (
     "exit codes: 0 well; 1 check, verify, doctor: no; 2 an error; 3 compare: one is the beginning "
@@ -43,6 +52,8 @@ def say(wants_json: bool, fields: dict[str, Any], text: str) -> None:
 def say_error(wants_json: bool, error: BaseException, **more: Any) -> None:
     """Say what went wrong: as a JSON object with ``error``, or to people."""
     cause = error.__cause__
+    if isinstance(error, GameError) and cause is not None:
+        print_trace(cause)
     if wants_json:
         told = None if cause is None else repr(cause)
         fields = {"error": type(error).__name__, "message": str(error), "cause": told, **more}
@@ -52,3 +63,17 @@ def say_error(wants_json: bool, error: BaseException, **more: Any) -> None:
         print(error.usage, end="", file=sys.stderr)
     because = "" if cause is None else f" ({type(cause).__name__}: {cause})"
     print(f"rollback: {error}{because}", file=sys.stderr)
+
+
+def print_trace(error: BaseException) -> None:
+    """Print where the user's code failed, without the way to it through this package."""
+    trace = error.__traceback__
+    while trace is not None and _package(trace.tb_frame) in _ON_THE_WAY:
+        trace = trace.tb_next
+    # Without a line of the user's, all of it tells more.
+    shown = error if trace is None else error.with_traceback(trace)
+    traceback.print_exception(shown)
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

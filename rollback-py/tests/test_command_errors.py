@@ -1,0 +1,81 @@
+"""What a command says when something of the user's fails: the user's lines, and not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import rollback_py as rb
+from rollback_py.cli import main
+
+MODULE = """
+import playable
+
+def fails():
+    raise RuntimeError("of the user")
+
+def sized(size):
+    return playable.Walkers()
+
+class FailsInPlay(playable.Walkers):
+    def step(self, actions):
+        if self.frame == 40:
+            raise RuntimeError("in a step")
+        return super().step(actions)
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Write a module where commands look for it; return its name."""
+    name = f"of_the_user_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+def test_an_environment_that_cannot_be_made_shows_the_lines_of_its_user(
+    module: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", f"{module}:fails"]) == 2
+    told = capsys.readouterr().err
+    assert "RuntimeError: of the user" in told
+    assert f"{module}.py" in told
+    assert "rollback_py/" not in told
+
+
+def test_a_step_that_fails_shows_the_lines_of_its_user_and_the_frame(
+    module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = rb.Server("127.0.0.1:0", players=1)
+    link = f"ws://{server.address}/room"
+    command = ["play", link, "--env", f"{module}:FailsInPlay", "--policy", "playable:at_random"]
+    try:
+        assert main([*command, "--fps", "200", "--data", str(tmp_path / "data")]) == 2
+    finally:
+        server.stop()
+    told = capsys.readouterr().err
+    assert f"{module}.py" in told
+    assert 'raise RuntimeError("in a step")' in told
+    assert "rollback_py/" not in told
+    assert told.splitlines()[-1].startswith("rollback: ")
+    assert "40" in told.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("no_such_module:make", "cannot import 'no_such_module': No module named 'no_such_module'"),
+        ("{}:sized", "expected a function that needs no arguments"),
+        ("{}:nothing", "has no 'nothing'"),
+    ],
+)
+def test_a_name_that_makes_nothing_is_told_in_one_line(
+    spec: str, message: str, module: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", spec.format(module)]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.count("rollback: ") == 1
+    assert message in told
+    assert told.count("No module named") < 2
