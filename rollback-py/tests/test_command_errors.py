@@ -79,3 +79,28 @@ def test_a_name_that_makes_nothing_is_told_in_one_line(
     assert told.count("rollback: ") == 1
     assert message in told
     assert told.count("No module named") < 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--episodes", "-3"], "--episodes: expected at least 1, got -3"),
+        (["--fps", "2000"], "fps: expected 1 to 1000, got 2000"),
+        (["--loss-percent", "150"], "loss_percent: expected 0 to 100, got 150.0"),
+        (["--ice-server", "stun:stun.example.org,user"], "--ice-server: expected URL or URL,USER"),
+    ],
+)
+def test_an_option_that_cannot_be_is_told_before_the_server_is_asked(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["play", "ws://127.0.0.1:1/nowhere", "--env", "playable:walkers"]
+    assert main([*command, "--policy", "playable:at_random", *words]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"rollback: {message}")
+
+
+def test_a_range_of_ports_is_two_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("5", "5-", "a-b"):
+        assert main(["serve", "--turn", "--turn-relay-ports", wrong]) == 2
+        (told,) = capsys.readouterr().err.splitlines()
+        assert told == f"rollback: --turn-relay-ports: expected LOW-HIGH, got {wrong!r}"

@@ -89,8 +89,10 @@ def test_a_command_line_may_say_what_is_done_while_no_key_is_held(
 
 
 def test_a_key_that_pygame_does_not_know_is_named() -> None:
-    with pytest.raises(rb.RollbackError, match="expected names of pygame"):
-        rb.keyboard({"no such key": 0})
+    with pytest.raises(rb.RollbackError, match="no key 'up arrow': expected names of pygame"):
+        rb.keyboard({"w": 1, "up arrow": 0})
+    with pytest.raises(TypeError, match=r"expected a dict such as .*, got 'wasd'"):
+        rb.keyboard("wasd")  # type: ignore[arg-type]
 
 
 def test_all_agents_of_a_computer_are_played_in_one_window(

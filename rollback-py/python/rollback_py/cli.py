@@ -30,7 +30,15 @@ from rollback_py.environment import Factory
 from rollback_py.episode import Episode
 from rollback_py.match import join
 from rollback_py.policies import Person, Policy, keyboard
-from rollback_py.settings import ON_DEPARTURE, ON_SILENCE, PREDICTORS, LinkConditions, Settings
+from rollback_py.settings import (
+    EPISODES_MAX,
+    ON_DEPARTURE,
+    ON_SILENCE,
+    PREDICTORS,
+    LinkConditions,
+    Settings,
+    require_number,
+)
 from rollback_py.watching import WatchedEpisode, watch
 
 if TYPE_CHECKING:
@@ -126,8 +134,16 @@ def _ice_options(parsed: argparse.Namespace) -> dict[str, Any]:
         "turn_port": parsed.turn_port,
         "turn_listen": parsed.turn_listen and ipaddress.ip_address(parsed.turn_listen),
         "turn_address": parsed.turn_address and ipaddress.ip_address(parsed.turn_address),
-        "turn_relay_ports": ports and tuple(int(port) for port in ports.split("-", 1)),
+        "turn_relay_ports": ports and _port_range(ports),
     }
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    try:
+        return int(low), int(high)
+    except ValueError:
+        raise ValueError(f"--turn-relay-ports: expected LOW-HIGH, got {text!r}") from None
 
 
 def _serve(parsed: argparse.Namespace) -> int:
@@ -222,6 +238,7 @@ def _play(parsed: argparse.Namespace) -> int:
         loss_percent=parsed.loss_percent,
         seed=parsed.seed,
     )
+    require_number("--episodes", parsed.episodes, 1, EPISODES_MAX)
     who = _player(parsed)
     match = join(
         parsed.link,
@@ -368,8 +385,8 @@ def _keys(text: str) -> dict[str, int]:
     pairs = [pair.partition("=") for pair in text.split(",")]
     try:
         return {key.strip(): int(action) for key, _, action in pairs}
-    except ValueError as error:
-        raise ValueError(f"--keys: expected wasd or w=0,s=1, got {text!r}") from error
+    except ValueError:
+        raise ValueError(f"--keys: expected wasd or w=0,s=1, got {text!r}") from None
 
 
 def _add_check(commands: Any) -> None:

@@ -16,6 +16,7 @@ from rollback_py.episode import WAIT_S, Episode
 from rollback_py.recorded_facts import facts_to_send
 from rollback_py.recordings import factory_of
 from rollback_py.settings import (
+    EPISODES_MAX,
     PREDICTORS,
     RUN_AHEAD_MAX,
     Health,
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
-
-# As recordings number them.
-_EPISODES_MAX = 2**32 - 1
 
 RETURN_PATIENCE_S = 60.0
 """How long one that comes back waits for somebody who plays."""
@@ -343,7 +341,7 @@ class Match:
         can join another room. One that came back begins with the episode that the others are in.
         Called again, it goes on with the episodes after those that it was called for before.
         """
-        require_number("count", count, 0, _EPISODES_MAX)
+        require_number("count", count, 0, EPISODES_MAX)
         rejoins = False
         if self.life and not self._asked_for:
             self._next, self._completed, rejoins = _inquire(self._room)

@@ -64,14 +64,11 @@ class Keyboard:
             raise RollbackError(
                 "a keyboard needs pygame: pip install 'rollback-py[play]'"
             ) from error
+        if not isinstance(keys, Mapping):
+            raise TypeError(f"keys: expected a dict such as {{'w': 0, 's': 1}}, got {keys!r}")
         self._pygame = pygame
         pygame.display.init()  # the names of keys are known from here on
-        try:
-            self._keys = {pygame.key.key_code(name): action for name, action in keys.items()}
-        except ValueError as error:
-            raise RollbackError(
-                f"{error}: expected names of pygame such as 'w' or 'space'"
-            ) from error
+        self._keys = {self._code(name): action for name, action in keys.items()}
         self._noop = noop
         self._zoom = zoom
         self._title = title
@@ -110,6 +107,14 @@ class Keyboard:
         if self._screen is not None:
             self._pygame.display.quit()
             self._screen = None
+
+    def _code(self, name: str) -> int:
+        try:
+            return int(self._pygame.key.key_code(name))
+        except ValueError:
+            raise RollbackError(
+                f"there is no key {name!r}: expected names of pygame such as 'w' or 'space'"
+            ) from None
 
     def _pump(self) -> None:
         pygame = self._pygame

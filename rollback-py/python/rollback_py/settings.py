@@ -24,8 +24,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "linger_s": (0.0, 60.0),
 }
 
-_U32_MAX = FRAMES_MAX = 2**32 - 1
-_U64_MAX = SEED_MAX = 2**64 - 1
+# As the engine and recordings count them.
+_U32_MAX = EPISODES_MAX = FRAMES_MAX = 2**32 - 1
+SEED_MAX = 2**64 - 1
 
 
 def require_number(name: str, got: Any, least: float, most: float) -> None:
@@ -76,7 +77,7 @@ class LinkConditions:
         require_number("delay_ms", self.delay_ms, 0, _U32_MAX)
         require_number("jitter_ms", self.jitter_ms, 0, _U32_MAX)
         require_number("loss_percent", self.loss_percent, 0.0, 100.0)
-        require_number("seed", self.seed, 0, _U64_MAX)
+        require_number("seed", self.seed, 0, SEED_MAX)
 
 
 @dataclass(frozen=True)
