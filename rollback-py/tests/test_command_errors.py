@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import rollback_py as rb
+from rollback_py import cli
 from rollback_py.cli import main
+from rollback_py.command_output import say_error
 
 MODULE = """
 import playable
@@ -104,3 +106,34 @@ def test_a_range_of_ports_is_two_numbers(capsys: pytest.CaptureFixture[str]) -> 
         assert main(["serve", "--turn", "--turn-relay-ports", wrong]) == 2
         (told,) = capsys.readouterr().err.splitlines()
         assert told == f"rollback: --turn-relay-ports: expected LOW-HIGH, got {wrong!r}"
+
+
+def test_what_differs_between_members_is_told_line_by_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say_error(False, rb.IncompatibleError("peer 0 does not fit: fps: expected 1, got 2; x: …"))
+    assert capsys.readouterr().err.splitlines() == [
+        "rollback: peer 0 does not fit:",
+        "  fps: expected 1, got 2",
+        "  x: …",
+    ]
+
+
+def test_whoever_ends_an_episode_by_the_keyboard_is_told_where_it_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(progress: cli._Progress, episode: rb.Episode) -> None:
+        if episode.frame == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli._Progress, "__call__", interrupt)
+    server = rb.Server("127.0.0.1:0", players=1)
+    command = ["play", f"ws://{server.address}/room", "--env", "playable:walkers", "--fps", "200"]
+    try:
+        assert main([*command, "--policy", "playable:at_random", "--data", str(tmp_path)]) == 130
+    finally:
+        server.stop()
+    (recording,) = tmp_path.glob("*.rbk")
+    told = capsys.readouterr().out
+    assert "20 frames, left" in told
+    assert str(recording) in told

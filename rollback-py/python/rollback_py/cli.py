@@ -267,12 +267,20 @@ def _play(parsed: argparse.Namespace) -> int:
         for episode in match.episodes(parsed.episodes):
             players = {agent: who() for agent in match.my_agents}
             progress = _Progress(parsed)
-            end = episode.run(players, start_timeout_s=parsed.start_timeout, on_frame=progress)
-            summary = episode.summary()
-            _say(parsed, "episode", str(summary), **summary.to_json())
+            try:
+                end = episode.run(players, start_timeout_s=parsed.start_timeout, on_frame=progress)
+            except KeyboardInterrupt:
+                _say_summary(parsed, episode)
+                raise
+            _say_summary(parsed, episode)
             if episode.absent or end.cause in ("departed", "partitioned", "left"):
                 return LOST
     return OK
+
+
+def _say_summary(parsed: argparse.Namespace, episode: Episode) -> None:
+    summary = episode.summary()
+    _say(parsed, "episode", str(summary), **summary.to_json())
 
 
 class _Progress:

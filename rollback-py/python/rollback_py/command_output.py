@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rollback_py._rollback import GameError
+from rollback_py._rollback import GameError, IncompatibleError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -62,7 +62,10 @@ def say_error(wants_json: bool, error: BaseException, **more: Any) -> None:
     if isinstance(error, UsageError):
         print(error.usage, end="", file=sys.stderr)
     because = "" if cause is None else f" ({type(cause).__name__}: {cause})"
-    print(f"rollback: {error}{because}", file=sys.stderr)
+    text = str(error)
+    if isinstance(error, IncompatibleError):  # a line for each field that differs
+        text = text.replace(": ", ":\n  ", 1).replace("; ", "\n  ")
+    print(f"rollback: {text}{because}", file=sys.stderr)
 
 
 def print_trace(error: BaseException) -> None:
