@@ -86,7 +86,7 @@ fn mismatches(ours: &Hello, theirs: &Hello, config: &SessionConfig) -> Option<Mi
     let mut found = Differing::default();
     found.compare("wire version", ours.version.to_string(), theirs.version.to_string());
     found.compare_configs(config, &theirs.config);
-    found.compare("roster", numbers(&ours.roster), numbers(&theirs.roster));
+    found.compare("roster", list(&ours.roster), list(&theirs.roster));
     found.compare("seed", ours.seed.to_string(), theirs.seed.to_string());
     found.compare_facts(&ours.facts.must_match, &theirs.facts.must_match);
     let (ours, theirs) = (ours.start.to_string(), theirs.start.to_string());
@@ -108,7 +108,8 @@ impl Differing {
         let mut reader = ByteReader::new(theirs);
         for (field, ours) in config.fields() {
             let theirs = reader.u16().and_then(|length| reader.take(length.into()));
-            self.compare(field, numbers(&ours), numbers(theirs.unwrap_or_default()));
+            let shown = if LISTS.contains(&field) { list } else { number };
+            self.compare(field, shown(&ours), shown(theirs.unwrap_or_default()));
         }
     }
 
@@ -125,15 +126,21 @@ impl Differing {
     }
 }
 
-/// A field's bytes for people: a number where it is one, else a list.
-fn numbers(bytes: &[u8]) -> String {
+/// The fields of which each byte is a value: one for each player, or of an input.
+const LISTS: [&str; 2] = ["input_delay_frames", "idle_input"];
+
+/// A field's bytes for people: the number that they are, if they are as many as one has.
+fn number(bytes: &[u8]) -> String {
     match *bytes {
-        [] => "nothing".into(),
         [one] => one.to_string(),
         [low, high] => u16::from_le_bytes([low, high]).to_string(),
         [a, b, c, d] => u32::from_le_bytes([a, b, c, d]).to_string(),
-        _ => format!("{:?}", bytes.iter().collect::<Vec<_>>()),
+        _ => list(bytes),
     }
+}
+
+fn list(bytes: &[u8]) -> String {
+    if bytes.is_empty() { "nothing".into() } else { format!("{bytes:?}") }
 }
 
 #[cfg(test)]
@@ -181,6 +188,19 @@ mod tests {
         let theirs = Hello { seed: 2, ..hello(&other) };
         let found = mismatches(&hello(&config), &theirs, &config).unwrap();
         let told = "prediction_window_frames: expected 8, got 9; seed: expected 1, got 2";
+        assert_eq!(found.to_string(), told);
+    }
+
+    #[test]
+    fn what_each_player_has_is_told_one_by_one_and_a_number_as_a_number() {
+        let config = |delay, rate| {
+            SessionConfig::builder().input_delay_frames(delay).tick_rate_hz(rate).build().unwrap()
+        };
+        let (ours, theirs) = (config(2, 60), config(0, 500));
+        let other = Hello { roster: alloc::vec![1, 0], ..hello(&theirs) };
+        let found = mismatches(&hello(&ours), &other, &ours).unwrap();
+        let told = "tick_rate_hz: expected 60, got 500; input_delay_frames: expected [2, 2], got [0, 0]; \
+                    roster: expected [0, 1], got [1, 0]";
         assert_eq!(found.to_string(), told);
     }
 }
