@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,3 +141,14 @@ def test_all_agents_of_a_computer_are_played_in_one_window(
         actions = [row["action"] for row in played]
         assert set(actions) == {0, 2}, "idle until the key is held, then its action"
         assert actions == sorted(actions)
+
+
+def test_a_process_with_a_keyboard_is_ended_as_any_other() -> None:
+    code = """
+import os, signal
+import rollback_py as rb
+rb.keyboard({"w": 0})
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    assert run.returncode == -signal.SIGTERM

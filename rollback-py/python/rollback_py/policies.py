@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -67,6 +68,8 @@ class Keyboard:
         if not isinstance(keys, Mapping):
             raise TypeError(f"keys: expected a dict such as {{'w': 0, 's': 1}}, got {keys!r}")
         self._pygame = pygame
+        # Else SDL takes SIGTERM for itself, and nothing ends a process that waits for the others.
+        os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
         pygame.display.init()  # the names of keys are known from here on
         self._keys = {self._code(name): action for name, action in keys.items()}
         self._noop = noop
