@@ -107,6 +107,7 @@ impl App {
             Request::Connected { room, reached, outbox, reply } => {
                 let client = ClientId::new(self.clients_seen);
                 self.clients_seen += 1;
+                tracing::debug!(%client, %room, "connected");
                 if reply.send(client).is_ok() {
                     self.outboxes.insert(client, Outbox { messages: outbox, reached });
                     self.handle(Command::Connected { client, room });
@@ -117,6 +118,7 @@ impl App {
                 self.handle(Command::BadMessage { client, error });
             }
             Request::Disconnected { client } => {
+                tracing::debug!(%client, "disconnected");
                 self.outboxes.remove(&client);
                 self.handle(Command::Disconnected { client });
             }
@@ -148,6 +150,14 @@ impl App {
     /// The client is given up when it does not read.
     fn send(&mut self, client: ClientId, message: ServerMessage) -> Option<Command> {
         let outbox = self.outboxes.get(&client)?;
+        match &message {
+            ServerMessage::Ready { .. } => tracing::debug!(%client, "its group is complete"),
+            // What a client said may be part of it, so it is quoted.
+            ServerMessage::Error { code, message } => {
+                tracing::debug!(%client, ?code, ?message, "refused");
+            }
+            _ => {}
+        }
         outbox.messages.try_send(message).err()?;
         tracing::info!(%client, "dropped: it does not read what it is sent");
         self.outboxes.remove(&client);

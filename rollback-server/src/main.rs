@@ -1,24 +1,25 @@
-//! The command `rollback-server`: reads the command line and runs the server until Ctrl-C.
+//! The command `rollback-server`: reads the command line and runs the server until it is told to stop.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use rollback_server::{GroupSize, IceOptions, Rooms, ServerConfig, run};
-use rollback_signaling::{RoomName, WATCHERS_MAX};
+use clap::builder::RangedI64ValueParser;
+use clap::{Parser, value_parser};
+use rollback_server::{BackgroundServerError, GroupSize, IceOptions, Rooms, ServerConfig, run};
+use rollback_signaling::{MEMBERS_MAX, RoomName, WATCHERS_MAX};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 /// Brings the members of a match together. People join with a link such as
 /// ws://127.0.0.1:8080/kitchen.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = AFTER_HELP)]
 struct Arguments {
-    /// The address to listen on.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    /// The address to listen on; 0.0.0.0:8080 is port 8080 of every one that this computer has.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = parse_address)]
     listen: SocketAddr,
 
     /// A room; may be given several times. Without it, any room that someone names exists.
@@ -27,7 +28,7 @@ struct Arguments {
 
     /// How many members make a group complete: once for all rooms, or once for each --room in
     /// their order.
-    #[arg(long, value_name = "N", default_values_t = [2])]
+    #[arg(long, value_name = "N", default_values_t = [2], value_parser = up_to(1, MEMBERS_MAX))]
     players: Vec<u8>,
 
     /// How many seconds the slot of a member that is away is kept for it during a match.
@@ -35,7 +36,7 @@ struct Arguments {
     slot_hold: u64,
 
     /// How many may watch a group that plays, 0 to 8.
-    #[arg(long, value_name = "N", default_value_t = WATCHERS_MAX)]
+    #[arg(long, value_name = "N", default_value_t = WATCHERS_MAX, value_parser = up_to(0, WATCHERS_MAX))]
     watchers: u8,
 
     /// Passes nothing between members: those without a direct or TURN path cannot play.
@@ -69,8 +70,13 @@ async fn main() -> ExitCode {
 
 async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let rooms = rooms(&arguments.rooms, &arguments.players)?;
-    let listener = TcpListener::bind(arguments.listen).await?;
+    check_unwatched(&rooms, &arguments.unwatched)?;
+    let ice = arguments.ice.offer()?;
+    let address = arguments.listen;
+    let listen_error = |error| BackgroundServerError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr()?;
+    let told_to_stop = told_to_stop()?;
     match &rooms {
         Rooms::Fixed(rooms) => {
             for (room, size) in rooms {
@@ -81,26 +87,68 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
             tracing::info!("ws://{address}/<any room> for {} players", size.members());
         }
     }
-    let interrupted = async {
+    let config = ServerConfig {
+        playing_slot_hold: Duration::from_secs(arguments.slot_hold),
+        watchers_max: arguments.watchers,
+        relay: !arguments.no_relay,
+        unwatched: arguments.unwatched.into_iter().collect(),
+        ice,
+        ..ServerConfig::new(rooms)
+    };
+    Ok(run(listener, config, told_to_stop).await?)
+}
+
+/// Ready at Ctrl-C, and at the SIGTERM of a service manager, from the moment that this returns.
+#[cfg(unix)]
+fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let what = tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        tracing::info!("{what}: tells everyone and stops");
+    })
+}
+
+/// Ready at Ctrl-C.
+#[cfg(not(unix))]
+fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    Ok(async {
         // When Ctrl-C cannot be waited for, the server runs until it is killed.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    };
-    let playing_slot_hold = Duration::from_secs(arguments.slot_hold);
-    let config = ServerConfig {
-        playing_slot_hold,
-        watchers_max: arguments.watchers,
-        relay: !arguments.no_relay,
-        unwatched: arguments.unwatched.into_iter().collect(),
-        ice: arguments.ice.offer()?,
-        ..ServerConfig::new(rooms)
-    };
-    Ok(run(listener, config, interrupted).await?)
+        tracing::info!("Ctrl-C: tells everyone and stops");
+    })
 }
+
+/// What the help ends with.
+const AFTER_HELP: &str = "Ctrl-C or SIGTERM stops it: everyone who is connected is told. Matches whose members have a \
+    direct or TURN path go on without it. It logs to stderr; RUST_LOG=rollback_server=debug says who comes, goes and is \
+    refused. GET /health says how many there are.";
 
 /// What is logged. Of the TURN server nothing: it writes a line for each datagram that it does not like.
 const USUAL_FILTER: &str = "info,turn=off";
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:8080".to_owned())
+}
+
+fn up_to(least: u8, most: u8) -> RangedI64ValueParser<u8> {
+    value_parser!(u8).range(i64::from(least)..=i64::from(most))
+}
+
+/// A name that is misspelt would leave a room open to all who watch.
+fn check_unwatched(rooms: &Rooms, unwatched: &[RoomName]) -> Result<(), String> {
+    match unwatched.iter().find(|room| rooms.group_size(room).is_none()) {
+        Some(room) => Err(format!("--unwatched {room}: there is no --room {room}")),
+        None => Ok(()),
+    }
+}
 
 fn rooms(names: &[RoomName], players: &[u8]) -> Result<Rooms, Box<dyn std::error::Error>> {
     let sizes: Vec<GroupSize> =
@@ -128,7 +176,10 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Result<Rooms, String> {
         let arguments = [&["rollback-server"], arguments].concat();
         let arguments = Arguments::try_parse_from(arguments).map_err(|error| error.to_string())?;
-        rooms(&arguments.rooms, &arguments.players).map_err(|error| error.to_string())
+        let rooms = rooms(&arguments.rooms, &arguments.players);
+        let rooms = rooms.map_err(|error| error.to_string())?;
+        check_unwatched(&rooms, &arguments.unwatched)?;
+        Ok(rooms)
     }
 
     fn size(members: u8) -> GroupSize {
@@ -160,5 +211,16 @@ mod tests {
         assert!(parsed(&["--room", "Kitchen"]).is_err());
         assert!(parsed(&["--players", "0"]).is_err());
         assert!(parsed(&["--players", "9"]).is_err());
+        assert!(parsed(&["--watchers", "9"]).is_err());
+        assert!(parsed(&["--room", "a", "--unwatched", "b"]).is_err());
+        assert!(parsed(&["--unwatched", "b"]).is_ok());
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_answered_with_one() {
+        for wrong in ["8080", ":8080", "localhost:8080"] {
+            let error = parsed(&["--listen", wrong]).unwrap_err();
+            assert!(error.contains("such as 127.0.0.1:8080"), "{error}");
+        }
     }
 }
