@@ -1,6 +1,5 @@
 //! A mesh on a background thread: how it is started, spoken with and ended.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +18,7 @@ use crate::link::RoomLink;
 use crate::lobby::Lobby;
 use crate::mailbox::Mailbox;
 use crate::mesh::{Mesh, MeshSetup};
+use crate::own_addresses::OwnAddresses;
 use crate::peer_connection::ConnectionSetup;
 use crate::relay::RelaySetup;
 use crate::signaling_client::SignalingClient;
@@ -71,6 +71,7 @@ impl Background {
         let watchers = Arc::new(Mailbox::new(clock, incarnation));
         mailbox.set_datagrams_per_second(config.datagrams_per_second);
         watchers.set_datagrams_per_second(config.datagrams_per_second);
+        let bind = OwnAddresses::new(config.bind, link.is_loopback());
         let connection = |mailbox: &Arc<Mailbox>| ConnectionSetup {
             clock,
             mailbox: Arc::clone(mailbox),
@@ -78,7 +79,7 @@ impl Background {
             path_policy: config.path_policy,
             interrupted_after: config.interrupted_after,
             told_after: config.told_after,
-            bind: bind_addresses(&config.bind, link.is_loopback()),
+            bind: bind.clone(),
         };
         let setup = MeshSetup {
             connection: connection(&mailbox),
@@ -175,33 +176,5 @@ impl Drop for AtEnd {
     }
 }
 
-/// The configured addresses, or all IPv4 ones, and loopback if the server is on this computer: the
-/// other members may be there too, and there may be no other network.
-pub(crate) fn bind_addresses(configured: &[IpAddr], is_loopback: bool) -> Vec<SocketAddr> {
-    let any_port = |address| SocketAddr::new(address, 0);
-    let wildcard = any_port(Ipv4Addr::UNSPECIFIED.into());
-    match (configured, is_loopback) {
-        ([], true) => vec![any_port(Ipv4Addr::LOCALHOST.into()), wildcard],
-        ([], false) => vec![wildcard],
-        (configured, _) => configured.iter().copied().map(any_port).collect(),
-    }
-}
-
 /// Messages to or from the server that may wait. Connecting to seven others takes about eighty.
 const SIGNALING_MESSAGES: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_loopback_link_works_offline_and_for_members_elsewhere() {
-        let addresses = |configured: &[IpAddr], is_loopback| {
-            let addresses = bind_addresses(configured, is_loopback);
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(addresses(&[], true), ["127.0.0.1:0", "0.0.0.0:0"]);
-        assert_eq!(addresses(&[], false), ["0.0.0.0:0"]);
-        assert_eq!(addresses(&[Ipv4Addr::LOCALHOST.into()], false), ["127.0.0.1:0"]);
-    }
-}

@@ -40,8 +40,8 @@ pub struct TransportConfig {
     pub told_after: Duration,
     /// Which HTTP proxy to take to the server.
     pub proxy: ProxyChoice,
-    /// Local addresses to use for WebRTC. Empty means all IPv4 addresses of this computer, and
-    /// with a link to this computer itself also 127.0.0.1, so that it works offline.
+    /// Local addresses to use for WebRTC. Empty means all IPv4 addresses of this computer, the IPv6 one from which it would
+    /// reach the Internet, and with a link to this computer itself also 127.0.0.1, so that it works offline.
     pub bind: Vec<IpAddr>,
     /// How many datagrams a second a peer may send at most, a second's worth at once; [`DATAGRAMS_PER_SECOND`] by default.
     /// One that sends more, or more than half as many of the longest ones, is [shut out](crate::TransportEvent::PeerShutOut).

@@ -53,6 +53,7 @@ mod loopback;
 mod mailbox;
 mod mesh;
 mod neighbours;
+mod own_addresses;
 mod pair;
 mod peer_connection;
 mod proxy;

@@ -165,6 +165,7 @@ impl fmt::Display for Millis {
 /// Names that the verdict knows.
 pub(super) const DIRECT: &str = "direct";
 pub(super) const ADDRESS: &str = "address";
+pub(super) const IPV6: &str = "ipv6";
 
 /// Most datagrams in a hundred that a good way loses. Each carries all inputs that were not acknowledged, so up to here
 /// one input in 25 waits for more than the next datagram.

@@ -1,6 +1,5 @@
 //! Two ends of a WebRTC connection in this process, over one way only: what two members would have.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::{PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
+use crate::own_addresses::OwnAddresses;
 use crate::pair::{ConnectionEvent, Remote};
 use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
 use crate::route::Way;
@@ -27,7 +27,7 @@ pub(super) struct Attempt {
     pub(super) clock: Clock,
     pub(super) servers: Arc<IceServers>,
     pub(super) policy: PathPolicy,
-    pub(super) bind: Vec<SocketAddr>,
+    pub(super) bind: OwnAddresses,
 }
 
 /// Why there is no connection.

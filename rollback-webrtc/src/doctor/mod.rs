@@ -9,7 +9,6 @@ mod server;
 mod stun;
 mod verdict;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
@@ -19,7 +18,6 @@ use self::finding::DIRECT;
 pub use self::finding::{Diagnosis, Finding, Outcome, Part, Trip};
 use self::loopback::{Attempt, NoLoopback, OPEN_TIMEOUT};
 pub use self::verdict::Verdict;
-use crate::background::bind_addresses;
 use crate::background_thread::runtime;
 use crate::clock::Clock;
 use crate::config::TransportConfig;
@@ -28,6 +26,7 @@ use crate::ice::{PathPolicy, TurnTrouble};
 use crate::ice_servers::{CheckedServer, IceServers};
 use crate::ice_url::{IceUrlKind, TurnTransport};
 use crate::link::RoomLink;
+use crate::own_addresses::OwnAddresses;
 use crate::proxy::ProxyChoice;
 use crate::tls::Trust;
 
@@ -51,7 +50,7 @@ pub fn examine(link: &str, config: TransportConfig) -> Result<Diagnosis, JoinErr
     let servers = IceServers::new(&config.ice_servers, accepts_offers, Arc::clone(&trust))?;
     let doctor = Doctor {
         clock: Clock::start(),
-        bind: bind_addresses(&config.bind, link.is_loopback()),
+        bind: OwnAddresses::new(config.bind, link.is_loopback()),
         link,
         proxy: config.proxy,
         trust,
@@ -74,7 +73,7 @@ struct Doctor {
     trust: Arc<Trust>,
     servers: IceServers,
     policy: PathPolicy,
-    bind: Vec<SocketAddr>,
+    bind: OwnAddresses,
     server_relay: bool,
 }
 
@@ -106,11 +105,13 @@ impl Doctor {
                 let tried = attempt.run().await.map_err(|reason| direct_reason(&reason));
                 (0, Finding::of_way(DIRECT, tried))
             });
-            let (known, bind) = (known.clone(), self.bind.clone());
-            ways.spawn(async move { (1, stun::address(&known, &bind).await) });
+            let (servers, ipv4) = (known.clone(), self.bind.ipv4());
+            ways.spawn(async move { (1, stun::address(&servers, ipv4).await) });
+            let (servers, ipv6) = (known.clone(), self.bind.ipv6());
+            ways.spawn(async move { (2, stun::ipv6(&servers, ipv6).await) });
         }
         let turns = known.iter().filter(|server| server.url.is_turn());
-        for (place, server) in (2..).zip(turns) {
+        for (place, server) in (3..).zip(turns) {
             let attempt = self.attempt(std::slice::from_ref(server), PathPolicy::RelayOnly);
             let server = server.clone();
             ways.spawn(async move {

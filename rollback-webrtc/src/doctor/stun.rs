@@ -1,44 +1,30 @@
-//! As which address this computer is seen from outside, and whether its NAT lets others reach it there (RFC 8489, RFC 4787).
+//! As which addresses this computer is seen from outside, and whether its NAT lets others reach it there (RFC 8489, RFC 4787).
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use super::finding::{ADDRESS, Finding, Outcome, Part};
+use super::finding::{ADDRESS, Finding, IPV6, Outcome, Part};
 use crate::ice_servers::CheckedServer;
 use crate::ice_url::{IceUrlKind, TurnTransport};
 
-/// Asks each server that is reached by UDP, all from one socket.
-pub(super) async fn address(servers: &[CheckedServer], bind: &[SocketAddr]) -> Finding {
-    let is_udp = |kind| matches!(kind, IceUrlKind::Stun | IceUrlKind::Turn(TurnTransport::Udp));
-    let asked: Vec<_> = servers.iter().filter(|server| is_udp(server.url.kind)).collect();
+/// Asks each server that is reached by UDP, all from one socket, by IPv4.
+pub(super) async fn address(servers: &[CheckedServer], from: Ipv4Addr) -> Finding {
+    let asked = asked(servers);
     let finding = |outcome, text: String| Finding::new(Part::Way, ADDRESS, outcome, text);
     if asked.is_empty() {
         let text = "no STUN server is known: direct ways only between computers of one network";
         return finding(Outcome::Note, text.to_owned());
     }
-    let end = Instant::now() + ANSWER_TIMEOUT;
-    let mut places = BTreeSet::new();
-    for server in &asked {
-        let found = timeout_at(end, lookup_host((server.url.host.as_str(), server.url.port)));
-        if let Ok(Ok(found)) = found.await {
-            places.extend({ found }.filter(SocketAddr::is_ipv4).take(1));
-        }
-    }
-    let names: Vec<String> = { asked.iter() }
-        .map(|server| format!("{}:{}", server.url.host, server.url.port))
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    let names = names.join(", ");
+    let (places, names) = (places(&asked, SocketAddr::is_ipv4).await, names(&asked));
     if places.is_empty() {
         return finding(Outcome::Bad, format!("there is no address of {names}"));
     }
-    match ask(&places, bind).await {
+    match ask(&places, from.into()).await {
         Err(error) => finding(Outcome::Bad, format!("no UDP socket: {error}")),
         Ok(answers) if answers.is_empty() => {
             let text =
@@ -53,18 +39,67 @@ pub(super) async fn address(servers: &[CheckedServer], bind: &[SocketAddr]) -> F
     }
 }
 
+/// The same by IPv6, which goes through no NAT as a rule. It is another way out, and none that is needed.
+pub(super) async fn ipv6(servers: &[CheckedServer], own: Option<Ipv6Addr>) -> Finding {
+    let finding = |outcome, text: String| Finding::new(Part::Way, IPV6, outcome, text);
+    let Some(own) = own else {
+        let text = "no address that leads to the Internet: direct ways by IPv4 only";
+        return finding(Outcome::Note, text.to_owned());
+    };
+    let shown = format!("{own} ({})", kind_of(own.into()));
+    let asked = asked(servers);
+    let places = places(&asked, SocketAddr::is_ipv6).await;
+    if places.is_empty() {
+        let text = format!("{shown}; no STUN server is known there to say whether it leads out");
+        return finding(Outcome::Note, text);
+    }
+    match ask(&places, own.into()).await {
+        Ok(answers) if !answers.is_empty() => {
+            let (outcome, text) = describe(&answers, &[own.into()].into());
+            finding(outcome, text)
+        }
+        _ => {
+            let (names, seconds) = (names(&asked), ANSWER_TIMEOUT.as_secs());
+            let text = format!("{shown}; UDP to {names} is not answered within {seconds} s");
+            finding(Outcome::Note, text)
+        }
+    }
+}
+
+/// Those that answer by UDP as which address they see one.
+fn asked(servers: &[CheckedServer]) -> Vec<&CheckedServer> {
+    let is_udp = |kind| matches!(kind, IceUrlKind::Stun | IceUrlKind::Turn(TurnTransport::Udp));
+    servers.iter().filter(|server| is_udp(server.url.kind)).collect()
+}
+
+/// An address of each that is of this family.
+async fn places(
+    asked: &[&CheckedServer],
+    is_of_family: fn(&SocketAddr) -> bool,
+) -> BTreeSet<SocketAddr> {
+    let end = Instant::now() + ANSWER_TIMEOUT;
+    let mut places = BTreeSet::new();
+    for server in asked {
+        let found = timeout_at(end, lookup_host((server.url.host.as_str(), server.url.port)));
+        if let Ok(Ok(found)) = found.await {
+            places.extend({ found }.filter(is_of_family).take(1));
+        }
+    }
+    places
+}
+
+fn names(asked: &[&CheckedServer]) -> String {
+    let name = |server: &&CheckedServer| format!("{}:{}", server.url.host, server.url.port);
+    let names: BTreeSet<String> = asked.iter().map(name).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
 /// The servers that answered, and as which address each saw this computer.
 async fn ask(
     places: &BTreeSet<SocketAddr>,
-    bind: &[SocketAddr],
+    from: IpAddr,
 ) -> io::Result<Vec<(SocketAddr, SocketAddr)>> {
-    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    // One address of several may not reach all servers; one that was configured alone is meant.
-    let from = match bind {
-        [one] if one.is_ipv4() => *one,
-        _ => everywhere,
-    };
-    let socket = UdpSocket::bind(from).await?;
+    let socket = UdpSocket::bind((from, 0)).await?;
     let mut id = [0; 12];
     getrandom::fill(&mut id).map_err(io::Error::other)?;
     let started = Instant::now();
@@ -165,11 +200,22 @@ fn mapped_address(answer: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
         let length = usize::from(u16::from_be_bytes([*high, *low]));
         let value = rest.get(4..4 + length)?;
         if [*kind_high, *kind_low] == XOR_MAPPED_ADDRESS {
-            let [_, IPV4, port @ .., a, b, c, d] = value.first_chunk::<8>()? else { return None };
-            let [cookie_a, cookie_b, cookie_c, cookie_d] = MAGIC_COOKIE;
-            let port = u16::from_be_bytes(*port) ^ u16::from_be_bytes([cookie_a, cookie_b]);
-            let host = Ipv4Addr::new(a ^ cookie_a, b ^ cookie_b, c ^ cookie_c, d ^ cookie_d);
-            return Some(SocketAddr::from((host, port)));
+            let [_, family, port @ ..] = value.first_chunk::<4>()?;
+            let port = u16::from_be_bytes(*port) ^ u16::from_be_bytes([0x21, 0x12]);
+            let mask = u128::from_be_bytes(*answer.get(4..)?.first_chunk()?);
+            let host = value.get(4..)?;
+            let host = match *family {
+                IPV4 => {
+                    let host = u32::from_be_bytes(*host.first_chunk()?);
+                    IpAddr::from((host ^ u32::from_be_bytes(MAGIC_COOKIE)).to_be_bytes())
+                }
+                IPV6_FAMILY => {
+                    let host = u128::from_be_bytes(*host.first_chunk()?);
+                    IpAddr::from((host ^ mask).to_be_bytes())
+                }
+                _ => return None,
+            };
+            return Some(SocketAddr::new(host, port));
         }
         rest = rest.get(4 + length.next_multiple_of(4)..)?;
     }
@@ -181,6 +227,7 @@ const PUBLIC: &str = "public";
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const XOR_MAPPED_ADDRESS: [u8; 2] = [0x00, 0x20];
 const IPV4: u8 = 1;
+const IPV6_FAMILY: u8 = 2;
 
 /// Until when an answer to the first, second and third question is waited for.
 const REPEATED_AT: [Duration; 3] =
@@ -201,18 +248,27 @@ mod tests {
         b"\x01\x01\x00\x3c\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
         \x80\x22\x00\x0b\x74\x65\x73\x74\x20\x76\x65\x63\x74\x6f\x72\x20\
         \x00\x20\x00\x08\x00\x01\xa1\x47\xe1\x12\xa6\x43";
+    /// RFC 5769 §2.3: the same port of an IPv6 address.
+    const ANSWER_BY_IPV6: &[u8] =
+        b"\x01\x01\x00\x48\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae\
+        \x80\x22\x00\x0b\x74\x65\x73\x74\x20\x76\x65\x63\x74\x6f\x72\x20\
+        \x00\x20\x00\x14\x00\x02\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9";
     const ID: [u8; 12] = *b"\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae";
 
     #[test]
     fn the_example_of_the_standard_is_understood_and_no_bytes_do_harm() {
         assert_eq!(mapped_address(ANSWER, ID), Some("192.0.2.1:32853".parse().unwrap()));
-        assert_eq!(mapped_address(ANSWER, [0; 12]), None);
-        for at in 0..ANSWER.len() {
-            assert_eq!(mapped_address(&ANSWER[..at], ID), None);
-            for byte in 0..=u8::MAX {
-                let mut bytes = ANSWER.to_vec();
-                bytes[at] = byte;
-                let _ = mapped_address(&bytes, ID);
+        let ipv6 = "[2001:db8:1234:5678:11:2233:4455:6677]:32853".parse().unwrap();
+        assert_eq!(mapped_address(ANSWER_BY_IPV6, ID), Some(ipv6));
+        for answer in [ANSWER, ANSWER_BY_IPV6] {
+            assert_eq!(mapped_address(answer, [0; 12]), None);
+            for at in 0..answer.len() {
+                assert_eq!(mapped_address(&answer[..at], ID), None);
+                for byte in 0..=u8::MAX {
+                    let mut bytes = answer.to_vec();
+                    bytes[at] = byte;
+                    let _ = mapped_address(&bytes, ID);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What follows from all findings.
 
-use super::finding::{ADDRESS, DIRECT, Diagnosis, Finding, Outcome, Part};
+use super::finding::{ADDRESS, DIRECT, Diagnosis, Finding, IPV6, Outcome, Part};
 
 /// What follows from all findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +29,14 @@ impl Diagnosis {
         }
         let way = |name| self.ways().find(|way| way.name == name);
         // Of two that are good the former is: UDP is before TCP.
-        let relays = self.ways().filter(|way| way.name != DIRECT && way.name != ADDRESS);
+        let relays =
+            self.ways().filter(|way| ![DIRECT, ADDRESS, IPV6].contains(&way.name.as_str()));
         let relay = relays.filter(|relay| rank(relay).is_some()).min_by_key(|relay| rank(relay));
         let direct = way(DIRECT).filter(|direct| rank(direct).is_some());
         let address = way(ADDRESS);
-        let leads_out = address.is_some_and(|address| address.outcome == Outcome::Good);
+        let leads_out = [address, way(IPV6)]
+            .iter()
+            .any(|seen| seen.is_some_and(|seen| seen.outcome == Outcome::Good));
         match (direct, relay) {
             (Some(direct), Some(relay)) => {
                 let is_good = |way: &Finding| way.outcome == Outcome::Good;

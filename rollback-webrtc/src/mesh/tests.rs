@@ -15,6 +15,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::ice::PathPolicy;
 use crate::ice_servers::IceServers;
+use crate::own_addresses::OwnAddresses;
 use crate::pair::{Action, ConnectionEvent, PairReport, Remote};
 use crate::proxy::ProxyChoice;
 use crate::route::Way;
@@ -39,7 +40,7 @@ impl Client {
             path_policy: PathPolicy::All,
             interrupted_after: Duration::from_millis(800),
             told_after: Duration::from_secs(1),
-            bind: Vec::new(),
+            bind: OwnAddresses::new(Vec::new(), false),
         };
         let setup = MeshSetup {
             connection: connection(),

@@ -13,7 +13,6 @@ mod silence_watch;
 mod turn_watch;
 mod watched_socket;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +34,7 @@ use crate::clock::Clock;
 use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
+use crate::own_addresses::OwnAddresses;
 use crate::pair::{ConnectionEvent, Remote};
 use crate::stats::{CertificateOwner, TransportEvent};
 
@@ -49,8 +49,8 @@ pub(crate) struct ConnectionSetup {
     pub(crate) interrupted_after: Duration,
     /// How long a peer must not be reached until the application is told.
     pub(crate) told_after: Duration,
-    /// Addresses to bind, each with port 0.
-    pub(crate) bind: Vec<SocketAddr>,
+    /// What it binds.
+    pub(crate) bind: OwnAddresses,
 }
 
 /// An event of one attempt to connect to one peer.

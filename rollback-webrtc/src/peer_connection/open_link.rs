@@ -1,5 +1,6 @@
 //! A peer connection of the library: how it is configured (rule R3), what it calls, and how it is closed for good.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,11 @@ impl OpenLink {
             certificates: CertificateWatch::new(refused),
         });
         let servers = setup.ice_servers.now();
-        let (ice_servers, streams) = ice_servers(setup, &servers, (&watch.turn, &best, &troubles));
+        let bind = setup.bind.now();
+        // Sockets in place of TURN servers are for those of their own family.
+        let is_ipv4 = bind.iter().any(SocketAddr::is_ipv4);
+        let (ice_servers, streams) =
+            ice_servers(setup, &servers, is_ipv4, (&watch.turn, &best, &troubles));
         let policy = match setup.path_policy {
             PathPolicy::All => RTCIceTransportPolicy::All,
             PathPolicy::RelayOnly => RTCIceTransportPolicy::Relay,
@@ -66,7 +71,7 @@ impl OpenLink {
             .with_setting_engine(settings(setup.path_policy, setup.interrupted_after))
             .with_handler(Arc::new(Callbacks(heard)))
             .with_runtime(Arc::clone(&runtime) as Arc<dyn Runtime>)
-            .with_udp_addrs(setup.bind.clone())
+            .with_udp_addrs(bind)
             .build()
             .await?;
         Ok(Self { pc: Arc::new(pc), runtime, watch, servers, _streams: streams, is_closed: false })
@@ -106,12 +111,12 @@ impl Drop for OpenLink {
 fn ice_servers(
     setup: &ConnectionSetup,
     servers: &[CheckedServer],
+    is_ipv4: bool,
     (turn, best, troubles): (&TurnWatch, &Arc<BestRelay>, &mpsc::Sender<TurnTrouble>),
 ) -> (Vec<RTCIceServer>, Vec<TurnStream>) {
     let has =
         |transport| servers.iter().any(|server| server.url.kind == IceUrlKind::Turn(transport));
     let (has_udp, has_tcp) = (has(TurnTransport::Udp), has(TurnTransport::Tcp));
-    let is_ipv4 = setup.bind.is_empty() || setup.bind.iter().any(|address| address.is_ipv4());
     let (mut ice_servers, mut streams) = (Vec::new(), Vec::new());
     for CheckedServer { url, username, credential } in servers {
         let given = |url| RTCIceServer {

@@ -24,6 +24,7 @@ use crate::datagram_transport::{DATAGRAM_BYTES_MAX, SendOutcome};
 use crate::ice::PathPolicy;
 use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
+use crate::own_addresses::OwnAddresses;
 use crate::pair::{ConnectionEvent, Remote};
 use crate::route::Way;
 
@@ -165,7 +166,7 @@ async fn meet(is_offerer: bool) {
         path_policy: PathPolicy::All,
         interrupted_after: Duration::from_secs(2),
         told_after: Duration::from_secs(2),
-        bind: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+        bind: OwnAddresses::new(vec![Ipv4Addr::LOCALHOST.into()], false),
     });
     let (told, events) = mpsc::channel(256);
     let (to_connection, remote) = mpsc::channel(256);
