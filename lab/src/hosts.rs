@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,7 +31,9 @@ pub struct Interface {
     pub name: String,
     /// Its address.
     pub address: Ipv4Addr,
-    /// How many bits of that name the network.
+    /// Its IPv6 address, of which 64 bits name the network.
+    pub ipv6: Option<Ipv6Addr>,
+    /// How many bits of the other name the network.
     pub prefix_len: u8,
     /// Which network of the switch it is in.
     pub network: usize,
@@ -55,7 +57,8 @@ impl Hosts {
         probe.add("probe")?;
         let address = Ipv4Addr::new(10, 77, 0, 1);
         let name = "net0".to_owned();
-        let probed = Interface { name, address, prefix_len: 16, network: 0, is_gateway: false };
+        let probed =
+            Interface { name, address, ipv6: None, prefix_len: 16, network: 0, is_gateway: false };
         probe.add_interface("probe", "probe", &probed)
     }
 
@@ -93,12 +96,23 @@ impl Hosts {
         interface: &Interface,
     ) -> Result<(), HostsError> {
         let namespace = self.namespace(host);
-        let Interface { name, address, prefix_len, network, is_gateway } = interface;
+        let Interface { name, address, ipv6, prefix_len, network, is_gateway } = interface;
         self.devices.push(open_device(&namespace, name)?);
-        let (network, address, is_gateway) = (*network, *address, *is_gateway);
-        self.ports.push(Port { host: known_as.to_owned(), network, address, is_gateway });
+        let (host, ipv6, is_gateway) = (known_as.to_owned(), *ipv6, *is_gateway);
+        let (network, address) = (*network, *address);
+        self.ports.push(Port { host, network, address, ipv6, is_gateway });
         ip(&["-n", &namespace, "addr", "add", &format!("{address}/{prefix_len}"), "dev", name])?;
-        ip(&["-n", &namespace, "link", "set", name, "up"])
+        if let Some(ipv6) = ipv6 {
+            // A router has the same network on both sides, and sends into it by its route to the home.
+            let length = if name == WAN { 128 } else { 64 };
+            let address = format!("{ipv6}/{length}");
+            ip(&["-n", &namespace, "addr", "add", &address, "dev", name, "nodad"])?;
+        }
+        ip(&["-n", &namespace, "link", "set", name, "up"])?;
+        match ipv6.filter(|_| !is_gateway) {
+            Some(_) => ip(&["-n", &namespace, "-6", "route", "replace", "default", "dev", name]),
+            None => Ok(()),
+        }
     }
 
     /// Lets packets out of a device to everywhere, and answers to its address back through it.
@@ -145,31 +159,29 @@ impl Hosts {
         ip(&["-n", &self.namespace(host), "route", "add", "default", "via", &gateway])
     }
 
-    /// Makes a router of a host: what leaves it through `out` bears its own address.
+    /// Makes a router of a host: what leaves it through [`WAN`] bears its own address. By IPv6 it bears that of those behind it, to
+    /// whom only answers get in, as with the routers of homes (RFC 6092).
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn translate(
-        &self,
-        host: &str,
-        out: &str,
-        inside: Ipv4Addr,
-        nat: Nat,
-    ) -> Result<(), HostsError> {
+    pub fn translate(&self, host: &str, inside: Ipv4Addr, nat: Nat) -> Result<(), HostsError> {
         // A symmetric NAT takes another port for each remote end. A full cone keeps the port and lets everybody in.
         let (ports, back) = match nat {
             Nat::Symmetric => ("random,fully-random", String::new()),
             Nat::FullCone => {
-                let rule = format!("iifname {out} meta l4proto udp dnat to {inside}");
+                let rule = format!("iifname {WAN} meta l4proto udp dnat to {inside}");
                 ("", format!("chain in {{\n type nat hook prerouting priority -100\n {rule}\n }}"))
             }
         };
         let rules = format!(
             "table ip lab {{\n {back}\n chain out {{\n type nat hook postrouting priority 100\n \
-             oifname {out} masquerade {ports}\n }}\n }}"
+             oifname {WAN} masquerade {ports}\n }}\n }}\n\
+             table ip6 lab {{\n chain through {{\n type filter hook forward priority 0\n \
+             iifname {WAN} ct state established,related accept\n iifname {WAN} drop\n }}\n }}"
         );
         let namespace = self.namespace(host);
-        in_namespace(&namespace, &["sysctl", "-qw", "net.ipv4.ip_forward=1"])?;
+        let settings = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
+        in_namespace(&namespace, &[["sysctl", "-qw"], settings].concat())?;
         in_namespace(&namespace, &["nft", &rules])
     }
 
@@ -266,6 +278,9 @@ fn output(command: &mut Command) -> Result<String, HostsError> {
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
+
+/// The device of a router that leads out of a home.
+pub const WAN: &str = "wan";
 
 /// How many runs this process has made hosts for.
 static RUNS: AtomicU32 = AtomicU32::new(0);

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cable::Cable;
 use crate::footprint::{Footprint, Growth, LOOK_EVERY_S, WARM_UP_S};
-use crate::hosts::{Hosts, HostsError, Interface};
+use crate::hosts::{Hosts, HostsError, Interface, WAN};
 use crate::judge::{Judgement, judge};
 use crate::processes::Processes;
 use crate::programs::{address_of, programs};
@@ -196,29 +196,35 @@ impl Course<'_> {
 
 /// Makes all hosts with their interfaces.
 fn build(scenario: &Scenario, hosts: &mut Hosts) -> Result<(), HostsError> {
-    let public = |name: &str, address| Interface {
+    let public = |name: &str, address, ipv6| Interface {
         name: name.to_owned(),
         address,
+        ipv6,
         prefix_len: 16,
         network: PUBLIC,
         is_gateway: false,
     };
     for host in scenario.helpers().chain(["server"]) {
         hosts.add(host)?;
-        hosts.add_interface(host, host, &public(FIRST, address_of(host)))?;
+        hosts.add_interface(host, host, &public(FIRST, address_of(host), None))?;
         hosts.route(host, FIRST, 0)?;
     }
     for (number, peer) in (0..scenario.peers).zip(scenario.peer_names()) {
         hosts.add(&peer)?;
         let address = Ipv4Addr::new(10, 77, 1, 10 + number);
+        let ipv6 = |last| {
+            let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 10 + u16::from(number), 0, 0, 0, last);
+            scenario.ipv6.contains(&peer).then_some(address)
+        };
         if let Some(home) = scenario.nat.iter().find(|home| home.peer == peer) {
             let router = format!("router{number}");
             hosts.add(&router)?;
-            hosts.add_interface(&router, &peer, &public("wan", address))?;
-            hosts.route(&router, "wan", 0)?;
+            hosts.add_interface(&router, &peer, &public(WAN, address, ipv6(3)))?;
+            hosts.route(&router, WAN, 0)?;
             let inside = |name: &str, last, is_gateway| Interface {
                 name: name.to_owned(),
                 address: Ipv4Addr::new(10, 100 + number, 0, last),
+                ipv6: ipv6(last.into()),
                 prefix_len: 24,
                 network: PUBLIC + 1 + usize::from(number),
                 is_gateway,
@@ -227,15 +233,15 @@ fn build(scenario: &Scenario, hosts: &mut Hosts) -> Result<(), HostsError> {
             hosts.add_interface(&router, &peer, &gateway)?;
             hosts.add_interface(&peer, &peer, &own)?;
             hosts.route_through(&peer, gateway.address)?;
-            hosts.translate(&router, "wan", own.address, home.kind)?;
+            hosts.translate(&router, own.address, home.kind)?;
             continue;
         }
-        hosts.add_interface(&peer, &peer, &public(FIRST, address))?;
+        hosts.add_interface(&peer, &peer, &public(FIRST, address, ipv6(2)))?;
         hosts.route(&peer, FIRST, 0)?;
         hosts.route_by_source(&peer, address, 0)?;
         if scenario.second_interface.contains(&peer) {
             let address = Ipv4Addr::new(10, 78, 1, 10 + number);
-            hosts.add_interface(&peer, &peer, &public(SECOND, address))?;
+            hosts.add_interface(&peer, &peer, &public(SECOND, address, None))?;
             hosts.route_by_source(&peer, address, 1)?;
             hosts.set_up(&peer, SECOND, false)?;
         }

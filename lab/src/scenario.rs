@@ -35,6 +35,9 @@ pub struct Scenario {
     /// Peers that sit behind a router of their own.
     #[serde(default)]
     pub nat: Vec<Home>,
+    /// Peers that have IPv6 as well; all else in the lab has IPv4 only.
+    #[serde(default)]
+    pub ipv6: Vec<String>,
     /// Peers with a second interface, which is down at the beginning: `net1` beside `net0`.
     #[serde(default)]
     pub second_interface: Vec<String>,
@@ -237,7 +240,7 @@ impl Scenario {
             false => Err(ScenarioError::Unknown { name: name.to_owned() }),
         };
         let homes = self.nat.iter().map(|home| &home.peer);
-        for peer in homes.chain(&self.second_interface).chain(&self.proxied) {
+        for peer in homes.chain(&self.second_interface).chain(&self.proxied).chain(&self.ipv6) {
             expect(peer, peers.contains(peer))?;
         }
         for rule in self.line.iter().chain(self.at.iter().filter_map(|event| event.line.as_ref())) {
@@ -399,6 +402,7 @@ mod tests {
         assert!(wrong("[[line]]\nlos = 0.5"));
         assert!(wrong("peers = 9"));
         assert_eq!(unknown("proxied = ['peer2']"), "peer2");
+        assert_eq!(unknown("ipv6 = ['peer2']"), "peer2");
         assert_eq!(unknown("turn = 'server'\n[[at]]\nkill = 'turn'"), "turn");
         assert!(!wrong("turn = 'tls'\n[[at]]\nkill = 'turn'"));
         assert_eq!(unknown("[expect]\npath_last = 'relayed'"), "relayed");

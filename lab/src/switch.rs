@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::line::{Change, Counters, Line};
@@ -18,6 +18,8 @@ pub struct Port {
     pub network: usize,
     /// Its address there.
     pub address: Ipv4Addr,
+    /// Its IPv6 address there, if it has one. What goes to others with the same first 64 bits comes here, too.
+    pub ipv6: Option<Ipv6Addr>,
     /// Whether packets to addresses that nobody has in this network go here.
     pub is_gateway: bool,
 }
@@ -138,11 +140,27 @@ impl Switch {
         self.unroutable
     }
 
-    fn route(&self, network: usize, to: Ipv4Addr) -> Option<usize> {
+    fn route(&self, network: usize, to: IpAddr) -> Option<usize> {
         let find = |is_it: &dyn Fn(&Port) -> bool| {
             self.ports.iter().position(|port| port.network == network && is_it(port))
         };
-        find(&|port| port.address == to).or_else(|| find(&|port| port.is_gateway))
+        find(&|port| port.is_at(to))
+            .or_else(|| find(&|port| port.is_of_network(to)))
+            .or_else(|| find(&|port| port.is_gateway))
+    }
+}
+
+impl Port {
+    fn is_at(&self, to: IpAddr) -> bool {
+        match to {
+            IpAddr::V4(to) => self.address == to,
+            IpAddr::V6(to) => self.ipv6 == Some(to),
+        }
+    }
+
+    fn is_of_network(&self, to: IpAddr) -> bool {
+        let network = |address: Ipv6Addr| u128::from(address) >> 64;
+        matches!((to, self.ipv6), (IpAddr::V6(to), Some(own)) if network(to) == network(own))
     }
 }
 
@@ -171,7 +189,7 @@ pub const PEER: &str = "peer";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::tests::packet;
+    use crate::packet::tests::{ipv6_packet, packet};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -180,8 +198,8 @@ mod tests {
     }
 
     fn port(host: &str, last: u8) -> Port {
-        let is_gateway = false;
-        Port { host: host.to_owned(), network: PUBLIC, address: address(last), is_gateway }
+        let (host, address) = (host.to_owned(), address(last));
+        Port { host, network: PUBLIC, address, ipv6: None, is_gateway: false }
     }
 
     fn switch() -> Switch {
@@ -211,7 +229,7 @@ mod tests {
         switch.accept(MS, 1, from_to(2, 1, 2));
         switch.accept(MS, 1, from_to(2, 3, 3));
         switch.accept(MS, 1, from_to(2, 9, 4));
-        switch.accept(MS, 1, vec![0x60; 40]);
+        switch.accept(MS, 1, vec![0x50; 40]);
         assert_eq!(all_due(&mut switch, MS), [(2, 1), (0, 2), (2, 3)]);
         assert_eq!(switch.unroutable(), 1);
     }
@@ -263,6 +281,7 @@ mod tests {
             host: host.to_owned(),
             network: 1,
             address,
+            ipv6: None,
             is_gateway,
         };
         let ports = vec![
@@ -283,6 +302,30 @@ mod tests {
         // Nobody gets into a home from outside by its address there.
         switch.accept(MS, 3, packet(address(3), inside, true, 100));
         assert_eq!((switch.take_due(MS), switch.unroutable()), (None, 1));
+    }
+
+    #[test]
+    fn packets_of_ipv6_come_to_a_home_by_the_network_that_they_are_for() {
+        let ipv6 = |text: &str| -> Ipv6Addr { text.parse().unwrap() };
+        let (router, gateway, inside) = ("2001:db8:0:1::ff", "2001:db8:0:1::1", "2001:db8:0:1::2");
+        let (inside, other) = (ipv6(inside), ipv6("2001:db8:0:2::2"));
+        let with = |port: Port, ipv6| Port { ipv6: Some(ipv6), ..port };
+        let at_home = |last, is_gateway| Port { network: 1, is_gateway, ..port("peer0", last) };
+        let ports = vec![
+            with(port("peer0", 2), ipv6(router)),
+            with(at_home(4, true), ipv6(gateway)),
+            with(at_home(5, false), inside),
+            with(port("peer1", 3), other),
+            port("server", 1),
+        ];
+        let mut switch = Switch::new(ports, 1);
+        let mut goes = |port, from, to| {
+            switch.accept(MS, port, ipv6_packet(from, to));
+            switch.take_due(MS).map(|(port, _)| port)
+        };
+        assert_eq!((goes(2, inside, other), goes(0, inside, other)), (Some(1), Some(3)));
+        assert_eq!((goes(3, other, inside), goes(1, other, inside)), (Some(0), Some(2)));
+        assert_eq!(goes(3, other, ipv6("2001:db8:0:3::1")), None);
     }
 
     #[test]
