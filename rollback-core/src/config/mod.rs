@@ -5,6 +5,7 @@ mod field;
 mod on_desync;
 mod silence;
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -30,16 +31,16 @@ use crate::{PeerSet, PlayerHandle};
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionConfig {
-    players: usize,
-    input_width: usize,
+    players: u8,
+    input_width: u16,
     tick_rate_hz: u16,
-    input_delays: Vec<u8>,
+    input_delays: Box<[u8]>,
     prediction_window: u8,
     report_interval: u8,
-    idle_input: Vec<u8>,
+    idle_input: Box<[u8]>,
     members_min: u8,
-    departure_timeout: Duration,
-    linger: Duration,
+    departure_timeout_ms: u32,
+    linger_ms: u32,
     silence: Silence,
     late_peers: PeerSet,
     on_desync: OnDesync,
@@ -56,13 +57,13 @@ impl SessionConfig {
     /// How many players the simulation has.
     #[must_use]
     pub fn players(&self) -> usize {
-        self.players
+        self.players.into()
     }
 
     /// How many bytes one input takes.
     #[must_use]
     pub fn input_width(&self) -> usize {
-        self.input_width
+        self.input_width.into()
     }
 
     /// Frames a second.
@@ -110,13 +111,13 @@ impl SessionConfig {
     /// How long a peer may be silent before the others propose to go on without it.
     #[must_use]
     pub fn departure_timeout(&self) -> Duration {
-        self.departure_timeout
+        Duration::from_millis(self.departure_timeout_ms.into())
     }
 
     /// How long a peer stays after the end for those that have not heard of it.
     #[must_use]
     pub fn linger(&self) -> Duration {
-        self.linger
+        Duration::from_millis(self.linger_ms.into())
     }
 
     /// What becomes of a peer that is silent for as long as the departure timeout.
@@ -177,23 +178,17 @@ impl SessionConfig {
     /// empty where they say what holds unless it is said.
     #[must_use]
     pub fn fields(&self) -> [(&'static str, Vec<u8>); 14] {
-        let millis = |duration: Duration| {
-            u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).to_le_bytes().to_vec()
-        };
         [
-            ("players", vec![u8::try_from(self.players).unwrap_or(u8::MAX)]),
-            (
-                "input_width",
-                u16::try_from(self.input_width).unwrap_or(u16::MAX).to_le_bytes().into(),
-            ),
+            ("players", vec![self.players]),
+            ("input_width", self.input_width.to_le_bytes().into()),
             ("tick_rate_hz", self.tick_rate_hz.to_le_bytes().into()),
-            ("input_delay_frames", self.input_delays.clone()),
+            ("input_delay_frames", self.input_delays.to_vec()),
             ("prediction_window_frames", vec![self.prediction_window]),
             ("report_interval_frames", vec![self.report_interval]),
-            ("idle_input", self.idle_input.clone()),
+            ("idle_input", self.idle_input.to_vec()),
             ("members_min", vec![self.members_min]),
-            ("departure_timeout_ms", millis(self.departure_timeout)),
-            ("linger_ms", millis(self.linger)),
+            ("departure_timeout_ms", self.departure_timeout_ms.to_le_bytes().into()),
+            ("linger_ms", self.linger_ms.to_le_bytes().into()),
             ("silence", unless(0, self.silence.code())),
             ("late_peers", unless(0, self.late_peers.bits())),
             ("on_desync", self.on_desync.encode()),
@@ -421,10 +416,9 @@ impl SessionConfigBuilder {
         check("report_interval_frames", self.report_interval.into(), 1, REPORT_INTERVAL_MAX)?;
         check("members_min", self.members_min, 1, PEERS_MAX)?;
         check("pace_min_percent", self.pace_min_percent.into(), 1, 100)?;
-        let millis =
-            |duration: Duration| usize::try_from(duration.as_millis()).unwrap_or(usize::MAX);
-        check("departure_timeout_ms", millis(self.departure_timeout), 100, 600_000)?;
-        check("linger_ms", millis(self.linger), 0, 60_000)?;
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        check("departure_timeout_ms", millis(self.departure_timeout) as usize, 100, 600_000)?;
+        check("linger_ms", millis(self.linger) as usize, 0, 60_000)?;
         let mut input_delays = vec![self.input_delay; self.players];
         for (player, frames) in self.input_delays {
             let delay = input_delays.get_mut(player.index());
@@ -439,16 +433,16 @@ impl SessionConfigBuilder {
             got => return Err(ConfigError::IdleWidth { expected: self.input_width, got }),
         };
         Ok(SessionConfig {
-            players: self.players,
-            input_width: self.input_width,
+            players: u8::try_from(self.players).unwrap_or(u8::MAX),
+            input_width: u16::try_from(self.input_width).unwrap_or(u16::MAX),
             tick_rate_hz: self.tick_rate_hz,
-            input_delays,
+            input_delays: input_delays.into(),
             prediction_window: self.prediction_window,
             report_interval: self.report_interval,
-            idle_input,
+            idle_input: idle_input.into(),
             members_min: u8::try_from(self.members_min).unwrap_or(u8::MAX),
-            departure_timeout: self.departure_timeout,
-            linger: self.linger,
+            departure_timeout_ms: millis(self.departure_timeout),
+            linger_ms: millis(self.linger),
             silence: self.silence,
             late_peers: self.late_peers,
             on_desync: self.on_desync,

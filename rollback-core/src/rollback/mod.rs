@@ -1,5 +1,6 @@
 //! Steps the game: forwards, and back and forwards again when a guess was wrong. Does not know of peers.
 
+mod counters;
 mod error;
 mod outputs;
 mod passing;
@@ -8,8 +9,11 @@ mod run_ahead;
 mod saving;
 mod taking_over;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use self::counters::Counted;
+pub use self::counters::{DEPTHS, RollbackCounters};
 pub use self::error::GameError;
 use self::replayed::Replayed;
 pub use self::run_ahead::RUN_AHEAD_MAX;
@@ -40,12 +44,12 @@ pub(crate) struct Rollback<G: Game> {
     halts_at_reports: bool,
     /// Frames were stepped outside of play, or another state was loaded: the live state is unknown until one is loaded to go on.
     is_elsewhere: bool,
-    run_ahead: RunAhead<G::Snapshot>,
+    run_ahead: Option<Box<RunAhead<G::Snapshot>>>,
     /// Every frame before this one was stepped, if only as a guess or to be shown; or another's outcome of it was taken over.
     known_up_to: Frame,
     /// What the steps before this frame gave was recorded elsewhere.
     recorded_up_to: Frame,
-    counters: RollbackCounters,
+    counters: Counted,
 }
 
 /// Why frames pass without being stepped.
@@ -86,23 +90,6 @@ pub(crate) enum Resimulated {
     Interrupted { left: u32 },
 }
 
-/// What rolling back has cost so far.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RollbackCounters {
-    /// How many rollbacks there were.
-    pub rollbacks: u64,
-    /// How many frames were stepped again.
-    pub resimulated: u64,
-    /// How many rollbacks stopped before the current frame, because the state had become what it was.
-    pub early_stops: u64,
-    /// How many states were saved.
-    pub saves: u64,
-    /// How many times a guessed input made a step fail, or a state that could not be saved.
-    pub failed_guesses: u64,
-    /// Rollbacks by how many frames they went back: index 0 for one frame, the last for all that went further.
-    pub depths: [u64; DEPTHS],
-}
-
 impl<G: Game> Rollback<G> {
     pub(crate) fn new(config: &SessionConfig) -> Self {
         let window = config.prediction_window_frames();
@@ -121,10 +108,10 @@ impl<G: Game> Rollback<G> {
             interrupted: None,
             halts_at_reports: false,
             is_elsewhere: false,
-            run_ahead: RunAhead::default(),
+            run_ahead: None,
             known_up_to: Frame::ZERO,
             recorded_up_to: Frame::ZERO,
-            counters: RollbackCounters::default(),
+            counters: Counted::default(),
         }
     }
 
@@ -138,8 +125,8 @@ impl<G: Game> Rollback<G> {
         self.step_budget = frames.max(1);
     }
 
-    pub(crate) fn counters(&self) -> &RollbackCounters {
-        &self.counters
+    pub(crate) fn counters(&self) -> RollbackCounters {
+        self.counters.told()
     }
 
     /// The frame whose state is the last one of the episode, as far as is known now.
@@ -249,7 +236,6 @@ impl<G: Game> Rollback<G> {
 
     fn note_rollback(&mut self, wrong: Frame) -> u32 {
         let depth = self.current.since(wrong);
-        self.counters.rollbacks += 1;
         if let Some(count) = self.counters.depths.get_mut((depth as usize).clamp(1, DEPTHS) - 1) {
             *count += 1;
         }
@@ -491,6 +477,3 @@ fn hash_of<G: Game>(
 ) -> Result<StateHash, GameError<G::Error>> {
     game.hash(snapshot).map_err(|source| GameError::Hash { frame, source })
 }
-
-/// How many depths of rollbacks are counted apart.
-pub const DEPTHS: usize = 16;

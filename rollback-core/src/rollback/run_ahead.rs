@@ -48,19 +48,19 @@ impl Luxury {
 impl<G: Game> Rollback<G> {
     /// Shows the game so many frames ahead from now on.
     pub(crate) fn set_run_ahead(&mut self, frames: u32) {
-        self.run_ahead.frames = frames.min(RUN_AHEAD_MAX);
+        self.run_ahead.get_or_insert_default().frames = frames.min(RUN_AHEAD_MAX);
     }
 
     /// Whether this machine holds the tick rate. One that does not shows nothing ahead.
     pub(crate) fn note_rate(&mut self, now: Timestamp, holds_rate: bool) {
-        if self.run_ahead.frames > 0 {
-            self.run_ahead.luxury.note(now, holds_rate);
+        if let Some(run_ahead) = self.run_ahead.as_mut().filter(|it| it.frames > 0) {
+            run_ahead.luxury.note(now, holds_rate);
         }
     }
 
     /// How many frames beyond the current one the game has been taken.
     pub(crate) fn frames_ahead(&self) -> u32 {
-        self.run_ahead.ahead
+        self.run_ahead.as_ref().map_or(0, |run_ahead| run_ahead.ahead)
     }
 
     /// Every frame before this one was stepped, if only as a guess or to be shown.
@@ -71,7 +71,7 @@ impl<G: Game> Rollback<G> {
     /// The frame whose state the game holds; unknown where frames pass without being stepped, while it is shown ahead, and from
     /// the search for a desync until play goes on.
     pub(crate) fn live_frame(&self) -> Option<Frame> {
-        let is_present = self.halt.is_none() && !self.is_elsewhere && self.run_ahead.ahead == 0;
+        let is_present = self.halt.is_none() && !self.is_elsewhere && self.frames_ahead() == 0;
         let live = self.interrupted.map_or(self.current, |begun| begun.next);
         is_present.then_some(live)
     }
@@ -81,33 +81,44 @@ impl<G: Game> Rollback<G> {
         &mut self,
         game: &mut Witness<'_, G>,
     ) -> Result<(), GameError<G::Error>> {
-        if core::mem::take(&mut self.run_ahead.ahead) == 0 {
+        let Some(run_ahead) = &mut self.run_ahead else { return Ok(()) };
+        if core::mem::take(&mut run_ahead.ahead) == 0 {
             return Ok(());
         }
-        let loaded = game.load(&self.run_ahead.present);
+        let loaded = game.load(&run_ahead.present);
         loaded.map_err(|source| GameError::Load { frame: self.current, source })
     }
 
     /// Steps the game ahead of the current frame with the inputs that are held, and guesses for the others. What comes of it
     /// is shown, and nothing else: a step that fails takes the game back at once.
+    #[inline]
     pub(crate) fn run_ahead(
         &mut self,
         game: &mut Witness<'_, G>,
         queue: &mut InputQueue,
         predictor: &mut dyn Predictor,
     ) -> Result<(), GameError<G::Error>> {
+        if self.run_ahead.is_none() { Ok(()) } else { self.show_ahead(game, queue, predictor) }
+    }
+
+    #[inline(never)]
+    fn show_ahead(
+        &mut self,
+        game: &mut Witness<'_, G>,
+        queue: &mut InputQueue,
+        predictor: &mut dyn Predictor,
+    ) -> Result<(), GameError<G::Error>> {
         let is_known = self.halt.is_none() && self.interrupted.is_none();
-        if self.run_ahead.frames == 0 || !is_known || !self.run_ahead.luxury.is_afforded {
+        let Some(run_ahead) = self.run_ahead.as_mut().filter(|_| is_known) else { return Ok(()) };
+        let is_shown = run_ahead.frames > 0 && run_ahead.luxury.is_afforded;
+        if !is_shown || game.save(&mut run_ahead.present).is_err() {
             return Ok(());
         }
-        if game.save(&mut self.run_ahead.present).is_err() {
-            return Ok(());
-        }
-        for frame in self.current.until(self.current.plus(self.run_ahead.frames)) {
+        for frame in self.current.until(self.current.plus(run_ahead.frames)) {
             let width = queue.width();
             let row = queue.row_ahead(frame, &mut game.watching(predictor));
             let step = Step::new(frame, width, row, frame < self.known_up_to).ahead();
-            self.run_ahead.ahead += 1;
+            run_ahead.ahead += 1;
             let Ok(outcome) = game.step(&step) else { return self.come_back(game) };
             self.known_up_to = self.known_up_to.max(frame.next());
             if outcome == Outcome::Ended {
@@ -122,7 +133,9 @@ impl<G: Game> Rollback<G> {
 impl<G: Game> Rollback<G> {
     /// Takes what is shown for what is played.
     pub(crate) fn forget_ahead(&mut self) {
-        self.run_ahead.ahead = 0;
+        if let Some(run_ahead) = &mut self.run_ahead {
+            run_ahead.ahead = 0;
+        }
     }
 
     /// Takes every frame that was only shown for one that is not known.

@@ -53,7 +53,7 @@ impl<G: Game> Rollback<G> {
     /// and, with `r` rollbacks, `r * step * k / 2` for steps from an older state: least at `k = sqrt(2 * save / (r * step))`.
     fn save_interval(&self, costs: Costs) -> u32 {
         let frames = u64::from(self.current.index()) + 1;
-        let step = costs.step_nanos.max(1).saturating_mul(self.counters.rollbacks + 1);
+        let step = costs.step_nanos.max(1).saturating_mul(self.counters.rollbacks() + 1);
         let square = costs.save_nanos.saturating_mul(2).saturating_mul(frames) / step;
         u32::try_from(square.isqrt()).unwrap_or(u32::MAX).clamp(1, self.window.max(1))
     }

@@ -10,7 +10,7 @@ use super::membership::Verdict;
 use crate::peer::{Link, Returning};
 use crate::session::Event;
 use crate::wire::{Claim, LinkKeys};
-use crate::{Frame, PEERS_MAX, PeerId, PeerSet, SessionConfig, Timestamp};
+use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
 impl Links {
     /// Expects a peer back in its slot, in a later life than the last. One that is a member still is given up: that life is
@@ -59,12 +59,12 @@ impl Links {
     }
 
     /// Goes on with letting those in who are expected.
-    pub(crate) fn let_in(&mut self, now: Timestamp, config: &SessionConfig) {
+    pub(crate) fn let_in(&mut self, now: Timestamp) {
         if self.membership.is_unsettled() && self.are_in_view() {
             self.membership.settle();
         }
         for index in 0..self.links.len() {
-            self.open(index, now, config);
+            self.open(index, now);
         }
         let members = self.membership.view().members;
         let joiner = self.admissible();
@@ -80,7 +80,7 @@ impl Links {
     }
 
     /// Begins to listen to a peer in its new life, once the former one is over here; and sees whether it fits.
-    fn open(&mut self, index: usize, now: Timestamp, config: &SessionConfig) {
+    fn open(&mut self, index: usize, now: Timestamp) {
         let members = self.membership.view().members;
         let Some(link) = self.links.get_mut(index) else { return };
         let Some(mut returning) = link.returning else { return };
@@ -103,11 +103,23 @@ impl Links {
             link.has_said_goodbye = true;
             link.seen_view = self.membership.view().number;
         }
-        if returning.fits.is_none() && returning.is_open && link.handshake.remote.is_some() {
-            returning.fits = Some(link.handshake.misfit(&self.hello, config).is_none());
-            link.handshake.forget_hello();
-        }
+        let is_heard = returning.is_open && link.handshake.remote.is_some();
         link.returning = Some(returning);
+        if returning.fits.is_none() && is_heard {
+            self.judge(index);
+        }
+    }
+
+    /// Whether one that said hello in its new life fits.
+    #[inline(never)]
+    fn judge(&mut self, index: usize) {
+        let ours = self.hello();
+        let Some(link) = self.links.get_mut(index) else { return };
+        let misfit = link.handshake.misfit(&ours, &self.config);
+        link.handshake.forget_hello();
+        if let Some(returning) = &mut link.returning {
+            returning.fits = Some(misfit.is_none());
+        }
     }
 
     /// One that can be let in now, in which life of its slot.

@@ -43,7 +43,7 @@ impl<G: Game> Session<G> {
             return Err(BranchError::NotCutOff { cause });
         }
         let began = self.episode.rollback.live_frame().ok_or(BranchError::NoState)?;
-        let config = &self.episode.config;
+        let config = &self.episode.links.config;
         // That the others do nothing is a guess: so no step of it is taken for one that counts.
         let mut statuses = vec![InputStatus::Predicted; config.players()];
         let mut flags = vec![InputFlags::NONE.bits(); config.players()];

@@ -20,7 +20,7 @@ impl<G: Game> Episode<G> {
             self.links.goodbye.is_some() && self.links.links.iter().all(|link| link.heard_goodbye);
         goodbyes_are_heard
             || self.links.others_not_done().is_empty()
-            || now.since(since) >= self.config.linger()
+            || now.since(since) >= self.links.config.linger()
     }
 
     /// Where the episode ends, as far as confirmed inputs tell.

@@ -12,15 +12,13 @@ use super::{Advance, AdvanceError, End, EndCause, Event, Stall};
 use crate::journal::Witness;
 use crate::resync::Decision;
 use crate::rollback::{Resimulated, Rollback};
-use crate::wire::Hello;
 use crate::{
-    DesyncDump, Frame, Game, GameError, Input, OnDesync, PeerId, PeerSet, Predictor, RepeatLast,
-    SessionConfig, StateHash, Ticket, Timestamp,
+    DesyncDump, Facts, Frame, Game, GameError, Input, OnDesync, PeerId, PeerSet, Predictor,
+    RepeatLast, SessionConfig, StateHash, Ticket, Timestamp,
 };
 
 /// The game's place in time, the other peers, and the books, put together.
 pub(super) struct Episode<G: Game> {
-    pub(super) config: SessionConfig,
     pub(super) rollback: Rollback<G>,
     pub(super) links: Links,
     pub(super) local_inputs: LocalInputs,
@@ -67,11 +65,11 @@ impl<G: Game> Episode<G> {
     pub(super) fn new(
         config: &SessionConfig,
         ticket: &Ticket,
-        hello: Hello,
+        facts: Facts,
         (rollback, start): (Rollback<G>, StateHash),
         now: Timestamp,
     ) -> Self {
-        let mut links = Links::new(config, ticket, hello, now);
+        let mut links = Links::new(config, ticket, (facts, start), now);
         links.queue.set_equivalence(G::Input::equivalent);
         let local_players = links.queue.players_of(ticket.local);
         Self {
@@ -84,7 +82,6 @@ impl<G: Game> Episode<G> {
             handover: None,
             dump: None,
             frames: 0,
-            config: config.clone(),
             rollback,
             links,
         }
@@ -140,7 +137,7 @@ impl<G: Game> Episode<G> {
     /// Leaves in order, unless the episode ends here for another reason: then that one is told, and no other.
     pub(super) fn leave(&mut self) -> Frame {
         match self.phase {
-            Phase::Searching { .. } if self.config.on_desync() == OnDesync::End => {
+            Phase::Searching { .. } if self.links.config.on_desync() == OnDesync::End => {
                 self.links.own_end()
             }
             // Where all are to play on after a desync, one that leaves stays until they do, or has waited long enough for one
@@ -158,7 +155,7 @@ impl<G: Game> Episode<G> {
     }
 
     pub(super) fn window(&self) -> u32 {
-        self.config.prediction_window_frames()
+        self.links.config.prediction_window_frames()
     }
 
     #[inline(never)]
@@ -190,8 +187,9 @@ impl<G: Game> Episode<G> {
 
     /// Ends the episode when a member that has said hello cannot play together with this one.
     pub(super) fn misfit(&mut self, now: Timestamp) -> Option<AdvanceError<G::Error>> {
+        let ours = self.links.hello();
         let (peer, mismatches) = self.links.links.iter().find_map(|link| {
-            Some((link.peer, link.handshake.misfit(&self.links.hello, &self.config)?))
+            Some((link.peer, link.handshake.misfit(&ours, &self.links.config)?))
         })?;
         self.finish(now, Frame::ZERO, EndCause::Incompatible, Some(peer));
         Some(AdvanceError::Incompatible { peer, mismatches })
@@ -208,7 +206,7 @@ impl<G: Game> Episode<G> {
         }
         self.links.note_silence(now);
         if self.links.is_letting_in() && self.end_frame().is_none() {
-            self.links.let_in(now, &self.config);
+            self.links.let_in(now);
         }
         self.update_members(now);
         if let Some(end) = self.end() {
@@ -487,7 +485,7 @@ impl<G: Game> Episode<G> {
     fn fail_on(&mut self, now: Timestamp, since: Timestamp) -> Advance {
         self.ledger.stable = self.links.stable_end();
         let heard = self.links.links.iter().all(|link| link.heard_goodbye);
-        if heard || now.since(since) >= self.config.linger() {
+        if heard || now.since(since) >= self.links.config.linger() {
             let by = Some(self.links.local);
             self.finish(now, self.row_limit(), EndCause::GameFailed, by);
         }

@@ -56,7 +56,7 @@ impl<G: Game> Episode<G> {
             self.local_inputs.set_delay_of_all(frames.into());
         }
         let frame = self.rollback.current();
-        if frame.is_multiple_of(self.config.tick_rate_hz().into()) {
+        if frame.is_multiple_of(self.links.config.tick_rate_hz().into()) {
             let recommended = self.links.recommended_input_delay();
             self.local_inputs.follow(recommended);
         }

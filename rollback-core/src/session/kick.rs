@@ -24,7 +24,7 @@ impl<G: Game> Session<G> {
             Phase::Handshaking | Phase::Playing => self.episode.links.kick(peer),
             // Where all are to play on, they wait for every member's word.
             Phase::Searching { .. } | Phase::Disputed
-                if self.episode.config.on_desync() != OnDesync::End =>
+                if self.episode.links.config.on_desync() != OnDesync::End =>
             {
                 self.episode.links.kick(peer)
             }

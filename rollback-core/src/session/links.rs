@@ -18,7 +18,9 @@ use crate::time::micros;
 use crate::wire::{
     self, Base, Control, Goodbye, Hello, Inputs, InputsHead, Kind, LinkKeys, WireError,
 };
-use crate::{Frame, OnDesync, PeerId, PeerSet, SessionConfig, Silence, Ticket, Timestamp};
+use crate::{
+    Facts, Frame, OnDesync, PeerId, PeerSet, SessionConfig, Silence, StateHash, Ticket, Timestamp,
+};
 
 /// The mesh as this peer sees it.
 pub(crate) struct Links {
@@ -42,7 +44,10 @@ pub(crate) struct Links {
     pub(crate) is_waiting: bool,
     /// Whether the end is agreed, as far as this peer knows.
     pub(crate) end_agreed: bool,
-    pub(crate) hello: Hello,
+    pub(crate) config: SessionConfig,
+    /// What this peer says of itself, and the hash of its first state.
+    pub(crate) facts: Facts,
+    pub(crate) start: StateHash,
     /// Frame numbers take two bytes instead of one.
     pub(crate) long: bool,
     /// How long a frame takes, at the rate at which the members play.
@@ -100,7 +105,7 @@ impl Links {
     pub(crate) fn new(
         config: &SessionConfig,
         ticket: &Ticket,
-        hello: Hello,
+        (facts, start): (Facts, StateHash),
         now: Timestamp,
     ) -> Self {
         let mut queue = InputQueue::new(config, &ticket.roster);
@@ -134,7 +139,9 @@ impl Links {
             has_started: false,
             is_waiting: false,
             end_agreed: false,
-            hello,
+            config: config.clone(),
+            facts,
+            start,
             period_micros: micros(config.frame_duration()),
             rates: Rates::new(config.pace_min_percent()),
             departure_micros: micros(config.departure_timeout()),
@@ -166,6 +173,11 @@ impl Links {
             stable: Frame::ZERO,
             strangers: 0,
         }
+    }
+
+    /// What this peer says before play. It is seldom said, so it is not kept.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello::new(&self.config, &self.ticket, self.facts.clone(), self.start)
     }
 
     pub(crate) fn link(&self, peer: PeerId) -> Option<&Link> {

@@ -54,8 +54,7 @@ use crate::rollback::Rollback;
 use crate::wire::{self, Hello};
 use crate::{
     Agreed, Confirmed, Facts, Frame, Game, GuessCounters, Input, InputFlags, Item, OnDesync,
-    PeerId, PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, StateHash, Ticket,
-    Timestamp,
+    PeerId, PlayerHandle, Predictor, RollbackCounters, SessionConfig, Stable, Ticket, Timestamp,
 };
 
 /// One episode of a match, as one peer plays it.
@@ -103,7 +102,6 @@ use crate::{
 pub struct Session<G: Game> {
     episode: Episode<G>,
     pacer: FramePacer,
-    start_hash: StateHash,
     stalls: u64,
     /// Scratch for an input on its way to bytes.
     input: Vec<u8>,
@@ -152,7 +150,6 @@ impl<G: Game> Session<G> {
         if matches!(config.on_desync(), OnDesync::Resync(_)) && !rollback.can_resync(game) {
             return Err(SessionError::NoExport);
         }
-        let hosts = PlayerHandle::all(config.players()).filter_map(|p| ticket.roster.host(p));
         let mut texts = facts.must_match.iter().chain(&facts.may_differ);
         if let Some((name, value)) =
             texts.find(|(name, value)| name.len().max(value.len()) > FACT_BYTES_MAX)
@@ -160,16 +157,7 @@ impl<G: Game> Session<G> {
             let got = name.len().max(value.len());
             return Err(SessionError::FactsTooLong { max: FACT_BYTES_MAX, got });
         }
-        let hello = Hello {
-            version: wire::WIRE_VERSION,
-            heard: false,
-            incarnation: ticket.incarnation,
-            seed: ticket.seed,
-            start: start_hash,
-            roster: hosts.map(PeerId::slot).collect(),
-            config: config.encode(),
-            facts,
-        };
+        let hello = Hello::new(config, ticket, facts, start_hash);
         let mut datagram = Vec::new();
         hello.encode(false, &mut datagram);
         let room = wire::DATAGRAM_BYTES_MAX - wire::HEAD_BYTES;
@@ -177,9 +165,8 @@ impl<G: Game> Session<G> {
             return Err(SessionError::FactsTooLong { max: room, got: datagram.len() });
         }
         Ok(Self {
-            episode: Episode::new(config, ticket, hello, (rollback, start_hash), now),
+            episode: Episode::new(config, ticket, hello.facts, (rollback, start_hash), now),
             pacer: FramePacer::new(config.frame_duration()),
-            start_hash,
             stalls: 0,
             input: alloc::vec![0; config.input_width()],
             datagram,
@@ -201,8 +188,8 @@ impl<G: Game> Session<G> {
         now: Timestamp,
     ) -> Result<Self, SessionError<G::Error>> {
         let mut session = Self::new(config, ticket, facts, game, now)?;
-        let facts = &session.episode.links.hello.facts;
-        let journal = Journal::new(config, ticket, facts, (session.start_hash, now));
+        let (facts, start) = (&session.episode.links.facts, session.episode.links.start);
+        let journal = Journal::new(config, ticket, facts, (start, now));
         session.journal = Some(Box::new(journal));
         Ok(session)
     }
@@ -395,6 +382,10 @@ impl<G: Game> Session<G> {
     /// What there is to do: to be called until it answers `None`, after every call into the session.
     pub fn poll_output(&mut self, now: Timestamp) -> Option<Output<'_>> {
         let output = if let Some(event) = self.episode.links.events.pop() {
+            if event == Event::Started {
+                // The hello needed more room than what follows.
+                self.datagram = Vec::new();
+            }
             Output::Event(event)
         } else if self.episode.has_row() {
             Output::Stable(self.episode.next_row())

@@ -60,7 +60,7 @@ impl<G: Game> Session<G> {
         episode.phase = Phase::CatchingUp;
         episode.local_inputs.wait();
         episode.ledger.recorded_up_to = Frame::MAX;
-        let (local, incarnation) = (episode.links.local, episode.links.hello.incarnation);
+        let (local, incarnation) = (episode.links.local, episode.links.ticket.incarnation);
         episode.links.membership = Membership::joining(local, incarnation);
         episode.links.caught_up_to = Some(Frame::ZERO);
     }
@@ -102,7 +102,7 @@ impl<G: Game> Session<G> {
 impl<G: Game> Episode<G> {
     fn backfill(&mut self, row: &StableFrame<'_>, has_output: bool) -> Result<bool, BackfillError> {
         let Some(end) = self.links.caught_up_to else { return Ok(true) };
-        let (players, width) = (self.config.players(), self.config.input_width());
+        let (players, width) = (self.links.config.players(), self.links.config.input_width());
         if row.frame > end {
             return Err(BackfillError::Gap { expected: end, got: row.frame });
         }
@@ -151,7 +151,7 @@ impl<G: Game> Episode<G> {
             Item::Resync { attempts } => Some((*source, *attempts)),
             _ => None,
         });
-        let interval = self.config.report_interval_frames();
+        let interval = self.links.config.report_interval_frames();
         let is_report = frame > Frame::ZERO && frame.is_multiple_of(interval);
         let said = resync.zip(row.state_hash).filter(|_| is_report);
         let Some(((source, attempts), hash)) = said else {
@@ -187,7 +187,7 @@ impl<G: Game> Episode<G> {
                 link.handle_heard(now);
                 link.handshake.forget_hello();
             }
-            let incarnation = self.links.hello.incarnation;
+            let incarnation = self.links.ticket.incarnation;
             self.local_inputs.begin_at(&self.links.queue, from, incarnation);
             if self.local_inputs.wants_to_leave() {
                 self.local_inputs.leave(&mut self.links.queue);

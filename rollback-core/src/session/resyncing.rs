@@ -54,7 +54,7 @@ impl<G: Game> Episode<G> {
         };
         // One that has left meanwhile will say no more.
         let is_leaving = self.links.queue.closed(self.links.local).is_some();
-        let decision = match self.config.on_desync() {
+        let decision = match self.links.config.on_desync() {
             OnDesync::Pause if is_leaving => Decision::End,
             OnDesync::Pause => Decision::Open,
             OnDesync::Resync(_) if can => Decision::Resync,
@@ -98,7 +98,7 @@ impl<G: Game> Episode<G> {
             return Ok(Advance::Ended(end));
         }
         let (others, policy, local) =
-            (self.links.others(), self.config.on_desync(), self.links.local);
+            (self.links.others(), self.links.config.on_desync(), self.links.local);
         let Some(resync) = &mut self.links.resync else { return Ok(self.end_at_agreed(now)) };
         match resync.ruling(local, others, policy) {
             Ruling::End => Ok(self.end_at_agreed(now)),

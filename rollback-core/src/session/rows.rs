@@ -13,7 +13,7 @@ impl<G: Game> Episode<G> {
         let limit = limit.min(self.ledger.noted);
         // Where all may take over another state, only what they agree on is sure.
         let end = self.end();
-        let is_sure = self.config.on_desync() == OnDesync::End || end.is_some();
+        let is_sure = self.links.config.on_desync() == OnDesync::End || end.is_some();
         let limit = if is_sure { limit } else { limit.min(self.ledger.agreed) };
         let end = end.or_else(|| self.end_frame());
         let limit = end.map_or(limit, |end| limit.min(end.frame));

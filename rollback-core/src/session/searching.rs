@@ -44,7 +44,7 @@ impl<G: Game> Episode<G> {
         since: Timestamp,
         game: &mut Witness<'_, G>,
     ) -> Result<Advance, GameError<G::Error>> {
-        let ends = self.config.on_desync() == OnDesync::End;
+        let ends = self.links.config.on_desync() == OnDesync::End;
         if !ends {
             self.links.note_silence(now);
             self.update_members(now);
@@ -73,7 +73,7 @@ impl<G: Game> Episode<G> {
             self.differs_at = Some(frame);
             return Ok(Advance::Stalled(Stall::SearchingDesync));
         }
-        let is_late = now.since(since) >= self.config.departure_timeout();
+        let is_late = now.since(since) >= self.links.config.departure_timeout();
         let has_heard_all = search.has_heard_all(others);
         let finding = search.finding().filter(|_| has_heard_all);
         // Where all play on, all must know from where.
@@ -137,7 +137,7 @@ impl<G: Game> Episode<G> {
             peer: self.links.local,
             agreed: desync.agreed,
             states,
-            players: u8::try_from(self.config.players()).unwrap_or(u8::MAX),
+            players: u8::try_from(self.links.config.players()).unwrap_or(u8::MAX),
             rows,
         }
     }

@@ -34,7 +34,7 @@ impl<G: Game> Session<G> {
     /// The hash of the state after reset.
     #[must_use]
     pub fn start_hash(&self) -> StateHash {
-        self.start_hash
+        self.episode.links.start
     }
 
     /// The hash of the last state of an episode whose end all members that were present agree on.
@@ -49,7 +49,7 @@ impl<G: Game> Session<G> {
     #[must_use]
     pub fn facts_of(&self, peer: PeerId) -> Option<&Facts> {
         if peer == self.episode.links.local {
-            return Some(&self.episode.links.hello.facts);
+            return Some(&self.episode.links.facts);
         }
         self.episode.links.link(peer)?.handshake.remote.as_ref().map(|remote| &remote.facts)
     }
@@ -83,7 +83,7 @@ impl<G: Game> Session<G> {
     pub fn counters(&self) -> SessionCounters {
         let (passed, states_refused) = self.episode.handover_counts();
         SessionCounters {
-            rollback: self.episode.rollback.counters().clone(),
+            rollback: self.episode.rollback.counters(),
             guesses: self.episode.links.queue.guess_counters(),
             frames: self.episode.frames,
             stalls: self.stalls,

@@ -58,9 +58,10 @@ impl Links {
         let to = self.hellos_due.lowest()?;
         self.hellos_due.remove(to);
         let index = self.index_of(to)?;
+        let hello = self.hello();
         let link = self.links.get_mut(index)?;
         link.hello_at = now;
-        write_hello(&self.hello, link, bytes);
+        write_hello(&hello, link, bytes);
         link.count_sent(bytes.len());
         Some(to)
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::WireError;
 use crate::bytes::{ByteReader, PutBytes};
-use crate::{Facts, StateHash};
+use crate::{Facts, PeerId, PlayerHandle, SessionConfig, StateHash, Ticket};
 
 /// What a member says of itself before the first frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +22,26 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
+    /// What a member says at first.
+    pub(crate) fn new(
+        config: &SessionConfig,
+        ticket: &Ticket,
+        facts: Facts,
+        start: StateHash,
+    ) -> Self {
+        let hosts = PlayerHandle::all(config.players()).filter_map(|p| ticket.roster.host(p));
+        Self {
+            version: super::WIRE_VERSION,
+            heard: false,
+            incarnation: ticket.incarnation,
+            seed: ticket.seed,
+            start,
+            roster: hosts.map(PeerId::slot).collect(),
+            config: config.encode(),
+            facts,
+        }
+    }
+
     /// Writes the hello for a receiver whose own hello was heard, or not.
     pub(crate) fn encode(&self, heard: bool, bytes: &mut Vec<u8>) {
         bytes.put_u16(self.version);

@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::wire::Claim;
-use crate::{PEERS_MAX, Roster, StateHash};
+use crate::{PEERS_MAX, Roster};
 
 /// The links of peer 0 to two others, and the keys of what peer 1 sends to it.
 fn three_peers() -> (Links, PeerId, LinkKeys) {
@@ -15,17 +15,8 @@ fn three_peers_with(life: u8) -> (Links, PeerId, LinkKeys) {
     let config = SessionConfig::builder().players(3).build().unwrap();
     let roster = Roster::one_player_each(3).unwrap();
     let ticket = Ticket { session: 1, episode: 0, seed: 1, roster, local, incarnation: 0 };
-    let hello = Hello {
-        version: wire::WIRE_VERSION,
-        heard: false,
-        incarnation: 0,
-        seed: 1,
-        start: StateHash::default(),
-        roster: Vec::new(),
-        config: Vec::new(),
-        facts: crate::Facts::default(),
-    };
-    let links = Links::new(&config, &ticket, hello, Timestamp::ZERO);
+    let said = (Facts::default(), StateHash::default());
+    let links = Links::new(&config, &ticket, said, Timestamp::ZERO);
     (links, sender, LinkKeys::new(&ticket, config.digest(), (sender, life), local))
 }
 
@@ -85,7 +76,6 @@ fn a_claim_of_more_than_a_history_is_malformed() {
 #[test]
 fn what_only_the_one_that_is_let_in_has_committed_is_not_followed_once_it_is_given_up() {
     let (mut links, back, keys) = three_peers_with(1);
-    let config = SessionConfig::builder().players(3).build().unwrap();
     let other = PeerId::new(2).unwrap();
     let claim_of = |links: &Links, claimant, is_committed| {
         let own = links.membership.claims_for(0).last().unwrap();
@@ -97,11 +87,11 @@ fn what_only_the_one_that_is_let_in_has_committed_is_not_followed_once_it_is_giv
     assert!(links.handle_claim(&claim).is_ok());
     assert!(links.commit_departure().is_some());
     assert!(links.readmit(back, 1));
-    links.let_in(Timestamp::ZERO, &config);
+    links.let_in(Timestamp::ZERO);
     let link = links.links.iter_mut().find(|link| link.peer == back).unwrap();
     let returning = link.returning.as_mut().unwrap();
     (returning.fits, returning.position) = (Some(true), Some(Frame::new(1)));
-    links.let_in(Timestamp::ZERO, &config);
+    links.let_in(Timestamp::ZERO);
     assert_eq!(links.membership.added(), only_back);
     let committed = [back, other, links.local].map(|by| claim_of(&links, by, true));
     // It took too long; and the others may be asked to go on without it by now.
