@@ -1,11 +1,13 @@
 //! What is found wrong with a game, and how it reads.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use thiserror::Error;
 
-use crate::{Frame, GameError};
+use crate::{Frame, Game, GameError, Leaves};
 
 /// Why a game does not pass.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -37,6 +39,8 @@ pub struct Divergence {
     pub what: Diverged,
     /// The first leaf that differs, where the game names leaves.
     pub leaf: Option<String>,
+    /// The first bytes that differ, where the game writes its states as bytes ([`Game::export`]) and both are there.
+    pub bytes: Option<Range<usize>>,
 }
 
 /// In what a game is not what it was.
@@ -62,7 +66,7 @@ pub enum Diverged {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { frame, depth, what, leaf } = self;
+        let Self { frame, depth, what, leaf, bytes } = self;
         let what = match what {
             Diverged::Hash => "a saved state has two hashes",
             Diverged::Slot => "a saved state changed after it was saved",
@@ -74,10 +78,57 @@ impl fmt::Display for Divergence {
             Diverged::Equivalent => "an input called equivalent led to something else",
         };
         write!(f, "frame {frame}, rollback of {depth} frames: {what}")?;
-        match leaf {
-            Some(leaf) => write!(f, "; the first leaf that differs is {leaf}"),
+        if let Some(leaf) = leaf {
+            write!(f, "; the first leaf that differs is {leaf}")?;
+        }
+        match bytes {
+            Some(bytes) => write!(f, "; the first bytes that differ are {bytes:?}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Where two states differ, as far as the game tells.
+#[derive(Default)]
+pub(super) struct Place {
+    leaf: Option<String>,
+    bytes: Option<Range<usize>>,
+}
+
+impl Place {
+    /// The first leaf that differs, or that only one of both has.
+    pub(super) fn of_leaves(one: &Leaves, other: &Leaves) -> Self {
+        let longest = one.len().max(other.len());
+        let digests = |leaves: &Leaves| leaves.digests().map(Some).collect::<Vec<_>>();
+        let (ones, others) = (digests(one), digests(other));
+        let differs = |index: &usize| {
+            one.name(*index) != other.name(*index)
+                || ones.get(*index).copied().flatten() != others.get(*index).copied().flatten()
+        };
+        let first = (0..longest).find(differs);
+        let name = first.and_then(|index| one.name(index).or(other.name(index)));
+        Self { leaf: name.map(ToString::to_string), bytes: None }
+    }
+
+    /// And the first bytes that do, all of them in a row.
+    pub(super) fn and_bytes<G: Game>(
+        self,
+        game: &G,
+        one: &G::Snapshot,
+        other: &G::Snapshot,
+    ) -> Self {
+        let export = |slot| {
+            let mut bytes = Vec::new();
+            matches!(game.export(slot, &mut bytes), Ok(true)).then_some(bytes)
+        };
+        let (Some(one), Some(other)) = (export(one), export(other)) else { return self };
+        let differs = |index: &usize| one.get(*index) != other.get(*index);
+        let longest = one.len().max(other.len());
+        let bytes = (0..longest).find(differs).map(|first| {
+            let count = (first..longest).take_while(differs).count();
+            first..first + count
+        });
+        Self { bytes, ..self }
     }
 }
 
@@ -85,7 +136,8 @@ pub(super) fn diverged<E>(
     frame: Frame,
     depth: u32,
     what: Diverged,
-    leaf: Option<String>,
+    place: Place,
 ) -> SyncTestError<E> {
-    SyncTestError::Diverged(Divergence { frame, depth, what, leaf })
+    let Place { leaf, bytes } = place;
+    SyncTestError::Diverged(Divergence { frame, depth, what, leaf, bytes })
 }

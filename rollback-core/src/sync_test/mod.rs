@@ -3,12 +3,11 @@
 mod divergence;
 
 use alloc::collections::VecDeque;
-use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use self::divergence::diverged;
 pub use self::divergence::{Diverged, Divergence, SyncTestError};
+use self::divergence::{Place, diverged};
 use crate::{
     Frame, Game, GameError, INPUT_WIDTH_MAX, Input, InputStatus, Leaves, Outcome, PLAYERS_MAX,
     PlayerHandle, Same, StateHash, StateHasher, Step, StepRow,
@@ -193,8 +192,8 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         let hash = self.hash(game, &slot, frame)?;
         let leaves = leaves_of(game, &slot);
         if self.hash(game, &slot, frame)? != hash {
-            let leaf = first_leaf(&leaves, &leaves_of(game, &slot));
-            return Err(diverged(frame, 0, Diverged::Hash, leaf));
+            let place = Place::of_leaves(&leaves, &leaves_of(game, &slot));
+            return Err(diverged(frame, 0, Diverged::Hash, place));
         }
         let (row, output, outcome) = (Vec::new(), Vec::new(), Outcome::Running);
         self.moments.push_back(Moment { frame, slot, hash, leaves, row, output, outcome });
@@ -212,10 +211,10 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
             let (frame, row, outcome) = (moment.frame, moment.row.clone(), moment.outcome);
             let (got, output) = self.step(game, frame, &row, true, false)?;
             if self.moments.get(index).is_some_and(|moment| moment.output != output) {
-                return Err(diverged(frame, depth, Diverged::Output, None));
+                return Err(diverged(frame, depth, Diverged::Output, Place::default()));
             }
             if got != outcome {
-                return Err(diverged(frame, depth, Diverged::End, None));
+                return Err(diverged(frame, depth, Diverged::End, Place::default()));
             }
             self.report.resimulated += 1;
             self.compare(game, index + 1, depth, Diverged::State)?;
@@ -286,7 +285,7 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
             let is_same =
                 |moment: &Moment<_>| (moment.outcome, &moment.output) == (outcome, &output);
             if !self.moments.get(index).is_some_and(is_same) {
-                return Err(diverged(frame, depth, Diverged::Same, None));
+                return Err(diverged(frame, depth, Diverged::Same, Place::default()));
             }
             self.compare(game, index + 1, depth, Diverged::Same)?;
         }
@@ -363,7 +362,7 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
                 outcome == moment.outcome && output == moment.output
             });
             if !is_same {
-                return Err(diverged(frame, depth, Diverged::Equivalent, None));
+                return Err(diverged(frame, depth, Diverged::Equivalent, Place::default()));
             }
             self.compare(game, index + 1, depth, Diverged::Equivalent)?;
         }
@@ -384,8 +383,13 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
         game.save(&mut scratch).map_err(|source| GameError::Save { frame, source })?;
         let hash = self.hash(game, &scratch, frame)?;
         if let Some(moment) = self.moments.get(index).filter(|moment| moment.hash != hash) {
-            let leaf = first_leaf(&moment.leaves, &leaves_of(game, &scratch));
-            return Err(diverged(frame, depth, what, leaf));
+            let place = Place::of_leaves(&moment.leaves, &leaves_of(game, &scratch));
+            return Err(diverged(
+                frame,
+                depth,
+                what,
+                place.and_bytes(game, &moment.slot, &scratch),
+            ));
         }
         self.scratch = scratch;
         Ok(())
@@ -399,8 +403,8 @@ impl<G: Game, F: FnMut(Frame, PlayerHandle) -> G::Input> Run<G, F> {
             game.hash(&moment.slot, &mut self.hasher)
                 .map_err(|source| GameError::Hash { frame, source })?;
             if self.hasher.finish() != moment.hash {
-                let leaf = first_leaf(&moment.leaves, &leaves_of(game, &moment.slot));
-                return Err(diverged(frame, depth, Diverged::Slot, leaf));
+                let place = Place::of_leaves(&moment.leaves, &leaves_of(game, &moment.slot));
+                return Err(diverged(frame, depth, Diverged::Slot, place));
             }
         }
         Ok(())
@@ -458,19 +462,6 @@ fn leaves_of<G: Game>(game: &G, slot: &G::Snapshot) -> Leaves {
         leaves = Leaves::default();
     }
     leaves
-}
-
-/// The name of the first leaf that differs, or that only one of both has.
-fn first_leaf(one: &Leaves, other: &Leaves) -> Option<String> {
-    let longest = one.len().max(other.len());
-    let digests = |leaves: &Leaves| leaves.digests().map(Some).collect::<Vec<_>>();
-    let (ones, others) = (digests(one), digests(other));
-    let differs = |index: &usize| {
-        one.name(*index) != other.name(*index)
-            || ones.get(*index).copied().flatten() != others.get(*index).copied().flatten()
-    };
-    let index = (0..longest).find(differs)?;
-    one.name(index).or(other.name(index)).map(ToString::to_string)
 }
 
 /// How many different inputs are kept to be tried in place of others.

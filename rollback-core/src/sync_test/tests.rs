@@ -1,6 +1,7 @@
 //! Games with a flaw each, and what is said of them.
 
 use alloc::rc::Rc;
+use alloc::string::ToString;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicI32, Ordering};
 
@@ -419,4 +420,53 @@ fn inputs_of_the_last_frames_are_proved_as_well() {
 #[test]
 fn without_an_equivalence_nothing_is_tried() {
     assert_eq!(check(Flaw::None).unwrap().equivalents, 0);
+}
+
+/// Its state is bytes, of which it counts one outside of them.
+struct Machine {
+    memory: crate::PagedBytes,
+    count: u16,
+}
+
+impl Game for Machine {
+    type Input = u8;
+    type Snapshot = crate::PagedBytes;
+    type Error = crate::OutOfBytes;
+
+    fn save(&self, slot: &mut crate::PagedBytes) -> Result<(), Self::Error> {
+        slot.clone_from(&self.memory);
+        Ok(())
+    }
+
+    fn load(&mut self, slot: &crate::PagedBytes) -> Result<(), Self::Error> {
+        self.memory.clone_from(slot);
+        Ok(())
+    }
+
+    fn step(&mut self, _: &Step<'_, u8>) -> Result<Outcome, Self::Error> {
+        self.count += 0x101;
+        self.memory.write(9000, &self.count.to_le_bytes())?;
+        self.memory.write(9003, &self.count.to_le_bytes())?;
+        Ok(Outcome::Running)
+    }
+
+    fn hash(&self, slot: &crate::PagedBytes, hasher: &mut StateHasher) -> Result<(), Self::Error> {
+        slot.hash_into(hasher);
+        Ok(())
+    }
+
+    fn export(&self, slot: &crate::PagedBytes, bytes: &mut Vec<u8>) -> Result<bool, Self::Error> {
+        slot.chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
+        Ok(true)
+    }
+}
+
+#[test]
+fn of_a_state_that_is_bytes_the_first_that_differ_are_named() {
+    let mut game = Machine { memory: crate::PagedBytes::new(10_000), count: 0 };
+    let error = SyncTest::new(1).frames(10).run(&mut game, |_, _| 0).unwrap_err();
+    let SyncTestError::Diverged(found) = &error else { panic!("{error}") };
+    assert_eq!((found.what, found.leaf.as_deref()), (Diverged::State, None));
+    assert_eq!(found.bytes, Some(9000..9002));
+    assert!(error.to_string().ends_with("; the first bytes that differ are 9000..9002"), "{error}");
 }
