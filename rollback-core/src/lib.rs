@@ -3,6 +3,17 @@
 //! Two or more computers run the same deterministic simulation and exchange only inputs. Each guesses the inputs
 //! that have not arrived, and when a guess was wrong, goes back and simulates again. This crate is the engine: it
 //! owns no socket, clock or thread, so that a session is a pure function of the calls made to it.
+//!
+//! A simulation is a [`Game`], what a player does in a frame is its [`Input`], and a [`SyncTest`] says whether it is fit for
+//! rollback. A [`SessionConfig`] and a [`Ticket`] make a [`Session`], to which its driver hands datagrams and time; `GameLoop` of
+//! `rollback-webrtc` is such a driver. [`recording`] writes what was played, a [`Replay`] verifies it, and [`spectate`] shows
+//! it to others.
+//!
+//! # Features
+//!
+//! - `std` (default): nothing but the standard library's help with errors. Without it the crate is `no_std` and takes `alloc`,
+//!   atomics of 64 bits among them.
+//! - `testing`: the simulator of networks, crashes and partitions in `rollback_core::testing`, for the tests of a game.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -48,6 +59,7 @@ mod ticket;
 mod time;
 mod wire;
 
+pub use bytes::EndOfBytes;
 pub use config::{
     ConfigDecodeError, ConfigError, DELAY_MAX, OnDesync, REPORT_INTERVAL_MAX, ResyncFrom,
     SessionConfig, SessionConfigBuilder, Silence, WINDOW_MAX,

@@ -47,6 +47,10 @@ use crate::{Same, StateHasher};
 ///         slot.chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
 ///         Ok(true)
 ///     }
+///     fn import(&self, bytes: &[u8], slot: &mut PagedBytes) -> Result<bool, Infallible> {
+///         slot.assign(bytes);
+///         Ok(bytes.len() == self.memory.len())
+///     }
 ///     fn same(&self, one: &PagedBytes, other: &PagedBytes) -> Same { one.same(other) }
 /// }
 /// # let mut game = Machine { memory: PagedBytes::new(1 << 20) };

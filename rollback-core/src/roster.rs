@@ -10,10 +10,7 @@ use thiserror::Error;
 pub struct PeerId(u8);
 
 impl PeerId {
-    /// The peer of this slot.
-    ///
-    /// # Panics
-    /// Never; a slot of [`PEERS_MAX`] or more is refused with `None`.
+    /// The peer of this slot; `None` for [`PEERS_MAX`] or more.
     #[must_use]
     pub const fn new(slot: u8) -> Option<Self> {
         if (slot as usize) < PEERS_MAX { Some(Self(slot)) } else { None }

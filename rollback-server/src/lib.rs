@@ -32,4 +32,5 @@ pub use coordinator::{Coordinator, Counters, Status};
 pub use ice::{EmbeddedTurn, IceOffer, IceOfferError, TurnAccess};
 pub use ice_options::{IceOptions, IceOptionsError, parse_ports};
 pub use relay::RelayStatus;
+pub use rollback_signaling::{NameError, RoomName, WATCHERS_MAX};
 pub use run::run;

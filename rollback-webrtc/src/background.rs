@@ -50,8 +50,8 @@ impl Background {
     ) -> Result<Self, JoinError> {
         let link: RoomLink = link.parse()?;
         let clock = Clock::start();
-        let incarnation = getrandom::u64().map_err(JoinError::Randomness)?;
-        let seed = getrandom::u64().map_err(JoinError::Randomness)?;
+        let incarnation = getrandom::u64().map_err(JoinError::randomness)?;
+        let seed = getrandom::u64().map_err(JoinError::randomness)?;
         let join = Join {
             protocol_version: PROTOCOL_VERSION,
             room: link.room().clone(),
@@ -61,7 +61,7 @@ impl Background {
             settings: Text::try_from(config.settings).map_err(JoinError::Settings)?,
             watch,
         };
-        let trust = Trust::new(config.trusted_certificates).map_err(JoinError::Certificate)?;
+        let trust = Trust::new(config.trusted_certificates)?;
         let trust = Arc::new(trust);
         let accepts_offers = config.use_offered_ice_servers;
         let ice_servers = IceServers::new(&config.ice_servers, accepts_offers, Arc::clone(&trust))?;

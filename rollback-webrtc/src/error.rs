@@ -68,14 +68,17 @@ pub enum JoinError {
     #[error("a STUN or TURN server is not valid: {0}")]
     IceServer(#[from] IceServerError),
     /// A certificate of the configuration is none.
-    #[error("a certificate that is to be trusted is not valid: {0}")]
-    Certificate(#[source] rustls::Error),
+    #[error("a certificate that is to be trusted is not valid: {reason}")]
+    Certificate {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The background thread could not be started.
     #[error("cannot start the transport's thread: {0}")]
     Thread(#[source] io::Error),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
-    Randomness(#[source] getrandom::Error),
+    Randomness(#[source] io::Error),
     /// No connection to the server within the configured time.
     #[error("no connection to {link} within {within:?}: {reason}")]
     Unreachable {
@@ -103,4 +106,10 @@ pub enum JoinError {
     /// The background thread ended, which it never should by itself.
     #[error("the transport's thread ended")]
     Ended,
+}
+
+impl JoinError {
+    pub(crate) fn randomness(source: getrandom::Error) -> Self {
+        Self::Randomness(source.into())
+    }
 }

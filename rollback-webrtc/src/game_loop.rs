@@ -4,6 +4,7 @@ mod error;
 mod ways;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use rollback_core::recording::RecordingHeader;
@@ -45,10 +46,8 @@ use crate::watching::Show;
 /// let mut episode = GameLoop::new(transport, setup, &game)?;
 /// let end = loop {
 ///     episode.set_local_input(&pressed_keys())?;
-///     match episode.advance_frame(&mut game)? {
-///         Advance::Ended(end) => break end,
-///         Advance::Stepped { .. } | Advance::Held { .. } | Advance::Stalled(_) => draw(&game),
-///     }
+///     if let Advance::Ended(end) = episode.advance_frame(&mut game)? { break end }
+///     draw(&game);
 ///     episode.sleep_until_next_frame();
 /// };
 /// println!("{end:?}");
@@ -485,6 +484,12 @@ impl<G: Game, T: AsyncDatagramTransport> GameLoop<G, T> {
             self.until_next_frame().await;
         }
         Ok(self.transport)
+    }
+}
+
+impl<G: Game, T> fmt::Debug for GameLoop<G, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GameLoop").field("session", &self.session).finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::load_native_certs;
 
+use crate::error::JoinError;
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
@@ -31,10 +33,13 @@ impl Trust {
     ///
     /// # Errors
     /// When one of them is no certificate of an authority.
-    pub(crate) fn new(added: Vec<Vec<u8>>) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(added: Vec<Vec<u8>>) -> Result<Self, JoinError> {
         let added: Vec<CertificateDer<'static>> = added.into_iter().map(Into::into).collect();
         let mut roots = RootCertStore::empty();
-        added.iter().try_for_each(|certificate| roots.add(certificate.clone()))?;
+        for certificate in &added {
+            let added = roots.add(certificate.clone());
+            added.map_err(|error| JoinError::Certificate { reason: error.to_string() })?;
+        }
         Ok(Self { added, config: OnceLock::new() })
     }
 

@@ -3,6 +3,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 use core::marker::PhantomData;
 
 use thiserror::Error;
@@ -116,6 +117,16 @@ impl<G: Game> Branch<G> {
             self.frame = self.frame.next();
         }
         Ok(self.outcome)
+    }
+}
+
+impl<G: Game> fmt::Debug for Branch<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Branch")
+            .field("began", &self.began)
+            .field("frame", &self.frame)
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,7 @@ pub enum SessionError<E> {
         got: usize,
     },
     /// Configuration and game name different widths of an input.
-    #[error("the game's inputs take {expected} bytes, the configuration says {got}")]
+    #[error("the game's inputs take {expected} bytes, the configuration's input_width is {got}")]
     InputWidth {
         /// By the game.
         expected: usize,

@@ -1,5 +1,6 @@
 //! What a session can be asked: who is there, how it ended, and what passed. Nothing here changes anything.
 
+use core::fmt;
 use core::time::Duration;
 
 use super::{End, EndCause, Session, SessionCounters};
@@ -92,5 +93,20 @@ impl<G: Game> Session<G> {
             passed,
             states_refused,
         }
+    }
+}
+
+/// Where it stands: nothing of the game, which need not be `Debug`.
+impl<G: Game> fmt::Debug for Session<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("local", &self.local())
+            .field("view", &self.view())
+            .field("current_frame", &self.current_frame())
+            .field("confirmed", &self.confirmed())
+            .field("stable", &self.stable())
+            .field("agreed", &self.agreed())
+            .field("end", &self.end())
+            .finish_non_exhaustive()
     }
 }

@@ -44,7 +44,7 @@ use crate::tls::Trust;
 /// [`JoinError`], when the link or the configuration is wrong. Whatever else does not work is in the diagnosis.
 pub fn examine(link: &str, config: TransportConfig) -> Result<Diagnosis, JoinError> {
     let link: RoomLink = link.parse()?;
-    let trust = Trust::new(config.trusted_certificates).map_err(JoinError::Certificate)?;
+    let trust = Trust::new(config.trusted_certificates)?;
     let trust = Arc::new(trust);
     let accepts_offers = config.use_offered_ice_servers;
     let servers = IceServers::new(&config.ice_servers, accepts_offers, Arc::clone(&trust))?;

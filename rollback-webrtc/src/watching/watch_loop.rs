@@ -1,5 +1,6 @@
 //! The loop of one who watches: which episode is played, by whom it is fed, and when the next frame is due.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -263,6 +264,15 @@ impl WatchLoop {
         for member in self.transport.members() {
             let _ = self.transport.0.try_send(member.peer, &which);
         }
+    }
+}
+
+impl fmt::Debug for WatchLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WatchLoop")
+            .field("episode", &self.episode())
+            .field("newest", &self.newest)
+            .finish_non_exhaustive()
     }
 }
 
