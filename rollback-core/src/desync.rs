@@ -66,6 +66,11 @@ impl Report {
         inputs: Chain::from_u64(0),
     };
 
+    #[cfg(test)]
+    pub(crate) const fn made_up(number: u32, frame: Frame, digest: Digest) -> Self {
+        Self { number, frame, digest, ..Self::START }
+    }
+
     /// The bits of the number that travel.
     pub(crate) fn number_on_wire(&self) -> u8 {
         (self.number & 0x7f) as u8
@@ -139,6 +144,11 @@ impl Reports {
     /// The frame of the first own report after the one of `frame`.
     pub(crate) fn first_after(&self, frame: Frame) -> Option<Frame> {
         self.own.iter().find(|own| own.frame > frame).map(|own| own.frame)
+    }
+
+    /// The own reports after `agreed`, up to the one of `last`.
+    pub(crate) fn between(&self, agreed: Frame, last: Frame) -> impl Iterator<Item = Report> {
+        self.own.iter().filter(move |own| agreed < own.frame && own.frame <= last).copied()
     }
 
     /// The numbers of the own report of `agreed` and of the one after it.

@@ -4,9 +4,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use crate::desync::Disagreement;
+use crate::desync::{Disagreement, Report};
 use crate::narrowing::{PageFinding, PageMessage, Pages};
-use crate::wire::LEAVES_PER_MESSAGE;
+use crate::resync::NUMBERS_APART;
+use crate::wire::{Digest, LEAVES_PER_MESSAGE};
 use crate::{Frame, Leaves, PeerId, PeerSet};
 
 /// A desync, as well as it could be told.
@@ -49,13 +50,11 @@ pub enum DesyncFinding {
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     pub(crate) disagreement: Disagreement,
-    pub(crate) agreed: Frame,
-    /// Own hashes, from the state after `agreed` on.
-    pub(crate) hashes: Vec<u32>,
-    /// The members that have said how far they know all to agree.
-    heard: PeerSet,
-    agreed_by_others: Frame,
-    theirs: Option<(Frame, Vec<u32>)>,
+    pub(crate) own: Findings,
+    /// The frames of the own reports.
+    report_frames: Vec<Frame>,
+    /// What the other members have said.
+    heard: Vec<(PeerId, Findings)>,
     pub(crate) leaves: Option<(Frame, Leaves)>,
     /// The same state as bytes, where it can be had.
     pub(crate) pages: Option<Pages>,
@@ -63,6 +62,17 @@ pub(crate) struct Search {
     /// Some member knows that all it plays with agree on what is searched: it plays without the one whose report differs.
     pub(crate) is_settled: bool,
     turn: usize,
+}
+
+/// What a member that searches knows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Findings {
+    /// Up to where it knows all to agree.
+    pub(crate) agreed: Frame,
+    /// Hashes of its states, from the one after `agreed` on.
+    pub(crate) hashes: Vec<u32>,
+    /// Its reports after `agreed`, by number, up to the one that differs from another's.
+    pub(crate) reports: Vec<(u32, Digest)>,
 }
 
 /// Some digests of a state's leaves, from `start` on; `total` in all.
@@ -76,20 +86,23 @@ pub(crate) struct LeafMessage {
 
 #[derive(Clone, Debug)]
 struct TheirLeaves {
-    frame: Frame,
     total: usize,
     digests: Vec<Option<u32>>,
 }
 
 impl Search {
-    pub(crate) fn new(disagreement: Disagreement, agreed: Frame, hashes: Vec<u32>) -> Self {
+    /// A search from the last report that all are known to agree on; `reports` come after that, with their frames.
+    pub(crate) fn new(
+        disagreement: Disagreement,
+        (agreed, hashes): (Frame, Vec<u32>),
+        reports: impl Iterator<Item = Report>,
+    ) -> Self {
+        let (report_frames, reports) = reports.map(|it| (it.frame, (it.number, it.digest))).unzip();
         Self {
             disagreement,
-            agreed,
-            hashes,
-            heard: PeerSet::EMPTY,
-            agreed_by_others: Frame::ZERO,
-            theirs: None,
+            own: Findings { agreed, hashes, reports },
+            report_frames,
+            heard: Vec::new(),
             leaves: None,
             pages: None,
             their_leaves: None,
@@ -98,24 +111,29 @@ impl Search {
         }
     }
 
-    pub(crate) fn handle_hashes(&mut self, from: PeerId, agreed: Frame, hashes: Vec<u32>) {
+    pub(crate) fn handle_findings(&mut self, from: PeerId, findings: Findings) {
         // Whoever searches has some.
-        if hashes.is_empty() {
-            self.is_settled |= agreed >= self.disagreement.frame;
+        if findings.hashes.is_empty() {
+            self.is_settled |= findings.agreed >= self.disagreement.frame;
             return;
         }
-        self.heard.insert(from);
-        self.agreed_by_others = self.agreed_by_others.max(agreed);
-        if from == self.disagreement.peer {
-            self.theirs = Some((agreed, hashes));
+        // After a state was taken over its receivers part anew, when one may not have heard the last of the search before.
+        let is_of_this =
+            self.own.last_number().abs_diff(findings.last_number()) < NUMBERS_APART / 2;
+        if is_of_this {
+            self.heard.retain(|(peer, _)| *peer != from);
+            self.heard.push((from, findings));
         }
     }
 
     pub(crate) fn handle_leaves(&mut self, frame: Frame, total: u16, start: u16, digests: &[u32]) {
+        if self.first_bad() != Some(Some(frame)) {
+            return;
+        }
         let total = usize::from(total).min(crate::LEAVES_MAX);
-        let fresh = || TheirLeaves { frame, total, digests: alloc::vec![None; total] };
+        let fresh = || TheirLeaves { total, digests: alloc::vec![None; total] };
         let theirs = self.their_leaves.get_or_insert_with(fresh);
-        if theirs.frame == frame && theirs.total == total {
+        if theirs.total == total {
             let slots = theirs.digests.iter_mut().skip(start.into());
             for (slot, digest) in slots.zip(digests) {
                 *slot = Some(*digest);
@@ -133,29 +151,40 @@ impl Search {
 
     /// Whether all `others` have said how far they know all to agree, so that all end at one frame.
     pub(crate) fn has_heard_all(&self, others: PeerSet) -> bool {
-        others.is_subset_of(self.heard)
+        others.iter().all(|peer| self.heard_from(peer).is_some())
     }
 
-    /// The frame up to which all members agree: whoever heard more reports knows better.
-    pub(crate) fn agreed(&self) -> Frame {
-        self.agreed.max(self.agreed_by_others.min(self.disagreement.frame))
+    fn heard_from(&self, peer: PeerId) -> Option<&Findings> {
+        self.heard.iter().find(|(from, _)| *from == peer).map(|(_, findings)| findings)
+    }
+
+    /// The frame up to which all agree, also those that have ended meanwhile: whoever heard more reports knows better. A report
+    /// that nobody heard of all others, as a later one took its place, is compared here, once all `others` have said theirs.
+    pub(crate) fn agreed(&self, others: PeerSet) -> Frame {
+        let heard = || self.heard.iter().map(|(_, theirs)| theirs);
+        let known = heard().map(|theirs| theirs.agreed.min(self.disagreement.frame));
+        let known = known.fold(self.own.agreed, Frame::max);
+        if !self.has_heard_all(others) {
+            return known;
+        }
+        let all_say = |report| heard().all(|theirs| theirs.reports.contains(report));
+        let own = self.report_frames.iter().zip(&self.own.reports);
+        // The last one is what differs.
+        let unknown = own.filter(|(frame, _)| known < **frame && **frame < self.disagreement.frame);
+        let equal = unknown.take_while(|(_, report)| all_say(report));
+        equal.last().map_or(known, |(frame, _)| *frame)
     }
 
     /// The first frame whose state differs, once the other side's hashes have come: `Some(None)` when none does.
     pub(crate) fn first_bad(&self) -> Option<Option<Frame>> {
-        let (agreed, theirs) = self.theirs.as_ref()?;
-        let hash_at = |from: Frame, hashes: &[u32], frame: Frame| {
-            let index = frame.index().checked_sub(from.index() + 1)?;
-            hashes.get(index as usize).copied()
-        };
-        let from = self.agreed.max(*agreed).next();
-        let end = self.agreed.plus(u32::try_from(self.hashes.len()).unwrap_or(u32::MAX)).next();
+        let (own, theirs) = (&self.own, self.heard_from(self.disagreement.peer)?);
+        let frames = own.agreed.max(theirs.agreed).next().until(own.end());
         let differs = |frame: &Frame| {
-            let own = hash_at(self.agreed, &self.hashes, *frame);
-            let other = hash_at(*agreed, theirs, *frame);
-            own.zip(other).is_some_and(|(own, other)| own != other)
+            own.hash_at(*frame)
+                .zip(theirs.hash_at(*frame))
+                .is_some_and(|(own, theirs)| own != theirs)
         };
-        Some(from.until(end).find(differs))
+        Some(frames.into_iter().find(differs))
     }
 
     /// A part of the own leaves: all parts in turn, one each time, so that a search floods nobody.
@@ -230,6 +259,23 @@ impl Search {
     }
 }
 
+impl Findings {
+    /// The first frame of whose state it has no hash.
+    pub(crate) fn end(&self) -> Frame {
+        self.agreed.plus(u32::try_from(self.hashes.len()).unwrap_or(u32::MAX)).next()
+    }
+
+    fn hash_at(&self, frame: Frame) -> Option<u32> {
+        let index = frame.index().checked_sub(self.agreed.next().index())?;
+        self.hashes.get(index as usize).copied()
+    }
+
+    /// The number of the report that differs.
+    fn last_number(&self) -> u32 {
+        self.reports.last().map_or(0, |(number, _)| *number)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,24 +284,67 @@ mod tests {
         PeerId::new(slot).unwrap()
     }
 
+    fn disagreement(frame: u32) -> Disagreement {
+        Disagreement { peer: peer(1), frame: Frame::new(frame), inputs_are_equal: true }
+    }
+
+    fn report(number: u32, frame: u32, whole: u32) -> Report {
+        Report::made_up(number, Frame::new(frame), Digest { inputs: 0, whole })
+    }
+
+    fn findings(agreed: u32, hashes: &[u32], reports: &[(u32, u32)]) -> Findings {
+        let report = |(number, whole): &(u32, u32)| (*number, Digest { inputs: 0, whole: *whole });
+        Findings {
+            agreed: Frame::new(agreed),
+            hashes: hashes.to_vec(),
+            reports: reports.iter().map(report).collect(),
+        }
+    }
+
     #[test]
     fn the_search_names_the_first_frame_and_leaf() {
-        let disagreement =
-            Disagreement { peer: peer(1), frame: Frame::new(20), inputs_are_equal: true };
-        let mut search = Search::new(disagreement, Frame::new(10), alloc::vec![1, 2, 3]);
+        let own = (Frame::new(10), alloc::vec![1, 2, 3]);
+        let mut search = Search::new(disagreement(20), own, [report(2, 20, 7)].into_iter());
         assert_eq!(search.finding(), None);
-        search.handle_hashes(peer(1), Frame::new(11), alloc::vec![2, 9]);
-        assert_eq!(search.agreed(), Frame::new(11));
+        search.handle_leaves(Frame::new(12), 2, 0, &[1, 2]);
+        search.handle_findings(peer(1), findings(11, &[2, 9], &[(2, 8)]));
+        assert_eq!(search.agreed(PeerSet::from_bits(2)), Frame::new(11));
         assert_eq!(search.first_bad(), Some(Some(Frame::new(13))));
         let mut leaves = Leaves::default();
         leaves.push("a", 1);
         leaves.push("b", 2);
         search.leaves = Some((Frame::new(13), leaves));
+        assert_eq!(search.finding(), None, "those of another frame are of another search");
         search.handle_leaves(Frame::new(13), 2, 0, &[1, 3]);
         let path = Some("b".to_string());
         assert_eq!(
             search.finding(),
             Some(DesyncFinding::First { frame: Frame::new(13), path, bytes: None })
         );
+    }
+
+    #[test]
+    fn all_agree_on_a_report_that_nobody_heard_of_all_others() {
+        let others = PeerSet::from_bits(0b110);
+        let own = || [report(2, 20, 7), report(3, 30, 8), report(4, 40, 9)].into_iter();
+        let agreed = |theirs: [&[(u32, u32)]; 2]| {
+            let mut search = Search::new(disagreement(40), (Frame::new(10), alloc::vec![1]), own());
+            for (slot, reports) in (1..).zip(theirs) {
+                search.handle_findings(peer(slot), findings(10, &[1], reports));
+            }
+            search.agreed(others).index()
+        };
+        assert_eq!(agreed([&[(2, 7), (3, 8), (4, 0)], &[(2, 7), (3, 8), (4, 9)]]), 30);
+        assert_eq!(agreed([&[(2, 7), (3, 0), (4, 0)], &[(2, 7), (3, 8), (4, 9)]]), 20);
+        // Of the last one another has found that it differs.
+        assert_eq!(agreed([&[(2, 7), (3, 8), (4, 0)], &[(2, 7), (3, 8)]]), 30);
+        assert_eq!(agreed([&[(2, 7), (3, 8), (4, 0)], &[(2, 0)]]), 10);
+        // One that knows that all agree on a report does not say it.
+        let mut search = Search::new(disagreement(40), (Frame::new(10), alloc::vec![1]), own());
+        search.handle_findings(peer(1), findings(20, &[1], &[(3, 8), (4, 0)]));
+        search.handle_findings(peer(2), findings(10, &[1], &[(2, 7), (3, 8), (4, 9)]));
+        assert_eq!(search.agreed(others), Frame::new(30));
+        // What comes from a search that is over says nothing.
+        assert_eq!(agreed([&[(2, 7), (3, 8), (4, 0)], &[(2, 7), (20, 8)]]), 10);
     }
 }

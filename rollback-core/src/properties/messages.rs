@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::peer;
 use crate::bytes::ByteReader;
+use crate::search::Findings;
 use crate::wire::{
     self, Claim, Control, Digest, DigestBlock, Goodbye, Hello, InputsHead, Kind, LEAVES_PER_MESSAGE,
 };
@@ -47,7 +48,13 @@ fn control() -> impl Strategy<Value = Control> {
         frame().prop_map(|frame| Control::Goodbye(Goodbye::GameFailed { frame })),
         Just(Control::GoodbyeHeard),
         (1..=1000_u16).prop_map(|per_mille| Control::Rate { per_mille }),
-        (frame(), digests()).prop_map(|(agreed, hashes)| Control::DesyncHashes { agreed, hashes }),
+        (frame(), digests(), prop::collection::vec(any::<(u32, u16, u32)>(), 0..6)).prop_map(
+            |(agreed, hashes, reports)| {
+                let report = |(number, inputs, whole)| (number, Digest { inputs, whole });
+                let reports = reports.into_iter().map(report).collect();
+                Control::DesyncFindings(Findings { agreed, hashes, reports })
+            }
+        ),
         (frame(), any::<u16>(), any::<u16>(), digests()).prop_map(
             |(frame, total, start, digests)| Control::DesyncLeaves { frame, total, start, digests }
         ),

@@ -9,7 +9,7 @@ use super::{Advance, EndCause, Event, Session, Stall};
 use crate::desync::Disagreement;
 use crate::journal::Witness;
 use crate::narrowing::Pages;
-use crate::search::{Desync, Search};
+use crate::search::{Desync, Findings, Search};
 use crate::wire::Control;
 use crate::{
     DesyncDump, DumpedRow, DumpedState, Frame, Game, GameError, OnDesync, PeerId, STATE_BYTES_MAX,
@@ -31,7 +31,9 @@ impl<G: Game> Episode<G> {
         self.rollback.replay(game, queue, disagreement.frame, |hash, output| {
             hashes.push(short_hash(hash) ^ output.short());
         })?;
-        self.links.search = Some(Box::new(Search::new(disagreement, agreed, hashes)));
+        let reports = self.links.reports.between(agreed, disagreement.frame);
+        let search = Search::new(disagreement, (agreed, hashes), reports);
+        self.links.search = Some(Box::new(search));
         self.phase = Phase::Searching { since: now };
         Ok(())
     }
@@ -82,7 +84,7 @@ impl<G: Game> Episode<G> {
         let Some(finding) = finding else {
             return Ok(Advance::Stalled(Stall::SearchingDesync));
         };
-        let agreed = search.agreed();
+        let agreed = search.agreed(others);
         let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
         let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
         self.dump = Some(Box::new(self.dump_of(game, &desync)));
@@ -147,15 +149,14 @@ impl Links {
     /// Takes what a member says while the first bad frame is searched for.
     pub(super) fn handle_search(&mut self, from: PeerId, message: Control) {
         let Some(search) = &mut self.search else {
-            if let Control::DesyncHashes { agreed, hashes } = message {
-                let frames = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
-                self.note_search_of(from, agreed.plus(frames));
+            if let Control::DesyncFindings(findings) = message {
+                self.note_search_of(from, &findings);
             }
             return;
         };
         let is_other = search.disagreement.peer == from;
         match message {
-            Control::DesyncHashes { agreed, hashes } => search.handle_hashes(from, agreed, hashes),
+            Control::DesyncFindings(findings) => search.handle_findings(from, findings),
             Control::DesyncLeaves { frame, total, start, digests } if is_other => {
                 search.handle_leaves(frame, total, start, &digests);
             }
@@ -166,12 +167,14 @@ impl Links {
 
     /// Another searches for what differs in a state that all agree on here, where all may play on: the one that differs has gone
     /// before it was heard.
-    fn note_search_of(&mut self, from: PeerId, reported: Frame) {
+    fn note_search_of(&mut self, from: PeerId, findings: &Findings) {
         let others = self.others();
-        if !self.plays_on || self.resync.is_some() || !others.contains(from) {
+        // One that has no hashes does not search: this is its answer, which has come late.
+        let is_searching = !findings.hashes.is_empty();
+        if !self.plays_on || self.resync.is_some() || !others.contains(from) || !is_searching {
             return;
         }
-        let is_agreed = self.reports.agreed_frame(others) >= reported;
+        let is_agreed = self.reports.agreed_frame(others).next() >= findings.end();
         match is_agreed {
             true => _ = self.agreements_owed.insert(from),
             false => self.agreements_owed.remove(from),
@@ -183,8 +186,8 @@ impl Links {
         let others = self.others();
         for peer in core::mem::take(&mut self.agreements_owed).iter() {
             let agreed = self.reports.agreed_frame(others);
-            let message = Control::DesyncHashes { agreed, hashes: Vec::new() };
-            self.control.push_back((peer, message));
+            let answer = Findings { agreed, ..Findings::default() };
+            self.control.push_back((peer, Control::DesyncFindings(answer)));
         }
     }
 }

@@ -303,8 +303,7 @@ pub(crate) fn search_messages(
     control: &mut VecDeque<(PeerId, Control)>,
 ) {
     let Some(search) = search else { return };
-    let hashes = search.hashes.clone();
-    control.push_back((peer, Control::DesyncHashes { agreed: search.agreed, hashes }));
+    control.push_back((peer, Control::DesyncFindings(search.own.clone())));
     if let Some(LeafMessage { frame, total, start, digests }) = search.leaf_message() {
         control.push_back((peer, Control::DesyncLeaves { frame, total, start, digests }));
     }

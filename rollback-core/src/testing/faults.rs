@@ -84,6 +84,8 @@ pub struct Faults {
     /// How many times a bit of a peer's state is flipped. Then the members' states differ, and unless the configuration says
     /// something else all take over the majority's; the game must export and import its states.
     pub rays: u32,
+    /// How many more flip a bit of the same peer's state soon after each of them, at most.
+    pub ray_repeats: u32,
 }
 
 impl Faults {
@@ -133,6 +135,7 @@ impl Faults {
             spectators: up_to(300, &[1, 2, 3]),
             kicks: up_to(150, &[1, 1, 2]),
             rays: 0,
+            ray_repeats: 0,
             slow_machines: up_to(200, &[1, 1, 2]),
             slow_machine_max_percent: 300,
             states_per_mille: up_to(700, &[500, 1_000]),
@@ -167,6 +170,31 @@ impl Faults {
                 plan.push(Planned { at: gone.at.plus_millis(later.into()), fault });
             }
         }
+    }
+
+    /// Whose states are struck, and when. A machine that goes wrong may do so again, before all have the state that they take over.
+    fn plan_rays(
+        &self,
+        random: &mut Random,
+        slots: u32,
+        at: impl Fn(&mut Random, u32) -> TrueTime,
+    ) -> Vec<Planned> {
+        let mut plan = Vec::new();
+        for _ in 0..self.rays {
+            let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
+            plan.extend(drawn.map(|peer| ray(random, peer, &at)));
+        }
+        for first in plan.clone() {
+            let (Fault::Ray { peer, .. }, mut struck_at) = (first.fault, first.at) else {
+                continue;
+            };
+            for _ in 0..random.below(self.ray_repeats + 1) {
+                struck_at = struck_at.plus_millis(random.between(20, 400).into());
+                let fault = Fault::Ray { peer, bit: random.below(1 << 20) };
+                plan.push(Planned { at: struck_at, fault });
+            }
+        }
+        plan
     }
 
     /// When those come that come late.
@@ -212,6 +240,7 @@ impl Faults {
             let latest = heal_at_ms.saturating_sub(lasts_ms).max(earliest_ms);
             TrueTime::from_millis(random.between(earliest_ms, latest).into())
         };
+        let heals_at = TrueTime::from_millis(heal_at_ms.into());
         let partitions = if peers > 1 { self.partitions } else { 0 };
         for _ in 0..partitions {
             let millis = random.between(200, self.partition_max_ms.max(200)).min(lasts_max_ms);
@@ -269,10 +298,8 @@ impl Faults {
             let starts = at(random, millis);
             plan.push(Planned { at: starts, fault: Fault::Mute { from, to, millis } });
         }
-        for _ in 0..self.rays {
-            let drawn = u8::try_from(random.below(slots)).ok().and_then(PeerId::new);
-            plan.extend(drawn.map(|peer| ray(random, peer, at)));
-        }
+        let rays = self.plan_rays(random, slots, at);
+        plan.extend(rays.into_iter().map(|ray| Planned { at: ray.at.min(heals_at), ..ray }));
         plan
     }
 }

@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::WireError;
+use super::{Digest, WireError};
 use crate::bytes::{ByteReader, PutBytes};
 use crate::held_rate::FULL_RATE;
 use crate::narrowing::{PAGES_PER_LEVEL, PageMessage};
 use crate::resync::{CHUNK_BYTES, Chunk, Decision, Vote, WINDOW_CHUNKS};
+use crate::search::Findings;
 use crate::{Frame, PeerId, PeerSet, StateHash};
 
 /// One message of a control datagram. All are repeated until their purpose is seen to be met.
@@ -20,11 +21,8 @@ pub(crate) enum Control {
     Ready {
         frame: Frame,
     },
-    /// The hashes of consecutive states, from the one after `agreed` on.
-    DesyncHashes {
-        agreed: Frame,
-        hashes: Vec<u32>,
-    },
+    /// What one that searches for a desync knows.
+    DesyncFindings(Findings),
     /// The digests of a state's leaves from `start` on; `total` in all.
     DesyncLeaves {
         frame: Frame,
@@ -115,10 +113,14 @@ impl Control {
                 bytes.put_u8(15);
                 bytes.put_u16(*per_mille);
             }
-            Self::DesyncHashes { agreed, hashes } => {
+            Self::DesyncFindings(Findings { agreed, hashes, reports }) => {
                 bytes.put_u8(5);
                 bytes.put_u32(agreed.index());
                 put_digests(bytes, hashes);
+                for (number, digest) in reports {
+                    bytes.put_u32(*number);
+                    digest.encode(bytes);
+                }
             }
             Self::DesyncLeaves { frame, total, start, digests } => {
                 bytes.put_u8(6);
@@ -176,10 +178,7 @@ impl Control {
             2 => Self::Goodbye(Goodbye::Left { confirmed: Frame::new(reader.u32()?) }),
             3 => Self::Goodbye(Goodbye::GameFailed { frame: Frame::new(reader.u32()?) }),
             4 => Self::GoodbyeHeard,
-            5 => Self::DesyncHashes {
-                agreed: Frame::new(reader.u32()?),
-                hashes: digests(&mut reader)?,
-            },
+            5 => Self::DesyncFindings(findings(&mut reader)?),
             6 => Self::DesyncLeaves {
                 frame: Frame::new(reader.u32()?),
                 total: reader.u16()?,
@@ -226,6 +225,15 @@ fn claim(reader: &mut ByteReader<'_>, kind: u8) -> Result<Claim, WireError> {
     }
     let (members, kicked) = (PeerSet::from_bits(members), PeerSet::from_bits(kicked));
     Ok(Claim { claimant, base, members, joiner, kicked, is_committed, held })
+}
+
+fn findings(reader: &mut ByteReader<'_>) -> Result<Findings, WireError> {
+    let (agreed, hashes) = (Frame::new(reader.u32()?), digests(reader)?);
+    let mut reports = Vec::new();
+    while reader.remaining() > 0 {
+        reports.push((reader.u32()?, Digest::decode(reader)?));
+    }
+    Ok(Findings { agreed, hashes, reports })
 }
 
 fn vote(reader: &mut ByteReader<'_>) -> Result<Vote, WireError> {
@@ -293,6 +301,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn findings_are_read_as_they_were_written_and_not_when_cut_short() {
+        let (hashes, reports) = (alloc::vec![1, 2], alloc::vec![(3, Digest::default())]);
+        for hashes in [hashes, Vec::new()] {
+            let (agreed, reports) = (Frame::new(20), reports.clone());
+            let message = Control::DesyncFindings(Findings { agreed, hashes, reports });
+            let mut bytes = Vec::new();
+            message.encode(&mut bytes);
+            assert_eq!(Control::decode(&bytes), Ok(message));
+            assert!(Control::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+
+    #[test]
     fn every_message_is_read_as_it_was_written() {
         let held = [3; crate::PEERS_MAX].map(Frame::new);
         let messages = [
@@ -328,7 +349,6 @@ mod tests {
             Control::GoodbyeHeard,
             Control::Ready { frame: Frame::new(77) },
             Control::Rate { per_mille: 700 },
-            Control::DesyncHashes { agreed: Frame::new(20), hashes: alloc::vec![1, 2] },
             Control::DesyncLeaves {
                 frame: Frame::new(21),
                 total: 300,

@@ -142,12 +142,12 @@ fn digest(reader: &mut ByteReader<'_>) -> Result<DigestBlock, WireError> {
 }
 
 impl Digest {
-    fn encode(self, bytes: &mut Vec<u8>) {
+    pub(super) fn encode(self, bytes: &mut Vec<u8>) {
         bytes.put_u16(self.inputs);
         bytes.put_u32(self.whole);
     }
 
-    fn decode(reader: &mut ByteReader<'_>) -> Result<Self, WireError> {
+    pub(super) fn decode(reader: &mut ByteReader<'_>) -> Result<Self, WireError> {
         Ok(Self { inputs: reader.u16()?, whole: reader.u32()? })
     }
 }

@@ -161,7 +161,7 @@ pub(crate) enum WireError {
 }
 
 /// The version of everything sent between peers.
-pub(crate) const WIRE_VERSION: u16 = 3;
+pub(crate) const WIRE_VERSION: u16 = 4;
 
 /// The longest datagram: with the headers of IP, UDP, DTLS and SCTP it still fits the 1,280 bytes that every IPv6 path
 /// carries whole.

@@ -177,6 +177,44 @@ fn one_that_always_calculates_differently_takes_over_again_and_again_and_nobody_
     }
 }
 
+/// Peer 1 calculates differently from frame 103 on, and all settle it; what it is that they take over is the first state that
+/// differs.
+fn settles_at_the_first(simulation: Simulation) {
+    let diverges = Rules { diverges_at: Some(103), ..Rules::default() };
+    let played = simulation
+        .frames(120)
+        .config(|config| config.on_desync(majority(0)).report_interval_frames(5))
+        .waive(Oracle::Desync)
+        .waive(Oracle::Reference)
+        .run_each(
+            |of| if of == peer(1) { Arena::with(diverges) } else { Arena::endless() },
+            Arena::endless,
+        );
+    let report = played.unwrap_or_else(|failure| panic!("{failure}"));
+    for all in resyncs(&report) {
+        assert_eq!(all.first(), Some(&(0, Frame::new(105))));
+    }
+}
+
+#[test]
+fn a_desync_after_another_is_settled_whatever_was_lost_and_came_late() {
+    let faults = Faults { delay_max_ms: 80, loss_max_per_mille: 400, ..Faults::none() };
+    for (seed, peers) in (0..100).zip([2, 3, 4].into_iter().cycle()) {
+        settles_at_the_first(seeded_network(seed, peers).faults(faults.clone()));
+    }
+}
+
+#[test]
+fn a_report_that_nobody_heard_since_two_came_at_once_is_not_in_dispute() {
+    // Nobody hears of the others for longer than there are frames between two reports.
+    for millis in (1_400..1_900).step_by(10) {
+        let outage =
+            |slot| Fault::Partition { side: [peer(slot)].into_iter().collect(), millis: 250 };
+        let network = good_network(3).at_ms(millis, outage(0)).at_ms(millis, outage(1));
+        settles_at_the_first(network);
+    }
+}
+
 #[test]
 fn in_a_dispute_all_stand_still_until_every_application_has_said_what_follows() {
     let paused = || other_computer(3, OnDesync::Pause).frames(130);
