@@ -226,6 +226,12 @@ impl Reports {
         number
     }
 
+    /// Whether this peer is known to agree on all that was reported here.
+    pub(crate) fn agrees_on_last(&self, peer: PeerId) -> bool {
+        let last = self.last().number;
+        self.theirs.get(peer.index()).is_some_and(|theirs| theirs.agreed >= last)
+    }
+
     /// Whether all of them have reported a state that was taken over in place of the one of this number.
     pub(crate) fn have_adopted(&self, others: PeerSet, number: u32) -> bool {
         let is_beyond = |heard: &Heard| heard.number.get() >= number + NUMBERS_APART;

@@ -453,7 +453,7 @@ impl<G: Game> Episode<G> {
             self.rollback.settle_at(game, &mut self.links.queue, end.frame)?;
             self.report(game, end.frame)?;
         }
-        let others = self.links.others_not_done();
+        let others = self.links.awaited_at_end();
         self.ledger.agreed = self.links.reports.agreed_frame(others);
         if self.ledger.agreed == end.frame {
             self.finish(now, end.frame, end.cause, end.by);

@@ -205,6 +205,14 @@ impl Links {
         self.others().minus(self.done)
     }
 
+    /// Whose last report is waited for where the episode ends. Who is done has seen all agree on that, and may have gone, so that
+    /// it claims no view without those that are silent: where it agrees with this peer, these are not waited for.
+    pub(super) fn awaited_at_end(&self) -> PeerSet {
+        let others = self.others_not_done();
+        let is_known = self.done.iter().any(|peer| self.reports.agrees_on_last(peer));
+        if is_known { others.minus(self.membership.frozen_members()) } else { others }
+    }
+
     /// What the members decided about this peer or the view, once.
     pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
         self.verdict.take()

@@ -278,3 +278,10 @@ fn one_that_was_just_let_in_does_not_wait_for_reports_that_the_others_keep_no_mo
         passes(simulation(seed), seed);
     }
 }
+
+#[test]
+fn an_end_that_one_has_seen_agreed_needs_nobody_who_is_silent() {
+    // Of three one stood still while the others agreed on the end; one of them crashed then, and the other had gone, so that no view
+    // without the crashed one was claimed.
+    passes(simulation(22877), 22877);
+}

@@ -155,9 +155,9 @@ fn a_promise_to_let_one_in_that_is_not_kept_is_found() {
 #[test]
 fn one_that_is_let_in_while_it_passes_over_frames_is_found() {
     // One of several thousand in which the claim comes between the state and the last of the frames before it.
-    let played = |simulation: Simulation| play(simulation.unshrunk(), 3_358);
-    played(simulation(3_358)).unwrap_or_else(|failure| panic!("without sabotage: {failure}"));
-    let failure = played(simulation(3_358).sabotage(Sabotage::Passing)).unwrap_err();
+    let played = |simulation: Simulation| play(simulation.unshrunk(), 6_388);
+    played(simulation(6_388)).unwrap_or_else(|failure| panic!("without sabotage: {failure}"));
+    let failure = played(simulation(6_388).sabotage(Sabotage::Passing)).unwrap_err();
     assert_eq!(failure.oracle, Oracle::Stepping, "{failure}");
 }
 
