@@ -91,11 +91,11 @@ fn assert_equal_and_verified(one: &Path, other: &Path, frames: u32) {
 #[test]
 fn two_play_two_episodes_and_record_the_same() {
     let (server, folder) = (server(), Folder::new("two"));
-    let options = ["--episodes", "2", "--frames", "120"];
+    // Else a busy computer begins over the server, after 0.3 s.
+    let options = ["--episodes", "2", "--frames", "120", "--no-server-relay"];
     let players = ["anna", "bela"].map(|name| Player::start(&server, &folder, name, &options));
     for summary in players.map(Player::finish) {
         assert_eq!(summary.episodes.iter().map(|one| one.frames).collect::<Vec<_>>(), [120, 120]);
-        // Who ends first closes its connection before the server tells of its going; the other takes the relay for that moment.
         assert!(summary.paths[0].path.starts_with("direct"), "{summary:?}");
     }
     let (anna, bela) = (folder.recordings("anna"), folder.recordings("bela"));
