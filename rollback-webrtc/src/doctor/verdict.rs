@@ -113,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_leads_out_and_is_no_relay() {
+        let of_ipv6 = |outcome| {
+            let ways = [(DIRECT, Good), (ADDRESS, Note), (IPV6, outcome)];
+            diagnosis(&ways.map(|(name, outcome)| (Part::Way, name, outcome))).verdict()
+        };
+        let verdict = of_ipv6(Good);
+        assert!(verdict.can_play && verdict.text.contains("but only directly"), "{verdict:?}");
+        let verdict = of_ipv6(Note);
+        assert!(!verdict.can_play && verdict.only_local, "{verdict:?}");
+    }
+
+    #[test]
     fn the_verdict_is_what_matters_of_it() {
         let cases = [
             (
