@@ -329,24 +329,24 @@ def test_the_commands_print_json(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message", "cause"),
+    ("arguments", "error", "message"),
     [
-        (("compare", "a.rbk", "none.rbk"), "FileNotFoundError", "none.rbk", None),
-        (("compare", "a.rbk", "damaged.rbk"), "RecordingError", "damaged.rbk", None),
-        (("verify", "a.rbk", "--env", "recorded_envs:none"), "FactoryError", "no 'none'", None),
-        (("verify", "a.rbk", "--env", "json:loads"), "TypeError", "argument", None),
-        (("verify", "a.rbk"), "UsageError", "--env", None),
-        (("export", "a.rbk", "a.rbk"), "ValueError", "the recording itself", None),
-        (("export", "none.rbk"), "FileNotFoundError", "none.rbk", None),
-        (("check", "none:make"), "FactoryError", "cannot import 'none'", "ModuleNotFoundError"),
-        (("check", "json:loads"), "TypeError", "argument", None),
-        (("check",), "UsageError", "MODULE:FUNCTION", None),
-        (("play", "here", "--env", "json:loads", "--keys", "w=x"), "ValueError", "--keys", "'x'"),
-        (("serve", "--listen", "nowhere"), "RollbackError", '"nowhere"', None),
+        (("compare", "a.rbk", "none.rbk"), "FileNotFoundError", "none.rbk"),
+        (("compare", "a.rbk", "damaged.rbk"), "RecordingError", "damaged.rbk"),
+        (("verify", "a.rbk", "--env", "recorded_envs:none"), "FactoryError", "no 'none'"),
+        (("verify", "a.rbk", "--env", "json:loads"), "FactoryError", "argument"),
+        (("verify", "a.rbk"), "UsageError", "--env"),
+        (("export", "a.rbk", "a.rbk"), "ValueError", "the recording itself"),
+        (("export", "none.rbk"), "FileNotFoundError", "none.rbk"),
+        (("check", "none:make"), "FactoryError", "cannot import 'none'"),
+        (("check", "json:loads"), "FactoryError", "argument"),
+        (("check",), "UsageError", "MODULE:FUNCTION"),
+        (("play", "here", "--env", "json:loads", "--keys", "w=x"), "ValueError", "--keys"),
+        (("serve", "--listen", "nowhere"), "RollbackError", '"nowhere"'),
     ],
 )
 def test_every_command_tells_an_error_as_one_json_object_or_to_people(
-    tmp_path, capsys, monkeypatch, arguments, error, message, cause
+    tmp_path, capsys, monkeypatch, arguments, error, message
 ):
     monkeypatch.chdir(tmp_path)
     record(tmp_path, recorded_envs.parallel, 4)
@@ -355,7 +355,6 @@ def test_every_command_tells_an_error_as_one_json_object_or_to_people(
     told = json.loads(capsys.readouterr().out)
     assert told["error"] == error
     assert message in told["message"]
-    assert cause is None or cause in told["cause"]
     assert set(told) >= {"error", "message", "cause"}
 
     assert run(*arguments) == 2
