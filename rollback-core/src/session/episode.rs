@@ -282,7 +282,11 @@ impl<G: Game> Episode<G> {
             return (current >= end).then_some(Stall::CatchingUp);
         }
         let confirmed = queue.confirmed_end();
-        if self.end_frame().is_some_and(|end| end.frame <= current.min(confirmed)) {
+        let end = self.end_frame().filter(|end| end.frame <= current.min(confirmed));
+        // One whose game goes on there needs inputs up to its next report, to find that this one's ends.
+        let gives_more =
+            |end: End| end.cause == EndCause::Finished && current < self.links.reports.next_frame();
+        if end.is_some_and(|end| !gives_more(end)) {
             return Some(Stall::Closing);
         }
         // The next frame would need an input that is promised not to be filed before a return is agreed.

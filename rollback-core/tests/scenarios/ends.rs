@@ -197,3 +197,23 @@ fn assert_found(diverges: Rules, frame: Frame, path: &str) {
         );
     }
 }
+
+#[test]
+fn one_whose_game_ends_earlier_since_it_calculates_differently_does_not_keep_the_others_waiting() {
+    // It stands at its end, so that the others get no inputs up to their own next report.
+    let mut parted = 0;
+    for seed in 0..40 {
+        let other = Rules { may_end_from: Some(92), ..Rules::default() };
+        let diverges = Rules { diverges_at: Some(91), ..other };
+        let peers = if seed % 2 == 0 { 2 } else { 3 };
+        let played = seeded_network(seed, peers).waive(Oracle::Desync).run_each(
+            |of| Arena::with(if of == peer(1) { diverges } else { other }),
+            || Arena::with(other),
+        );
+        let report = played.unwrap_or_else(|failure| panic!("{failure}"));
+        let ends: Vec<_> = report.peers.iter().map(|peer| peer.end.unwrap()).collect();
+        assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+        parted += u32::from(ends[0].cause == EndCause::Desync);
+    }
+    assert!(parted >= 20, "{parted}");
+}
