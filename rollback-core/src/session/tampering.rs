@@ -85,9 +85,10 @@ impl<G: Game> Session<G> {
         self.episode.local_inputs.waiting_pause().is_some()
     }
 
-    /// Whether another still says what it has of a state that this peer has reported.
+    /// Whether another still says what it has of a state that this peer has reported; one that came back has compared nothing
+    /// before its first report of its new life.
     pub(crate) fn is_compared(&self) -> bool {
-        !self.episode.links.others_not_done().is_empty()
+        !self.episode.links.others_not_done().is_empty() && !self.episode.is_catching_up()
     }
 
     /// Where this peer's own stream ends.

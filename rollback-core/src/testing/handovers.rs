@@ -120,9 +120,7 @@ impl<G: Game<Error: Debug>> World<'_, G> {
     /// Has one that plays write out a state.
     fn ask(&mut self, handover: &mut Handover, index: usize) -> Option<PeerId> {
         let asks = self.nodes.get(index)?.peer;
-        let is_playing = |node: &&mut Node<G>| {
-            node.peer != asks && !node.is_closed() && node.end().is_none() && !node.is_outside()
-        };
+        let is_playing = |node: &&mut Node<G>| node.peer != asks && node.is_playing();
         let count = self.nodes.iter_mut().filter(is_playing).count();
         let drawn = handover.random.below(u32::try_from(count).unwrap_or_default().max(1));
         let source = self.nodes.iter_mut().filter(is_playing).nth(drawn as usize)?;
@@ -133,8 +131,7 @@ impl<G: Game<Error: Debug>> World<'_, G> {
     }
 
     fn recorded_hash(&self, frame: Frame) -> Option<StateHash> {
-        let rows = self.longest_log().get(frame.index() as usize)?;
-        rows.state_hash
+        self.with_longest_log()?.log.rows().get(frame.index() as usize)?.state_hash
     }
 
     fn offer(

@@ -58,7 +58,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) step_budget: Option<u32>,
     /// How many frames ahead its game is shown.
     pub(crate) run_ahead: u32,
-    /// A bit of its state was flipped; and it found that others agree on another one than its own.
+    /// A bit of its state was flipped, or it was given what such a one had recorded; and it found that others agree on another state
+    /// than its own.
     pub(super) is_struck: bool,
     pub(super) is_misfit: bool,
     /// Its players say what they will probably do.

@@ -35,6 +35,11 @@ impl<G: Game<Error: Debug>> Node<G> {
         self.feed.is_some() && !self.events.iter().any(|event| matches!(event, Event::Started))
     }
 
+    /// Whether it takes part, for all that it knows.
+    pub(super) fn is_playing(&self) -> bool {
+        !self.is_closed() && self.end().is_none() && !self.is_outside()
+    }
+
     /// It steps what was recorded at a multiple of real time, or in none.
     pub(super) fn take_time(&mut self, now: TrueTime) {
         let micros = self.feed.as_ref().map_or(0, |feed| feed.step_micros);
@@ -68,9 +73,7 @@ impl<G: Game<Error: Debug>> Node<G> {
 impl<G: Game<Error: Debug>> World<'_, G> {
     /// Lets a peer that is gone begin a new life, if there is anybody left to come back to.
     pub(super) fn bring_back(&mut self, peer: PeerId) {
-        let is_playing = |node: &Node<G>| {
-            node.peer != peer && !node.is_closed() && node.end().is_none() && !node.is_outside()
-        };
+        let is_playing = |node: &Node<G>| node.peer != peer && node.is_playing();
         if !self.nodes.iter().any(is_playing) {
             return;
         }
@@ -138,7 +141,8 @@ impl<G: Game<Error: Debug>> World<'_, G> {
                 continue;
             }
             self.hand_over(index)?;
-            let longest = self.longest_log();
+            let Some(source) = self.with_longest_log() else { continue };
+            let (longest, is_struck) = (source.log.rows(), source.is_struck);
             let Some(feed) = self.nodes.get(index).and_then(|node| node.feed.as_ref()) else {
                 continue;
             };
@@ -147,16 +151,18 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             let (now, length) = (self.now, longest.len());
             if let Some(node) = self.nodes.get_mut(index) {
                 let peer = node.peer;
+                // What it records may be agreed on by nobody.
+                node.is_struck |= is_struck && !rows.is_empty();
                 give(node, now, length, &rows).map_err(|violation| (Some(peer), violation))?;
             }
         }
         Ok(())
     }
 
-    /// All that any of them has recorded.
-    pub(super) fn longest_log(&self) -> &[StableRow] {
-        let logs = self.nodes.iter().chain(&self.former).map(|node| node.log.rows());
-        logs.max_by_key(|rows| rows.len()).unwrap_or_default()
+    /// Who plays and has recorded most: who has left may have recorded at last what nobody else agreed on, and gives nothing more.
+    pub(super) fn with_longest_log(&self) -> Option<&Node<G>> {
+        let playing = self.nodes.iter().filter(|node| node.is_playing());
+        playing.max_by_key(|node| node.log.rows().len())
     }
 
     /// The episode is about to end: those that were not let in go.
