@@ -166,13 +166,10 @@ impl PagedBytes {
         }
     }
 
-    /// Whether all bytes are the same. Pages that are shared need not be looked at.
+    /// Whether all bytes are the same, as [`Game::same`](crate::Game::same) tells it.
     #[must_use]
     pub fn same(&self, other: &Self) -> Same {
-        let pages = self.pages.iter().zip(&other.pages);
-        let mut pages =
-            pages.map(|(one, other)| Arc::ptr_eq(one, other) || one.bytes == other.bytes);
-        match self.len == other.len && pages.all(|same| same) {
+        match self == other {
             true => Same::Yes,
             false => Same::No,
         }
@@ -205,6 +202,17 @@ impl Clone for PagedBytes {
         self.pages.extend(source.pages.iter().skip(shared).cloned());
     }
 }
+
+/// Pages that are shared are not looked at.
+impl PartialEq for PagedBytes {
+    fn eq(&self, other: &Self) -> bool {
+        let mut pages = self.pages.iter().zip(&other.pages);
+        self.len == other.len
+            && pages.all(|(one, other)| Arc::ptr_eq(one, other) || one.bytes == other.bytes)
+    }
+}
+
+impl Eq for PagedBytes {}
 
 impl fmt::Debug for PagedBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -299,9 +307,9 @@ mod tests {
         let mut bytes = vec![0; LEN];
         bytes[LEN - 1] = 9;
         other.assign(&bytes);
-        assert_eq!((hash(&other), other.same(&live)), (nine, Same::Yes));
+        assert_eq!((hash(&other), other.same(&live), other == live), (nine, Same::Yes, true));
         live.write(LEN - 1, &[0]).unwrap();
-        assert_eq!((hash(&live), other.same(&live)), (zeros, Same::No));
+        assert_eq!((hash(&live), other.same(&live), other == live), (zeros, Same::No, false));
         assert_ne!(hash(&PagedBytes::new(LEN)), hash(&PagedBytes::new(LEN + 1)));
     }
 
