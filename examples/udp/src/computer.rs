@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use rollback_core::recording::{RecordingHeader, RecordingWriter};
 use rollback_core::{
     Advance, End, Event, Facts, Frame, Output, PeerId, PlayerHandle, Roster, Session,
     SessionConfig, Stall, Ticket, Timestamp,
@@ -17,6 +18,7 @@ use crate::tug::Tug;
 pub(crate) struct Computer {
     session: Session<Tug>,
     tug: Tug,
+    recording: RecordingWriter,
     player: PlayerHandle,
     socket: UdpSocket,
     other: PeerId,
@@ -30,6 +32,8 @@ pub(crate) struct Played {
     pub(crate) end: End,
     pub(crate) tug: Tug,
     pub(crate) rollbacks: u64,
+    /// The recording, byte for byte the same on both computers.
+    pub(crate) recording: Vec<u8>,
 }
 
 impl Computer {
@@ -50,8 +54,9 @@ impl Computer {
             Ticket { session: match_number, episode: 0, seed: 1, roster, local, incarnation: 0 };
         let tug = Tug::default();
         let session = Session::new(&config, &ticket, Facts::default(), &tug, Timestamp::ZERO)?;
+        let recording = RecordingWriter::new(&header(&session, config, ticket))?;
         let started = Instant::now();
-        Ok(Self { session, tug, player, socket, other, other_address, started })
+        Ok(Self { session, tug, recording, player, socket, other, other_address, started })
     }
 
     /// Plays until both know how it ended. `pull` says what the player does in a frame.
@@ -71,8 +76,13 @@ impl Computer {
             self.send()?;
         }
         let end = ended.ok_or("a session that is finished has ended")?;
+        if let Some(hash) = self.session.end_hash() {
+            self.recording.set_end_hash(hash);
+        }
+        self.recording.finish(end, end.cause.is_completed().into())?;
         let rollbacks = self.session.counters().rollback.rollbacks;
-        Ok(Played { end, tug: self.tug, rollbacks })
+        let recording = self.recording.take_bytes();
+        Ok(Played { end, tug: self.tug, rollbacks, recording })
     }
 
     /// Datagrams may be lost, repeated or overtake each other; the session sees to that. It must only be told the truth about
@@ -111,16 +121,34 @@ impl Computer {
                     }
                 }
                 Output::Event(Event::Desync(desync)) => println!("{desync:?}"),
-                // A stable frame is what would be recorded.
-                Output::Event(_) | Output::Stable(_) => {}
+                Output::Event(_) => {}
+                Output::Stable(frame) => self.recording.push(&frame)?,
             }
         }
+        // Frames are given out to be written when their states are known to be equal; until then the writer keeps them.
+        self.recording.agreed(self.session.agreed());
         Ok(())
     }
 
     fn now(&self) -> Timestamp {
         let micros = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         Timestamp::from_micros(micros)
+    }
+}
+
+/// What a recording says before its first frame. `must_match` and `may_differ` are what the members said of their programs
+/// and machines: here nobody says anything ([`Facts`]).
+fn header(session: &Session<Tug>, config: SessionConfig, ticket: Ticket) -> RecordingHeader {
+    RecordingHeader {
+        session: ticket.session,
+        episode: ticket.episode,
+        seed: ticket.seed,
+        config,
+        participants: vec!["left".into(), "right".into()],
+        must_match: vec![],
+        may_differ: vec![vec![]; ticket.roster.peer_count()],
+        start_hash: session.start_hash(),
+        roster: ticket.roster,
     }
 }
 
