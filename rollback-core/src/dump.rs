@@ -151,6 +151,7 @@ fn difference(ours: &[u8], theirs: &[u8]) -> Option<Range<usize>> {
 
 /// Why a dump cannot be read or compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum DumpError {
     /// The bytes do not begin as a dump of this version does.
     #[error("these bytes are no dump of this version")]

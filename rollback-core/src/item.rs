@@ -112,6 +112,7 @@ pub struct ItemAt {
 
 /// Why bytes are no item.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum ItemError {
     /// The bytes end too early.
     #[error(transparent)]

@@ -295,6 +295,7 @@ impl View {
 
 /// Why a roster is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum RosterError {
     /// The number of peers is out of range.
     #[error("expected 1 to 8 peers, got {got}")]

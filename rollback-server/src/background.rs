@@ -20,6 +20,7 @@ pub struct BackgroundServer {
 
 /// Why a server did not start or did not end well.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BackgroundServerError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]

@@ -60,6 +60,7 @@ pub struct EmbeddedTurn {
 
 /// Why these servers cannot be offered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IceOfferError {
     /// There are more than one offer has room for.
     #[error("expected at most {ICE_SERVERS_MAX} STUN and TURN servers, got {got}")]

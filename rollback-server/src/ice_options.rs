@@ -55,6 +55,7 @@ pub struct IceOptions {
 
 /// Why the options make no offer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IceOptionsError {
     /// They contradict each other, or an address is wrong.
     #[error(transparent)]

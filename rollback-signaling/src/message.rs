@@ -255,6 +255,7 @@ impl ErrorCode {
 
 /// Why bytes are no message.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MessageError {
     /// The text is longer than [`MESSAGE_BYTES_MAX`].
     #[error("expected a message of at most {MESSAGE_BYTES_MAX} bytes, got {got}")]

@@ -26,6 +26,7 @@ pub struct MemberName(String);
 
 /// Why a string is no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// It is empty.
     #[error("expected a name, got an empty one")]

@@ -94,6 +94,7 @@ pub enum RelayMessage<'bytes> {
 
 /// Bytes that are no message of a relay socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RelayMessageError {
     /// The first byte names no kind of message.
     #[error("expected a kind of relay message, got {got:?}")]

@@ -20,6 +20,7 @@ impl<const BYTES_MAX: usize> Text<BYTES_MAX> {
 
 /// Why a string is no [`Text`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextError {
     /// It has more bytes than its kind allows.
     #[error("expected at most {max} bytes of text, got {got}")]

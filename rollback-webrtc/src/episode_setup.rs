@@ -147,6 +147,7 @@ impl Hosts {
 
 /// Why a room and a configuration do not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SetupError {
     /// Not every member can have a player.
     #[error("expected a player for each of the room's {members} members, got {players} players")]

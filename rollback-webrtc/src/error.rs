@@ -11,6 +11,7 @@ use crate::ice_servers::IceServerError;
 
 /// Why something was not accepted for sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The datagram is too long.
     #[error("expected a datagram of at most {DATAGRAM_BYTES_MAX} bytes, got {got}")]
@@ -31,6 +32,7 @@ pub enum SendError {
 
 /// Why a link is not one to a room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LinkError {
     /// It is no URL.
     #[error("expected a link such as ws://127.0.0.1:8080/kitchen, got {link:?}")]

@@ -42,6 +42,7 @@ pub enum CandidateKind {
 
 /// What keeps a TURN server from being of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TurnTrouble {
     /// It refuses to relay, with this code of STUN: 401 and 400 mean credentials that are wrong or too old, 486 and 508
     /// that it has no more to give.

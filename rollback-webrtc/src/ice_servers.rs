@@ -29,6 +29,7 @@ pub(crate) struct CheckedServer {
 
 /// Why a STUN or TURN server cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IceServerError {
     /// Its address is wrong.
     #[error("{url:?}: {reason}")]

@@ -30,6 +30,7 @@ pub(crate) enum TurnTransport {
 
 /// Why a string is no address of a STUN or TURN server that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IceUrlError {
     /// It is too long.
     #[error("expected at most {ICE_URL_BYTES_MAX} bytes")]

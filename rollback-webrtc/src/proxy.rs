@@ -35,6 +35,7 @@ pub struct ProxyUrl {
 
 /// Text that is no address of an HTTP proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProxyUrlError {
     /// It cannot be parsed.
     #[error("expected the address of a proxy such as http://proxy.example.org:3128")]

@@ -68,6 +68,7 @@ fn io_error(path: &Path, source: io::Error) -> RecordError {
 
 /// Why an episode could not be recorded.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordError {
     /// The disk refused.
     #[error("{}: {source}", path.display())]

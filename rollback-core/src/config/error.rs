@@ -7,6 +7,7 @@ use crate::bytes::EndOfBytes;
 
 /// Why a configuration is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A field is out of range.
     #[error("{field}: expected {min} to {max}, got {got}")]
@@ -38,6 +39,7 @@ pub enum ConfigError {
 
 /// Why bytes are no configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum ConfigDecodeError {
     /// The bytes end within a field.
     #[error(transparent)]

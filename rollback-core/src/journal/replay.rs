@@ -407,6 +407,7 @@ fn name_of(entry: &Entry<'_>) -> &'static str {
 
 /// Why a journal cannot be played again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum JournalError {
     /// The bytes do not begin as a journal of this version does.
     #[error("these bytes are no journal of this version")]

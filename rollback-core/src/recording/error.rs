@@ -7,6 +7,7 @@ use crate::{Frame, ItemError, RosterError};
 
 /// Why bytes are no sound recording. Every variant says where in the file, in bytes from its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum RecordingError {
     /// The file does not begin as a recording does.
     #[error("byte 0: this is no recording")]

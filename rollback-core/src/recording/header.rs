@@ -129,6 +129,7 @@ impl RecordingHeader {
 
 /// Why a header cannot be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum HeaderError {
     /// The roster and the configuration have another number of players.
     #[error("config: expected {expected} players as in the roster, got {got}")]

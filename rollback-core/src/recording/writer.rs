@@ -214,6 +214,7 @@ impl RecordingWriter {
 
 /// Why a recording cannot take a frame or an end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum WriterError {
     /// The end was taken already.
     #[error("the recording is finished")]

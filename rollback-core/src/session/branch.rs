@@ -132,6 +132,7 @@ impl<G: Game> fmt::Debug for Branch<G> {
 
 /// Why nobody can go on alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum BranchError {
     /// The episode goes on.
     #[error("expected an episode that is over")]

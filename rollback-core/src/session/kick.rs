@@ -49,6 +49,7 @@ impl<G: Game> Session<G> {
 
 /// Why a peer cannot be sent away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum KickError {
     /// It is this peer, or none of the roster.
     #[error("{peer} is not another peer of the match")]

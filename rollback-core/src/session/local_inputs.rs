@@ -357,6 +357,7 @@ impl LocalInputs {
 
 /// Why an input is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum InputError {
     /// The player is hosted by another peer, or does not exist.
     #[error("{player} is not hosted by this peer")]

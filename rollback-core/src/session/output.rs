@@ -120,7 +120,8 @@ pub enum EndCause {
     Left,
     /// A member was lost and too few were left.
     Departed,
-    /// The members' states differ; the episode ends where they last agreed.
+    /// The members' states differ; the episode ends where they last agreed. The game stands some frames beyond that, for those
+    /// who play and for those who watch.
     Desync,
     /// This peer cannot reach enough of the others. Not agreed: the others may have gone on.
     Partitioned,

@@ -258,6 +258,7 @@ impl<G: Game> Episode<G> {
 
 /// Why a recorded frame is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
 pub enum BackfillError {
     /// A frame was left out.
     #[error("expected frame {expected}, got frame {got}")]

@@ -7,6 +7,7 @@ use crate::websocket::OpenError;
 
 /// Why the server relays nothing for this member, for now or for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RelayTrouble {
     /// There is no WebSocket: the server has no relay, or something in between wants to be asked otherwise.
     #[error("it answers with HTTP status {status}")]
