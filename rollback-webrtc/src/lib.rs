@@ -65,6 +65,7 @@ mod returning;
 mod route;
 mod signaling_client;
 mod stats;
+mod stun;
 mod tcp;
 mod telemetry;
 mod tls;

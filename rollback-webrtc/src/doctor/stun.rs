@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::finding::{ADDRESS, Finding, IPV6, Outcome, Part};
 use crate::ice_servers::CheckedServer;
 use crate::ice_url::{IceUrlKind, TurnTransport};
+use crate::stun;
 
 /// Asks each server that is reached by UDP, all from one socket, by IPv4.
 pub(super) async fn address(servers: &[CheckedServer], from: Ipv4Addr) -> Finding {
@@ -184,48 +185,41 @@ fn kind_of(address: IpAddr) -> &'static str {
 }
 
 fn binding_request(id: [u8; 12]) -> Vec<u8> {
-    [[0x00, 0x01, 0, 0].as_slice(), &MAGIC_COOKIE, &id].concat()
+    [[0x00, BINDING, 0, 0].as_slice(), &stun::MAGIC_COOKIE, &id].concat()
 }
 
 /// The XOR-MAPPED-ADDRESS of the answer to a request, which may be any bytes (RFC 8489 §14.2).
 fn mapped_address(answer: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
-    if answer.get(..2)? != [0x01, 0x01] || answer.get(4..8)? != MAGIC_COOKIE {
+    let (class, method, answered) = stun::header(answer)?;
+    if (class, method, answered) != (SUCCESS, BINDING, id) {
         return None;
     }
-    if answer.get(8..20)? != id {
-        return None;
-    }
-    let mut rest = answer.get(20..)?;
-    while let Some([kind_high, kind_low, high, low]) = rest.first_chunk() {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        let value = rest.get(4..4 + length)?;
-        if [*kind_high, *kind_low] == XOR_MAPPED_ADDRESS {
-            let [_, family, port @ ..] = value.first_chunk::<4>()?;
-            let port = u16::from_be_bytes(*port) ^ u16::from_be_bytes([0x21, 0x12]);
-            let mask = u128::from_be_bytes(*answer.get(4..)?.first_chunk()?);
-            let host = value.get(4..)?;
-            let host = match *family {
-                IPV4 => {
-                    let host = u32::from_be_bytes(*host.first_chunk()?);
-                    IpAddr::from((host ^ u32::from_be_bytes(MAGIC_COOKIE)).to_be_bytes())
-                }
-                IPV6_FAMILY => {
-                    let host = u128::from_be_bytes(*host.first_chunk()?);
-                    IpAddr::from((host ^ mask).to_be_bytes())
-                }
-                _ => return None,
-            };
-            return Some(SocketAddr::new(host, port));
+    let value = stun::attribute(answer, XOR_MAPPED_ADDRESS)?;
+    let [_, family, port @ ..] = value.first_chunk::<4>()?;
+    // The cookie, and behind it the id.
+    let mask = *answer.get(4..)?.first_chunk::<16>()?;
+    let port = u16::from_be_bytes(*port) ^ u16::from_be_bytes(*mask.first_chunk()?);
+    let host = value.get(4..)?;
+    let host = match *family {
+        IPV4 => {
+            let host = u32::from_be_bytes(*host.first_chunk()?);
+            IpAddr::from((host ^ u32::from_be_bytes(*mask.first_chunk()?)).to_be_bytes())
         }
-        rest = rest.get(4 + length.next_multiple_of(4)..)?;
-    }
-    None
+        IPV6_FAMILY => {
+            let host = u128::from_be_bytes(*host.first_chunk()?);
+            IpAddr::from((host ^ u128::from_be_bytes(mask)).to_be_bytes())
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(host, port))
 }
 
 const PUBLIC: &str = "public";
 
-const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const XOR_MAPPED_ADDRESS: [u8; 2] = [0x00, 0x20];
+/// RFC 8489 §5, §18.2 and §18.3.
+const BINDING: u8 = 0x01;
+const SUCCESS: u8 = 0x01;
+const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const IPV4: u8 = 1;
 const IPV6_FAMILY: u8 = 2;
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::turn_watch::{attribute, header};
 use crate::stats::CertificateOwner;
+use crate::stun::{attribute, header};
 
 /// What the handshake of one connection says about certificates.
 #[derive(Debug)]
@@ -90,6 +90,7 @@ const DATA: u16 = 0x0013;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stun::MAGIC_COOKIE;
 
     fn record(kind: u8, epoch: u8, content: &[u8]) -> Vec<u8> {
         let mut record = vec![kind, 0xfe, 0xfd, 0, epoch, 0, 0, 0, 0, 0, 7, 0];
@@ -139,7 +140,8 @@ mod tests {
         let length = u8::try_from(alert.len()).unwrap();
         let channel = [&[0x40, 1, 0, length][..], &alert[..], &[0]].concat();
         assert_eq!(told(&[(true, channel.clone())]), Some(CertificateOwner::Peer));
-        let mut message = vec![0, SEND_INDICATION, 0, 20 + length, 0x21, 0x12, 0xa4, 0x42];
+        let mut message = vec![0, SEND_INDICATION, 0, 20 + length];
+        message.extend(MAGIC_COOKIE);
         message.extend([9; 12]);
         message.extend([0, 0x12, 0, 8, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0x13, 0, length]);
         message.extend(&alert);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::ice::TurnTrouble;
+use crate::stun::{attribute, header};
 use crate::turn_stream::BestRelay;
 
 /// What is known of the TURN servers of one connection.
@@ -110,36 +111,11 @@ impl TurnWatch {
     }
 }
 
-/// The two bytes of the type and the id of a STUN message (RFC 8489 §5). Rejects nearly everything by its first byte.
-pub(super) fn header(datagram: &[u8]) -> Option<(u8, u8, [u8; 12])> {
-    let [class, method, ..] = *datagram.first_chunk::<20>()?;
-    if class > 0x01 || datagram.get(4..8)? != MAGIC_COOKIE {
-        return None;
-    }
-    Some((class, method, *datagram.get(8..)?.first_chunk()?))
-}
-
-/// The value of an attribute.
-pub(super) fn attribute(datagram: &[u8], wanted: u16) -> Option<&[u8]> {
-    let mut rest = datagram.get(20..)?;
-    while let Some([kind_high, kind_low, high, low]) = rest.first_chunk() {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        let value = rest.get(4..4 + length)?;
-        if u16::from_be_bytes([*kind_high, *kind_low]) == wanted {
-            return Some(value);
-        }
-        rest = rest.get(4 + length.next_multiple_of(4)..)?;
-    }
-    None
-}
-
 /// Such as 401 (RFC 8489 §14.8).
 fn error_code(datagram: &[u8]) -> Option<u16> {
     let [_, _, hundreds, rest] = *attribute(datagram, ERROR_CODE)?.first_chunk()?;
     Some(u16::from(hundreds & 0x07) * 100 + u16::from(rest))
 }
-
-const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
 /// Methods of TURN (RFC 8656 §17), as in the second byte of a request.
 const ALLOCATE: u8 = 0x03;
@@ -169,6 +145,7 @@ const SERVERS_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stun::MAGIC_COOKIE;
 
     fn message(class: u8, method: u8, id: u8, attributes: &[(u16, &[u8])]) -> Vec<u8> {
         let mut message = vec![class, method, 0, 0];
