@@ -111,6 +111,11 @@ impl Reports {
         self.next
     }
 
+    /// The frame of the first regular report that covers all before `end`.
+    pub(crate) fn covering(&self, end: Frame) -> Frame {
+        Frame::new(end.index().next_multiple_of(self.interval))
+    }
+
     /// The last own report.
     pub(crate) fn last(&self) -> Report {
         self.own.back().copied().unwrap_or(Report::START)

@@ -7,6 +7,7 @@ use core::ops::Range;
 use crate::desync::{Disagreement, Report};
 use crate::narrowing::{PageFinding, PageMessage, Pages};
 use crate::resync::NUMBERS_APART;
+use crate::rollback::STEP_LEAVES;
 use crate::wire::{Digest, LEAVES_PER_MESSAGE};
 use crate::{Frame, Leaves, PeerId, PeerSet};
 
@@ -175,6 +176,15 @@ impl Search {
         equal.last().map_or(known, |(frame, _)| *frame)
     }
 
+    /// Whether the inputs are equal, as far as can be told: of reports of two frames, as one's game ended earlier, nothing can.
+    pub(crate) fn inputs_are_equal(&self) -> bool {
+        let theirs = self.heard_from(self.disagreement.peer);
+        let are_of_two_frames = theirs.is_some_and(|theirs| {
+            theirs.last_number() == self.own.last_number() && theirs.end() != self.own.end()
+        });
+        self.disagreement.inputs_are_equal || are_of_two_frames
+    }
+
     /// The first frame whose state differs, once the other side's hashes have come: `Some(None)` when none does.
     pub(crate) fn first_bad(&self) -> Option<Option<Frame>> {
         let (own, theirs) = (&self.own, self.heard_from(self.disagreement.peer)?);
@@ -212,10 +222,10 @@ impl Search {
         Some((*frame, self.pages.as_ref()?.bytes()?))
     }
 
-    /// Of a state with leaves those tell more than its bytes; one leaf is the output of the step.
+    /// Of a state with leaves those tell more than its bytes.
     fn pages_to_compare(&self) -> Option<&Pages> {
         let (_, leaves) = self.leaves.as_ref()?;
-        self.pages.as_ref().filter(|_| leaves.len() <= 1)
+        self.pages.as_ref().filter(|_| leaves.len() <= STEP_LEAVES)
     }
 
     /// Goes on to the next part of the leaves.

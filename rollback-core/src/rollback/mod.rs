@@ -16,6 +16,7 @@ use self::counters::Counted;
 pub use self::counters::{DEPTHS, RollbackCounters};
 pub use self::error::GameError;
 use self::replayed::Replayed;
+pub(crate) use self::replayed::STEP_LEAVES;
 pub use self::run_ahead::RUN_AHEAD_MAX;
 use self::run_ahead::RunAhead;
 use crate::input_queue::InputQueue;
@@ -371,22 +372,24 @@ impl<G: Game> Rollback<G> {
     ) -> Result<Replayed<G::Snapshot>, GameError<G::Error>> {
         let mut slot = G::Snapshot::default();
         let Some(report) = self.snapshots.reports().first() else {
-            return Ok(Replayed { slot, output: Chain::default() });
+            return Ok(Replayed { slot, output: Chain::default(), has_ended: false });
         };
         let from = report.frame;
         self.is_elsewhere = true;
         game.load(&report.snapshot).map_err(|source| GameError::Load { frame: from, source })?;
         let (mut output, mut output_digest) = (Vec::new(), Chain::default());
+        let mut has_ended = false;
         for frame in from.until(end) {
-            step_confirmed(game, queue, frame)?;
+            has_ended = step_confirmed(game, queue, frame)? == Outcome::Ended;
             output.clear();
             game.output(&mut output).map_err(|source| GameError::Step { frame, source })?;
             output_digest = Chain::default().link(&output);
             let next = frame.next();
             game.save(&mut slot).map_err(|source| GameError::Save { frame: next, source })?;
-            visit(hash_of(game, &slot, next)?, output_digest);
+            let given = if has_ended { output_digest.link(b"ended") } else { output_digest };
+            visit(hash_of(game, &slot, next)?, given);
         }
-        Ok(Replayed { slot, output: output_digest })
+        Ok(Replayed { slot, output: output_digest, has_ended })
     }
 
     /// The state of a report that is kept, as bytes.
@@ -463,11 +466,10 @@ fn step_confirmed<G: Game>(
     game: &mut Witness<'_, G>,
     queue: &mut InputQueue,
     frame: Frame,
-) -> Result<(), GameError<G::Error>> {
+) -> Result<Outcome, GameError<G::Error>> {
     let width = queue.width();
     let step = Step::new(frame, width, queue.row(frame), true);
-    game.step(&step).map_err(|source| GameError::Step { frame, source })?;
-    Ok(())
+    game.step(&step).map_err(|source| GameError::Step { frame, source })
 }
 
 fn hash_of<G: Game>(

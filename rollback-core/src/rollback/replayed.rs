@@ -10,6 +10,8 @@ pub(crate) struct Replayed<S> {
     pub(super) slot: S,
     /// What the step to it gave.
     pub(super) output: Chain,
+    /// Whether that was the last step.
+    pub(super) has_ended: bool,
 }
 
 impl<S> Replayed<S> {
@@ -21,6 +23,7 @@ impl<S> Replayed<S> {
             leaves = Leaves::default();
         }
         leaves.push(OUTPUT_LEAF, self.output.short());
+        leaves.push(OUTCOME_LEAF, self.has_ended.into());
         leaves
     }
 
@@ -33,5 +36,9 @@ impl<S> Replayed<S> {
     }
 }
 
-/// What a report calls the output of the step that led to a state, when that is what differs.
+/// How many leaves are of the step and not of the state.
+pub(crate) const STEP_LEAVES: usize = 2;
+
+/// What a report calls what the step that led to a state gave, when that is what differs.
 const OUTPUT_LEAF: &str = "output of the step";
+const OUTCOME_LEAF: &str = "outcome of the step";

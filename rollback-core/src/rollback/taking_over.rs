@@ -64,6 +64,8 @@ impl<G: Game> Rollback<G> {
         self.current = self.current.max(frame);
         self.known_up_to = self.known_up_to.max(frame);
         queue.set_simulated(self.current);
+        // What was guessed before that, where the game had ended here, does not matter any more.
+        queue.clear_incorrect();
         queue.note_incorrect(frame);
         Ok(true)
     }

@@ -160,21 +160,21 @@ impl Links {
         self.silence_due = Timestamp::ZERO;
     }
 
-    /// Members that were silent for too long, as long as it matters.
+    /// Whether somebody may have been silent for so long that it matters.
     #[inline]
-    pub(crate) fn note_silence(&mut self, now: Timestamp) {
-        if now >= self.silence_due && !self.links.is_empty() {
-            self.look_for_silence(now);
-        }
+    pub(crate) fn is_silence_due(&self, now: Timestamp) -> bool {
+        now >= self.silence_due && !self.links.is_empty()
     }
 
+    /// Members that were silent for too long. Nobody needs those that know that the episode is over, where this peer knows the end.
     #[inline(never)]
-    fn look_for_silence(&mut self, now: Timestamp) {
+    pub(crate) fn look_for_silence(&mut self, now: Timestamp, knows_end: bool) {
         // Who is heard of meanwhile is silent later still.
         let least = self.links.iter().map(|link| link.heard_at).min().unwrap_or(now);
         let matters_after = self.departure_micros.min(self.interrupted_micros);
         self.silence_due = Timestamp::from_micros(least.as_micros().saturating_add(matters_after));
-        let others = self.others_not_done().minus(self.membership.departing());
+        let needed = if knows_end { self.others_not_done() } else { self.others() };
+        let others = needed.minus(self.membership.departing());
         let mut suspects = PeerSet::EMPTY;
         // Where all wait for one that is silent, one that leaves does not.
         let is_leaving = self.queue.closed(self.local).is_some();

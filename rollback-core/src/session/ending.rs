@@ -30,6 +30,23 @@ impl<G: Game> Episode<G> {
         if is_in_sight { self.find_end() } else { None }
     }
 
+    /// Whether the game has ended here, and one whose game goes on needs inputs up to its next report, to find that this one's ended.
+    pub(super) fn gives_more_inputs(&self) -> bool {
+        let current = self.rollback.current();
+        self.rollback
+            .ended_at()
+            .is_some_and(|end| end <= current && current < self.links.reports.covering(end))
+    }
+
+    /// Looks who is silent.
+    #[inline]
+    pub(super) fn note_silence(&mut self, now: Timestamp) {
+        if self.links.is_silence_due(now) {
+            let knows_end = self.end_frame().is_some();
+            self.links.look_for_silence(now, knows_end);
+        }
+    }
+
     #[inline(never)]
     fn find_end(&self) -> Option<End> {
         let Some(ended) = self.rollback.ended_at() else { return self.ledger.end(None) };

@@ -204,7 +204,7 @@ impl<G: Game> Episode<G> {
         if let Some(player) = self.local_inputs.missing(current) {
             return Err(AdvanceError::MissingInput { player });
         }
-        self.links.note_silence(now);
+        self.note_silence(now);
         if self.links.is_letting_in() && self.end_frame().is_none() {
             self.links.let_in(now);
         }
@@ -283,10 +283,7 @@ impl<G: Game> Episode<G> {
         }
         let confirmed = queue.confirmed_end();
         let end = self.end_frame().filter(|end| end.frame <= current.min(confirmed));
-        // One whose game goes on there needs inputs up to its next report, to find that this one's ends.
-        let gives_more =
-            |end: End| end.cause == EndCause::Finished && current < self.links.reports.next_frame();
-        if end.is_some_and(|end| !gives_more(end)) {
+        if end.is_some() && !self.gives_more_inputs() {
             return Some(Stall::Closing);
         }
         // The next frame would need an input that is promised not to be filed before a return is agreed.

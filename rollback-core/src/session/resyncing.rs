@@ -75,11 +75,12 @@ impl<G: Game> Episode<G> {
         let hash = self.rollback.hash_reported(game, frame)?;
         let outputs = agreed.until(frame).map(|frame| self.rollback.output(frame).to_vec());
         let outputs: alloc::vec::Vec<_> = outputs.collect();
-        let chain = outputs.iter().fold(Chain::default(), |chain, output| chain.link(output));
+        let has_ended = self.rollback.ended_at() == Some(frame);
+        let chain = Chain::default().link(&[has_ended.into()]);
+        let chain = outputs.iter().fold(chain, |chain, output| chain.link(output));
         let vote = Vote { state: hash, outputs: chain.to_u64(), ..Vote::NONE };
         let state = self.rollback.export_reported(game, frame);
         let source = self.links.local;
-        let has_ended = self.rollback.ended_at() == Some(frame);
         let keyframe =
             state.map(|state| Keyframe { source, agreed, frame, has_ended, hash, outputs, state });
         Some((vote, keyframe))
@@ -92,7 +93,7 @@ impl<G: Game> Episode<G> {
         now: Timestamp,
         game: &mut Witness<'_, G>,
     ) -> Result<Advance, AdvanceError<G::Error>> {
-        self.links.note_silence(now);
+        self.note_silence(now);
         self.update_members(now);
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));

@@ -48,11 +48,15 @@ impl<G: Game> Episode<G> {
     ) -> Result<Advance, GameError<G::Error>> {
         let ends = self.links.config.on_desync() == OnDesync::End;
         if !ends {
-            self.links.note_silence(now);
+            self.note_silence(now);
             self.update_members(now);
             if let Some(end) = self.end() {
                 return Ok(Advance::Ended(end));
             }
+        }
+        let is_late = now.since(since) >= self.links.config.departure_timeout();
+        if self.gives_more_inputs() && !is_late {
+            return self.hold_ended(game);
         }
         let Some(search) = &mut self.links.search else {
             return Ok(Advance::Stalled(Stall::Closing));
@@ -75,7 +79,6 @@ impl<G: Game> Episode<G> {
             self.differs_at = Some(frame);
             return Ok(Advance::Stalled(Stall::SearchingDesync));
         }
-        let is_late = now.since(since) >= self.links.config.departure_timeout();
         let has_heard_all = search.has_heard_all(others);
         let finding = search.finding().filter(|_| has_heard_all);
         // Where all play on, all must know from where.
@@ -85,7 +88,7 @@ impl<G: Game> Episode<G> {
             return Ok(Advance::Stalled(Stall::SearchingDesync));
         };
         let agreed = search.agreed(others);
-        let Disagreement { peer, frame, inputs_are_equal } = search.disagreement;
+        let inputs_are_equal = search.inputs_are_equal();
         let desync = Desync { peer, agreed, reported: frame, inputs_are_equal, finding };
         self.dump = Some(Box::new(self.dump_of(game, &desync)));
         self.links.events.push(Event::Desync(desync));
@@ -98,6 +101,20 @@ impl<G: Game> Episode<G> {
         self.ledger.stable = self.ledger.stable.max(agreed);
         self.finish(now, agreed, EndCause::Desync, None);
         Ok(self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended))
+    }
+
+    /// Lets a frame pass that is only held.
+    fn hold_ended(&mut self, game: &mut Witness<'_, G>) -> Result<Advance, GameError<G::Error>> {
+        let (frame, queue) = (self.rollback.current(), &mut self.links.queue);
+        let room = queue
+            .last_room()
+            .min(queue.confirmed_end().plus(self.links.config.prediction_window_frames()));
+        if self.local_inputs.missing(frame).is_some() || frame >= room {
+            return Ok(Advance::Stalled(Stall::SearchingDesync));
+        }
+        self.rollback.step(game, queue, self.predictor.as_mut())?;
+        self.frames += 1;
+        Ok(Advance::Held { frame, rolled_back: 0 })
     }
 
     /// The one whose state differed is gone, and all others agree: this one plays on.

@@ -20,6 +20,8 @@ pub(crate) struct Arena<I = u8> {
 pub(crate) struct Rules {
     /// From this frame on it ends as soon as the players stand right, which depends on their inputs.
     pub(crate) may_end_from: Option<u32>,
+    /// It ends after so many frames. Nothing of its state says so.
+    pub(crate) ends_at: Option<u32>,
     /// Some guessed inputs cannot be stepped.
     pub(crate) fails_on_guesses: bool,
     /// A state to which a player came by the same input twice in a row cannot be saved, for some inputs.
@@ -155,7 +157,8 @@ impl<I: Input> Game for Arena<I> {
             return Err(Jammed { frame });
         }
         let may_end = self.rules.may_end_from.is_some_and(|from| frame.index() >= from);
-        let is_over = may_end && self.state.x.iter().sum::<i32>() % 8 == 0;
+        let is_over = may_end && self.state.x.iter().sum::<i32>() % 8 == 0
+            || self.rules.ends_at == Some(frame.next().index());
         Ok(if is_over { Outcome::Ended } else { Outcome::Running })
     }
 

@@ -200,7 +200,7 @@ fn assert_found(diverges: Rules, frame: Frame, path: &str) {
 
 #[test]
 fn one_whose_game_ends_earlier_since_it_calculates_differently_does_not_keep_the_others_waiting() {
-    // It stands at its end, so that the others get no inputs up to their own next report.
+    // It stands at its end, and gives them inputs up to their own next report.
     let mut parted = 0;
     for seed in 0..40 {
         let other = Rules { may_end_from: Some(92), ..Rules::default() };

@@ -23,6 +23,7 @@ mod kicks;
 mod late;
 mod long_inputs;
 mod outages;
+mod parted;
 mod pauses;
 mod peers_bugs;
 mod returns;
