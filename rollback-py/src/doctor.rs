@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyList};
 use rollback_webrtc::doctor::{self, Finding, Outcome, Part};
 use rollback_webrtc::{IceServer, PathPolicy, TransportConfig};
 
-use crate::room::refused;
+use crate::room::refused_link;
 
 /// Examines a link for at most 15 s; everything that was found.
 #[pyfunction]
@@ -27,7 +27,8 @@ pub(crate) fn examine<'py>(
         ..TransportConfig::default()
     };
     let environment = environment.map(environment_finding).transpose()?;
-    let mut diagnosis = py.detach(|| doctor::examine(link, config)).map_err(refused)?;
+    let mut diagnosis =
+        py.detach(|| doctor::examine(link, config)).map_err(|error| refused_link(link, error))?;
     diagnosis.findings.extend(environment);
     let findings = PyList::empty(py);
     for finding in &diagnosis.findings {

@@ -4,6 +4,7 @@ use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use rollback_core::{AdvanceError, PeerId};
+use rollback_server::NameError;
 use rollback_webrtc::{LoopError, ReturnError};
 
 create_exception!(rollback_py, RollbackError, PyException, "Base of every error of rollback_py.");
@@ -85,12 +86,12 @@ pub(crate) enum Error {
     UnknownTag { tag: u8, at: usize },
     #[error("the bytes at {at} are not the canonical form of a {what}")]
     NotCanonical { what: &'static str, at: usize },
-    #[error("player {player}: the space {space} cannot be sent as fixed-width bytes: {reason}")]
-    UnsupportedSpace { player: usize, space: String, reason: &'static str },
-    #[error("player {player}: the actions of {space} need {width} bytes, {max} are allowed")]
-    TooWide { player: usize, space: String, width: usize, max: usize },
-    #[error("player {player}: the action {value} is not in {space}")]
-    OutsideSpace { player: usize, value: String, space: String },
+    #[error("{agent}: the space {space} cannot be sent as fixed-width bytes: {reason}")]
+    UnsupportedSpace { agent: String, space: String, reason: &'static str },
+    #[error("{agent}: the actions of {space} need {width} bytes, {max} are allowed")]
+    TooWide { agent: String, space: String, width: usize, max: usize },
+    #[error("{agent}: the action {value} is not in {space}")]
+    OutsideSpace { agent: String, value: String, space: String },
     #[error("there is no player {player}: the environment has {players}")]
     UnknownPlayer { player: usize, players: usize },
     #[error("expected {expected} values, one for each player, got {got}")]
@@ -115,6 +116,10 @@ pub(crate) enum Error {
     SettingTooLarge { name: String, got: u64 },
     #[error("expected an address such as 127.0.0.1:8080, got {got:?}")]
     ListenAddress { got: String },
+    #[error(
+        "the room name {name:?}: {error}; allowed are 1 to 64 of a-z, 0-9, _ and -, but not admin, console, health"
+    )]
+    RoomName { name: String, error: NameError },
     #[error(transparent)]
     Python(#[from] PyErr),
 }
@@ -153,7 +158,8 @@ impl From<Error> for PyErr {
             | Error::PeerCount { .. }
             | Error::NoSetting { .. }
             | Error::SettingTooLarge { .. }
-            | Error::ListenAddress { .. } => RollbackError::new_err(message),
+            | Error::ListenAddress { .. }
+            | Error::RoomName { .. } => RollbackError::new_err(message),
             Error::UnsupportedSpace { .. }
             | Error::TooWide { .. }
             | Error::OutsideSpace { .. }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rollback_core::{PeerId, Roster, Ticket};
-use rollback_server::{BackgroundServer, GroupSize, IceOptions, Rooms, ServerConfig};
+use rollback_server::{BackgroundServer, GroupSize, IceOptions, RoomName, Rooms, ServerConfig};
 use rollback_webrtc::{
-    ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkReport, PathPolicy, PeerStats,
-    Proof, Room, ShutOut, Transport, TransportConfig, TransportEvent, WayCounters,
+    ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkError, LinkReport, PathPolicy,
+    PeerStats, Proof, Room, ShutOut, Transport, TransportConfig, TransportEvent, WayCounters,
 };
 
 use crate::config::seconds_or_ever;
@@ -60,7 +60,7 @@ impl PyRoom {
             told_after: told_after.unwrap_or(unless_said.told_after),
             ..unless_said
         };
-        let joining = Transport::join(link, config).map_err(refused)?;
+        let joining = Transport::join(link, config).map_err(|error| refused_link(link, error))?;
         Ok(Self {
             joining: Mutex::new(Some(joining)),
             room: Mutex::new(None),
@@ -229,7 +229,7 @@ impl PyRoom {
 }
 
 /// A signaling server in a thread of this process.
-#[pyclass(module = "rollback_py._rollback", name = "Server", frozen)]
+#[pyclass(module = "rollback_py._rollback", name = "Server", frozen, subclass)]
 pub(crate) struct PyServer {
     server: Mutex<Option<BackgroundServer>>,
     address: String,
@@ -257,18 +257,18 @@ impl PyServer {
             Rooms::Any(GroupSize::try_from(players).map_err(|error| refused(&error))?)
         } else {
             let room = |(name, players): (String, u8)| {
-                let name = name.parse().map_err(|error| refused(&error))?;
+                let name = room_name(&name)?;
                 Ok((name, GroupSize::try_from(players).map_err(|error| refused(&error))?))
             };
             Rooms::Fixed(rooms.into_iter().map(room).collect::<PyResult<_>>()?)
         };
         let playing_slot_hold = Duration::from_secs(slot_hold_s);
-        let unwatched = unwatched.into_iter().map(|name| name.parse());
+        let unwatched = unwatched.iter().map(|name| room_name(name));
         let config = ServerConfig {
             playing_slot_hold,
             watchers_max: watchers,
             relay,
-            unwatched: unwatched.collect::<Result<_, _>>().map_err(|error| refused(&error))?,
+            unwatched: unwatched.collect::<Result<_, _>>()?,
             ice: ice_options(ice)?.offer().map_err(|error| refused(&error))?,
             ..ServerConfig::new(rooms)
         };
@@ -295,6 +295,10 @@ impl PyServer {
         let stopped = py.detach(|| lock(&self.server).take().map(BackgroundServer::stop));
         stopped.unwrap_or(Ok(())).map_err(|error| RollbackError::new_err(error.to_string()))
     }
+}
+
+fn room_name(name: &str) -> Result<RoomName, Error> {
+    name.parse().map_err(|error| Error::RoomName { name: name.to_owned(), error })
 }
 
 /// The options under their names, each of which may be missing.
@@ -443,6 +447,17 @@ pub(crate) fn transport_event_dict(
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why a link is refused at once; of a room's name, what is wrong with it and what is allowed.
+pub(crate) fn refused_link(link: &str, error: rollback_webrtc::JoinError) -> PyErr {
+    let rollback_webrtc::JoinError::Link(LinkError::Room(error)) = error else {
+        return refused(error);
+    };
+    // As the link is read there: what follows its last slash, without a question behind it.
+    let path = link.split(['?', '#']).next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    join_error(format!("{link}: {}", Error::RoomName { name, error }), None, None)
 }
 
 pub(crate) fn refused(error: rollback_webrtc::JoinError) -> PyErr {

@@ -17,7 +17,7 @@ use rollback_webrtc::{
 use crate::env_game::PyGame;
 use crate::errors::{DivergedError, Error, RecordingError, RollbackError, game_error};
 use crate::events::end_dict;
-use crate::room::{lock, refused};
+use crate::room::{lock, refused, refused_link};
 
 /// A match that is watched, one episode after the other.
 #[pyclass(module = "rollback_py._rollback", name = "Watching", frozen)]
@@ -61,7 +61,8 @@ impl PyWatching {
             connect_timeout: seconds(timeout_s),
             ..TransportConfig::default()
         };
-        let joining = WatchTransport::join(link, config).map_err(refused)?;
+        let joining =
+            WatchTransport::join(link, config).map_err(|error| refused_link(link, error))?;
         let (joining, watching) = (Mutex::new(Some(joining)), Mutex::new(None));
         Ok(Self { joining, watching, user: Mutex::new(None) })
     }

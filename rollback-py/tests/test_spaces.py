@@ -35,7 +35,7 @@ SPACES = [
 
 
 def codec(*members, **options):
-    return ActionCodec(list(range(len(members))), list(members), **options)
+    return ActionCodec([f"agent{i}" for i in range(len(members))], list(members), **options)
 
 
 def same(a, b):
@@ -93,11 +93,11 @@ def test_the_idle_action_is_the_first_or_nearest_to_zero():
 
 
 def test_the_user_can_say_what_idle_is():
-    actions = codec(spaces.Discrete(7), spaces.Discrete(7), idle={1: 6})
+    actions = codec(spaces.Discrete(7), spaces.Discrete(7), idle={"agent1": 6})
     assert [actions.decode(i, actions.idle(i))[0] for i in range(2)] == [0, 6]
     assert actions.decode(1, b"\xff") == (6, False)
-    with pytest.raises(SpaceError, match=r"player 0: the action 7 is not in Discrete\(7\)"):
-        codec(spaces.Discrete(7), idle={0: 7})
+    with pytest.raises(SpaceError, match=r"agent0: the action 7 is not in Discrete\(7\)"):
+        codec(spaces.Discrete(7), idle={"agent0": 7})
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_the_user_can_say_what_idle_is():
         (spaces.Dict(a=spaces.Discrete(2)), None),
     ],
 )
-def test_an_action_outside_the_space_is_named_with_its_player(space, action):
-    with pytest.raises(SpaceError, match=r"player 1: the action .* is not in"):
+def test_an_action_outside_the_space_is_named_with_its_agent(space, action):
+    with pytest.raises(SpaceError, match=r"agent1: the action .* is not in"):
         codec(spaces.Discrete(2), space).encode(1, action)
 
 
@@ -143,7 +143,7 @@ def test_an_action_outside_the_space_is_named_with_its_player(space, action):
     ],
 )
 def test_spaces_without_a_fixed_width_are_refused_by_name(space):
-    with pytest.raises(SpaceError, match=r"player 0: the space .*(Sequence|Graph|OneOf)"):
+    with pytest.raises(SpaceError, match=r"agent0: the space .*(Sequence|Graph|OneOf)"):
         codec(space)
 
 

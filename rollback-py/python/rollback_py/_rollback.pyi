@@ -7,6 +7,8 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
 
+from typing_extensions import Self, disjoint_base
+
 __all__ = [
     "ActionCodec",
     "DivergedError",
@@ -106,7 +108,7 @@ def examine(
     more of them, for the machine: name, outcome (good, bad, note) and text.
     """
 
-@final
+@disjoint_base
 class Server:
     """A signaling server in a thread of this process; it stops when it is let go."""
 
@@ -121,17 +123,8 @@ class Server:
         unwatched: Sequence[str] = ...,
         relay: bool = True,
         ice: Mapping[str, Any] | None = None,
-    ) -> Server:
-        """Listen on an address; port 0 takes a free one.
-
-        Each of `rooms` is a name and how many members make it complete; without any, every name
-        makes a room of `players`. The slot of a member that is away is kept for `slot_hold_s`.
-        Up to `watchers`, at most 8, may watch a match, and nobody in the rooms `unwatched`.
-        With `relay`, members that have no better way to each other send through the server.
-        `ice` says which STUN and TURN servers members are offered: `stun_urls`, `turn_urls` with
-        `turn_secret_file` or `turn_user_file`, `turn_ttl_s`; `turn` for one of this process, with
-        `turn_port`, `turn_listen`, `turn_address` and `turn_relay_ports`.
-        """
+    ) -> Self:
+        """Listen on an address; port 0 takes a free one. `rollback_py.Server` says what is what."""
 
     @property
     def address(self) -> str:

@@ -13,15 +13,15 @@ const DEPTH_MAX: usize = 16;
 /// Discrete spaces up to this size keep their numpy integers ready.
 const TABLE_MAX: u64 = 1024;
 
-/// The form of a space's actions.
-pub(super) fn node(player: usize, space: &Bound<'_, PyAny>) -> Result<Node, Error> {
-    nested(player, space, 0)
+/// The form of the actions of an agent's space.
+pub(super) fn node(agent: &str, space: &Bound<'_, PyAny>) -> Result<Node, Error> {
+    nested(agent, space, 0)
 }
 
-fn nested(player: usize, space: &Bound<'_, PyAny>, depth: usize) -> Result<Node, Error> {
+fn nested(agent: &str, space: &Bound<'_, PyAny>, depth: usize) -> Result<Node, Error> {
     let refuse = |reason: &'static str| -> Result<Node, Error> {
         let space = space.repr()?.to_string_lossy().into_owned();
-        Err(Error::UnsupportedSpace { player, space, reason })
+        Err(Error::UnsupportedSpace { agent: agent.to_owned(), space, reason })
     };
     if depth > DEPTH_MAX {
         return refuse("it is nested too deep");
@@ -37,7 +37,7 @@ fn nested(player: usize, space: &Bound<'_, PyAny>, depth: usize) -> Result<Node,
             "Tuple" => {
                 let mut nodes = Vec::new();
                 for inner in space.getattr("spaces")?.try_iter()? {
-                    nodes.push(nested(player, &inner?, depth + 1)?);
+                    nodes.push(nested(agent, &inner?, depth + 1)?);
                 }
                 Ok(Node::Tuple(nodes))
             }
@@ -45,7 +45,7 @@ fn nested(player: usize, space: &Bound<'_, PyAny>, depth: usize) -> Result<Node,
                 let mut nodes = Vec::new();
                 for item in space.getattr("spaces")?.call_method0("items")?.try_iter()? {
                     let item = item?.cast_into::<PyTuple>().map_err(PyErr::from)?;
-                    let node = nested(player, &item.get_item(1)?, depth + 1)?;
+                    let node = nested(agent, &item.get_item(1)?, depth + 1)?;
                     nodes.push((item.get_item(0)?.unbind(), node));
                 }
                 Ok(Node::Dict(nodes))

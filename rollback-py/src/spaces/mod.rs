@@ -48,11 +48,12 @@ impl ActionCodec {
         let index = PyDict::new(py);
         let mut players = Vec::new();
         for (player, (agent, space)) in agents.into_iter().zip(spaces).enumerate() {
-            let node = build::node(player, &space)?;
+            let name = agent.str()?.to_string_lossy().into_owned();
+            let node = build::node(&name, &space)?;
             let width = node.width();
             if width > WIDTH_BYTES_MAX {
                 let space = space.repr()?.to_string_lossy().into_owned();
-                return Err(Error::TooWide { player, space, width, max: WIDTH_BYTES_MAX });
+                return Err(Error::TooWide { agent: name, space, width, max: WIDTH_BYTES_MAX });
             }
             index.set_item(&agent, player)?;
             players.push(Player {
@@ -156,7 +157,7 @@ impl ActionCodec {
             return Ok(bytes);
         }
         Err(Error::OutsideSpace {
-            player,
+            agent: known.agent.bind(action.py()).str()?.to_string_lossy().into_owned(),
             value: action.repr()?.to_string_lossy().into_owned(),
             space: known.space.bind(action.py()).repr()?.to_string_lossy().into_owned(),
         })
