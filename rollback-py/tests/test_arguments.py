@@ -63,6 +63,43 @@ def test_an_argument_of_another_kind_is_named_before_the_server_is_asked(
         rb.join(NOWHERE, env=FourWalkers, **wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "limits"),
+    [
+        ({"players": 0}, "1 to 8"),
+        ({"players": -1}, "1 to 8"),
+        ({"players": 2**70}, "1 to 8"),
+        ({"rooms": [("hall", 9)]}, "1 to 8"),
+        ({"watchers": 256}, "0 to 8"),
+        ({"slot_hold_s": -1}, "at least 0"),
+        ({"ice": {"turn_port": 65_536}}, "0 to 65535"),
+        ({"ice": {"turn_ttl_s": -5}}, "at least 1"),
+        ({"ice": {"turn_relay_ports": (1, 70_000)}}, "1 to 65535"),
+    ],
+)
+def test_a_number_of_a_server_that_cannot_be_is_named_with_what_can(
+    wrong: dict[str, Any], limits: str
+) -> None:
+    (value,) = wrong.values()
+    name = next(iter(value)) if isinstance(value, dict) else next(iter(wrong))
+    with pytest.raises(
+        ValueError, match=f"{name if name != 'rooms' else 'hall'}: expected {limits}, got "
+    ):
+        rb.Server("127.0.0.1:0", **wrong)
+
+
+@pytest.mark.parametrize("name", ["Hall", "two words", "health", "", "a" * 65])
+def test_a_room_name_that_cannot_be_is_told_with_what_can(name: str) -> None:
+    message = f'room name "{name}": .*; allowed are 1 to 64 of a-z, 0-9, _ and -, but not admin'
+    with pytest.raises(rb.RollbackError, match=message):
+        rb.Server("127.0.0.1:0", rooms=[(name, 2)])
+    with pytest.raises(rb.RollbackError, match=message):
+        rb.Server("127.0.0.1:0", unwatched=[name])
+    if name != "two words":  # that is no link at all
+        with pytest.raises(rb.JoinError, match=f"ws://127.0.0.1:1/{name}\\?x=/y: .*{message}"):
+            rb.join(f"ws://127.0.0.1:1/{name}?x=/y", env=FourWalkers)
+
+
 def test_a_data_folder_that_is_none_is_told_before_the_server_is_asked(tmp_path: Path) -> None:
     file = tmp_path / "data"
     file.touch()
@@ -101,6 +138,27 @@ def test_players_are_given_by_agent(link: str, tmp_path: Path) -> None:
         for wrong in (at_random, [at_random], {"a": at_random}):
             with pytest.raises(ValueError, match="expected a dict with a player for each of"):
                 episode.run(wrong)  # type: ignore[arg-type]
+        episode.close()
+
+
+def test_a_number_beyond_what_there_is_is_named(link: str, tmp_path: Path) -> None:
+    with rb.join(link, env=FourWalkers, data=tmp_path) as match:
+        with pytest.raises(ValueError, match=r"^slot: expected 0 to 0, got -1$"):
+            match.way(-1)
+        episode = rb.Episode(match, 0)
+        wrong: list[tuple[str, Any]] = [
+            ("slot: expected 0 to 0, got -1", lambda: episode.kick(-1)),
+            ("slot: expected 0 to 0, got 300", lambda: episode.kick(300)),
+            ("code: expected 0 to 65535, got 65536", lambda: episode.propose_end(65_536)),
+            ("frames: expected 0 to 30, got -1", lambda: episode.set_input_delay("a", -1)),
+            ("frames: expected 0 to 30, got 31", lambda: episode.propose_input_delay(31)),
+            ("frames: expected a whole number", lambda: episode.propose_input_delay(1.5)),  # type: ignore[arg-type]
+            ("longest: expected 0 to 30, got 31", lambda: episode.follow_lateness(0, 31)),
+            ("start_timeout_s: expected", lambda: episode.run({}, start_timeout_s=-1)),
+        ]
+        for message, call in wrong:
+            with pytest.raises(ValueError, match=f"^{message}"):
+                call()
         episode.close()
 
 

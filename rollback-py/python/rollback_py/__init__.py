@@ -10,7 +10,6 @@ from rollback_py._rollback import (
     JoinError,
     RecordingError,
     RollbackError,
-    Server,
     SnapshotError,
     SpaceError,
 )
@@ -25,6 +24,7 @@ from rollback_py.offline import record_offline
 from rollback_py.policies import Keyboard, Person, Policy, keyboard
 from rollback_py.recording_table import Resync
 from rollback_py.recordings import Export, Recording, compare, export, verify
+from rollback_py.serving import Server
 from rollback_py.settings import Health, LinkConditions, Settings
 from rollback_py.side_file import SideFile
 from rollback_py.simulation import EnvironmentUnsuitableError

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rollback_py import _rollback as native
-from rollback_py import determinism, doctor, recording_commands
+from rollback_py import determinism, doctor, recording_commands, serving
 from rollback_py._rollback import DivergedError, RollbackError
 from rollback_py.command_output import (
     DESYNC,
@@ -82,98 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_serve(commands)
+    serving.add_parser(commands)
     _add_play(commands)
     _add_watch(commands)
     doctor.add_parser(commands)
     _add_check(commands)
     recording_commands.add_parsers(commands)
     return parser
-
-
-def _add_serve(commands: Any) -> None:
-    serve = commands.add_parser("serve", help="bring the members of matches together")
-    serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
-    serve.add_argument("--room", action="append", default=[], metavar="NAME", help="repeatable")
-    serve.add_argument("--players", type=int, default=2, help="members of each room (2)")
-    serve.add_argument("--slot-hold", type=int, default=600, metavar="S", help="for who is lost")
-    serve.add_argument("--watchers", type=int, default=8, metavar="N", help="of a match, 0 to 8")
-    serve.add_argument(
-        "--unwatched", action="append", default=[], metavar="NAME", help="a room nobody may watch"
-    )
-    serve.add_argument("--no-relay", action="store_true", help="pass nothing between members")
-    _add_ice(serve)
-    serve.add_argument("--json", action="store_true", help="print lines of JSON")
-    serve.set_defaults(handler=_serve)
-
-
-def _add_ice(serve: argparse.ArgumentParser) -> None:
-    ice = serve.add_argument_group("STUN and TURN servers for the members (docs/turn.md)")
-    ice.add_argument("--turn", action="store_true", help="run a TURN server, by UDP, in here")
-    ice.add_argument("--turn-port", type=int, default=3478, metavar="PORT")
-    ice.add_argument("--turn-listen", metavar="ADDRESS", help="where, if not at --listen")
-    ice.add_argument("--turn-address", metavar="ADDRESS", help="where members reach it")
-    ice.add_argument("--turn-relay-ports", metavar="LOW-HIGH", help="any free ones without it")
-    ice.add_argument("--turn-url", action="append", default=[], metavar="URL", help="repeatable")
-    access = ice.add_mutually_exclusive_group()
-    access.add_argument("--turn-secret-file", metavar="FILE", help="coturn's static-auth-secret")
-    access.add_argument("--turn-user-file", metavar="FILE", help="one line NAME:PASSWORD")
-    ice.add_argument("--turn-ttl", type=int, default=43200, metavar="S", help="of credentials")
-    ice.add_argument("--stun-url", action="append", default=[], metavar="URL", help="repeatable")
-
-
-def _ice_options(parsed: argparse.Namespace) -> dict[str, Any]:
-    ports = parsed.turn_relay_ports
-    return {
-        "stun_urls": parsed.stun_url,
-        "turn_urls": parsed.turn_url,
-        "turn_secret_file": parsed.turn_secret_file,
-        "turn_user_file": parsed.turn_user_file,
-        "turn_ttl_s": parsed.turn_ttl,
-        "turn": parsed.turn,
-        "turn_port": parsed.turn_port,
-        "turn_listen": parsed.turn_listen and ipaddress.ip_address(parsed.turn_listen),
-        "turn_address": parsed.turn_address and ipaddress.ip_address(parsed.turn_address),
-        "turn_relay_ports": ports and _port_range(ports),
-    }
-
-
-def _port_range(text: str) -> tuple[int, int]:
-    low, _, high = text.partition("-")
-    try:
-        return int(low), int(high)
-    except ValueError:
-        raise ValueError(f"--turn-relay-ports: expected LOW-HIGH, got {text!r}") from None
-
-
-def _serve(parsed: argparse.Namespace) -> int:
-    rooms = [(name, parsed.players) for name in parsed.room]
-    server = native.Server(
-        parsed.listen,
-        rooms=rooms,
-        players=parsed.players,
-        slot_hold_s=parsed.slot_hold,
-        watchers=parsed.watchers,
-        unwatched=parsed.unwatched,
-        relay=not parsed.no_relay,
-        ice=_ice_options(parsed),
-    )
-    links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
-    invitations = [f"    rollback play {link} --env MODULE:FUNCTION …" for link in links]
-    text = "\n".join([f"serving on {server.address}; people join with", *invitations])
-    _say(parsed, "serving", text, address=server.address, links=links)
-    try:
-        while server.is_running:
-            _sleep(0.2)
-    finally:
-        server.stop()
-    return OK
-
-
-def _sleep(seconds: float) -> None:
-    import time
-
-    time.sleep(seconds)
 
 
 def _add_play(commands: Any) -> None:

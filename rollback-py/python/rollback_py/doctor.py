@@ -11,6 +11,7 @@ from rollback_py import determinism
 from rollback_py.command_output import OK, WRONG, say
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
+from rollback_py.settings import LIMITS, require_number
 
 if TYPE_CHECKING:
     import argparse
@@ -49,8 +50,7 @@ def ice_server(text: str) -> tuple[str, str, str]:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    if parsed.fps < 1:
-        raise ValueError(f"--fps: expected a number from 1 on, got {parsed.fps}")
+    require_number("--fps", parsed.fps, *LIMITS["fps"])
     servers = [ice_server(text) for text in parsed.ice_server]
     # First, since what is measured at once with the network would be slower.
     measured = None if parsed.env is None else _environment(parsed.env, parsed.fps)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime, timezone
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import JoinError, RollbackError
@@ -15,6 +16,7 @@ from rollback_py.excluded_infos import ExcludedInfos
 from rollback_py.plain_json import described
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy, require_player
 from rollback_py.recordings import Recording
+from rollback_py.settings import END_CODE_MAX, INPUT_DELAY_MAX, require_number
 from rollback_py.side_file import FORMAT, SideFileWriter
 from rollback_py.state_transfer import NotTransferableError
 from rollback_py.summary import PeerSummary, Summary
@@ -35,9 +37,6 @@ _SAMPLE_S = 1.0
 
 # How often a picture is drawn of what happened while this computer was away.
 _CATCH_UP_PICTURE_S = 0.1
-
-# Half a second at 60 frames a second.
-INPUT_DELAY_MAX = 30
 
 # The newest events that are held in memory; all of them are in the side file.
 _EVENTS_MAX = 10_000
@@ -68,6 +67,8 @@ class Episode:
         self._silent_since: dict[int, float] = {}
         self._given_up: int | None = None
         self._status = ""
+        self.waits_for: list[int] = []
+        """The slots of the members without whom it does not go on just now."""
         self.dumps: list[Path] = []
         """This computer's side of each desync: files for `DesyncDump.open`."""
         self._excluded = ExcludedInfos(match.game)
@@ -118,6 +119,7 @@ class Episode:
         computer back in. The recording is complete up to the last stable frame in each of these
         cases.
         """
+        require_number("start_timeout_s", start_timeout_s, 0.0, inf)
         self._seats = self._seats_of(players)
         for player, who in self._seats.items():
             self._native.set_actor(player, not isinstance(who, Person))
@@ -143,6 +145,7 @@ class Episode:
 
     def propose_end(self, code: int = 0) -> bool:
         """End the episode for all, with a number for the reason."""
+        require_number("code", code, 0, END_CODE_MAX)
         return self._native.propose_end(code)
 
     @property
@@ -163,8 +166,7 @@ class Episode:
         if index not in self._seats:
             raise ValueError("nobody plays yet: call it from on_frame")
         require_player(agent, player)
-        before = self._seats[index]
-        self._seats[index] = player
+        before, self._seats[index] = self._seats[index], player
         self._native.set_actor(index, not isinstance(player, Person))
         if isinstance(before, Person) and id(before) not in self._people():
             before.close()
@@ -190,19 +192,18 @@ class Episode:
         """
         if agent not in self._match.agents:
             raise ValueError(f"expected one of {self._match.my_agents}, got {agent!r}")
+        require_number("frames", frames, 0, INPUT_DELAY_MAX)
         self._native.set_input_delay(self._match.agents.index(agent), frames)
 
     def follow_lateness(self, shortest: int = 0, longest: int = 8) -> None:
         """Have the delay of `my_agents` follow how late inputs come, within these limits."""
-        if not 0 <= shortest <= longest <= INPUT_DELAY_MAX:
-            limits = f"0 <= shortest <= longest <= {INPUT_DELAY_MAX}"
-            raise ValueError(f"expected {limits}, got {shortest} and {longest}")
+        require_number("longest", longest, 0, INPUT_DELAY_MAX)
+        require_number("shortest", shortest, 0, longest)
         self._native.set_automatic_input_delay((shortest, longest))
 
     def propose_input_delay(self, frames: int) -> bool:
         """Have all agents of all computers play with one delay, as fair experiments need."""
-        if not 0 <= frames <= INPUT_DELAY_MAX:
-            raise ValueError(f"expected 0 to {INPUT_DELAY_MAX} frames, got {frames}")
+        require_number("frames", frames, 0, INPUT_DELAY_MAX)
         return self._native.propose_input_delay(frames)
 
     def pause(self) -> bool:
@@ -222,6 +223,7 @@ class Episode:
         Any member may. It does not come back into this episode, whose end is ``kicked`` for it.
         Raises `ValueError` when it is not there, or when too few would be left.
         """
+        require_number("slot", slot, 0, len(self._match.members) - 1)
         self._native.kick(slot)
 
     @property
@@ -296,7 +298,7 @@ class Episode:
             for player, who in self._seats.items():
                 if self._native.wants_input(player):
                     self._give_input(player, who)
-            status, frame, frames_back, _ = self._advance()
+            status, frame, frames_back, self.waits_for = self._advance()
             self._status = status
             if frames_back:
                 self._note_rollback(frame, frames_back)
@@ -473,8 +475,7 @@ class Episode:
         return reason_of(self._native.end, self.events, self._failure, self._match.slot)
 
     def _make_summary(self) -> Summary:
-        counters = self._native.counters()
-        end = self._native.end
+        counters, end = self._native.counters(), self._native.end
         return Summary(
             episode=self.number,
             frames=counters["stable"] if end is None else end["frame"],

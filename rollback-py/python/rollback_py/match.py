@@ -371,6 +371,7 @@ class Match:
         Then `Episode` notes it each second. ``link`` has what was measured: round trips, losses,
         and under ``proof`` whether both directions were shown to work.
         """
+        require_number("slot", slot, 0, len(self.members) - 1)
         return self._room.way(slot)
 
     def close(self) -> None:

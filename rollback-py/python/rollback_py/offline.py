@@ -12,7 +12,7 @@ from rollback_py.environment import EnvironmentDigest, Factory
 from rollback_py.policies import BY_POLICY, Policy
 from rollback_py.recorded_facts import as_recorded, settings_of
 from rollback_py.recordings import Recording, factory_of
-from rollback_py.settings import FRAMES_MAX, SEED_MAX, require_number
+from rollback_py.settings import FRAMES_MAX, LIMITS, SEED_MAX, require_number
 from rollback_py.simulation import RandomActions
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def record_offline(
     """
     require_number("seed", seed, 0, SEED_MAX)
     require_number("frames", frames, 0, FRAMES_MAX)
+    require_number("fps", fps, *LIMITS["fps"])
     factory = factory_of(env)
     game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
     try:

@@ -9,15 +9,18 @@ from typing import Any
 
 PREDICTORS = ("repeat", "idle", "learned")
 RUN_AHEAD_MAX = 8
-MEMBERS_MAX = 8
+MEMBERS_MAX = WATCHERS_MAX = 8
 ON_DEPARTURE = ("end", "continue", "wait")
 ON_SILENCE = ("depart", "depart_for_good", "wait")
 ON_DESYNC = ("end", "pause", "resync")
 
+# Half a second at 60 frames a second.
+INPUT_DELAY_MAX = 30
+
 # The least and the most of each number, as the engine takes them; of whole ones these are whole.
-_LIMITS: dict[str, tuple[float, float]] = {
+LIMITS: dict[str, tuple[float, float]] = {
     "fps": (1, 1000),
-    "input_delay": (0, 30),
+    "input_delay": (0, INPUT_DELAY_MAX),
     "prediction_window": (0, 128),
     "report_interval": (1, 60),
     "departure_timeout_s": (0.1, 600.0),
@@ -25,8 +28,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 
 # As the engine and recordings count them.
-_U32_MAX = EPISODES_MAX = FRAMES_MAX = 2**32 - 1
+U32_MAX = EPISODES_MAX = FRAMES_MAX = 2**32 - 1
 SEED_MAX = 2**64 - 1
+END_CODE_MAX = PORT_MAX = 2**16 - 1
 
 
 def require_number(name: str, got: Any, least: float, most: float) -> None:
@@ -39,7 +43,7 @@ def require_number(name: str, got: Any, least: float, most: float) -> None:
     if not is_number:
         raise ValueError(f"{name}: expected a {'whole ' if is_whole else ''}number, got {got!r}")
     if not least <= got <= most:
-        limits = f"at least {least:g}" if most >= _U32_MAX else f"{least:g} to {most:g}"
+        limits = f"at least {least:g}" if most >= U32_MAX else f"{least:g} to {most:g}"
         raise ValueError(f"{name}: expected {limits}, got {got!r}")
 
 
@@ -74,8 +78,8 @@ class LinkConditions:
 
     def __post_init__(self) -> None:
         """Name what is beyond a limit."""
-        require_number("delay_ms", self.delay_ms, 0, _U32_MAX)
-        require_number("jitter_ms", self.jitter_ms, 0, _U32_MAX)
+        require_number("delay_ms", self.delay_ms, 0, U32_MAX)
+        require_number("jitter_ms", self.jitter_ms, 0, U32_MAX)
         require_number("loss_percent", self.loss_percent, 0.0, 100.0)
         require_number("seed", self.seed, 0, SEED_MAX)
 
@@ -155,7 +159,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Name what is beyond a limit, or not one of the words that are expected."""
-        for name, (least, most) in _LIMITS.items():
+        for name, (least, most) in LIMITS.items():
             require_number(name, getattr(self, name), least, most)
         words = {
             "on_departure": ON_DEPARTURE,
