@@ -248,3 +248,8 @@ def three_steps(observation: Any) -> int:
     """Three steps to the right, one to the left."""
     _count[0] += 1
     return 0 if _count[0] % 4 == 0 else 2
+
+
+def stands_still(observation: Any) -> int:
+    """Do what moves no walker."""
+    return 1

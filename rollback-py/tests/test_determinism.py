@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sample_envs
-from rollback_py import EnvGame, SnapshotOptions, check
+from rollback_py import EnvGame, SnapshotOptions, check, cli
 from rollback_py.determinism import main
 from rollback_py.simulation import RandomActions
 
@@ -204,8 +204,19 @@ def test_opaque_objects_are_reported_by_class():
 def test_an_environment_that_cannot_be_saved_is_reported_with_the_path():
     report = check(sample_envs.HoldsAGenerator, frames=20)
     assert not report.can_rollback
+    assert report.is_deterministic, "what cannot be saved is played in lockstep"
+    assert report.asks_outside == []
     assert "cells[2].ticks" in report.rejected[0]
     assert "lockstep only" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("env", "code"), [("TinyGrid", 0), ("CountsInstances", 1), ("HoldsAGenerator", 7)]
+)
+def test_the_exit_code_says_what_an_environment_is_fit_for(env, code, capsys):
+    assert cli.main(["check", f"sample_envs:{env}", "--frames", "20", "--json"]) == code
+    told = json.loads(capsys.readouterr().out)
+    assert (told["is_deterministic"], told["can_rollback"]) == (code != 1, code != 7)
 
 
 def test_drawing_that_changes_the_state_is_named():

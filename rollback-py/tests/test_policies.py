@@ -84,7 +84,7 @@ def test_a_command_line_may_say_what_is_done_while_no_key_is_held(
     words: str, while_none_is_held: int | None, windows: list[Any]
 ) -> None:
     parsed = cli._parser().parse_args(["play", "LINK", "--env", "m:f", "--keys", words])
-    person = cli._player(parsed)()
+    person = cli._players(parsed)["any"]()
     assert person.action() == while_none_is_held
     person.show(None, "playing")
     press("w")
@@ -141,6 +141,46 @@ def test_all_agents_of_a_computer_are_played_in_one_window(
         actions = [row["action"] for row in played]
         assert set(actions) == {0, 2}, "idle until the key is held, then its action"
         assert actions == sorted(actions)
+
+
+def play_words(*policies: str) -> list[str]:
+    named = [word for policy in policies for word in ("--policy", policy)]
+    # Nobody listens there: what is wrong is told before.
+    return ["play", "ws://127.0.0.1:1/room", "--env", "playable:walkers", *named]
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (["up=playable:at_random"], "there is no agent 'up': the agents are ['left', 'right']"),
+        (["left=playable:at_random"], "there is none for ['right']: name one for each"),
+        (["playable:at_random", "playable:at_random"], "expected one for all that are not named"),
+        (["left=playable:at_random"] * 2, "expected one for agent 'left', got a second: playable"),
+    ],
+)
+def test_policies_that_are_no_choice_are_named_before_anybody_is_waited_for(
+    policies: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(play_words(*policies)) == 2
+    assert f"rollback: --policy: {message}" in capsys.readouterr().err
+
+
+def test_an_agent_may_have_a_policy_of_its_own_beside_that_of_all_others(tmp_path: Path) -> None:
+    server = rb.Server("127.0.0.1:0", players=1)
+    command = [
+        "play", f"ws://{server.address}/room", "--env", "playable:walkers", "--fps", "400",
+        "--policy", "left=playable:three_steps", "--policy", "playable:stands_still",
+        "--data", str(tmp_path),
+    ]  # fmt: skip
+    try:
+        assert main(command) == 0
+    finally:
+        server.stop()
+    (path,) = tmp_path.glob("*.rbk")
+    rows = list(rb.Recording.open(path).to_polars("playable:walkers").iter_rows(named=True))
+    actions = {a: {row["action"] for row in rows if row["agent"] == a} for a in ("left", "right")}
+    assert actions["right"] == {1}
+    assert 2 in actions["left"]
 
 
 def test_a_process_with_a_keyboard_is_ended_as_any_other() -> None:

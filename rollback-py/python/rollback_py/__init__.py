@@ -31,6 +31,7 @@ from rollback_py.simulation import EnvironmentUnsuitableError
 from rollback_py.snapshots import EnvSnapshot, NotSnapshotableError, SnapshotOptions
 from rollback_py.state_transfer import NotTransferableError
 from rollback_py.summary import PeerSummary, Summary
+from rollback_py.trouble import EnvironmentWarning
 from rollback_py.verdicts import Comparison, Segment, Verified, Wrong
 from rollback_py.watching import WatchedEpisode, Watching, Window, watch
 
@@ -46,6 +47,7 @@ __all__ = [
     "EnvSnapshot",
     "EnvironmentDigest",
     "EnvironmentUnsuitableError",
+    "EnvironmentWarning",
     "Episode",
     "Export",
     "Factory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import determinism, doctor, recording_commands, serving
@@ -13,6 +14,7 @@ from rollback_py.command_output import (
     EXIT_CODES,
     FAILED,
     INTERRUPTED,
+    LOCKSTEP,
     LOST,
     OK,
     WRONG,
@@ -27,6 +29,7 @@ from rollback_py.endings import DesyncError
 from rollback_py.environment import Factory
 from rollback_py.episode import Episode
 from rollback_py.match import join
+from rollback_py.named_policies import policies_of
 from rollback_py.policies import Person, Policy, keyboard
 from rollback_py.settings import (
     EPISODES_MAX,
@@ -37,10 +40,11 @@ from rollback_py.settings import (
     Settings,
     require_number,
 )
+from rollback_py.waiting import Waiting, room_text
 from rollback_py.watching import WatchedEpisode, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,8 +100,10 @@ def _add_play(commands: Any) -> None:
     who = play.add_mutually_exclusive_group(required=True)
     who.add_argument(
         "--policy",
-        metavar="MODULE:FUNCTION",
-        help="a function of the observation, or a class of such: one for each agent and episode",
+        action="append",
+        metavar="[AGENT=]MODULE:FUNCTION",
+        help="a function of the observation, or a class of such: one for each agent and episode; "
+        "repeatable, with AGENT= for one agent and without it for all others",
     )
     who.add_argument(
         "--keys",
@@ -152,7 +158,7 @@ def _play(parsed: argparse.Namespace) -> int:
         seed=parsed.seed,
     )
     require_number("--episodes", parsed.episodes, 1, EPISODES_MAX)
-    who = _player(parsed)
+    who = _players(parsed)
     match = join(
         parsed.link,
         env=parsed.env,
@@ -169,17 +175,18 @@ def _play(parsed: argparse.Namespace) -> int:
         predictor=parsed.predictor,
         run_ahead=parsed.run_ahead,
         on_progress=lambda members, expected: _say_waiting(parsed, members, expected),
+        on_warning=lambda name, text: _say(
+            parsed, "warning", f"warning: {text}", name=name, message=text
+        ),
     )
     with match:
-        if match.plays_in_lockstep and settings.prediction_window:
-            _say(parsed, "lockstep", "this environment cannot be saved: it is played in lockstep")
         agents = ", ".join(map(str, match.my_agents))
         how = "came back" if match.life else "joined"
         text = f"{how} as peer {match.slot}, playing {agents}"
         _say(parsed, "joined", text, slot=match.slot, life=match.life)
         for episode in match.episodes(parsed.episodes):
-            players = {agent: who() for agent in match.my_agents}
-            progress = _Progress(parsed)
+            players = {agent: who[str(agent)]() for agent in match.my_agents}
+            progress = _Progress(parsed, match.members)
             try:
                 end = episode.run(players, start_timeout_s=parsed.start_timeout, on_frame=progress)
             except KeyboardInterrupt:
@@ -199,12 +206,15 @@ def _say_summary(parsed: argparse.Namespace, episode: Episode) -> None:
 class _Progress:
     """Says once a second how the episode goes."""
 
-    def __init__(self, parsed: argparse.Namespace) -> None:
+    def __init__(self, parsed: argparse.Namespace, members: list[str]) -> None:
         self._parsed = parsed
         self._next = 0
+        self._waiting = Waiting(members)
 
     def __call__(self, episode: Episode) -> None:
         """Look at a frame."""
+        if (text := self._waiting.told(episode.waits_for)) is not None:
+            _say(self._parsed, "waiting_for", text, peers=episode.waits_for)
         frame = episode.frame
         if frame < self._next:
             return
@@ -279,25 +289,18 @@ def _say(parsed: argparse.Namespace, event: str, text: str, **fields: Any) -> No
 
 
 def _say_waiting(parsed: argparse.Namespace, members: int, expected: int) -> None:
-    if expected:
-        text = f"waiting for members: {members} of {expected}"
+    if text := room_text(members, expected):
         _say(parsed, "waiting", text, members=members, expected=expected)
 
 
-def _player(parsed: argparse.Namespace) -> Callable[[], Policy | Person]:
+def _players(parsed: argparse.Namespace) -> Mapping[str, Callable[[], Policy | Person]]:
+    """Say who plays each agent: makes one for each episode, by the name of the agent."""
     if parsed.keys is not None:
         keys = _keys(parsed.keys)
         noop = keys.pop("none", None)
         person = keyboard(keys, noop=noop)  # one window, for all agents and episodes
-        return lambda: person
-    policy: Any = _policy(parsed.policy)
-    return policy if isinstance(policy, type) else lambda: policy
-
-
-def _policy(spec: str) -> Policy:
-    """Import a policy by the name that this computer's user gave."""
-    factory = Factory.from_spec(spec)
-    return factory.function
+        return defaultdict(lambda: lambda: person)
+    return policies_of(parsed.policy, Factory.from_spec(parsed.env))
 
 
 def _keys(text: str) -> dict[str, int]:
@@ -325,7 +328,9 @@ def _check(parsed: argparse.Namespace) -> int:
     factory = Factory.from_spec(parsed.env)
     report = determinism.check(factory, seed=parsed.seed, frames=parsed.frames)
     print(report.to_json() if parsed.json else report)
-    return OK if report.is_deterministic else WRONG
+    if not report.is_deterministic:
+        return WRONG
+    return OK if report.can_rollback else LOCKSTEP
 
 
 if __name__ == "__main__":

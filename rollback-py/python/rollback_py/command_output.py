@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 # What commands exit with. `check`, `verify`, `doctor` answer no with WRONG, `compare` with PREFIX,
-# DIFFERENT, `play` and `watch` with DESYNC or LOST; what could not be done is FAILED, for all.
-OK, WRONG, FAILED, PREFIX, DIFFERENT, DESYNC, LOST = range(7)
+# DIFFERENT, `play` and `watch` with DESYNC or LOST, `check` of what can only be played in lockstep
+# with LOCKSTEP; what could not be done is FAILED, for all.
+OK, WRONG, FAILED, PREFIX, DIFFERENT, DESYNC, LOST, LOCKSTEP = range(8)
 INTERRUPTED = 130
 
 # Whose lines lead to the user's.
@@ -24,7 +25,7 @@ _ON_THE_WAY = ("rollback_py", "contextlib", "importlib")
 EXIT_CODES = (
     "exit codes: 0 well; 1 check, verify, doctor: no; 2 an error; 3 compare: one is the beginning "
     "of the other; 4 compare: they differ; 5 play, watch: the states differ; 6 play, watch: a "
-    "member was lost"
+    "member was lost; 7 check: deterministic, but it cannot be saved, so only lockstep"
 )
 
 

@@ -11,7 +11,7 @@ from rollback_py import determinism
 from rollback_py.command_output import OK, WRONG, say
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
-from rollback_py.settings import LIMITS, require_number
+from rollback_py.settings import U32_MAX, require_number
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +50,7 @@ def ice_server(text: str) -> tuple[str, str, str]:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    require_number("--fps", parsed.fps, *LIMITS["fps"])
+    require_number("--fps", parsed.fps, 1, U32_MAX)
     servers = [ice_server(text) for text in parsed.ice_server]
     # First, since what is measured at once with the network would be slower.
     measured = None if parsed.env is None else _environment(parsed.env, parsed.fps)

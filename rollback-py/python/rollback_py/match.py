@@ -29,6 +29,8 @@ from rollback_py.settings import (
 from rollback_py.slot_tokens import SlotToken
 from rollback_py.snapshots import SnapshotOptions
 from rollback_py.state_transfer import NotTransferableError
+from rollback_py.trouble import troubles, warn
+from rollback_py.waiting import tell_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,7 +65,8 @@ def join(
     run_ahead: int = 0,
     told_after_s: float | None = None,
     health: Health | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = tell_waiting,
+    on_warning: Callable[[str, str], None] = warn,
 ) -> Match:
     """Join a room and wait until it is complete.
 
@@ -72,7 +75,9 @@ def join(
     nobody controls do what `idle` says. `observations` puts them into the recording. Recordings
     go to the folder `data`. An environment whose state cannot be saved is played in lockstep,
     unless `lockstep_fallback` is False. `on_progress` is told how many members there are, and how
-    many make the room complete.
+    many make the room complete; unless given, a line on stderr says it. Before anybody is waited
+    for, `on_warning` is told the name and the text of what the self-test found wrong with the
+    environment, ``not_deterministic`` or ``lockstep``: unless given, as an `EnvironmentWarning`.
 
     A process that starts after one that was killed takes that one's slot in the running match: with
     its `token`, or by itself if it has the same `data` folder, unless `come_back` is False. Then
@@ -130,12 +135,15 @@ def join(
 
     with _EXAMINING:
         game = EnvGame(factory, idle=idle, observations=observations, snapshots=snapshots)
+    expects_rollback = settings.prediction_window > 0
     room: native.Room | None = None
     try:
         if not game.can_rollback:
             if not lockstep_fallback:
                 game.keeper  # raises NotSnapshotableError, which names the reasons  # noqa: B018
             settings = Settings(**{**settings.__dict__, "prediction_window": 0})
+        for what, text in troubles(game, factory.spec, expects_rollback=expects_rollback).items():
+            on_warning(what, text)
         with _EXAMINING:
             untransferable = _checks_transfer(game, settings)
         former = SlotToken.left_behind(Path(data), link) if come_back and token is None else None
