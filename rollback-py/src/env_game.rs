@@ -10,6 +10,7 @@ use rollback_core::{
     Costs, Game, Input, Leaves, Outcome, PlayerHandle, Same, StateHash, StateHasher, Step,
 };
 
+use crate::errors::Error;
 use crate::experienced::Experienced;
 use crate::room::lock;
 
@@ -19,6 +20,7 @@ pub(crate) struct PyGame {
     output: Py<PyAny>,
     save: Py<PyAny>,
     load: Py<PyAny>,
+    simulate_again: Py<PyAny>,
     hash: Py<PyAny>,
     live_hash: Py<PyAny>,
     leaves: Py<PyAny>,
@@ -29,6 +31,8 @@ pub(crate) struct PyGame {
     on_output: Option<Py<PyAny>>,
     /// The frame that was stepped last.
     frame: u32,
+    /// How many frames lead from the reset to the present state.
+    stepped: u32,
     pub(crate) experienced: Experienced,
     can_rollback: bool,
     step_nanos: u64,
@@ -49,8 +53,9 @@ pub(crate) enum PySnapshot {
     Empty,
     /// What `EnvGame.save` returned.
     State(Py<PyAny>),
-    /// The hash of the state, which cannot be saved: lockstep never goes back.
-    HashOnly(StateHash),
+    /// The hash of the state, which cannot be saved, and how many frames lead to it: lockstep goes back only to see where states
+    /// part, and then from the start.
+    HashOnly { hash: StateHash, frames: u32 },
 }
 
 impl PyGame {
@@ -61,6 +66,7 @@ impl PyGame {
             output: method("output")?,
             save: method("save")?,
             load: method("load")?,
+            simulate_again: method("simulate_again")?,
             hash: method("hash")?,
             live_hash: method("live_hash")?,
             leaves: method("leaves")?,
@@ -69,6 +75,7 @@ impl PyGame {
             import: method("import_state")?,
             on_output: None,
             frame: 0,
+            stepped: 0,
             experienced: Experienced::default(),
             can_rollback: game.getattr("can_rollback")?.extract()?,
             step_nanos: 0,
@@ -119,13 +126,14 @@ impl Game for PyGame {
     fn save(&self, slot: &mut PySnapshot) -> PyResult<()> {
         self.ask(|py| {
             if !self.can_rollback {
-                *slot = PySnapshot::HashOnly(to_hash(self.live_hash.bind(py).call0()?)?);
+                let hash = to_hash(self.live_hash.bind(py).call0()?)?;
+                *slot = PySnapshot::HashOnly { hash, frames: self.stepped };
                 return Ok(());
             }
             let began = Instant::now();
             let reused = match std::mem::take(slot) {
                 PySnapshot::State(state) => Some(state),
-                PySnapshot::Empty | PySnapshot::HashOnly(_) => None,
+                PySnapshot::Empty | PySnapshot::HashOnly { .. } => None,
             };
             *slot = PySnapshot::State(self.save.call1(py, (reused,))?);
             let last = self.save_nanos.load(std::sync::atomic::Ordering::Relaxed);
@@ -138,12 +146,15 @@ impl Game for PyGame {
     fn load(&mut self, slot: &PySnapshot) -> PyResult<()> {
         self.ask(|py| match slot {
             PySnapshot::State(state) => self.load.call1(py, (state,)).map(drop),
-            PySnapshot::Empty | PySnapshot::HashOnly(_) => {
-                Err(super::errors::SnapshotError::new_err(
-                    "this environment cannot be restored: it is played in lockstep",
-                ))
+            PySnapshot::HashOnly { frames, .. } => {
+                self.simulate_again.call1(py, (*frames,)).map(drop)
             }
-        })
+            PySnapshot::Empty => Err(Error::EmptySnapshot.into()),
+        })?;
+        if let PySnapshot::HashOnly { frames, .. } = slot {
+            self.stepped = *frames;
+        }
+        Ok(())
     }
 
     fn step(&mut self, step: &Step<'_, ActionBytes>) -> PyResult<Outcome> {
@@ -158,6 +169,7 @@ impl Game for PyGame {
             Ok((ended, smoothed(self.step_nanos, began)))
         })?;
         self.step_nanos = step_nanos;
+        self.stepped += 1;
         Ok(if ended { Outcome::Ended } else { Outcome::Running })
     }
 
@@ -166,7 +178,7 @@ impl Game for PyGame {
             PySnapshot::State(state) => {
                 self.ask(|py| to_hash(self.hash.bind(py).call1((state,))?))?
             }
-            PySnapshot::HashOnly(hash) => *hash,
+            PySnapshot::HashOnly { hash, .. } => *hash,
             PySnapshot::Empty => StateHash::default(),
         };
         hasher.replace(hash);

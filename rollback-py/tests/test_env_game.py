@@ -239,6 +239,23 @@ def test_an_environment_that_cannot_be_saved_is_left_to_lockstep():
         game.save()
 
 
+def test_what_cannot_be_saved_goes_back_by_being_simulated_again():
+    game = EnvGame(sample_envs.HoldsAGenerator, self_test_frames=10)
+    game.reset(3)
+    actions = RandomActions(game.simulation, 3)
+    hashes = [game.live_hash()]
+    drawn = [actions.draw() for _ in range(8)]
+    for row in drawn:
+        game.step(row)
+        hashes.append(game.live_hash())
+    for frames in (5, 0):
+        game.simulate_again(frames)
+        assert game.live_hash() == hashes[frames]
+        for frame, row in enumerate(drawn[frames:], frames + 1):
+            game.step(row)
+            assert game.live_hash() == hashes[frame]
+
+
 def test_an_episode_is_the_same_after_another_one_and_in_a_new_environment():
     for factory in (
         sample_envs.wrapped_cartpole,

@@ -198,11 +198,7 @@ def _report(factory: Factory, game: EnvGame, seed: int, frames: int) -> Report:
             "each episode gets a new environment",
         ),
         _other_process(factory, game, seed, frames),
-        Verdict(
-            _RESTORES,
-            game.can_rollback,
-            advice="" if game.can_rollback else _SAVE_IT,
-        ),
+        _restores(game, found),
         _handled(
             "drawing changes nothing", found, found.render_changes, "undone after each drawing"
         ),
@@ -224,6 +220,14 @@ def _report(factory: Factory, game: EnvGame, seed: int, frames: int) -> Report:
                 report.untransferable = error.reason
     report.dropped_outputs = game.simulation.dropped_outputs
     return report
+
+
+def _restores(game: EnvGame, found: Findings) -> Verdict:
+    if game.can_rollback:
+        return Verdict(_RESTORES, True)
+    if found.instances_differ is not None:
+        return Verdict(_RESTORES, None, _NOT_TO_BE_TOLD)
+    return Verdict(_RESTORES, False, advice=_SAVE_IT)
 
 
 def _handled(question: str, found: Findings, differs: str | None, how: str) -> Verdict:

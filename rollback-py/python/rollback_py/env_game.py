@@ -69,6 +69,9 @@ class EnvGame:
         self._idle = idle
         self._observations = observations
         self._has_played = False
+        self._seed = 0
+        # What was stepped since `reset`, of an environment that cannot be saved.
+        self._stepped: list[list[bytes]] = []
         self.withheld: str | None = None
         """Why a state could not be given to another computer since `reset`, if one could not."""
         self.refusal: str | None = None
@@ -158,6 +161,7 @@ class EnvGame:
             self.simulation = self._make_simulation()
             self._keeper = self._make_keeper()
         self._has_played = True
+        self._seed, self._stepped = seed, []
         self.withheld = self.refusal = None
         self.simulation.reset(seed)
         if self._keeper is not None:
@@ -165,7 +169,21 @@ class EnvGame:
 
     def step(self, actions: list[bytes]) -> bool:
         """Simulate one frame with all players' actions; return whether the episode ended."""
-        return self.simulation.step(actions)
+        has_ended = self.simulation.step(actions)
+        if self._keeper is None:
+            self._stepped.append(actions)
+        return has_ended
+
+    def simulate_again(self, frames: int) -> None:
+        """Go back to the state after so many frames, from `reset` on.
+
+        So the first frame is found at which the states of two computers part, also where none can
+        be saved.
+        """
+        stepped = self._stepped[:frames]
+        self.reset(self._seed)
+        for actions in stepped:
+            self.step(actions)
 
     def output(self) -> bytes:
         """Return what the last step returned, as canonical bytes (see `decode_output`)."""

@@ -23,8 +23,8 @@ def troubles(game: EnvGame, spec: str, *, expects_rollback: bool) -> dict[str, s
             "same seed), so the members' states will part: seed every generator in "
             f"reset(seed=…), and see what `rollback check {spec}` names"
         )
-    if expects_rollback and not game.can_rollback:
-        why = found.rejected[0] if found.rejected else "no way of saving it was found"
+    elif expects_rollback and not game.can_rollback:  # else it may be so for the same reason
+        why = "; ".join(found.rejected)
         told["lockstep"] = (
             f"{spec} cannot be saved ({why}), so it is played in lockstep, where every frame waits "
             f"for everybody: change that, or give rb.SnapshotOptions(save=…, load=…); "
