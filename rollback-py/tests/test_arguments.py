@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import rollback_py as rb
 from playable import FourWalkers, at_random
+from rollback_py.cli import main
 from rollback_py.policies import require_player
 
 NOWHERE = "ws://127.0.0.1:1/nowhere"
@@ -98,6 +99,48 @@ def test_a_room_name_that_cannot_be_is_told_with_what_can(name: str) -> None:
     if name != "two words":  # that is no link at all
         with pytest.raises(rb.JoinError, match=f"ws://127.0.0.1:1/{name}\\?x=/y: .*{message}"):
             rb.join(f"ws://127.0.0.1:1/{name}?x=/y", env=FourWalkers)
+
+
+def test_an_environment_has_players_and_seeds_that_there_are() -> None:
+    game = rb.EnvGame(FourWalkers)
+    with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
+        game.reset(-1)
+    game.reset(1)
+    calls: list[Any] = [
+        lambda player: game.encode_action(player, 0),
+        lambda player: game.decode_action(player, b"\0"),
+        game.idle_action,
+        game.observation,
+    ]
+    for call in calls:
+        for player in (-1, 4):
+            with pytest.raises(ValueError, match=f"player: expected 0 to 3, got {player}"):
+                call(player)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["play", "--policy", "playable:at_random", "--start-timeout", "-1"], "--start-timeout: "),
+        (["watch", "--episodes", "-1"], "--episodes: expected at least 1, got -1"),
+    ],
+)
+def test_a_number_of_a_command_is_named_before_the_server_is_asked(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *options = words
+    paths = ["--env", "playable:walkers", "--data", str(tmp_path)]
+    assert main([command, NOWHERE, *paths, *options]) == 2
+    assert capsys.readouterr().err.startswith(f"rollback: {message}")
+
+
+def test_where_a_server_listens_and_its_rooms_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TypeError, match="listen: expected a str, got 8080"):
+        rb.Server(8080)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"rooms: expected a list of \(NAME, MEMBERS\), got 'hall'"):
+        rb.Server("127.0.0.1:0", rooms=["hall"])  # type: ignore[list-item]
+    assert main(["serve", "--turn", "--turn-listen", "300.1.1.1"]) == 2
+    assert "--turn-listen: expected an address such as" in capsys.readouterr().err
 
 
 def test_a_data_folder_that_is_none_is_told_before_the_server_is_asked(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ def test_whoever_is_alone_in_a_room_is_told_so_once(
     finally:
         server.stop()
     first, *further = capsys.readouterr().err.splitlines()
-    assert first == "rollback: waiting for members: 1 of 2 are in the room, 1 lacking"
+    assert first == (
+        "rollback: waiting for members: 1 of 2 are in the room, 1 lacking "
+        "(who plays already is not counted)"
+    )
     assert further in ([], ["rollback: all 2 members are in the room"])
 
 

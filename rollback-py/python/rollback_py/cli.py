@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import determinism, doctor, recording_commands, serving
@@ -158,6 +159,7 @@ def _play(parsed: argparse.Namespace) -> int:
         seed=parsed.seed,
     )
     require_number("--episodes", parsed.episodes, 1, EPISODES_MAX)
+    require_number("--start-timeout", parsed.start_timeout, 0.0, inf)
     who = _players(parsed)
     match = join(
         parsed.link,
@@ -246,6 +248,8 @@ def _add_watch(commands: Any) -> None:
 
 
 def _watch(parsed: argparse.Namespace) -> int:
+    if parsed.episodes is not None:
+        require_number("--episodes", parsed.episodes, 1, EPISODES_MAX)
     window = keyboard({}) if parsed.window else None
     with watch(
         parsed.link,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import DivergedError, RollbackError, hash_bytes
 from rollback_py.self_test import Examiner, Findings
+from rollback_py.settings import SEED_MAX, require_number
 from rollback_py.simulation import Simulation
 from rollback_py.snapshots import (
     ByMethods,
@@ -156,6 +157,7 @@ class EnvGame:
         If an earlier episode would change this one, it gets a new environment, so that a peer who
         joins later and one who verifies the recording see the same.
         """
+        require_number("seed", seed, 0, SEED_MAX)
         if self._has_played and self.findings.resets_differ is not None:
             self.simulation.close()
             self.simulation = self._make_simulation()
@@ -273,19 +275,23 @@ class EnvGame:
 
     def encode_action(self, player: int, action: Any) -> bytes:
         """Turn an action of the player's space into bytes; raises `SpaceError` if it is none."""
-        return self.simulation.codec.encode(player, action)
+        return self.simulation.codec.encode(self._player(player), action)
 
     def decode_action(self, player: int, encoded: bytes) -> tuple[Any, bool]:
         """Return the action, and whether the bytes were one; if not, it is the idle action."""
-        return self.simulation.codec.decode(player, encoded)
+        return self.simulation.codec.decode(self._player(player), encoded)
 
     def idle_action(self, player: int) -> bytes:
         """Return the bytes of the action of a player who does nothing."""
-        return self.simulation.codec.idle(player)
+        return self.simulation.codec.idle(self._player(player))
 
     def observation(self, player: int) -> Any:
         """Return what a player observed last, or None if the agent takes no part any more."""
-        return self.simulation.returned[0].get(self.simulation.agents[player])
+        return self.simulation.returned[0].get(self.simulation.agents[self._player(player)])
+
+    def _player(self, player: int) -> int:
+        require_number("player", player, 0, len(self.simulation.agents) - 1)
+        return player
 
     def render(self) -> Any:
         """Draw the environment as it is now, without changing what is simulated."""

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
 from rollback_py.command_output import OK, say
-from rollback_py.settings import MEMBERS_MAX, PORT_MAX, U32_MAX, WATCHERS_MAX, require_number
+from rollback_py.settings import (
+    MEMBERS_MAX,
+    PORT_MAX,
+    U32_MAX,
+    WATCHERS_MAX,
+    require_kind,
+    require_number,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -48,8 +55,11 @@ class Server(native.Server):
         `turn_secret_file` or `turn_user_file`, `turn_ttl_s`; `turn` for one of this process, with
         `turn_port`, `turn_listen`, `turn_address` and `turn_relay_ports`.
         """
-        for name, members in rooms:
-            require_number(f"players of the room {name}", members, 1, MEMBERS_MAX)
+        require_kind("listen", listen, str)
+        for room in rooms:
+            if not isinstance(room, tuple) or len(room) != 2:
+                raise TypeError(f"rooms: expected a list of (NAME, MEMBERS), got {room!r}")
+            require_number(f"players of the room {room[0]}", room[1], 1, MEMBERS_MAX)
         require_number("players", players, 1, MEMBERS_MAX)
         require_number("slot_hold_s", slot_hold_s, 0, U32_MAX)
         require_number("watchers", watchers, 0, WATCHERS_MAX)
@@ -115,10 +125,17 @@ def _ice_options(parsed: argparse.Namespace) -> dict[str, Any]:
         "turn_ttl_s": parsed.turn_ttl,
         "turn": parsed.turn,
         "turn_port": parsed.turn_port,
-        "turn_listen": parsed.turn_listen and ipaddress.ip_address(parsed.turn_listen),
-        "turn_address": parsed.turn_address and ipaddress.ip_address(parsed.turn_address),
+        "turn_listen": _address("--turn-listen", parsed.turn_listen),
+        "turn_address": _address("--turn-address", parsed.turn_address),
         "turn_relay_ports": ports and _port_range(ports),
     }
+
+
+def _address(name: str, text: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return None if text is None else ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"{name}: expected an address such as 192.0.2.1, got {text!r}") from None
 
 
 def _port_range(text: str) -> tuple[int, int]:

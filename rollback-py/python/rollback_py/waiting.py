@@ -16,7 +16,10 @@ def room_text(members: int, expected: int) -> str:
     if members >= expected:
         return f"all {expected} members are in the room"
     lacking = expected - members
-    return f"waiting for members: {members} of {expected} are in the room, {lacking} lacking"
+    return (
+        f"waiting for members: {members} of {expected} are in the room, {lacking} lacking "
+        "(who plays already is not counted)"
+    )
 
 
 def tell_waiting(members: int, expected: int) -> None:
