@@ -259,6 +259,7 @@ impl Reports {
     #[inline(never)]
     fn compare_news(&mut self, members: PeerSet) -> Option<Disagreement> {
         self.settled = None;
+        let agreed = self.own.front().map_or(0, |own| own.number);
         for peer in members.iter() {
             let Some(theirs) = self.theirs.get_mut(peer.index()) else { continue };
             for own in &self.own {
@@ -273,6 +274,8 @@ impl Reports {
                     theirs.heard.as_ref().and_then(|heard| *heard.get(place(own.number))?);
                 match heard.filter(|heard| heard.number.get() == own.number) {
                     Some(heard) if heard.digest == own.digest => theirs.agreed = own.number,
+                    // All that are asked agree on it; this one was not.
+                    Some(_) if own.number == agreed => {}
                     Some(Heard { digest, .. }) => {
                         let inputs_are_equal = digest.inputs == own.digest.inputs;
                         return Some(Disagreement { peer, frame: own.frame, inputs_are_equal });
@@ -339,6 +342,19 @@ mod tests {
         assert_eq!(reports.compare(others), None);
         assert_eq!(reports.agreed_frame(others), Frame::new(10));
         assert_eq!(reports.next_frame(), Frame::new(20));
+    }
+
+    #[test]
+    fn one_that_is_not_asked_cannot_dispute_what_all_others_agree_on() {
+        let (asked, all) = ([peer(1)].into_iter().collect(), PeerSet::from_bits(0b110));
+        let mut reports = Reports::new(10, 3);
+        let report = reports.push(Frame::new(10), (hash(1), Chain::default()), Chain::default());
+        reports.handle_report(peer(1), 1, report.digest);
+        assert_eq!((reports.compare(all), reports.agreed_frame(asked)), (None, Frame::new(10)));
+        reports.handle_report(peer(2), 1, Digest { inputs: 0, whole: 5 });
+        assert_eq!(reports.compare(all), None);
+        reports.handle_report(peer(2), 1, report.digest);
+        assert_eq!((reports.compare(all), reports.agrees_on_last(peer(2))), (None, true));
     }
 
     #[test]

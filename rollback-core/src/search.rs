@@ -60,8 +60,9 @@ pub(crate) struct Search {
     /// The same state as bytes, where it can be had.
     pub(crate) pages: Option<Pages>,
     their_leaves: Option<TheirLeaves>,
-    /// Some member knows that all it plays with agree on what is searched: it plays without the one whose report differs.
-    pub(crate) is_settled: bool,
+    /// Who knows that all it plays with agree on what is searched: it plays without the one whose report differs, or without
+    /// this peer.
+    settled: PeerSet,
     turn: usize,
 }
 
@@ -107,7 +108,7 @@ impl Search {
             leaves: None,
             pages: None,
             their_leaves: None,
-            is_settled: false,
+            settled: PeerSet::EMPTY,
             turn: 0,
         }
     }
@@ -115,13 +116,15 @@ impl Search {
     pub(crate) fn handle_findings(&mut self, from: PeerId, findings: Findings) {
         // Whoever searches has some.
         if findings.hashes.is_empty() {
-            self.is_settled |= findings.agreed >= self.disagreement.frame;
+            if findings.agreed >= self.disagreement.frame {
+                self.settled.insert(from);
+            }
             return;
         }
-        // After a state was taken over its receivers part anew, when one may not have heard the last of the search before.
-        let is_of_this =
-            self.own.last_number().abs_diff(findings.last_number()) < NUMBERS_APART / 2;
-        if is_of_this {
+        // States may part again before one has heard the last of the search before.
+        let (number, first) = (findings.last_number(), self.own.first_number());
+        let is_near = self.own.last_number().abs_diff(number) < NUMBERS_APART / 2;
+        if is_near && number >= first {
             self.heard.retain(|(peer, _)| *peer != from);
             self.heard.push((from, findings));
         }
@@ -155,6 +158,40 @@ impl Search {
         others.iter().all(|peer| self.heard_from(peer).is_some())
     }
 
+    /// Whether one of them knows that all it plays with agree on what is searched.
+    pub(crate) fn is_settled_for_one(&self, others: PeerSet) -> bool {
+        !self.settled.and(others).is_empty()
+    }
+
+    /// Whether all but the one whose report differs know that; that one alone where there is no other.
+    pub(crate) fn is_settled_without(&self, others: PeerSet) -> bool {
+        let rest = others.without(self.disagreement.peer);
+        let needed = if rest.is_empty() { others } else { rest };
+        needed.is_subset_of(self.settled)
+    }
+
+    /// Whether the reports of `others` are those of this peer, once all have said all of these.
+    pub(crate) fn others_agree(&self, others: PeerSet) -> Option<bool> {
+        let own = || self.report_frames.iter().zip(&self.own.reports);
+        let says = |theirs: &Findings, (frame, (number, digest)): (&Frame, &(u32, Digest))| {
+            let said = theirs.reports.iter().find(|(theirs, _)| theirs == number);
+            let said = said.map(|(_, theirs)| theirs == digest);
+            said.or_else(|| (theirs.agreed >= *frame).then_some(true))
+        };
+        let mut agree = Some(true);
+        for peer in others.iter() {
+            let theirs = self.heard_from(peer)?;
+            for report in own() {
+                match says(theirs, report) {
+                    Some(false) => return Some(false),
+                    Some(true) => {}
+                    None => agree = None,
+                }
+            }
+        }
+        agree
+    }
+
     fn heard_from(&self, peer: PeerId) -> Option<&Findings> {
         self.heard.iter().find(|(from, _)| *from == peer).map(|(_, findings)| findings)
     }
@@ -162,18 +199,30 @@ impl Search {
     /// The frame up to which all agree, also those that have ended meanwhile: whoever heard more reports knows better. A report
     /// that nobody heard of all others, as a later one took its place, is compared here, once all `others` have said theirs.
     pub(crate) fn agreed(&self, others: PeerSet) -> Frame {
-        let heard = || self.heard.iter().map(|(_, theirs)| theirs);
-        let known = heard().map(|theirs| theirs.agreed.min(self.disagreement.frame));
+        // The last one is what differs. Nobody can agree on a frame that is no report's.
+        let is_before = |frame: &Frame| *frame < self.disagreement.frame;
+        let known = self.heard.iter().map(|(_, theirs)| theirs.agreed);
+        let known = known.filter(|frame| is_before(frame) && self.report_frames.contains(frame));
         let known = known.fold(self.own.agreed, Frame::max);
         if !self.has_heard_all(others) {
             return known;
         }
+        let heard = || others.iter().filter_map(|peer| self.heard_from(peer));
         let all_say = |report| heard().all(|theirs| theirs.reports.contains(report));
         let own = self.report_frames.iter().zip(&self.own.reports);
-        // The last one is what differs.
-        let unknown = own.filter(|(frame, _)| known < **frame && **frame < self.disagreement.frame);
+        let unknown = own.filter(|(frame, _)| known < **frame && is_before(frame));
         let equal = unknown.take_while(|(_, report)| all_say(report));
         equal.last().map_or(known, |(frame, _)| *frame)
+    }
+
+    /// Says from now on that all agree up to here.
+    pub(crate) fn raise_agreed(&mut self, agreed: Frame) {
+        let known = agreed.index().saturating_sub(self.own.agreed.index()) as usize;
+        self.own.hashes.drain(..known.min(self.own.hashes.len()));
+        self.own.agreed = self.own.agreed.max(agreed);
+        let reports = self.report_frames.iter().filter(|frame| **frame <= agreed).count();
+        self.own.reports.drain(..reports.min(self.own.reports.len()));
+        self.report_frames.drain(..reports);
     }
 
     /// Whether the inputs are equal, as far as can be told: of reports of two frames, as one's game ended earlier, nothing can.
@@ -280,6 +329,11 @@ impl Findings {
         self.hashes.get(index as usize).copied()
     }
 
+    /// The number of the first report on which not all are known to agree.
+    fn first_number(&self) -> u32 {
+        self.reports.first().map_or(0, |(number, _)| *number)
+    }
+
     /// The number of the report that differs.
     fn last_number(&self) -> u32 {
         self.reports.last().map_or(0, |(number, _)| *number)
@@ -318,7 +372,7 @@ mod tests {
         assert_eq!(search.finding(), None);
         search.handle_leaves(Frame::new(12), 2, 0, &[1, 2]);
         search.handle_findings(peer(1), findings(11, &[2, 9], &[(2, 8)]));
-        assert_eq!(search.agreed(PeerSet::from_bits(2)), Frame::new(11));
+        assert_eq!(search.agreed(PeerSet::from_bits(2)), Frame::new(10));
         assert_eq!(search.first_bad(), Some(Some(Frame::new(13))));
         let mut leaves = Leaves::default();
         leaves.push("a", 1);
@@ -356,5 +410,45 @@ mod tests {
         assert_eq!(search.agreed(others), Frame::new(30));
         // What comes from a search that is over says nothing.
         assert_eq!(agreed([&[(2, 7), (3, 8), (4, 0)], &[(2, 7), (20, 8)]]), 10);
+    }
+
+    #[test]
+    fn nobody_is_believed_that_all_agree_on_what_is_no_report_or_is_searched_for() {
+        let own = || [report(2, 20, 7), report(3, 30, 8), report(4, 40, 9)].into_iter();
+        let agreed = |theirs: u32| {
+            let mut search = Search::new(disagreement(40), (Frame::new(10), alloc::vec![1]), own());
+            search.handle_findings(peer(1), findings(theirs, &[1], &[(4, 0)]));
+            search.agreed(PeerSet::from_bits(0b110)).index()
+        };
+        assert_eq!([9, 10, 20, 27, 30, 40, 50].map(agreed), [10, 10, 20, 10, 30, 10, 10]);
+    }
+
+    #[test]
+    fn others_agree_once_all_have_said_the_same_of_every_report() {
+        let others = PeerSet::from_bits(0b1100);
+        let agree = |theirs: [&[(u32, u32)]; 2]| {
+            let own = [report(2, 20, 7), report(3, 30, 8)].into_iter();
+            let mut search = Search::new(disagreement(30), (Frame::new(10), alloc::vec![1]), own);
+            search.handle_findings(peer(1), findings(10, &[1], &[(2, 0)]));
+            for (slot, reports) in (2..).zip(theirs) {
+                search.handle_findings(peer(slot), findings(10, &[1], reports));
+            }
+            search.others_agree(others)
+        };
+        assert_eq!(agree([&[(2, 7), (3, 8)], &[(2, 7), (3, 8), (4, 9)]]), Some(true));
+        assert_eq!(agree([&[(2, 7)], &[(2, 7), (3, 8)]]), None);
+        assert_eq!(agree([&[(2, 7)], &[(2, 7), (3, 0)]]), Some(false));
+    }
+
+    #[test]
+    fn the_one_that_differs_cannot_say_alone_that_all_agree_without_this_peer() {
+        let others = PeerSet::from_bits(0b110);
+        let own = [report(2, 20, 7)].into_iter();
+        let mut search = Search::new(disagreement(20), (Frame::new(10), alloc::vec![1]), own);
+        search.handle_findings(peer(1), findings(20, &[], &[]));
+        assert!(!search.is_settled_without(others));
+        assert!(search.is_settled_without(PeerSet::from_bits(0b10)));
+        search.handle_findings(peer(2), findings(20, &[], &[]));
+        assert!(search.is_settled_without(others));
     }
 }

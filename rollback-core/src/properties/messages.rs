@@ -12,8 +12,8 @@ use crate::wire::{
     self, Claim, Control, Digest, DigestBlock, Goodbye, Hello, InputsHead, Kind, LEAVES_PER_MESSAGE,
 };
 use crate::{
-    ConfigDecodeError, Facts, Frame, Item, PEERS_MAX, PeerSet, PlayerHandle, SessionConfig,
-    StateHash,
+    ConfigDecodeError, Facts, Frame, Item, PEERS_MAX, PeerSet, PlayerHandle, REPORT_INTERVAL_MAX,
+    SessionConfig, StateHash,
 };
 
 fn frame() -> impl Strategy<Value = Frame> {
@@ -22,6 +22,11 @@ fn frame() -> impl Strategy<Value = Frame> {
 
 fn digests() -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec(any::<u32>(), 0..=LEAVES_PER_MESSAGE)
+}
+
+/// As many as a search compares.
+fn hashes() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(any::<u32>(), 0..=4 * REPORT_INTERVAL_MAX)
 }
 
 fn claim() -> impl Strategy<Value = Claim> {
@@ -48,7 +53,7 @@ fn control() -> impl Strategy<Value = Control> {
         frame().prop_map(|frame| Control::Goodbye(Goodbye::GameFailed { frame })),
         Just(Control::GoodbyeHeard),
         (1..=1000_u16).prop_map(|per_mille| Control::Rate { per_mille }),
-        (frame(), digests(), prop::collection::vec(any::<(u32, u16, u32)>(), 0..6)).prop_map(
+        (frame(), hashes(), prop::collection::vec(any::<(u32, u16, u32)>(), 0..=4)).prop_map(
             |(agreed, hashes, reports)| {
                 let report = |(number, inputs, whole)| (number, Digest { inputs, whole });
                 let reports = reports.into_iter().map(report).collect();

@@ -100,6 +100,15 @@ impl<G: Game> Episode<G> {
         }
         let (others, policy, local) =
             (self.links.others(), self.links.config.on_desync(), self.links.local);
+        if let Some(search) = self.links.search.as_ref().filter(|it| it.is_settled_for_one(others))
+            && !others.contains(search.disagreement.peer)
+        {
+            // One of them goes on as it is, and has not voted, so nobody has taken a state over.
+            let reported = search.disagreement.frame;
+            self.links.resync = None;
+            let given_up = self.give_up_search(game, reported);
+            return given_up.map_err(|error| self.fail(now, error));
+        }
         let Some(resync) = &mut self.links.resync else { return Ok(self.end_at_agreed(now)) };
         match resync.ruling(local, others, policy) {
             Ruling::End => Ok(self.end_at_agreed(now)),

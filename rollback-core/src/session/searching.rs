@@ -71,11 +71,19 @@ impl<G: Game> Episode<G> {
         }
         let others = self.links.membership.view().members.without(self.links.local);
         let Disagreement { peer, frame, .. } = search.disagreement;
-        if !ends && search.is_settled && !others.contains(peer) {
-            return self.give_up_search(game, frame);
+        if !ends && !others.contains(peer) {
+            // Who goes on as it is has not voted, so nobody can have taken a state over.
+            match search.others_agree(others) {
+                _ if search.is_settled_for_one(others) => return self.give_up_search(game, frame),
+                Some(true) => return self.give_up_search(game, frame),
+                None if !is_late => return Ok(Advance::Stalled(Stall::SearchingDesync)),
+                None | Some(false) => {}
+            }
         }
         // The others agree without this peer on what was before its new life, as if all of it had been recorded.
-        if !ends && search.is_settled && self.links.begins_at.is_some_and(|from| frame < from) {
+        let is_going = self.links.membership.frozen_members().contains(peer);
+        let is_settled = search.is_settled_without(others) && !is_going;
+        if !ends && is_settled && self.links.begins_at.is_some_and(|from| frame < from) {
             self.differs_at = Some(frame);
             return Ok(Advance::Stalled(Stall::SearchingDesync));
         }
@@ -95,6 +103,9 @@ impl<G: Game> Episode<G> {
         if !ends {
             self.begin_dispute(now, game, agreed);
             return Ok(Advance::Stalled(Stall::SearchingDesync));
+        }
+        if let Some(search) = &mut self.links.search {
+            search.raise_agreed(agreed);
         }
         self.ledger.agreed = agreed;
         // Whoever agrees with a state has confirmed all frames before it.
@@ -118,7 +129,7 @@ impl<G: Game> Episode<G> {
     }
 
     /// The one whose state differed is gone, and all others agree: this one plays on.
-    fn give_up_search(
+    pub(super) fn give_up_search(
         &mut self,
         game: &mut Witness<'_, G>,
         reported: Frame,

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Digest, WireError};
 use crate::bytes::{ByteReader, PutBytes};
+use crate::config::{REPORT_INTERVAL_MAX, REPORTS_PENDING_MAX};
 use crate::held_rate::FULL_RATE;
 use crate::narrowing::{PAGES_PER_LEVEL, PageMessage};
 use crate::resync::{CHUNK_BYTES, Chunk, Decision, Vote, WINDOW_CHUNKS};
@@ -229,8 +230,21 @@ fn claim(reader: &mut ByteReader<'_>, kind: u8) -> Result<Claim, WireError> {
 
 fn findings(reader: &mut ByteReader<'_>) -> Result<Findings, WireError> {
     let (agreed, hashes) = (Frame::new(reader.u32()?), digests(reader)?);
+    let got = hashes.len();
+    if got > REPORTS_PENDING_MAX * REPORT_INTERVAL_MAX {
+        return Err(WireError::Range {
+            field: "hashes",
+            got: u32::try_from(got).unwrap_or(u32::MAX),
+        });
+    }
     let mut reports = Vec::new();
     while reader.remaining() > 0 {
+        if reports.len() == REPORTS_PENDING_MAX {
+            return Err(WireError::Range {
+                field: "reports",
+                got: u32::try_from(reader.remaining()).unwrap_or(u32::MAX),
+            });
+        }
         reports.push((reader.u32()?, Digest::decode(reader)?));
     }
     Ok(Findings { agreed, hashes, reports })
@@ -310,6 +324,21 @@ mod tests {
             message.encode(&mut bytes);
             assert_eq!(Control::decode(&bytes), Ok(message));
             assert!(Control::decode(&bytes[..bytes.len() - 1]).is_err());
+        }
+        let encoded = |hashes: usize, reports: usize| {
+            let (hashes, reports) =
+                (alloc::vec![7; hashes], alloc::vec![(3, Digest::default()); reports]);
+            let mut bytes = Vec::new();
+            let agreed = Frame::new(20);
+            Control::DesyncFindings(Findings { agreed, hashes, reports }).encode(&mut bytes);
+            bytes
+        };
+        let longest = encoded(REPORTS_PENDING_MAX * REPORT_INTERVAL_MAX, REPORTS_PENDING_MAX);
+        assert!(Control::decode(&longest).is_ok());
+        assert!(longest.len() + super::super::HEAD_BYTES <= super::super::DATAGRAM_BYTES_MAX);
+        let too_long = [(241, 1), (1, 5)].map(|(hashes, reports)| encoded(hashes, reports));
+        for bytes in too_long {
+            assert!(matches!(Control::decode(&bytes), Err(WireError::Range { .. })));
         }
     }
 
