@@ -95,7 +95,7 @@ impl Reports {
             next: Frame::ZERO.plus(interval),
             states: Chain::default(),
             own: {
-                let mut own = VecDeque::with_capacity(REPORTS_PENDING_MAX + 2);
+                let mut own = VecDeque::with_capacity(REPORTS_PENDING_MAX);
                 own.push_back(start);
                 own
             },

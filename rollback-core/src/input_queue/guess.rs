@@ -31,6 +31,7 @@ impl InputQueue {
             return;
         }
         self.guessed = self.guessed.max(end);
+        self.rows.make(end.minus(1));
         if !self.repeats_last(predictor) {
             return self.ask_for_missing((first, end), predictor);
         }
@@ -87,6 +88,7 @@ impl InputQueue {
     /// The row of a frame that is stepped only to be shown. What is guessed for it is not held against the guesses, and stays
     /// nowhere: one local player may have its input there already where another has none.
     pub(crate) fn row_ahead(&mut self, frame: Frame, predictor: &mut dyn Predictor) -> StepRow<'_> {
+        self.rows.make(frame);
         let idle = self.fill_idle_in(frame);
         let (place, aside) = (self.rows.place(frame), self.rows.aside());
         self.rows.copy(place, aside);

@@ -222,6 +222,8 @@ impl InputQueue {
         if floor > self.floor {
             self.floor = floor;
             self.items.retain(|(_, at)| at.frame >= floor);
+            // The row before the floor stays: changes of the frame at the floor are counted from it.
+            self.rows.keep_from(floor.minus(1));
         }
     }
 
@@ -242,7 +244,6 @@ impl InputQueue {
 
     /// Whether a frame of `peer` is new and there is room for it.
     pub(crate) fn accepts(&self, peer: PeerId, frame: Frame) -> bool {
-        // The row before the floor stays: changes of the frame at the floor are counted from it.
         frame < self.floor.plus(self.capacity() - 1)
             && self.stream(peer).is_some_and(|stream| {
                 stream.closed.is_none_or(|closed| frame < closed) && !stream.has(frame)
@@ -260,6 +261,7 @@ impl InputQueue {
         if frame < self.stepped {
             self.note_written_late(player, frame, (input, flags));
         }
+        self.rows.make(frame);
         let place = self.rows.place(frame);
         self.rows.set_cell(player, place, (input, flags));
     }
@@ -267,6 +269,7 @@ impl InputQueue {
     /// Writes the same input and flags as in the frame `base`, or the idle input and none. No such frame was stepped.
     pub(crate) fn repeat(&mut self, player: PlayerHandle, base: Option<Frame>, frame: Frame) {
         debug_assert!(frame >= self.stepped, "local inputs are filed for frames to come");
+        self.rows.make(frame);
         let place = self.rows.place(frame);
         let base = base.map_or(self.rows.idle(), |base| self.rows.place(base));
         self.rows.copy_cell(player, (base, place));

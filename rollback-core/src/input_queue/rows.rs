@@ -8,8 +8,11 @@ use crate::{Frame, InputFlags, PlayerHandle};
 /// The inputs of some frames. A row has the bytes of all players, one after the other, and then a byte of flags each.
 pub(super) struct Rows {
     bytes: Vec<u8>,
-    /// One less than the number of rows, a power of two.
+    /// One less than the number of rows, a power of two; and the most that it may become.
     mask: usize,
+    mask_max: usize,
+    /// The first frame whose row would be that of one that stays.
+    end: Frame,
     width: usize,
     /// The bytes of a row: those of all inputs, and those with the flags.
     inputs: usize,
@@ -21,15 +24,53 @@ pub(super) struct Rows {
 pub(super) struct Place(usize);
 
 impl Rows {
-    /// Rows for `frames` frames, a power of two, and two beside them.
+    /// Rows for as many frames as a good network needs, and two beside them. They grow up to `frames` frames, a power of two.
     pub(super) fn new(frames: usize, players: usize, idle: &[u8]) -> Self {
         let (inputs, row) = (players * idle.len(), players * (idle.len() + 1));
-        let bytes = vec![0; (frames + 2) * row];
-        let mut rows = Self { bytes, mask: frames - 1, width: idle.len(), inputs, row };
+        let first = frames.min(ROWS_AT_FIRST);
+        let mut rows = Self {
+            bytes: vec![0; (first + 2) * row],
+            mask: first - 1,
+            mask_max: frames - 1,
+            end: Frame::ZERO,
+            width: idle.len(),
+            inputs,
+            row,
+        };
+        rows.keep_from(Frame::ZERO);
         for player in PlayerHandle::all(players) {
             rows.set_cell(player, rows.idle(), (idle, InputFlags::NONE));
         }
         rows
+    }
+
+    /// The rows from this frame on stay; those before it are written over.
+    pub(super) fn keep_from(&mut self, first: Frame) {
+        self.end = first.plus(u32::try_from(self.mask + 1).unwrap_or(u32::MAX));
+    }
+
+    /// Has a frame that is written have a row of its own.
+    #[inline]
+    pub(super) fn make(&mut self, frame: Frame) {
+        if frame >= self.end && self.mask < self.mask_max {
+            self.grow(frame);
+        }
+    }
+
+    #[inline(never)]
+    fn grow(&mut self, frame: Frame) {
+        let first = self.end.minus(u32::try_from(self.mask + 1).unwrap_or(u32::MAX));
+        let frames = (frame.since(first) as usize + 1).next_power_of_two();
+        let mask = (frames - 1).min(self.mask_max);
+        let mut more = Self { bytes: vec![0; (mask + 3) * self.row], mask, ..*self };
+        for nth in 0..=self.mask {
+            let Place(place) = more.place_after(first, nth);
+            more.set_bytes(place, self.bytes(self.place_after(first, nth)));
+        }
+        let Place(idle) = more.idle();
+        more.set_bytes(idle, self.bytes(self.idle()));
+        more.keep_from(first);
+        *self = more;
     }
 
     /// Where a frame's row begins.
@@ -244,6 +285,9 @@ impl Rows {
     }
 }
 
+/// Between two reports, and until the members agree on the second one, fewer frames pass where the network is good.
+const ROWS_AT_FIRST: usize = 32;
+
 /// Whether two inputs are the same. Most are a few bytes, for which a call to compare memory costs more than comparing.
 #[inline]
 pub(super) fn are_equal(one: &[u8], other: &[u8]) -> bool {
@@ -259,5 +303,34 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     match (to, from) {
         ([to], [from]) => *to = *from,
         (to, from) => to.copy_from_slice(from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_grow_with_the_frames_that_stay_and_no_further() {
+        let player = PlayerHandle::new(1).unwrap();
+        let mut rows = Rows::new(64, 2, &[7]);
+        let write = |rows: &mut Rows, frame: u8| {
+            rows.make(Frame::new(frame.into()));
+            let place = rows.place(Frame::new(frame.into()));
+            rows.set_cell(player, place, (&[frame], InputFlags::FOCUSED));
+        };
+        (0..32).for_each(|frame| write(&mut rows, frame));
+        rows.keep_from(Frame::new(10));
+        (32..42).for_each(|frame| write(&mut rows, frame));
+        assert_eq!(rows.mask + 1, 32);
+        write(&mut rows, 42);
+        assert_eq!(rows.mask + 1, 64);
+        for frame in 10..=42 {
+            let cell = rows.cell(player, rows.place(Frame::new(frame.into())));
+            assert_eq!(cell, ([frame].as_slice(), InputFlags::FOCUSED));
+        }
+        assert_eq!(rows.input(player, rows.idle()), [7]);
+        (43..74).for_each(|frame| write(&mut rows, frame));
+        assert_eq!(rows.mask + 1, 64);
     }
 }

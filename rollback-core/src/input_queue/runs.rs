@@ -19,6 +19,7 @@ impl InputQueue {
         next: impl FnMut() -> (Option<&'a [u8]>, Option<InputFlags>),
         items: &[Item],
     ) {
+        self.rows.make(frame);
         let base = base.filter(|_| frame > self.start(peer));
         let base = base.map_or(self.rows.idle(), |base| self.rows.place(base));
         self.change(peer, (base, frame), next);
@@ -27,6 +28,7 @@ impl InputQueue {
 
     /// Fills idle in for the players of a peer that is gone.
     pub(super) fn fill_idle(&mut self, peer: PeerId, frame: Frame) {
+        self.rows.make(frame);
         let base = self.rows.idle();
         self.change(peer, (base, frame), || (None, Some(InputFlags::IDLE_FILLED)));
     }

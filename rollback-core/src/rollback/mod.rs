@@ -176,6 +176,7 @@ impl<G: Game> Rollback<G> {
         predictor: &mut dyn Predictor,
         report: Frame,
     ) -> Result<Resimulated, GameError<G::Error>> {
+        self.snapshots.set_awaited(report);
         let wrong = self.first_wrong(queue).or_else(|| self.unsaved(report, queue));
         match wrong.is_none() && self.interrupted.is_none() {
             true => Ok(Resimulated::Done { depth: 0 }),
