@@ -21,15 +21,20 @@ pub struct GuessCounters {
 impl InputQueue {
     /// Guesses what is not held of the frames from `first` up to `end`, which are about to be stepped. A guess stays in the
     /// place of the input, so that what arrives is compared with it.
+    #[inline]
     pub(crate) fn guess_missing(
         &mut self,
         (first, end): (Frame, Frame),
         predictor: &mut dyn Predictor,
     ) {
         let first = first.max(self.confirmed_end);
-        if first >= end {
-            return;
+        if first < end {
+            self.guess_unconfirmed((first, end), predictor);
         }
+    }
+
+    #[inline(never)]
+    fn guess_unconfirmed(&mut self, (first, end): (Frame, Frame), predictor: &mut dyn Predictor) {
         self.guessed = self.guessed.max(end);
         self.rows.make(end.minus(1));
         if !self.repeats_last(predictor) {

@@ -393,10 +393,12 @@ impl InputQueue {
         self.rows.row(self.rows.place(frame))
     }
 
-    /// The same in one piece: the inputs of all players, and then their flags.
-    pub(crate) fn confirmed_bytes(&mut self, frame: Frame) -> &[u8] {
-        self.fill_idle_in(frame);
-        self.rows.bytes(self.rows.place(frame))
+    /// Appends the same of all confirmed frames from `first` up to `end`: of each the inputs of all players, and then their flags.
+    pub(crate) fn put_confirmed(&mut self, (first, end): (Frame, Frame), bytes: &mut Vec<u8>) {
+        for frame in first.max(self.first_closed).until(end) {
+            self.fill_idle_in(frame);
+        }
+        self.rows.put((first, end), bytes);
     }
 
     /// Says whose inputs are guessed in the row that is asked for, and for whom idle is filled in. Mostly it is as in the last.

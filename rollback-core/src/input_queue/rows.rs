@@ -120,6 +120,16 @@ impl Rows {
         self.bytes.get(start..start + self.row).unwrap_or_default()
     }
 
+    /// Appends the rows of all frames from `first` up to `end`.
+    pub(super) fn put(&self, (first, end): (Frame, Frame), bytes: &mut Vec<u8>) {
+        let Place(start) = self.place(first);
+        // They lie one after the other, and go on where the ring begins.
+        let (ring, rows) = ((self.mask + 1) * self.row, end.since(first) as usize * self.row);
+        let rows_to_end = rows.min(ring - start);
+        bytes.extend_from_slice(self.bytes.get(start..start + rows_to_end).unwrap_or_default());
+        bytes.extend_from_slice(self.bytes.get(..rows - rows_to_end).unwrap_or_default());
+    }
+
     #[inline]
     pub(super) fn input(&self, player: PlayerHandle, Place(start): Place) -> &[u8] {
         let start = start + player.index() * self.width;
@@ -183,6 +193,18 @@ impl Rows {
         self.set_bytes(start + player.index() * self.width, input);
     }
 
+    /// Whether a player's input and flags differ from those of another row.
+    #[inline]
+    pub(super) fn differences(
+        &self,
+        player: PlayerHandle,
+        base: Place,
+        place: Place,
+    ) -> (bool, bool) {
+        let is_same = self.is_same_input(player, base, place);
+        (!is_same, self.flags(player, place) != self.flags(player, base))
+    }
+
     // What follows is a call each, wherever it is used: most peers have one player and most datagrams one new frame, so
     // that what a loop around it would do only once is not worth to be done before it.
 
@@ -232,18 +254,6 @@ impl Rows {
         let is_same = are_equal(input, there) || equivalent(input, there);
         self.set_input(player, place, input);
         has_same_flags && is_same
-    }
-
-    /// Whether a player's input and flags differ from those of another row.
-    #[inline(never)]
-    pub(super) fn differences(
-        &self,
-        player: PlayerHandle,
-        base: Place,
-        place: Place,
-    ) -> (bool, bool) {
-        let is_same = self.is_same_input(player, base, place);
-        (!is_same, self.flags(player, place) != self.flags(player, base))
     }
 
     #[inline]

@@ -167,9 +167,7 @@ impl Ledger {
     pub(crate) fn chain_up_to(&mut self, queue: &mut InputQueue, frame: Frame) -> Chain {
         if frame > self.reported {
             self.piece.clear();
-            for frame in self.reported.until(frame) {
-                self.piece.extend_from_slice(queue.confirmed_bytes(frame));
-            }
+            queue.put_confirmed((self.reported, frame), &mut self.piece);
             self.inputs = self.inputs.link(&self.piece);
             if queue.has_items() {
                 self.link_items(queue, frame);

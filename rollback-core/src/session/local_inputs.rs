@@ -80,6 +80,7 @@ impl LocalInputs {
 
     /// Files an input for the frame that `current` and the player's delay make. The frames of the delay before the
     /// first input are idle.
+    #[inline(always)]
     pub(crate) fn file(
         &mut self,
         queue: &mut InputQueue,
