@@ -172,8 +172,13 @@ impl BulkLink {
     }
 
     /// The next frame to send on a way, if there is something to send there now. Messages go on the
-    /// `preferred` way, if there is a channel.
-    pub(crate) fn poll_frame(&mut self, way: Way, preferred: Way) -> Option<BytesMut> {
+    /// `preferred` way, if there is a channel; not now without `with_messages`.
+    pub(crate) fn poll_frame(
+        &mut self,
+        way: Way,
+        preferred: Way,
+        with_messages: bool,
+    ) -> Option<BytesMut> {
         let is_carrier = self.carrier(preferred) == way;
         let (expected, taken) = (self.incoming.next, self.incoming.taken);
         let peer = self.peer_incarnation;
@@ -201,6 +206,9 @@ impl BulkLink {
         if channel.told < taken {
             channel.told = taken;
             return Some(numbered(TAKEN | mark, taken, &[]));
+        }
+        if !with_messages {
+            return None;
         }
         let number = channel.next.max(first_kept);
         let index = usize::try_from(number - first_kept).ok()?;
@@ -348,7 +356,7 @@ impl BulkLink {
 
 impl Lane {
     /// The lane of a frame.
-    pub(crate) fn of(frame: &Bytes) -> Self {
+    pub(crate) fn of(frame: &[u8]) -> Self {
         match frame.first() {
             Some(kind) if kind & NOTICES != 0 => Self::Notices,
             _ => Self::Bulk,
@@ -361,6 +369,11 @@ impl Lane {
             Self::Notices => NOTICES,
         }
     }
+}
+
+/// Whether a frame carries a message.
+pub(crate) fn is_message(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|kind| kind & !NOTICES == DATA)
 }
 
 fn numbered(kind: u8, number: u64, body: &[u8]) -> BytesMut {

@@ -1,6 +1,7 @@
 //! Where the game's thread and the background thread meet: bounded queues of datagrams, bulk
 //! messages and events, and the counters. No side ever waits for the other longer than a short lock.
 
+mod bulk_pace;
 mod guard;
 mod offences;
 mod send_rate;
@@ -11,12 +12,13 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 use rollback_signaling::MEMBERS_MAX;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::bulk_pace::BulkPace;
 use self::guard::Guard;
 use self::state::{Peer, State};
 pub(crate) use self::ways::Relayed;
@@ -72,6 +74,8 @@ impl Mailbox {
             alarm: None,
             is_replaced: false,
             is_closed: false,
+            bulk_pace: BulkPace::new(),
+            bulk_due: None,
             relay_turn: 0,
             offenders: VecDeque::new(),
         };
@@ -116,6 +120,7 @@ impl Mailbox {
         let now = self.clock.now();
         let (outcome, way) = {
             let mut state = self.lock();
+            let is_bulk_active = state.bulk_pace.is_active(now);
             let peer = state.peer(to).filter(|peer| peer.stats.is_connected);
             let Some(peer) = peer else { return Ok(SendOutcome::NotConnected) };
             // Also here, so that nothing old waits where the background thread is late.
@@ -126,7 +131,11 @@ impl Mailbox {
                 peer.stats.datagrams_not_sent += 1;
             }
             // A game sends in each frame, so that this is often enough, and no task of its own is needed.
-            if let Some(probe) = peer.telemetry.poll_probe(now) {
+            let probe = match is_bulk_active {
+                true => peer.telemetry.poll_probe_beside_bulk(now),
+                false => peer.telemetry.poll_probe(now),
+            };
+            if let Some(probe) = probe {
                 peer.probe = Some(frame_probe(probe));
             }
             peer.send_rate.note(now, datagram.len());
@@ -352,10 +361,24 @@ impl Mailbox {
                 let mut state = self.lock();
                 state.admit_due(now);
                 state.alarm = state.alarm.filter(|alarm| *alarm > now);
+                if state.bulk_due.take_if(|due| *due <= now).is_some() {
+                    self.wakes.iter().for_each(|wakes| wakes.bulk.notify_one());
+                    self.relayed.notify_one();
+                }
                 drop(state);
                 self.arrived_async.notify_waiters();
             }
         }
+    }
+
+    /// The next bulk frame for a peer on a way, once it may go: whoever waits for one is woken then.
+    fn poll_bulk(&self, state: &mut State, to: PeerId, way: Way) -> Option<BytesMut> {
+        let due = state.bulk_due;
+        let frame = state.poll_bulk(self.clock.now(), to, way);
+        if state.bulk_due != due {
+            self.delayed.notify_one();
+        }
+        frame
     }
 
     fn announce(&self) {

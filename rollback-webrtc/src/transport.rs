@@ -80,7 +80,8 @@ impl Transport {
 
     /// Queues a bulk message of at most [`BULK_MESSAGE_BYTES_MAX`](crate::BULK_MESSAGE_BYTES_MAX)
     /// bytes. Messages arrive in order and exactly once, if need be over a later connection, as long as
-    /// both processes live. To a new process of the peer goes what the former one had not taken.
+    /// both processes live. To a new process of the peer goes what the former one had not taken. While datagrams are sent,
+    /// bulk messages go as fast as that leaves their round trips alone.
     ///
     /// # Errors
     /// [`SendError::BulkTooLong`], or [`SendError::BulkWindowFull`] when

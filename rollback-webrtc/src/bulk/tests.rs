@@ -43,7 +43,7 @@ impl Pair {
             for (from, way) in
                 [0, 1].into_iter().flat_map(|end| ways.iter().map(move |way| (end, *way)))
             {
-                if let Some(frame) = self.ends[from].poll_frame(way, self.preferred[from]) {
+                if let Some(frame) = self.ends[from].poll_frame(way, self.preferred[from], true) {
                     self.ends[1 - from].handle_frame(way, &frame.freeze()).unwrap();
                     passed = true;
                     break;
@@ -65,7 +65,7 @@ fn bulk(incarnation: u64) -> BulkLink {
 }
 
 fn poll(end: &mut BulkLink) -> Option<Bytes> {
-    end.poll_frame(Way::WebRtc, Way::WebRtc).map(BytesMut::freeze)
+    end.poll_frame(Way::WebRtc, Way::WebRtc, true).map(BytesMut::freeze)
 }
 
 fn handle(end: &mut BulkLink, frame: &Bytes) -> Result<(), BulkViolation> {
@@ -299,7 +299,7 @@ fn on_the_relay_a_part_of_the_window_is_under_way_at_once() {
         assert!(pair.ends[0].push(&longest));
     }
     let frames = |end: &mut BulkLink| {
-        std::iter::from_fn(|| end.poll_frame(Way::Server, Way::Server)).count()
+        std::iter::from_fn(|| end.poll_frame(Way::Server, Way::Server, true)).count()
     };
     assert_eq!(frames(&mut pair.ends[0]), RELAY_BULK_WINDOW_BYTES / BULK_MESSAGE_BYTES_MAX);
     // Taken by the peer's game, two more go.
@@ -329,7 +329,7 @@ fn an_echo_that_nobody_asked_for_is_a_violation_or_too_late_and_says_nothing() {
     assert_eq!(end.handle_frame(Way::WebRtc, &echo(1)), Err(BulkViolation));
     for number in [1, 2] {
         end.probe(number);
-        assert!(end.poll_frame(Way::WebRtc, Way::WebRtc).is_some());
+        assert!(end.poll_frame(Way::WebRtc, Way::WebRtc, true).is_some());
     }
     assert_eq!(end.handle_frame(Way::Server, &echo(2)), Err(BulkViolation));
     assert_eq!(end.handle_frame(Way::WebRtc, &echo(3)), Err(BulkViolation));

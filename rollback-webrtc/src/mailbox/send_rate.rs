@@ -37,6 +37,11 @@ impl SendRate {
         self.now.longest = self.now.longest.max(bytes as u64);
     }
 
+    /// Whether the game has given any of late.
+    pub(super) fn is_active(&self, now: Timestamp) -> bool {
+        self.now.datagrams > 0 && now.since(self.began) < 2 * PERIOD
+    }
+
     /// How many bytes may be outstanding: length × rate × (round trip + the delay of SCTP's acknowledgements), and what is lost
     /// until SCTP's timer finds out, for a share of `loss`; at least four full datagrams.
     pub(super) fn limit(&self, round_trip: Option<Duration>, loss: f64) -> usize {

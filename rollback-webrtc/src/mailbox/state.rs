@@ -1,14 +1,16 @@
 //! What a mailbox holds behind its lock: for each peer what waits in each direction, and what happened.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
+use super::bulk_pace::{BulkPace, Delay};
 use super::guard::Guard;
 use super::send_rate::SendRate;
 use super::{EVENTS, INCOMING_DATAGRAMS};
-use crate::bulk::{BulkLink, Lane};
+use crate::bulk::{BulkLink, Lane, is_message};
 use crate::ice::Path;
 use crate::link_conditions::ConditionedLink;
 use crate::route::Way;
@@ -27,6 +29,10 @@ pub(super) struct State {
     /// Whether another process took this member's slot.
     pub(super) is_replaced: bool,
     pub(super) is_closed: bool,
+    /// How fast bulk messages go.
+    pub(super) bulk_pace: BulkPace,
+    /// When the next of them may go, where one waits for that.
+    pub(super) bulk_due: Option<Timestamp>,
     /// Whose turn it is on the relay.
     pub(super) relay_turn: u8,
     /// Those that were shut out, for the mesh.
@@ -54,6 +60,10 @@ pub(super) struct Peer {
     pub(super) telemetry: Telemetry,
     pub(super) guard: Guard,
     pub(super) send_rate: SendRate,
+    /// What round trips were when bulk messages began to go, to whomever.
+    pub(super) quiet: Option<Duration>,
+    /// When it was told something by the game loop last: what one that comes back is, again and again.
+    pub(super) told_at: Option<Timestamp>,
     /// Of one that is not reached over any way.
     pub(super) lost: Option<Lost>,
     pub(super) stats: PeerStats,
@@ -97,7 +107,52 @@ impl State {
     }
 
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        self.next_due().into_iter().chain(self.alarm).min()
+        self.next_due().into_iter().chain(self.alarm).chain(self.bulk_due).min()
+    }
+
+    /// The next bulk frame for a peer on a way. While a game plays, messages go as fast as that leaves its round trips alone.
+    pub(super) fn poll_bulk(&mut self, now: Timestamp, to: PeerId, way: Way) -> Option<BytesMut> {
+        let Self { peers, bulk_pace, bulk_due, .. } = self;
+        let plays = peers.iter().any(|peer| peer.plays(now));
+        let is_active = bulk_pace.is_active(now);
+        if is_active && plays {
+            let is_least = bulk_pace.is_least(now);
+            let since = bulk_pace.since();
+            let delays = peers.iter_mut().filter(|peer| peer.plays(now)).filter_map(|peer| {
+                // One that came since then is as it was found.
+                let found = || peer.telemetry.median_since(Timestamp::ZERO, 1);
+                peer.quiet = peer.quiet.or_else(found);
+                let peer_now = peer.telemetry.median_since(since.plus(peer.quiet?), SAMPLES_MIN);
+                // The rest of it does not come from here.
+                peer.quiet = if is_least { peer_now.max(peer.quiet) } else { peer.quiet };
+                Some(Delay { quiet: peer.quiet?, now: peer_now })
+            });
+            bulk_pace.review(now, delays);
+        }
+        let next_at = if is_active && plays { bulk_pace.next_at(now) } else { now };
+        let peer = peers.get_mut(to.index())?;
+        let preferred = peer.way.unwrap_or(Way::WebRtc);
+        let with_messages = next_at <= now;
+        let frame = peer.bulk.poll_frame(way, preferred, with_messages);
+        let frame = frame.or_else(|| peer.notices.poll_frame(way, preferred, with_messages));
+        if !with_messages {
+            *bulk_due = Some(next_at);
+        }
+        let frame = frame?;
+        if is_message(&frame) && Lane::of(&frame) == Lane::Notices {
+            peer.told_at = Some(now);
+        }
+        if !plays || !is_message(&frame) {
+            return Some(frame);
+        }
+        if !is_active {
+            bulk_pace.begin(now);
+            for peer in peers {
+                peer.quiet = peer.telemetry.median_since(Timestamp::ZERO, 1);
+            }
+        }
+        bulk_pace.spend(now, frame.len());
+        Some(frame)
     }
 
     pub(super) fn has_datagram(&self) -> bool {
@@ -121,6 +176,8 @@ impl Peer {
             telemetry: Telemetry::default(),
             guard,
             send_rate: SendRate::default(),
+            quiet: None,
+            told_at: None,
             lost: None,
             stats: PeerStats::default(),
         }
@@ -130,6 +187,12 @@ impl Peer {
     pub(super) fn certificate_is_refused(&self) -> bool {
         let before = self.lost.map_or(0, |lost| lost.certificates_refused);
         self.stats.certificates_refused > before
+    }
+
+    /// Whether datagrams go to it whose delay matters: one that comes back does not play yet, and the line to it may be full.
+    fn plays(&self, now: Timestamp) -> bool {
+        let comes_back = self.told_at.is_some_and(|at| now.since(at) < COMES_BACK);
+        self.way.is_some() && self.send_rate.is_active(now) && !comes_back
     }
 
     /// Something came on a way.
@@ -147,3 +210,9 @@ impl Peer {
         self.incoming.push_back((arrived_at, datagram));
     }
 }
+
+/// Round trips that say what a rate does: what is late by chance is late once.
+const SAMPLES_MIN: usize = 2;
+
+/// One that comes back is told something several times a second.
+const COMES_BACK: Duration = Duration::from_secs(1);

@@ -320,3 +320,46 @@ fn what_is_too_old_goes_when_the_next_datagram_is_given_whoever_else_is_late() {
     let age = mailbox.link_report(peer(1)).queue_age;
     assert!(age <= mailbox.now().since(before), "{age:?}");
 }
+
+/// All bulk frames to a peer that may go now.
+fn bulk_frames(mailbox: &Mailbox, to: u8) -> Vec<Bytes> {
+    let frame = || mailbox.poll_bulk(&mut mailbox.lock(), peer(to), Way::WebRtc);
+    std::iter::from_fn(frame).map(BytesMut::freeze).collect()
+}
+
+/// A mailbox with a bulk channel to peer 1 on which both sides have greeted.
+fn greeted() -> Mailbox {
+    let sides = [Mailbox::new(Clock::start(), 1), Mailbox::new(Clock::start(), 2)];
+    let channels = [1, 0].map(|other| {
+        let side = &sides[usize::from(1 - other)];
+        side.choose(peer(other), Some(Way::WebRtc));
+        side.bulk_opened(peer(other)).unwrap()
+    });
+    for (from, to) in [(0, 1), (1, 0)] {
+        for frame in bulk_frames(&sides[from], u8::try_from(to).unwrap()) {
+            let from = peer(u8::try_from(from).unwrap());
+            sides[to].deliver_bulk(from, (Way::WebRtc, channels[to]), &frame);
+        }
+    }
+    let [mailbox, _] = sides;
+    mailbox
+}
+
+#[test]
+fn bulk_messages_go_one_by_one_while_a_game_plays_and_at_once_where_none_does() {
+    let mailbox = greeted();
+    let push = || (0..20).for_each(|_| mailbox.try_send_bulk(peer(1), &[7; 2_000]).unwrap());
+    push();
+    assert_eq!(bulk_frames(&mailbox, 1).len(), 20);
+    mailbox.try_send(peer(1), b"input").unwrap();
+    push();
+    assert_eq!(bulk_frames(&mailbox, 1).len(), 1);
+    let due = mailbox.lock().bulk_due.unwrap();
+    let wait = due.since(mailbox.now());
+    assert!(wait > Duration::ZERO && wait < Duration::from_millis(100), "{wait:?}");
+    // What is no message does not wait.
+    mailbox.probe(peer(1), 5);
+    assert_eq!(bulk_frames(&mailbox, 1).len(), 1);
+    while mailbox.now() < due {}
+    assert_eq!(bulk_frames(&mailbox, 1).len(), 1);
+}

@@ -163,17 +163,13 @@ impl Mailbox {
                 let current = |peer: &&mut Peer| {
                     channel.is_some_and(|channel| peer.bulk.is_current(Way::WebRtc, channel))
                 };
-                match state.peer(to).filter(current) {
-                    Some(peer) => {
-                        if let Some(frame) = peer.poll_bulk(Way::WebRtc) {
-                            return frame;
-                        }
-                    }
-                    None => {
-                        // The wake was for the task of a newer channel.
-                        wakes.bulk.notify_one();
-                        break;
-                    }
+                if state.peer(to).filter(current).is_none() {
+                    // The wake was for the task of a newer channel.
+                    wakes.bulk.notify_one();
+                    break;
+                }
+                if let Some(frame) = self.poll_bulk(&mut state, to, Way::WebRtc) {
+                    return frame;
                 }
             }
             wakes.bulk.notified().await;
@@ -197,9 +193,8 @@ impl Mailbox {
             }
         }
         for to in peers.iter().filter(|_| with_bulk) {
-            let Some(peer) = state.peer(*to) else { continue };
-            if let Some(frame) = peer.poll_bulk(Way::Server) {
-                let channel = peer.bulk.number(Way::Server);
+            if let Some(frame) = self.poll_bulk(&mut state, *to, Way::Server) {
+                let channel = state.peer(*to)?.bulk.number(Way::Server);
                 state.relay_turn = (to.slot() + 1) % slots.max(1);
                 return Some(Relayed::Bulk(*to, channel, frame));
             }
@@ -470,12 +465,6 @@ impl Peer {
             self.outgoing.pop_front();
             self.stats.datagrams_not_sent += 1;
         }
-    }
-
-    fn poll_bulk(&mut self, way: Way) -> Option<BytesMut> {
-        let preferred = self.way.unwrap_or(Way::WebRtc);
-        let frame = self.bulk.poll_frame(way, preferred);
-        frame.or_else(|| self.notices.poll_frame(way, preferred))
     }
 
     fn open_bulk(&mut self, way: Way, number: u64) {

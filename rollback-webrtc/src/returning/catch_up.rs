@@ -71,6 +71,7 @@ impl CatchUp {
                 if episode == self.episode && is_next && Some(from) == self.source() {
                     self.heard_at = Some(now);
                     self.frames = Some(frames);
+                    self.gathering.hear(now, from);
                     if !self.reader.extend(bytes) {
                         self.refused = Some(ReturnError::TooLong);
                     }
@@ -82,7 +83,12 @@ impl CatchUp {
                     Refusal::TooLong => ReturnError::TooLong,
                 });
             }
-            Notice::State { .. } => self.gathering.handle(now, from, notice),
+            Notice::State { .. } => {
+                if Some(from) == self.source() {
+                    self.heard_at = Some(now);
+                }
+                self.gathering.handle(now, from, notice);
+            }
             _ => {}
         }
     }

@@ -177,6 +177,10 @@ impl Returns {
     }
 }
 
+/// How long a piece of a log or a state is: four packets, so that what else is sent has its place between them. With two, SCTP
+/// carries less than a log may grow where a line of 128 kbit/s is full.
+const PIECE_BYTES_MAX: usize = 4 << 10;
+
 /// Why one that came back into its slot does not play.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReturnError {

@@ -187,9 +187,11 @@ impl Reader<'_> {
     }
 }
 
+#[cfg(test)]
 /// What a piece of the log has before its bytes.
 pub(crate) const PIECE_HEAD_BYTES: usize = 13;
 
+#[cfg(test)]
 /// What a piece of a state has before its bytes.
 pub(crate) const STATE_HEAD_BYTES: usize = 17;
 

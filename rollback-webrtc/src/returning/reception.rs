@@ -6,9 +6,9 @@ use std::time::Duration;
 use rollback_core::recording::{RecordingHeader, StreamWriter};
 use rollback_core::{Game, PeerId, Session, StableFrame, Timestamp};
 
-use super::notice::{Notice, PIECE_HEAD_BYTES, Refusal};
+use super::PIECE_BYTES_MAX;
+use super::notice::{Notice, Refusal};
 use super::states::States;
-use crate::bulk::BULK_MESSAGE_BYTES_MAX;
 use crate::datagram_transport::DatagramTransport;
 
 /// The stable log of an episode, and who is given it.
@@ -152,14 +152,12 @@ impl Allowance {
     }
 }
 
-/// How fast the log is given, to all together: four megabits a second leave the inputs of play their place on a home's
-/// uplink, and an hour of a small game passes in some seconds.
+/// How fast logs and states are given at most, to all together, so that making them takes no time from a frame; an hour of a
+/// small game passes in some seconds. On a line on which play would notice they go slower (`mailbox::bulk_pace`).
 const BYTES_PER_SECOND: u64 = 512 << 10;
 
 /// What may go at once.
 const BURST_BYTES: u64 = 64 << 10;
-
-const PIECE_BYTES_MAX: usize = BULK_MESSAGE_BYTES_MAX - PIECE_HEAD_BYTES;
 
 /// How often one that has all is told so: it knows then that it is heard.
 const SAY_EVERY: Duration = Duration::from_millis(300);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rollback_core::recording::{RecordingError, StreamReader};
 use rollback_core::{AgreedState, Frame, Game, PeerId, STATE_BYTES_MAX, Session, Timestamp};
 
-use super::notice::{Notice, STATE_HEAD_BYTES};
+use super::PIECE_BYTES_MAX;
+use super::notice::Notice;
 use super::reception::Allowance;
-use crate::bulk::BULK_MESSAGE_BYTES_MAX;
 use crate::datagram_transport::DatagramTransport;
 
 /// What a member gives. A state is written once for all who ask while it is fresh.
@@ -185,6 +185,15 @@ impl Gathering {
         }
     }
 
+    /// Takes a sign of life: what else a member gives may be before its state on a slow line.
+    pub(super) fn hear(&mut self, now: Timestamp, from: PeerId) {
+        if let Way::Coming { of, heard_at, .. } = &mut self.way
+            && *of == from
+        {
+            *heard_at = now;
+        }
+    }
+
     /// The session goes on from it, or has found it wrong.
     pub(super) fn note_looked_at(&mut self, was_taken: bool) {
         if let Way::Offered { of } = self.way {
@@ -251,8 +260,6 @@ fn as_length(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-const PIECE_BYTES_MAX: usize = BULK_MESSAGE_BYTES_MAX - STATE_HEAD_BYTES;
-
 /// So long a state is given to others who ask: one of a large game is dear to write.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -263,6 +270,7 @@ const SILENT_MAX: Duration = Duration::from_secs(3);
 mod tests {
     use super::*;
     use crate::detached::Detached;
+    use crate::returning::notice::STATE_HEAD_BYTES;
 
     fn peer(slot: u8) -> PeerId {
         PeerId::new(slot).unwrap()
@@ -345,6 +353,17 @@ mod tests {
         // A piece out of its place is no harm: it is of another request.
         let late = [whole[1].clone(), whole[0].clone(), whole[0].clone()];
         assert!(matches!(gathered(&late).way, Way::Coming { .. }));
+    }
+
+    #[test]
+    fn a_member_that_gives_something_else_first_is_not_left() {
+        for from in [0, 2] {
+            let mut gathering = gathering();
+            let heard = Timestamp::from_millis(1_000);
+            gathering.hear(heard, peer(from));
+            let Way::Coming { heard_at, .. } = gathering.way else { panic!("it is left") };
+            assert_eq!(heard_at == heard, from == 0);
+        }
     }
 
     #[test]

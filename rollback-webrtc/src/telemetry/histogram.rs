@@ -26,6 +26,11 @@ impl Histogram {
         }
     }
 
+    /// How many samples there are.
+    pub(super) const fn total(&self) -> u32 {
+        self.total
+    }
+
     /// A duration that so many per cent of the samples did not exceed, rounded up to the bucket's end.
     pub(super) fn percentile(&self, percent: u32) -> Option<Duration> {
         let rank = (u64::from(self.total) * u64::from(percent.min(100))).div_ceil(100).max(1);

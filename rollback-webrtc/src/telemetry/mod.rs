@@ -34,14 +34,15 @@ pub(crate) struct Telemetry {
     /// The time of the peer's last probe by its own clock, and when it came.
     last_probe: Option<(u32, Timestamp)>,
     probe_due: Timestamp,
+    question_due: Timestamp,
     check: Check,
     /// What had arrived and was missing here, and there, at some times of late.
     losses: VecDeque<(Timestamp, [(u32, u32); 2])>,
     /// Gaps of the connection's association in what comes, and in what is sent.
     wear: [Wear; 2],
     round_trips: Histogram,
-    /// The round trips of late, for the least of them.
-    of_late: VecDeque<Duration>,
+    /// The round trips of late and when each was measured, for the least of them.
+    of_late: VecDeque<(Timestamp, Duration)>,
     jitter_micros: u64,
     heard_at: Option<Timestamp>,
     outages: VecDeque<Outage>,
@@ -65,6 +66,10 @@ pub struct Outage {
 pub struct LinkReport {
     /// The least round trip of the last eight seconds: that of the way itself, without waiting.
     pub round_trip: Option<Duration>,
+    /// The round trip that was measured last.
+    pub round_trip_last: Option<Duration>,
+    /// How many were measured.
+    pub round_trips: u32,
     /// The round trip that half of all stayed below, rounded up by at most an eighth.
     pub round_trip_p50: Option<Duration>,
     /// The same for 95 of 100.
@@ -164,7 +169,7 @@ impl Telemetry {
             return (None, None);
         };
         let round_trip = Duration::from_micros(round_trip.into());
-        self.note_round_trip(round_trip);
+        self.note_round_trip(now, round_trip);
         let was_open = self.check.is_open();
         let is_first = self.check.handle_echo(now, round_trip);
         let next = was_open && self.check.is_open();
@@ -174,16 +179,17 @@ impl Telemetry {
         (if next { self.poll_probe(now) } else { None }, is_first.then_some(round_trip))
     }
 
-    fn note_round_trip(&mut self, round_trip: Duration) {
-        if let Some(last) = self.of_late.back() {
+    fn note_round_trip(&mut self, now: Timestamp, round_trip: Duration) {
+        if let Some((_, last)) = self.of_late.back() {
             let change = u64::try_from(round_trip.abs_diff(*last).as_micros()).unwrap_or(u64::MAX);
             self.jitter_micros = (self.jitter_micros * 15 + change) / 16;
         }
         self.round_trips.note(round_trip);
-        if self.of_late.len() == OF_LATE {
+        let is_old = |(at, _): &(Timestamp, Duration)| now.since(*at) > OF_LATE;
+        while self.of_late.len() >= OF_LATE_MAX || self.of_late.front().is_some_and(is_old) {
             self.of_late.pop_front();
         }
-        self.of_late.push_back(round_trip);
+        self.of_late.push_back((now, round_trip));
     }
 
     /// The probe to send now, if one is due.
@@ -203,6 +209,17 @@ impl Telemetry {
         Some(self.probe(now, echo))
     }
 
+    /// The same while bulk messages go: what they do to the way is to be known soon.
+    pub(crate) fn poll_probe_beside_bulk(&mut self, now: Timestamp) -> Option<Probe> {
+        self.poll_probe(now).or_else(|| {
+            let is_due = now >= self.question_due;
+            is_due.then(|| {
+                self.question_due = now.plus(QUESTION_INTERVAL_BESIDE_BULK);
+                self.probe(now, None)
+            })
+        })
+    }
+
     fn probe(&self, now: Timestamp, echo: Option<(u32, u32)>) -> Probe {
         Probe { sent_at: micros(now), echo, datagrams: self.here() }
     }
@@ -216,7 +233,7 @@ impl Telemetry {
     fn note_losses(&mut self, now: Timestamp) {
         let is_due = self.losses.back().is_none_or(|(at, _)| now.since(*at) >= PROBE_INTERVAL);
         let Some(there) = self.there.filter(|_| is_due) else { return };
-        if self.losses.len() == OF_LATE {
+        if self.losses.len() == LOSSES {
             self.losses.pop_front();
         }
         let counts = [self.here(), there];
@@ -263,7 +280,15 @@ impl Telemetry {
 
     /// The least round trip of late.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.of_late.iter().min().copied()
+        self.of_late.iter().map(|(_, round_trip)| *round_trip).min()
+    }
+
+    /// What half of the round trips did not exceed that were measured from a time on, if there are so many.
+    pub(crate) fn median_since(&self, since: Timestamp, count_min: usize) -> Option<Duration> {
+        let of_then = self.of_late.iter().filter(|(at, _)| *at >= since);
+        let mut of_then: Vec<Duration> = of_then.map(|(_, round_trip)| *round_trip).collect();
+        let half = of_then.len().max(count_min).checked_sub(1)? / 2;
+        (of_then.len() >= count_min).then(|| *of_then.select_nth_unstable(half).1)
     }
 
     /// So many bytes wait for acknowledgement.
@@ -277,6 +302,8 @@ impl Telemetry {
         let recent = self.recent_losses();
         LinkReport {
             round_trip: self.round_trip(),
+            round_trip_last: self.of_late.back().map(|(_, round_trip)| *round_trip),
+            round_trips: round_trips.total(),
             round_trip_p50: round_trips.percentile(50),
             round_trip_p95: round_trips.percentile(95),
             round_trip_p99: round_trips.percentile(99),
@@ -330,8 +357,17 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 /// How often it is asked while a check is open and no answer comes.
 const QUESTION_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How often it is asked while bulk messages go.
+const QUESTION_INTERVAL_BESIDE_BULK: Duration = Duration::from_millis(100);
+
 /// Round trips among which the least is looked for: those of eight seconds.
-const OF_LATE: usize = 32;
+const OF_LATE: Duration = Duration::from_secs(8);
+
+/// With all that can be measured in eight seconds.
+const OF_LATE_MAX: usize = 160;
+
+/// Counts of losses of late: those of eight seconds.
+const LOSSES: usize = 32;
 
 /// The highest number of a datagram; the next one has number 0 again.
 const NUMBER_MAX: u16 = 0x7fff;
