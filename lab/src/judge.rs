@@ -91,6 +91,23 @@ fn judge_summary(peer: &str, summary: &Summary, expect: &Expectation, faults: &m
     if let Some(most) = expect.stall_ms_max.filter(|most| summary.longest_stall_ms > *most) {
         faults.push(format!("{peer} stood still for {} ms, over {most}", summary.longest_stall_ms));
     }
+    let (alone, beside) = (summary.round_trips, summary.round_trips_beside);
+    for (most, beside) in [
+        (expect.round_trip_beside_percent_max, beside.p50_us),
+        (expect.round_trip_beside_p90_percent_max, beside.p90_us),
+    ] {
+        let alone = alone.p50_us;
+        let Some(most) = most.filter(|most| beside * 100 > alone * most) else { continue };
+        faults.push(format!(
+            "{peer}: round trips of {beside} µs while somebody came back, over {most} % of {alone}"
+        ));
+    }
+    if summary.life == 0 && beside.count < expect.round_trips_beside_min {
+        faults.push(format!(
+            "{peer} measured only {} round trips while somebody came back",
+            beside.count
+        ));
+    }
     // One that came back has seen a part of the match only.
     if summary.life == 0 && summary.rollbacks < expect.rollbacks_min {
         faults.push(format!("{peer} had only {} rollbacks", summary.rollbacks));
@@ -128,6 +145,9 @@ fn judge_all(all: &[&Summary], expect: &Expectation, faults: &mut Vec<String>) {
     };
     at_least("ms that someone stood still", expect.stall_ms_min.unwrap_or_default(), |summary| {
         summary.longest_stall_ms
+    });
+    at_least("frames that one that came back did not step", expect.passed_min, |summary| {
+        summary.passed
     });
     at_least("new connections of someone", expect.reconnections_min, |summary| {
         summary.reconnections

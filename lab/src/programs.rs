@@ -86,12 +86,15 @@ fn arena(scenario: &Scenario, place: &Place, number: u64, own: &Path) -> Vec<Str
         fps,
         input_delay,
         input_bytes,
+        state_bytes,
+        step_ms,
         departure_timeout_s,
         members_min,
     } = &scenario.game;
     let mut arguments = words(&format!(
         "play ws://{SERVER}:{PORT}/lab --episodes {episodes} --frames {frames} --fps {fps} \
          --input-delay {input_delay} --input-bytes {input_bytes} \
+         --state-bytes {state_bytes} --step-ms {step_ms} \
          --departure-timeout {departure_timeout_s} --members-min {members_min} \
          --connect-timeout 30 --seed {}",
         place.seed.wrapping_add(number),

@@ -14,7 +14,7 @@ use crate::hosts::{Hosts, HostsError, Interface, WAN};
 use crate::judge::{Judgement, judge};
 use crate::processes::Processes;
 use crate::programs::{address_of, programs};
-use crate::scenario::{Event, Scenario};
+use crate::scenario::{Event, Scenario, Uplink};
 use crate::switch::{PUBLIC, Switch};
 
 /// Where a run finds what it needs.
@@ -49,6 +49,9 @@ pub fn run(
     let mut switch = Switch::new(ports, place.seed);
     for rule in &scenario.line {
         switch.apply(&rule.rule());
+    }
+    for Uplink { host, rate_kbit, queue_ms } in &scenario.uplink {
+        switch.limit(host, *rate_kbit, *queue_ms);
     }
     let cable = Cable::connect(switch, devices).map_err(file)?;
     let mut processes = programs(scenario, place, &hosts).map_err(file)?;

@@ -50,6 +50,9 @@ pub struct Scenario {
     /// What the lines are like from the beginning.
     #[serde(default)]
     pub line: Vec<LineRule>,
+    /// Hosts that send to all others over one line, which is slow.
+    #[serde(default)]
+    pub uplink: Vec<Uplink>,
     /// What happens, in the order of time.
     #[serde(default)]
     pub at: Vec<Event>,
@@ -100,6 +103,10 @@ pub struct GamePlan {
     pub input_delay: u8,
     /// How many bytes an input takes; for the game in Rust.
     pub input_bytes: u16,
+    /// How many bytes of no use a state has; for the game in Rust.
+    pub state_bytes: u32,
+    /// How long a step takes beside what it does; for the game in Rust.
+    pub step_ms: u32,
     /// How long one may be silent.
     pub departure_timeout_s: u64,
     /// With fewer an episode ends.
@@ -144,6 +151,18 @@ pub struct LineRule {
     pub change: Change,
 }
 
+/// What all that a host sends goes through, before the line to its receiver: the way out of a home.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uplink {
+    /// The host, or `peers`, of whom each has its own.
+    pub host: String,
+    /// Thousands of bits a second.
+    pub rate_kbit: u64,
+    /// Milliseconds that a packet may wait for it.
+    pub queue_ms: Option<f64>,
+}
+
 /// Something that happens.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -172,6 +191,15 @@ pub struct Expectation {
     pub stall_ms_max: Option<u64>,
     /// Some peer stood still as long.
     pub stall_ms_min: Option<u64>,
+    /// While somebody comes back, the round trips between those that play on are at most so many per cent of what they are
+    /// otherwise, at their median for each peer.
+    pub round_trip_beside_percent_max: Option<u64>,
+    /// Nine in ten of them are at most so many per cent of that median.
+    pub round_trip_beside_p90_percent_max: Option<u64>,
+    /// And each peer that plays on has measured so many of them.
+    pub round_trips_beside_min: u32,
+    /// Some peer that came back was given a state, so that it did not step so many frames.
+    pub passed_min: u64,
     /// Each peer rolled back as often.
     pub rollbacks_min: u64,
     /// Some peer made as many connections anew.
@@ -253,6 +281,9 @@ impl Scenario {
                 }
             }
         }
+        for uplink in &self.uplink {
+            expect(&uplink.host, uplink.host == PEERS || known(&uplink.host))?;
+        }
         let Expectation { path_first, path_last, paths_seen, .. } = &self.expect;
         for path in path_first.iter().chain(path_last).chain(paths_seen) {
             expect(path, ["direct", "turn", "server"].contains(&path.as_str()))?;
@@ -295,6 +326,8 @@ impl Default for GamePlan {
             fps: 60,
             input_delay: 2,
             input_bytes: 1,
+            state_bytes: 0,
+            step_ms: 0,
             departure_timeout_s: 60,
             members_min: 1,
         }
@@ -307,6 +340,10 @@ impl Default for Expectation {
             end: "finished".to_owned(),
             stall_ms_max: None,
             stall_ms_min: None,
+            round_trip_beside_percent_max: None,
+            round_trip_beside_p90_percent_max: None,
+            round_trips_beside_min: 0,
+            passed_min: 0,
             rollbacks_min: 0,
             reconnections_min: 0,
             reconnections_max: None,
@@ -401,6 +438,7 @@ mod tests {
         assert!(wrong("[[line]]\nloss = 1.5"));
         assert!(wrong("[[line]]\nlos = 0.5"));
         assert!(wrong("peers = 9"));
+        assert_eq!(unknown("[[uplink]]\nhost = 'peer2'\nrate_kbit = 9"), "peer2");
         assert_eq!(unknown("proxied = ['peer2']"), "peer2");
         assert_eq!(unknown("ipv6 = ['peer2']"), "peer2");
         assert_eq!(unknown("turn = 'server'\n[[at]]\nkill = 'turn'"), "turn");

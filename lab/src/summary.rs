@@ -15,6 +15,8 @@ pub struct Summary {
     pub rollbacks: u64,
     /// How many frames were stepped again.
     pub resimulated: u64,
+    /// How many frames it did not step, since it was given a state of later.
+    pub passed: u64,
     /// How many times a frame was due and had to wait.
     pub stalls: u64,
     /// When its first frame was, since it began to join.
@@ -23,12 +25,27 @@ pub struct Summary {
     pub longest_stall_ms: u64,
     /// The least round trip of late to the farthest peer.
     pub rtt_ms: Option<u64>,
+    /// The round trips to those that played, while nobody came back.
+    pub round_trips: RoundTrips,
+    /// The same while somebody did.
+    pub round_trips_beside: RoundTrips,
     /// The ways that datagrams took, in order.
     pub paths: Vec<PathTaken>,
     /// How many times a lost connection was made anew.
     pub reconnections: u64,
     /// How many times the server was lost.
     pub server_losses: u64,
+}
+
+/// Round trips, of which half, and nine in ten, did not exceed a time.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct RoundTrips {
+    /// How many.
+    pub count: u32,
+    /// The time in microseconds.
+    pub p50_us: u64,
+    /// Likewise.
+    pub p90_us: u64,
 }
 
 /// How an episode went.

@@ -43,6 +43,8 @@ pub struct Switch {
     ports: Vec<Port>,
     /// By the hosts' names, sender first. In the public network only: what is within a home has no line.
     lines: BTreeMap<(String, String), Line>,
+    /// By the host: what all goes through that it sends, before its lines.
+    uplinks: BTreeMap<String, Line>,
     under_way: BinaryHeap<Reverse<UnderWay>>,
     next_number: u64,
     unroutable: u64,
@@ -76,7 +78,8 @@ impl Switch {
                 lines.insert(((*from).to_owned(), (*to).to_owned()), Line::new(seed));
             }
         }
-        Self { ports, lines, under_way: BinaryHeap::new(), next_number: 0, unroutable: 0 }
+        let (uplinks, under_way) = (BTreeMap::new(), BinaryHeap::new());
+        Self { ports, lines, uplinks, under_way, next_number: 0, unroutable: 0 }
     }
 
     /// Changes lines. Packets that are under way already are not touched. Answers how many lines it was.
@@ -92,6 +95,15 @@ impl Switch {
         changed
     }
 
+    /// From now on a host, or each that is meant, sends no more than so many thousand bits a second to all together.
+    pub fn limit(&mut self, host: &str, rate_kbit: u64, queue_ms: Option<f64>) {
+        let change = Change { rate_kbit: Some(rate_kbit), queue_ms, ..Change::default() };
+        for (from, _) in self.lines.keys().filter(|(from, _)| matches(host, from)) {
+            let uplink = self.uplinks.entry(from.clone()).or_insert_with(|| Line::new(0));
+            uplink.apply(&change);
+        }
+    }
+
     /// Takes a packet that came in at a port.
     pub fn accept(&mut self, now: Duration, port: usize, packet: Vec<u8>) {
         let Some((from, header)) = self.ports.get(port).zip(Header::read(&packet)) else { return };
@@ -99,12 +111,18 @@ impl Switch {
             self.unroutable += 1;
             return;
         };
+        let uplink = self.uplinks.get_mut(&from.host).filter(|_| from.network == PUBLIC);
+        let leaves_at = match uplink {
+            Some(uplink) => uplink.send(now, packet.len(), header.is_udp)[0],
+            None => Some(now),
+        };
+        let Some(leaves_at) = leaves_at else { return };
         let ends = self.ports.get(to).map(|to| (from.host.clone(), to.host.clone()));
         let line =
             ends.filter(|_| from.network == PUBLIC).and_then(|ends| self.lines.get_mut(&ends));
         let arrivals = match line {
-            Some(line) => line.send(now, packet.len(), header.is_udp),
-            None => [Some(now), None],
+            Some(line) => line.send(leaves_at, packet.len(), header.is_udp),
+            None => [Some(leaves_at), None],
         };
         for arrives_at in arrivals.into_iter().flatten() {
             let number = self.next_number;
@@ -132,6 +150,12 @@ impl Switch {
     /// What became of the packets on each line, by its two hosts.
     pub fn counters(&self) -> impl Iterator<Item = (&(String, String), Counters)> {
         self.lines.iter().map(|(ends, line)| (ends, line.counters()))
+    }
+
+    /// How many packets found no room on their host's way out; no line has counted them.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.uplinks.values().map(|uplink| uplink.counters().overflowed).sum()
     }
 
     /// Packets to nobody.
@@ -244,6 +268,23 @@ mod tests {
         assert_eq!(all_due(&mut switch, 200 * MS), [(1, 2)]);
         assert_eq!(switch.next_due(), Some(201 * MS));
         assert_eq!(all_due(&mut switch, 201 * MS), [(2, 1)]);
+    }
+
+    #[test]
+    fn what_a_host_sends_to_all_goes_through_its_way_out_in_turn() {
+        let mut switch = switch();
+        let change = Change { delay_ms: Some(40.0), ..Change::default() };
+        switch.apply(&rule("*", "*", false, change));
+        // 100 bytes are 10 ms.
+        switch.limit("peer0", 80, Some(15.0));
+        switch.accept(Duration::ZERO, 1, from_to(2, 3, 1));
+        switch.accept(Duration::ZERO, 1, from_to(2, 1, 2));
+        switch.accept(Duration::ZERO, 1, from_to(2, 3, 3));
+        switch.accept(Duration::ZERO, 2, from_to(3, 2, 4));
+        assert_eq!(all_due(&mut switch, 40 * MS), [(1, 4)]);
+        assert_eq!(all_due(&mut switch, 50 * MS), [(2, 1)]);
+        assert_eq!(all_due(&mut switch, 60 * MS), [(0, 2)]);
+        assert_eq!((switch.next_due(), switch.overflowed()), (None, 1));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::footprint::Growth;
 use crate::judge::Judgement;
+use crate::summary::Summary;
 
 /// The rows: one for each peer, and what is wrong below.
 #[must_use]
@@ -41,12 +42,15 @@ pub fn table(judgement: &Judgement) -> String {
     }
     let mut text = aligned(&rows);
     if let Some(switch) = &judgement.switch {
-        let (mut accepted, mut gone) = (0, 0);
+        let (mut accepted, mut gone) = (switch.overflowed(), switch.overflowed());
         for (_, counters) in switch.counters() {
             accepted += counters.accepted;
             gone += counters.lost + counters.overflowed + counters.stopped;
         }
         text += &format!("  {accepted} packets, {gone} of them did not arrive\n");
+    }
+    for summary in judgement.summaries.iter().flatten() {
+        text += &round_trips(summary);
     }
     for (peer, Growth { first, last }) in &judgement.growth {
         text += &format!(
@@ -69,6 +73,23 @@ pub fn table(judgement: &Judgement) -> String {
         }
     }
     text
+}
+
+/// What round trips were while somebody came back, if somebody did.
+fn round_trips(summary: &Summary) -> String {
+    let (alone, beside) = (summary.round_trips, summary.round_trips_beside);
+    if beside.count == 0 {
+        return String::new();
+    }
+    let ms = |micros: u64| format!("{}.{} ms", micros / 1_000, micros / 100 % 10);
+    format!(
+        "  slot {}: round trips {}; while somebody came back {}, nine in ten of {} within {}\n",
+        summary.slot,
+        ms(alone.p50_us),
+        ms(beside.p50_us),
+        beside.count,
+        ms(beside.p90_us),
+    )
 }
 
 fn in_ms(time: Option<u64>) -> String {

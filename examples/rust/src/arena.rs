@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 
+use crate::ballast::Ballast;
 use rollback_core::{Game, Input, Leaves, Outcome, StateHasher, Step};
 
 /// The whole state of an episode. `Clone` is all that saving and loading need.
@@ -14,6 +15,8 @@ pub struct Arena {
     coin: [i32; 2],
     /// The game draws from its own state and from nowhere else: so what it draws is saved, loaded and hashed with it.
     random: u64,
+    /// None, but where somebody wants to see what a large state does.
+    ballast: Ballast,
 }
 
 /// One player.
@@ -50,10 +53,37 @@ impl Arena {
         arena
     }
 
+    /// The same state with ballast, of which all computers must have as much.
+    #[must_use]
+    pub fn with_ballast(self, ballast: Ballast) -> Self {
+        Self { ballast, ..self }
+    }
+
     /// The players, in their order.
     #[must_use]
     pub fn runners(&self) -> &[Runner] {
         &self.runners
+    }
+
+    /// Takes what [`export`](Game::export) wrote of a match like this one; `None` where it is something else.
+    fn read(&mut self, bytes: &[u8]) -> Option<()> {
+        let (frame, rest) = bytes.split_first_chunk()?;
+        let (random, mut rest) = rest.split_first_chunk()?;
+        (self.frame, self.random) = (u32::from_le_bytes(*frame), u64::from_le_bytes(*random));
+        let mut number = || {
+            let (number, others) = rest.split_first_chunk()?;
+            rest = others;
+            Some(i32::from_le_bytes(*number))
+        };
+        self.coin = [number()?, number()?];
+        for runner in &mut self.runners {
+            runner.position = [number()?, number()?];
+            runner.speed = [number()?, number()?];
+        }
+        for runner in &mut self.runners {
+            runner.coins = number()?.cast_unsigned();
+        }
+        self.ballast.read(rest).then_some(())
     }
 
     fn draw_place(&mut self) -> [i32; 2] {
@@ -113,6 +143,7 @@ impl Game for Arena {
             winner.coins += 1;
             self.coin = self.draw_place();
         }
+        self.ballast.step(self.frame);
         self.frame += 1;
         Ok(if self.frame >= self.frames { Outcome::Ended } else { Outcome::Running })
     }
@@ -127,7 +158,25 @@ impl Game for Arena {
             hasher.write_i32s(&runner.speed);
             hasher.write_u32(runner.coins);
         }
+        slot.ballast.hash(hasher);
         Ok(())
+    }
+
+    // Not needed to play: one that comes back is given such a state, and need not step all that was played before it.
+    fn export(&self, slot: &Self, bytes: &mut Vec<u8>) -> Result<bool, Infallible> {
+        bytes.extend(slot.frame.to_le_bytes());
+        bytes.extend(slot.random.to_le_bytes());
+        let places = slot.runners.iter().flat_map(|runner| [runner.position, runner.speed]);
+        let coins = slot.runners.iter().map(|runner| runner.coins.cast_signed());
+        let numbers = slot.coin.into_iter().chain(places.flatten()).chain(coins);
+        bytes.extend(numbers.flat_map(i32::to_le_bytes));
+        slot.ballast.write(bytes);
+        Ok(true)
+    }
+
+    fn import(&self, bytes: &[u8], slot: &mut Self) -> Result<bool, Infallible> {
+        slot.clone_from(self);
+        Ok(slot.read(bytes).is_some())
     }
 
     // Not needed to play: when two computers disagree, the first field that differs is named.
@@ -180,6 +229,7 @@ mod tests {
     use super::*;
     use crate::walk::Walk;
     use rollback_core::SyncTest;
+    use std::time::Duration;
 
     #[test]
     fn keys_survive_their_bytes() {
@@ -193,6 +243,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_state_that_was_written_is_read_by_another() {
+        let arena = || Arena::new(3, 900, 7).with_ballast(Ballast::new(1_000, Duration::ZERO));
+        let mut played = arena();
+        let mut walks: Vec<Walk> = (0..3).map(Walk::new).collect();
+        let inputs =
+            move |_, player: rollback_core::PlayerHandle| walks[player.index()].next_keys();
+        SyncTest::new(3).frames(200).input_width(1).run(&mut played, inputs).unwrap();
+        let (mut bytes, mut read) = (Vec::new(), arena());
+        assert!(played.export(&played, &mut bytes).unwrap());
+        assert!(arena().import(&bytes, &mut read).unwrap());
+        assert_eq!(read, played);
+        for length in 0..bytes.len() {
+            assert!(!arena().import(&bytes[..length], &mut read).unwrap(), "{length} bytes");
+        }
+        bytes.push(0);
+        assert!(!arena().import(&bytes, &mut read).unwrap());
     }
 
     /// The test to begin with: every frame is stepped, taken back and stepped again.

@@ -60,6 +60,14 @@ pub struct PlayArguments {
     #[arg(long, value_name = "N", default_value_t = 1)]
     input_bytes: usize,
 
+    /// How many bytes of no use a state has, which whoever comes back is given: what a large one does on a bad network.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16_000_000))]
+    state_bytes: u32,
+
+    /// How long a step takes beside what it does.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    step_ms: u64,
+
     /// How long the others may take to begin; connecting takes its time where much is lost.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     start_timeout: u64,
@@ -162,6 +170,8 @@ impl From<PlayArguments> for Plan {
             fps: arguments.fps,
             input_delay: arguments.input_delay,
             input_bytes: arguments.input_bytes,
+            state_bytes: usize::try_from(arguments.state_bytes).unwrap_or(usize::MAX),
+            step: Duration::from_millis(arguments.step_ms),
             start_timeout: Duration::from_secs(arguments.start_timeout),
             departure_timeout: Duration::from_secs(arguments.departure_timeout),
             members_min: arguments.members_min,

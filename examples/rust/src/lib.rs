@@ -4,6 +4,7 @@
 //! and [`command`] reads the command line. `docs/embedding.md` goes through them.
 
 pub mod arena;
+pub mod ballast;
 pub mod command;
 pub mod play;
 pub mod summary;

@@ -13,6 +13,7 @@ use rollback_webrtc::{
 };
 
 use crate::arena::Arena;
+use crate::ballast::Ballast;
 use crate::summary::{EpisodeSummary, Observer, Summary, millis, name_of};
 use crate::walk::Walk;
 
@@ -34,6 +35,10 @@ pub struct Plan {
     pub input_delay: u8,
     /// How many bytes an input takes.
     pub input_bytes: usize,
+    /// How many bytes of ballast a state has.
+    pub state_bytes: usize,
+    /// How long a step takes beside what it does.
+    pub step: Duration,
     /// How long the others may take to begin.
     pub start_timeout: Duration,
     /// How long the others may be silent before the match goes on without them.
@@ -97,7 +102,9 @@ fn play_episode(
     player: &mut Walk,
     observer: &mut Observer,
 ) -> Result<Played, PlayError> {
-    let mut arena = Arena::new(setup.config.players(), plan.frames, setup.ticket.seed);
+    let ballast = Ballast::new(plan.state_bytes, plan.step);
+    let mut arena =
+        Arena::new(setup.config.players(), plan.frames, setup.ticket.seed).with_ballast(ballast);
     let mut episode = GameLoop::new(transport, setup.clone(), &arena)?;
     let end = match run(&mut episode, &mut arena, player, observer) {
         Ok(end) => end,
@@ -116,6 +123,7 @@ fn play_episode(
     let summary = observer.summary();
     summary.rollbacks += counters.rollback.rollbacks;
     summary.resimulated += counters.rollback.resimulated;
+    summary.passed += counters.passed;
     summary.stalls += counters.stalls;
     summary.rtt_ms = rtt.map(millis);
     summary.episodes.push(EpisodeSummary {
@@ -150,6 +158,9 @@ fn run(
             Advance::Stepped { .. } | Advance::Held { .. } | Advance::Stalled(_) => {}
         }
         observer.look_at(episode.transport());
+        if !episode.is_catching_up() {
+            observer.measure(episode.transport(), episode.session().view().members);
+        }
         episode.sleep_until_next_frame();
     }
 }
@@ -179,6 +190,7 @@ impl Plan {
         let must_match = vec![
             ("game".to_owned(), "arena 1".to_owned()),
             (FRAMES.to_owned(), self.frames.to_string()),
+            (STATE_BYTES.to_owned(), self.state_bytes.to_string()),
         ];
         let facts = Facts { must_match, may_differ: Vec::new() };
         let start_timeout = self.start_timeout;
@@ -205,6 +217,9 @@ fn keep_secret(file: &Path, token: &str) -> Result<(), PlayError> {
 
 /// The fact that says how many frames an episode has.
 pub(crate) const FRAMES: &str = "frames";
+
+/// The fact that says how much ballast a state has.
+pub(crate) const STATE_BYTES: &str = "state_bytes";
 
 /// How long one that came back asks what is played.
 const RETURN_PATIENCE: Duration = Duration::from_secs(60);

@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use rollback_core::recording::{Recording, RecordingError};
 use rollback_core::{Frame, Replay, ReplayError, Verdict, Wrong};
 
 use crate::arena::Arena;
-use crate::play::FRAMES;
+use crate::ballast::Ballast;
+use crate::play::{FRAMES, STATE_BYTES};
 
 /// Whether the game does again what was recorded. Answers how many frames it did.
 ///
@@ -18,9 +20,13 @@ use crate::play::FRAMES;
 pub fn verify(file: &Path) -> Result<Frame, VerifyError> {
     let recording = Recording::decode(&fs::read(file)?)?;
     let header = recording.header();
-    let fact = header.must_match.iter().find(|(name, _)| name == FRAMES);
-    let frames = fact.and_then(|(_, frames)| frames.parse().ok()).ok_or(VerifyError::OtherGame)?;
-    let arena = Arena::new(header.config.players(), frames, header.seed);
+    let fact = |name| {
+        let fact = header.must_match.iter().find(|(known, _)| known == name);
+        fact.and_then(|(_, number)| number.parse::<u32>().ok()).ok_or(VerifyError::OtherGame)
+    };
+    let ballast = Ballast::new(fact(STATE_BYTES)? as usize, Duration::ZERO);
+    let arena = Arena::new(header.config.players(), fact(FRAMES)?, header.seed);
+    let arena = arena.with_ballast(ballast);
     match Replay::new(&recording, arena)?.verify()? {
         Verdict::Verified { frames, .. } => Ok(frames),
         Verdict::Wrong(wrong) => Err(VerifyError::Wrong(wrong)),
