@@ -92,12 +92,15 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
     let has_two_peers = links.links.len() == 1;
     let (queue, own) = (&links.queue, links.local);
     let (first, end) = (link.acked, links.own_end());
+    let ack = queue.end(link.peer);
+    // One that has left needs to know of no frame beyond its own end, and could not tell which one a cut number means.
+    let confirmed = queue.confirmed_end().min(end).min(ack);
     let head = InputsHead {
-        ack: queue.end(link.peer),
+        ack,
         first,
         count: 0,
         clock: send_clock(now),
-        confirmed: (!has_two_peers).then(|| queue.confirmed_end().min(end)),
+        confirmed: (!has_two_peers).then_some(confirmed),
         held_beyond_gap: queue.held_beyond_gap(link.peer),
         digest: (link.digests_due > 0).then(|| digest_block(links, link)),
     };

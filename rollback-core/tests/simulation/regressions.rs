@@ -285,3 +285,10 @@ fn an_end_that_one_has_seen_agreed_needs_nobody_who_is_silent() {
     // without the crashed one was claimed.
     passes(simulation(22877), 22877);
 }
+
+#[test]
+fn one_that_leaves_understands_those_who_have_played_on_far_beyond_its_end() {
+    // They told it how far they had confirmed, with 76 frames more than it has filed, in a number that was cut to 8 bits and meant
+    // another frame there. It took nothing of them any more, gave one of them up for its silence, and all stood still.
+    passes(simulation(57723), 57723);
+}
