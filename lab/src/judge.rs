@@ -65,6 +65,25 @@ pub fn judge(
 }
 
 impl Judgement {
+    /// How many packets were sent, and how many of them did not arrive.
+    pub fn packets(&self) -> Option<(u64, u64)> {
+        let switch = self.switch.as_ref()?;
+        let (mut accepted, mut gone) = (switch.overflowed(), switch.overflowed());
+        for (_, counters) in switch.counters() {
+            accepted += counters.accepted;
+            gone += counters.lost + counters.overflowed + counters.stopped;
+        }
+        Some((accepted, gone))
+    }
+
+    /// Holds what did not arrive against what is expected.
+    pub fn judge_packets(&mut self, expect: &Expectation) {
+        let gone = self.packets().map_or(0, |(_, gone)| gone);
+        if let Some(most) = expect.packets_lost_max.filter(|most| gone > *most) {
+            self.faults.push(format!("{gone} packets did not arrive, over {most}"));
+        }
+    }
+
     /// Holds what the peers took of the system against what is expected.
     pub fn judge_growth(&mut self, expect: &Expectation, growth: BTreeMap<String, Growth>) {
         for (peer, Growth { first, last }) in &growth {

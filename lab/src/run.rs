@@ -76,6 +76,7 @@ pub fn run(
     judgement.judge_growth(&scenario.expect, growth);
     judgement.errors = errors;
     judgement.switch = switch;
+    judgement.judge_packets(&scenario.expect);
     Ok(judgement)
 }
 

@@ -196,6 +196,8 @@ pub struct Expectation {
     pub round_trip_beside_percent_max: Option<u64>,
     /// Nine in ten of them are at most so many per cent of that median.
     pub round_trip_beside_p90_percent_max: Option<u64>,
+    /// No more packets were lost: those that find no room on a line, where nothing else loses any.
+    pub packets_lost_max: Option<u64>,
     /// And each peer that plays on has measured so many of them.
     pub round_trips_beside_min: u32,
     /// Some peer that came back was given a state, so that it did not step so many frames.
@@ -342,6 +344,7 @@ impl Default for Expectation {
             stall_ms_min: None,
             round_trip_beside_percent_max: None,
             round_trip_beside_p90_percent_max: None,
+            packets_lost_max: None,
             round_trips_beside_min: 0,
             passed_min: 0,
             rollbacks_min: 0,

@@ -41,12 +41,7 @@ pub fn table(judgement: &Judgement) -> String {
         ]);
     }
     let mut text = aligned(&rows);
-    if let Some(switch) = &judgement.switch {
-        let (mut accepted, mut gone) = (switch.overflowed(), switch.overflowed());
-        for (_, counters) in switch.counters() {
-            accepted += counters.accepted;
-            gone += counters.lost + counters.overflowed + counters.stopped;
-        }
+    if let Some((accepted, gone)) = judgement.packets() {
         text += &format!("  {accepted} packets, {gone} of them did not arrive\n");
     }
     for summary in judgement.summaries.iter().flatten() {
