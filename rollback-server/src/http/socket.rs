@@ -55,7 +55,8 @@ async fn pass_messages(
                     Heard::Request(request) => {
                         // Nothing after the first nonsense is looked at.
                         is_reading = !matches!(request, Request::SaidNonsense { .. });
-                        if door.app.send(request).await.is_err() { return }
+                        // When the app has stopped, its last words are still to be sent.
+                        is_reading &= door.app.send(request).await.is_ok();
                     }
                     Heard::Nothing => {}
                     Heard::End => return,
