@@ -203,6 +203,7 @@ pub struct Step<'a, I> {
     flags: &'a [u8],
     statuses: &'a [InputStatus],
     is_resimulation: bool,
+    is_confirmed: bool,
     is_ahead: bool,
     input: PhantomData<fn() -> I>,
 }
@@ -212,7 +213,6 @@ impl<'a, I: Input> Step<'a, I> {
     #[must_use]
     pub fn new(frame: Frame, width: usize, row: StepRow<'a>, is_resimulation: bool) -> Self {
         let StepRow { inputs, flags, statuses } = row;
-        let is_ahead = false;
         Self {
             frame,
             width,
@@ -220,9 +220,16 @@ impl<'a, I: Input> Step<'a, I> {
             flags,
             statuses,
             is_resimulation,
-            is_ahead,
+            is_confirmed: true,
+            is_ahead: false,
             input: PhantomData,
         }
+    }
+
+    /// The same, of a frame that may not be confirmed, though no input is a guess: one that has come while an earlier one has not may
+    /// still be cut away with its player.
+    pub(crate) fn confirmed(self, is_confirmed: bool) -> Self {
+        Self { is_confirmed, ..self }
     }
 
     /// The same as one that is only shown.
@@ -293,12 +300,12 @@ impl<'a, I: Input> Step<'a, I> {
         self.is_ahead
     }
 
-    /// Whether no input is a guess: what is stepped so is what is recorded. It may be stepped again with the same inputs, on the way
+    /// Whether all inputs up to this frame are known: what is stepped so is what is recorded. It may be stepped again with the same inputs, on the way
     /// from a state that was saved before it; and a frame whose guesses were all right is not stepped again, so it is never final. To
     /// hear of each frame once, when nothing can take it back, take the [stable](crate::Output::Stable) ones.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        !self.is_ahead && !self.statuses.contains(&InputStatus::Predicted)
+        self.is_confirmed && !self.is_ahead && !self.statuses.contains(&InputStatus::Predicted)
     }
 }
 

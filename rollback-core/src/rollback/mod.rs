@@ -432,6 +432,7 @@ impl<G: Game> Rollback<G> {
         let row = queue.row(frame);
         // Of frames that passed while the game stood still, none is known when it goes on.
         let step = Step::new(frame, width, row, frame < self.known_up_to);
+        let step = step.confirmed(frame < confirmed);
         self.output.clear();
         let stepped = game.step(&step);
         if stepped.is_ok() {

@@ -292,3 +292,10 @@ fn one_that_leaves_understands_those_who_have_played_on_far_beyond_its_end() {
     // another frame there. It took nothing of them any more, gave one of them up for its silence, and all stood still.
     passes(simulation(57723), 57723);
 }
+
+#[test]
+fn what_has_come_behind_a_gap_is_not_final() {
+    // A frame was stepped with no guess, as its inputs were there, but not those of an earlier one: then their owner was kicked, and
+    // the cut fell into the gap.
+    passes(simulation(46106), 46106);
+}
