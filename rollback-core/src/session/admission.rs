@@ -76,7 +76,6 @@ impl Links {
             self.note_claimed(verdict, promise);
             self.note_verdict(verdict);
         }
-        self.give_up_late(now);
     }
 
     /// Begins to listen to a peer in its new life, once the former one is over here; and sees whether it fits.
@@ -187,7 +186,7 @@ impl Links {
     }
 
     /// One whose return is not agreed in time is not let in: a member may not hear it.
-    fn give_up_late(&mut self, now: Timestamp) {
+    pub(crate) fn give_up_late(&mut self, now: Timestamp) {
         let (added, timeout) = (self.membership.added(), self.departure_micros);
         let mut late = PeerSet::EMPTY;
         for link in self.links.iter_mut().filter(|link| added.contains(link.peer)) {

@@ -1,8 +1,9 @@
-//! Where the episode ends, as far as that is known.
+//! Where the episode ends, as far as that is known, and where this peer leaves it.
 
 use super::End;
 use super::episode::{Episode, Phase};
-use crate::{Frame, Game, Timestamp};
+use crate::resync::Decision;
+use crate::{Frame, Game, OnDesync, Timestamp};
 
 impl<G: Game> Episode<G> {
     /// How the episode ended, once it is over.
@@ -28,6 +29,37 @@ impl<G: Game> Episode<G> {
     pub(super) fn end_frame(&self) -> Option<End> {
         let is_in_sight = self.ledger.has_planned_end() || self.rollback.ended_at().is_some();
         if is_in_sight { self.find_end() } else { None }
+    }
+
+    /// Leaves in order, unless the episode ends here for another reason: then that one is told, and no other.
+    pub(super) fn leave(&mut self) -> Frame {
+        match self.phase {
+            Phase::Searching { .. } if self.links.config.on_desync() == OnDesync::End => {
+                self.links.own_end()
+            }
+            // Where all are to play on after a desync, one that leaves stays until they do, or has waited long enough for one
+            // that is silent. What every application is to decide it wants ended, so that nobody waits for its word.
+            Phase::Handshaking | Phase::Playing | Phase::Searching { .. } | Phase::Disputed => {
+                self.decide(Decision::End);
+                self.local_inputs.leave_later();
+                self.leave_when_it_may()
+            }
+            Phase::CatchingUp => {
+                self.local_inputs.leave_later();
+                self.links.caught_up_to.unwrap_or_default()
+            }
+            Phase::Failing { .. } | Phase::Over { .. } => self.links.own_end(),
+        }
+    }
+
+    /// One that has promised to file nothing from a frame on, before one that comes back is let in or given up, waits for that, and
+    /// leaves at that frame.
+    pub(super) fn leave_when_it_may(&mut self) -> Frame {
+        let frame = self.links.own_end();
+        match self.local_inputs.wants_to_leave() && frame <= self.links.queue.limit() {
+            true => self.local_inputs.leave(&mut self.links.queue),
+            false => frame,
+        }
     }
 
     /// Whether the game has ended here, and one whose game goes on needs inputs up to its next report, to find that this one's ended.

@@ -10,11 +10,10 @@ use super::local_inputs::LocalInputs;
 use super::membership::Verdict;
 use super::{Advance, AdvanceError, End, EndCause, Event, Stall};
 use crate::journal::Witness;
-use crate::resync::Decision;
 use crate::rollback::{Resimulated, Rollback};
 use crate::{
-    DesyncDump, Facts, Frame, Game, GameError, Input, OnDesync, PeerId, PeerSet, Predictor,
-    RepeatLast, SessionConfig, StateHash, Ticket, Timestamp,
+    DesyncDump, Facts, Frame, Game, GameError, Input, PeerId, PeerSet, Predictor, RepeatLast,
+    SessionConfig, StateHash, Ticket, Timestamp,
 };
 
 /// The game's place in time, the other peers, and the books, put together.
@@ -134,26 +133,6 @@ impl<G: Game> Episode<G> {
         }
     }
 
-    /// Leaves in order, unless the episode ends here for another reason: then that one is told, and no other.
-    pub(super) fn leave(&mut self) -> Frame {
-        match self.phase {
-            Phase::Searching { .. } if self.links.config.on_desync() == OnDesync::End => {
-                self.links.own_end()
-            }
-            // Where all are to play on after a desync, one that leaves stays until they do, or has waited long enough for one
-            // that is silent. What every application is to decide it wants ended, so that nobody waits for its word.
-            Phase::Handshaking | Phase::Playing | Phase::Searching { .. } | Phase::Disputed => {
-                self.decide(Decision::End);
-                self.local_inputs.leave(&mut self.links.queue)
-            }
-            Phase::CatchingUp => {
-                self.local_inputs.leave_once_begun();
-                self.links.caught_up_to.unwrap_or_default()
-            }
-            Phase::Failing { .. } | Phase::Over { .. } => self.links.own_end(),
-        }
-    }
-
     pub(super) fn window(&self) -> u32 {
         self.links.config.prediction_window_frames()
     }
@@ -205,13 +184,17 @@ impl<G: Game> Episode<G> {
             return Err(AdvanceError::MissingInput { player });
         }
         self.note_silence(now);
-        if self.links.is_letting_in() && self.end_frame().is_none() {
-            self.links.let_in(now);
+        if self.links.is_letting_in() {
+            if self.end_frame().is_none() {
+                self.links.let_in(now);
+            }
+            self.links.give_up_late(now);
         }
         self.update_members(now);
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
         }
+        self.leave_when_it_may();
         let advance = self.step_or_stall(now, game).map_err(|error| self.fail(now, error))?;
         if self.phase == Phase::Playing {
             let (queue, predictor) = (&mut self.links.queue, self.predictor.as_mut());

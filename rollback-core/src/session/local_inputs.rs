@@ -24,7 +24,7 @@ pub(crate) struct LocalInputs {
     /// Whether a pause was proposed that was not ended since.
     is_pausing: bool,
     is_closed: bool,
-    /// Whether this peer, which waits to be let in, leaves as soon as it can.
+    /// Whether this peer leaves, once it is let in, or as soon as it may file another frame.
     wants_to_leave: bool,
 }
 
@@ -95,7 +95,7 @@ impl LocalInputs {
         let known = self.players.iter_mut().find(|local| local.player == player);
         let local = known.ok_or(InputError::NotLocal { player })?;
         let target = current.plus(local.delay);
-        if self.is_closed || target < local.end {
+        if self.is_closed || self.wants_to_leave || target < local.end {
             return Ok(None);
         }
         // A history that is full takes no frame beyond it; the delay comes into force as it empties.
@@ -291,8 +291,8 @@ impl LocalInputs {
         self.is_closed = true;
     }
 
-    /// Leaves at the frame at which it begins, if it does.
-    pub(crate) fn leave_once_begun(&mut self) {
+    /// Files nothing more, and leaves at the frame at which it begins, if it does, or as soon as the next one may be filed.
+    pub(crate) fn leave_later(&mut self) {
         self.wants_to_leave = true;
     }
 

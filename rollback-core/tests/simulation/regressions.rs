@@ -299,3 +299,16 @@ fn what_has_come_behind_a_gap_is_not_final() {
     // the cut fell into the gap.
     passes(simulation(46106), 46106);
 }
+
+#[test]
+fn one_that_leaves_while_it_lets_another_in_keeps_its_promise() {
+    // Alone, it stood at the frame up to which it had promised to file nothing, and filed that it left: what it had confirmed, which
+    // was all, was confirmed no more when the other began there.
+    passes(simulation(49780), 49780);
+}
+
+#[test]
+fn one_that_leaves_gives_up_letting_another_in() {
+    // It had proposed it; the other crashed, and those who play on had given that up.
+    passes(simulation(78042), 78042);
+}
