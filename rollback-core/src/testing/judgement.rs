@@ -207,20 +207,23 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         Ok(())
     }
 
-    /// The longest silence between a peer and another.
+    /// The longest silence between a peer and another, in either direction.
     fn silence_of(&self, node: &Node<G>) -> Duration {
+        let longest = |one: &Node<G>, other: &Node<G>| {
+            [(one, other), (other, one)].map(|(hearer, of)| hearer.silence.longest(of.peer))
+        };
         let others = self.nodes.iter().filter(|other| other.peer != node.peer);
         // A former life may have been the one that heard nothing.
         let former = self.former.iter().filter(|other| other.peer != node.peer);
-        let heard_before =
-            former.flat_map(|other| [other.closed_gap(node.peer), node.closed_gap(other.peer)]);
+        let heard_before = former.flat_map(|other| longest(other, node));
         let heard = others.flat_map(|other| match self.is_gone(other) {
-            true => [other.closed_gap(node.peer), node.closed_gap(other.peer)],
-            false => {
-                let ends = [node.ended_at, other.ended_at];
-                let until = ends.into_iter().flatten().min().unwrap_or(self.now);
-                [other.gap(until, node.peer), node.gap(until, other.peer)]
-            }
+            true => longest(other, node),
+            false => [(node, other), (other, node)].map(|(hearer, of)| {
+                // One for whom the episode is over goes on sending until the others know it, and may not be heard.
+                let over = [hearer.ended_at, of.ended_at].into_iter().flatten().min();
+                let sent = hearer.ended_at.unwrap_or(self.now).min(of.silence.sent_at(hearer.peer));
+                hearer.silence.longest_until(over.unwrap_or(self.now).max(sent), of.peer)
+            }),
         });
         heard.chain(heard_before).max().unwrap_or(Duration::ZERO)
     }

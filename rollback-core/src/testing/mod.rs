@@ -55,6 +55,7 @@ mod reference;
 mod report;
 mod requests;
 mod returns;
+mod silence;
 mod simulation;
 mod slowness;
 mod stable_log;

@@ -6,7 +6,6 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Debug;
-use core::time::Duration;
 
 use super::clock::{PeerClock, TrueTime};
 use super::network::{Network, UnderWay};
@@ -16,6 +15,7 @@ use super::pauses::PauseLog;
 use super::players::Player;
 use super::random::Random;
 use super::returns::Feed;
+use super::silence::Silence;
 use super::simulation::{InputSource, Noise};
 use super::slowness::Slowness;
 use super::stable_log::StableLog;
@@ -47,8 +47,7 @@ pub(crate) struct Node<G: Game> {
     pub(crate) feed: Option<Feed>,
     /// Who it has sent away since nobody was to wait for them any longer.
     pub(crate) kicked: PeerSet,
-    /// The longest time between two datagrams heard of each peer.
-    gaps: [Duration; PEERS_MAX],
+    pub(super) silence: Silence,
     pub(crate) session: Session<Observed<G>>,
     /// What the last call to advance waited for.
     pub(crate) last_stall: Option<Stall>,
@@ -72,7 +71,6 @@ pub(crate) struct Node<G: Game> {
     pub(crate) sabotage: Option<Sabotage>,
     style: DriverStyle,
     inbox: VecDeque<(Option<Timestamp>, PeerId, Vec<u8>)>,
-    heard_at: [TrueTime; PEERS_MAX],
     pub(super) last_datagrams: [Vec<u8>; PEERS_MAX],
     busy_until: TrueTime,
     pub(super) slowness: Slowness,
@@ -135,7 +133,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             pauses: PauseLog::default(),
             feed: None,
             kicked: PeerSet::EMPTY,
-            gaps: [Duration::ZERO; PEERS_MAX],
+            silence: Silence::new(parts.starts),
             last_stall: None,
             noise: Noise::default(),
             step_budget: None,
@@ -147,7 +145,6 @@ impl<G: Game<Error: Debug>> Node<G> {
             journal: Vec::new(),
             sabotage: None,
             inbox: VecDeque::new(),
-            heard_at: [parts.starts; PEERS_MAX],
             last_datagrams: Default::default(),
             busy_until: parts.starts,
             slowness: Slowness::default(),
@@ -221,7 +218,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             return Ok(());
         }
         if !arrived.is_damaged {
-            self.note_heard(now, arrived.from);
+            self.silence.note_heard(now, arrived.from);
         }
         let is_busy = now < self.busy_until;
         if is_busy || self.style == DriverStyle::EachFrame {
@@ -301,28 +298,9 @@ impl<G: Game<Error: Debug>> Node<G> {
         links.map(|counters| counters.tags_wrong + counters.malformed).sum()
     }
 
-    /// The longest silence of a peer, between two datagrams or until its departure was proposed.
-    pub(crate) fn closed_gap(&self, peer: PeerId) -> Duration {
-        self.gaps.get(peer.index()).copied().unwrap_or_default()
-    }
-
-    /// The same, or the silence that lasts `until` then.
-    pub(crate) fn gap(&self, until: TrueTime, peer: PeerId) -> Duration {
-        let open = self.heard_at.get(peer.index()).map_or(Duration::ZERO, |at| until.since(*at));
-        self.closed_gap(peer).max(open)
-    }
-
     fn tamper(&mut self) {
         if let Some(part) = self.sabotage {
             self.session.sabotage(part);
-        }
-    }
-
-    fn note_heard(&mut self, now: TrueTime, from: PeerId) {
-        let at = self.heard_at.get_mut(from.index());
-        if let (Some(at), Some(gap)) = (at, self.gaps.get_mut(from.index())) {
-            *gap = (*gap).max(now.since(*at));
-            *at = now;
         }
     }
 
@@ -413,12 +391,13 @@ impl<G: Game<Error: Debug>> Node<G> {
                         return Err(Violation::new(Oracle::Bounds, detail));
                     }
                     network.send(done, self.peer, to, bytes);
+                    self.silence.note_sent(done, to);
                 }
                 Output::Event(event) => {
                     // Whoever proposes a departure may crash before it is agreed: its silence counts all the same.
                     if let Event::DepartureProposed { peers } = event {
                         for peer in peers.iter() {
-                            close_gap(&mut self.gaps, &self.heard_at, now, peer);
+                            self.silence.note_given_up(now, peer);
                         }
                     }
                     self.pauses.note_event(now, self.peer, &event);
@@ -469,18 +448,6 @@ impl<G: Game<Error: Debug>> Node<G> {
             return Err(Violation::new(Oracle::Bounds, "events were lost".into()));
         }
         Ok(())
-    }
-}
-
-/// Counts the silence of a peer that is to depart.
-fn close_gap(
-    gaps: &mut [Duration; PEERS_MAX],
-    heard_at: &[TrueTime; PEERS_MAX],
-    now: TrueTime,
-    peer: PeerId,
-) {
-    if let (Some(gap), Some(at)) = (gaps.get_mut(peer.index()), heard_at.get(peer.index())) {
-        *gap = (*gap).max(now.since(*at));
     }
 }
 
