@@ -83,8 +83,9 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             }
             // One that steps what was recorded would see that it cannot play.
             Fault::Ray { .. } if node.is_outside() => {}
-            Fault::Ray { bit, .. } => {
-                let is_flipped = node.game.flip(bit);
+            Fault::Ray { peer, bit } => {
+                // Each peer has a bit of each byte to itself: two machines with the same damage could not tell.
+                let is_flipped = node.game.flip(bit / 8 * 8 + u32::from(peer.slot()) % 8);
                 node.is_struck |= is_flipped;
                 counts.rays += u64::from(is_flipped);
             }
