@@ -212,6 +212,11 @@ impl<S: Default> SnapshotRing<S> {
         &self.reports
     }
 
+    /// The report of `frame`, while it is kept.
+    pub(crate) fn report_of(&self, frame: Frame) -> Option<&Report<S>> {
+        self.reports.iter().find(|report| report.frame == frame)
+    }
+
     /// The members agree on the state of `frame`: older reports are needed no more.
     #[inline]
     pub(crate) fn agreed(&mut self, frame: Frame) {

@@ -43,6 +43,8 @@ pub(crate) struct Rollback<G: Game> {
     /// After another's state was taken over there may be more final reports on the way than the ring keeps: each is hashed before
     /// the next one is saved.
     halts_at_reports: bool,
+    /// The frame whose state was last taken over from another peer; zero before that.
+    taken_over: Frame,
     /// Frames were stepped outside of play, or another state was loaded: the live state is unknown until one is loaded to go on.
     is_elsewhere: bool,
     run_ahead: Option<Box<RunAhead<G::Snapshot>>>,
@@ -108,6 +110,7 @@ impl<G: Game> Rollback<G> {
             step_budget: u32::MAX,
             interrupted: None,
             halts_at_reports: false,
+            taken_over: Frame::ZERO,
             is_elsewhere: false,
             run_ahead: None,
             known_up_to: Frame::ZERO,
@@ -386,6 +389,13 @@ impl<G: Game> Rollback<G> {
             game.output(&mut output).map_err(|source| GameError::Step { frame, source })?;
             output_digest = Chain::default().link(&output);
             let next = frame.next();
+            if let Some(taken_over) =
+                self.snapshots.report_of(next).filter(|_| self.taken_over == next)
+            {
+                // All went on from this state, not from the one that was stepped to.
+                let loaded = game.load(&taken_over.snapshot);
+                loaded.map_err(|source| GameError::Load { frame: next, source })?;
+            }
             game.save(&mut slot).map_err(|source| GameError::Save { frame: next, source })?;
             let given = if has_ended { output_digest.link(b"ended") } else { output_digest };
             visit(hash_of(game, &slot, next)?, given);
@@ -399,7 +409,7 @@ impl<G: Game> Rollback<G> {
         game: &mut Witness<'_, G>,
         frame: Frame,
     ) -> Option<Vec<u8>> {
-        let report = self.snapshots.reports().iter().find(|report| report.frame == frame)?;
+        let report = self.snapshots.report_of(frame)?;
         game.export(&report.snapshot)
     }
 

@@ -26,7 +26,7 @@ impl<G: Game> Rollback<G> {
         game: &mut Witness<'_, G>,
         frame: Frame,
     ) -> Option<StateHash> {
-        let report = self.snapshots.reports().iter().find(|report| report.frame == frame)?;
+        let report = self.snapshots.report_of(frame)?;
         hash_of(game, &report.snapshot, frame).ok()
     }
 
@@ -57,6 +57,7 @@ impl<G: Game> Rollback<G> {
                 self.keep_output(frame);
             }
         }
+        self.taken_over = frame;
         self.halt = keyframe.has_ended.then_some(Halt::Ended(frame));
         self.interrupted = None;
         self.halts_at_reports = true;

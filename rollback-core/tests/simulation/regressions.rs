@@ -312,3 +312,10 @@ fn one_that_leaves_gives_up_letting_another_in() {
     // It had proposed it; the other crashed, and those who play on had given that up.
     passes(simulation(78042), 78042);
 }
+
+#[test]
+fn a_search_goes_by_a_state_that_was_taken_over() {
+    // One had taken a state over that another had not confirmed yet, and searched from the report before it: what it stepped to
+    // was not the state from which all had gone on.
+    passes(simulation(60473), 60473);
+}
