@@ -51,6 +51,8 @@ pub(crate) struct Node<G: Game> {
     pub(crate) session: Session<Observed<G>>,
     /// What the last call to advance waited for.
     pub(crate) last_stall: Option<Stall>,
+    /// The frame it was at when it last searched, or took a state over.
+    pub(super) searched_at: Option<Frame>,
     /// Datagrams that nobody sent come before each frame.
     pub(crate) noise: Noise,
     /// How many frames a call may step again, where that is limited.
@@ -135,6 +137,7 @@ impl<G: Game<Error: Debug>> Node<G> {
             kicked: PeerSet::EMPTY,
             silence: Silence::new(parts.starts),
             last_stall: None,
+            searched_at: None,
             noise: Noise::default(),
             step_budget: None,
             run_ahead: 0,
@@ -332,6 +335,12 @@ impl<G: Game<Error: Debug>> Node<G> {
             Ok(Advance::Stalled(stall)) => {
                 self.stalled_at.push(now);
                 self.last_stall = Some(stall);
+                if matches!(
+                    stall,
+                    Stall::SearchingDesync | Stall::Disputed(_) | Stall::Resyncing(_)
+                ) {
+                    self.searched_at = Some(self.session.current_frame());
+                }
                 self.pauses.note_stall(stall, self.session.current_frame());
                 self.check_shown()
             }

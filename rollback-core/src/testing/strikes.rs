@@ -108,16 +108,14 @@ impl<G: Game<Error: Debug>> Node<G> {
         self.error.is_some() || self.is_misfit
     }
 
-    /// Whether it steps more than a rollback needs: as it searches, and where a state was taken over.
+    /// Whether it steps more than a rollback needs: as it searches, and until all agree on what followed, since whoever takes a state
+    /// over, or gives the search up, steps again all that follows on an old report.
     pub(super) fn is_searching(&self, advance: &Result<Advance, AdvanceError<G::Error>>) -> bool {
-        // All that follows on the state is stepped again.
+        let reports = u32::try_from(REPORTS_PENDING_MAX).unwrap_or_default() + 1;
+        let pending = self.report_interval * reports;
         let agreed = self.session.agreed().end();
-        let took_over = self.events.iter().any(|event| {
-            let reports = u32::try_from(REPORTS_PENDING_MAX).unwrap_or_default() + 1;
-            let pending = self.report_interval * reports;
-            matches!(event, Event::Resynced { frame, .. } if agreed < frame.plus(pending))
-        });
-        took_over || matches!(advance, Ok(Advance::Stalled(Stall::SearchingDesync)))
+        let has_searched = self.searched_at.is_some_and(|frame| agreed < frame.plus(pending));
+        has_searched || matches!(advance, Ok(Advance::Stalled(Stall::SearchingDesync)))
     }
 
     /// Takes note that a state of a later frame was taken over: what a game that had ended too early did not step is skipped.
