@@ -116,7 +116,7 @@ impl BulkPace {
             (true, _) if self.has_met_limit => (rate * 3 / 4).max(LEAST),
             (true, _) => (rate / 2).max(LEAST),
             (false, true) if self.has_met_limit => rate + rate / 8,
-            (false, true) => rate * 2,
+            (false, true) => rate + rate / 2,
             (false, false) => rate,
         }
         .min(MOST);
@@ -160,7 +160,7 @@ mod tests {
     const QUIET: Duration = Duration::from_millis(40);
 
     /// Sends as much as it may over a line with this rate, for so long. Answers what went in the last half of the time, in bytes
-    /// a second, and the longest queue of that time.
+    /// a second, and the longest queue that there was.
     fn over(line: u64, seconds: u64) -> (u64, Duration) {
         let (mut pace, mut free_at) = (BulkPace::new(), Timestamp::ZERO);
         pace.begin(Timestamp::ZERO);
@@ -175,7 +175,7 @@ mod tests {
                 sent += if is_late { MESSAGE as u64 } else { 0 };
             }
             let queue = free_at.since(now);
-            longest = if is_late { longest.max(queue) } else { longest };
+            longest = longest.max(queue);
             if millis % 100 == 0 {
                 measured.push((now.plus(QUIET + queue), QUIET + queue));
             }
@@ -197,10 +197,10 @@ mod tests {
 
     #[test]
     fn a_line_is_used_and_its_queue_stays_short() {
-        for line in [32_000, 64_000, 125_000, 1_250_000] {
+        for line in [32_000, 64_000, 80_000, 125_000, 300_000, 1_250_000] {
             let (rate, longest) = over(line, 40);
-            assert!(rate * 100 >= line * 45, "{rate} of {line}");
-            assert!(longest <= Duration::from_millis(250), "{longest:?} at {line}");
+            assert!(rate * 100 >= line * 70, "{rate} of {line}");
+            assert!(longest <= Duration::from_millis(150), "{longest:?} at {line}");
         }
     }
 
