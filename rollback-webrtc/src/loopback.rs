@@ -67,10 +67,11 @@ impl DatagramTransport for LoopbackTransport {
         }
         let receiver = self.mailboxes.get(to.index()).filter(|_| to != self.local);
         let Some(receiver) = receiver else { return Ok(SendOutcome::NotConnected) };
-        receiver.deliver_datagram(self.local, Way::WebRtc, Bytes::copy_from_slice(datagram));
-        if let Some(own) = self.mailbox() {
-            own.count_sent(to, Way::WebRtc, datagram.len(), true);
-        }
+        let Some(own) = self.mailbox() else { return Ok(SendOutcome::NotConnected) };
+        let number = own.take_number(to);
+        let bytes = Bytes::copy_from_slice(datagram);
+        receiver.deliver_datagram(self.local, Way::WebRtc, number, bytes);
+        own.count_sent(to, Way::WebRtc, datagram.len(), true);
         Ok(SendOutcome::Queued)
     }
 

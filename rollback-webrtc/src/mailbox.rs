@@ -1,6 +1,7 @@
 //! Where the game's thread and the background thread meet: bounded queues of datagrams, bulk
 //! messages and events, and the counters. No side ever waits for the other longer than a short lock.
 
+mod arrivals;
 mod bulk_pace;
 mod guard;
 mod offences;
@@ -107,6 +108,11 @@ impl Mailbox {
         self.lock().peers.iter_mut().for_each(|peer| peer.guard = Guard::new(now, limit));
     }
 
+    /// The number of the next datagram to a peer, for those that need no mailbox to send.
+    pub(crate) fn take_number(&self, to: PeerId) -> u16 {
+        self.lock().peer(to).map(|peer| peer.telemetry.take_number()).unwrap_or_default()
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -153,7 +159,7 @@ impl Mailbox {
     pub(crate) fn try_receive(&self, buffer: &mut [u8; DATAGRAM_BYTES_MAX]) -> Option<Received> {
         let now = self.clock.now();
         let mut state = self.lock();
-        state.admit_due(now);
+        self.admit_due(&mut state, now);
         let first = |(slot, peer): (u8, &Peer)| Some((peer.incoming.front()?.0, slot));
         let (_, slot) = (0..).zip(&state.peers).filter_map(first).min()?;
         let peer = PeerId::new(slot)?;
@@ -239,7 +245,7 @@ impl Mailbox {
         let mut state = self.lock();
         loop {
             let now = self.clock.now();
-            state.admit_due(now);
+            self.admit_due(&mut state, now);
             if std::mem::take(&mut state.has_news) || state.has_datagram() {
                 return true;
             }
@@ -262,7 +268,7 @@ impl Mailbox {
             {
                 let now = self.clock.now();
                 let mut state = self.lock();
-                state.admit_due(now);
+                self.admit_due(&mut state, now);
                 if std::mem::take(&mut state.has_news) || state.has_datagram() {
                     return true;
                 }
@@ -359,7 +365,7 @@ impl Mailbox {
             if tokio::time::timeout(wait, self.delayed.notified()).await.is_err() {
                 let now = self.clock.now();
                 let mut state = self.lock();
-                state.admit_due(now);
+                self.admit_due(&mut state, now);
                 state.alarm = state.alarm.filter(|alarm| *alarm > now);
                 if state.bulk_due.take_if(|due| *due <= now).is_some() {
                     self.wakes.iter().for_each(|wakes| wakes.bulk.notify_one());

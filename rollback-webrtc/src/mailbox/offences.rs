@@ -56,6 +56,7 @@ impl Mailbox {
         peer.guard.shut_out(why);
         peer.stats.shut_out = Some(why);
         peer.incoming.clear();
+        peer.drop_delayed();
         state.offenders.push_back(from);
         state.push_event(TransportEvent::PeerShutOut { peer: from, why });
         tracing::warn!(peer = ?from, why = why.name(), "a peer is shut out");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rollback_core::{PeerId, Timestamp};
 
+use super::arrivals::Arrived;
 use super::bulk_pace::{BulkPace, Delay};
 use super::guard::Guard;
 use super::send_rate::SendRate;
@@ -48,7 +49,7 @@ pub(super) struct Peer {
     /// The answer to one of the peer's, which goes before that.
     pub(super) answer: Option<BytesMut>,
     pub(super) incoming: VecDeque<(Timestamp, Bytes)>,
-    pub(super) conditions: Option<ConditionedLink>,
+    pub(super) conditions: Option<ConditionedLink<Arrived>>,
     pub(super) bulk: BulkLink,
     pub(super) notices: BulkLink,
     /// The way that datagrams take, if there is one.
@@ -89,16 +90,6 @@ impl State {
         }
         self.events.push_back(event);
         self.has_news = true;
-    }
-
-    pub(super) fn admit_due(&mut self, now: Timestamp) {
-        for peer in &mut self.peers {
-            while let Some((due, datagram)) =
-                peer.conditions.as_mut().and_then(|link| link.take_due(now))
-            {
-                peer.admit(due, datagram);
-            }
-        }
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {
@@ -199,6 +190,13 @@ impl Peer {
     pub(super) const fn note_heard(&mut self, now: Timestamp, way: Way) {
         if matches!(way, Way::WebRtc) {
             self.webrtc_heard_at = Some(now);
+        }
+    }
+
+    /// What the link conditions delay never arrives.
+    pub(super) fn drop_delayed(&mut self) {
+        if let Some(link) = &mut self.conditions {
+            link.clear();
         }
     }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::send_rate::LIMIT_MIN;
 use super::*;
 use crate::route::Way;
+use crate::telemetry::LinkReport;
 
 fn peer(slot: u8) -> PeerId {
     PeerId::new(slot).unwrap()
@@ -112,6 +113,49 @@ fn waiting_ends_when_a_delayed_datagram_is_due() {
     let mut buffer = [0; DATAGRAM_BYTES_MAX];
     let received = mailbox.try_receive(&mut buffer).unwrap();
     assert!(received.arrived_at >= sent.plus(Duration::from_millis(20)));
+}
+
+/// What was measured by the first of two mailboxes under the same conditions, and by what it was, once it has measured eight
+/// round trips.
+fn measured_under(conditions: &LinkConditions) -> (LinkReport, PeerStats) {
+    let clock = Clock::start();
+    let sides = [0, 1].map(|local| {
+        let side = Mailbox::new(clock, u64::from(local));
+        side.set_conditions(conditions, peer(local));
+        side
+    });
+    let others = [peer(1), peer(0)];
+    (0..2).for_each(|local: usize| sides[local].choose(others[local], Some(Way::WebRtc)));
+    while sides[0].link_report(peer(1)).round_trips < 8 {
+        for (side, to) in sides.iter().zip(others) {
+            side.try_send(to, b"input").unwrap();
+            taken(side);
+        }
+        for (from, local) in [(0, 1), (1, 0)] {
+            while let Some(message) = sides[from].poll_outgoing(others[from], 0) {
+                sides[local].deliver(others[local], Way::WebRtc, message.freeze());
+            }
+        }
+        sides[0].wait(Duration::from_millis(2));
+    }
+    (sides[0].link_report(peer(1)), sides[0].stats(peer(1)))
+}
+
+#[test]
+fn what_is_measured_of_a_way_is_what_the_link_conditions_make_of_it() {
+    let delay = LinkConditions { delay_ms: 20, ..Default::default() };
+    let (report, _) = measured_under(&delay);
+    assert!(report.round_trip.unwrap() >= Duration::from_millis(40), "{report:?}");
+    assert!(report.checked_round_trip.unwrap() >= Duration::from_millis(40), "{report:?}");
+
+    let (report, stats) =
+        measured_under(&LinkConditions { jitter_ms: 30, loss_percent: 20.0, ..delay });
+    assert!(report.jitter > Duration::ZERO && report.overtaken > 0, "{report:?}");
+    assert!(stats.direct.datagrams_overtaken > 0, "{stats:?}");
+    // Those lost last are not missed yet, and some are still under way.
+    let missing = report.loss_in_percent.unwrap();
+    let lost = stats.datagrams_lost_by_conditions as f64 * 100.0;
+    assert!(missing > 10.0 && lost / stats.datagrams_received as f64 > 10.0, "{report:?}");
 }
 
 #[test]

@@ -6,11 +6,10 @@ use rollback_core::{PeerId, Timestamp};
 use super::state::{Lost, Peer};
 use super::{Mailbox, OUTGOING_AGE_MAX};
 use crate::bulk::Lane;
-use crate::datagram_transport::DATAGRAM_BYTES_MAX;
 use crate::ice::Path;
 use crate::route::Way;
 use crate::stats::{Loss, PeerStats, TransportEvent, WayCounters};
-use crate::telemetry::{Arrival, Framed, LinkReport, Proof, frame_probe, number};
+use crate::telemetry::{LinkReport, Proof, frame_probe, number};
 
 /// Something for the relay of the server.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,77 +21,6 @@ pub(crate) enum Relayed {
 }
 
 impl Mailbox {
-    /// A message from a peer's way for datagrams.
-    pub(crate) fn deliver(&self, from: PeerId, way: Way, message: Bytes) {
-        let now = self.clock.now();
-        let bytes = message.len();
-        let mut state = self.lock();
-        if !self.judge(&mut state, from, |guard| guard.take_datagram(now, bytes)) {
-            return;
-        }
-        let Some(peer) = state.peer(from) else { return };
-        peer.note_heard(now, way);
-        let datagram = match Framed::parse(message) {
-            Some(Framed::Datagram(number, datagram)) if datagram.len() <= DATAGRAM_BYTES_MAX => {
-                let arrival = peer.telemetry.handle_datagram(now, number);
-                let counters = peer.counters(way);
-                counters.datagrams_overtaken += u64::from(arrival == Arrival::Overtaken);
-                counters.datagrams_duplicate += u64::from(arrival == Arrival::Duplicate);
-                datagram
-            }
-            Some(Framed::Probe(probe)) => {
-                let (next, round_trip) = peer.telemetry.handle_probe(now, probe);
-                match next {
-                    Some(answer) if answer.echo.is_some() => {
-                        peer.answer = Some(frame_probe(answer));
-                    }
-                    Some(question) => peer.probe = Some(frame_probe(question)),
-                    None => {}
-                }
-                let way = peer.way;
-                let proved = |round_trip| TransportEvent::PeerProved { peer: from, round_trip };
-                let is_news = round_trip.map(|it| state.push_event(proved(it))).is_some();
-                drop(state);
-                self.wake_datagrams(way);
-                if is_news {
-                    self.announce();
-                }
-                return;
-            }
-            Some(Framed::Datagram(..)) | None => {
-                self.count_violation(&mut state, from);
-                return;
-            }
-        };
-        drop(state);
-        self.deliver_datagram(from, way, datagram);
-    }
-
-    /// A datagram from a peer, which is not too long.
-    pub(crate) fn deliver_datagram(&self, from: PeerId, way: Way, datagram: Bytes) {
-        let now = self.clock.now();
-        let mut state = self.lock();
-        let Some(peer) = state.peer(from) else { return };
-        let bytes = datagram.len() as u64;
-        peer.stats.datagrams_received += 1;
-        peer.stats.bytes_received += bytes;
-        let counters = peer.counters(way);
-        counters.datagrams_received += 1;
-        counters.bytes_received += bytes;
-        if let Some(link) = &mut peer.conditions {
-            if !link.offer(now, datagram) {
-                peer.stats.datagrams_lost_by_conditions += 1;
-                return;
-            }
-            drop(state);
-            self.delayed.notify_one();
-        } else {
-            peer.admit(now, datagram);
-            drop(state);
-        }
-        self.announce();
-    }
-
     /// A frame from a peer's bulk channel with this number. Answers the number of a probe that it
     /// brought back.
     pub(crate) fn deliver_bulk(
@@ -314,6 +242,8 @@ impl Mailbox {
         let now = self.clock.now();
         if let Some(peer) = self.lock().peer(peer) {
             peer.telemetry.handle_renewed();
+            // As where there are none: nothing comes over the connection of the former process any more.
+            peer.drop_delayed();
             peer.guard.renew(now);
             peer.stats.shut_out = None;
         }
@@ -394,9 +324,11 @@ impl Mailbox {
         self.wake_bulk(peer);
     }
 
-    /// Whether so much was lost on the WebRTC connection to a peer that it is better replaced.
+    /// Whether so much was lost on the WebRTC connection to a peer that it is better replaced. What the link conditions lose
+    /// has arrived there.
     pub(crate) fn is_worn(&self, peer: PeerId) -> bool {
-        self.lock().peer(peer).is_some_and(|peer| peer.telemetry.is_worn())
+        let is_worn = |peer: &mut Peer| peer.conditions.is_none() && peer.telemetry.is_worn();
+        self.lock().peer(peer).is_some_and(is_worn)
     }
 
     /// When something came through a channel of the WebRTC connection to a peer last.
@@ -477,7 +409,7 @@ impl Peer {
         self.notices.channel_closed(way);
     }
 
-    fn counters(&mut self, way: Way) -> &mut WayCounters {
+    pub(super) fn counters(&mut self, way: Way) -> &mut WayCounters {
         match (way, self.webrtc_path) {
             (Way::Server, _) => &mut self.stats.server_relay,
             (Way::WebRtc, Some(path)) if path.is_relayed() => &mut self.stats.turn,
