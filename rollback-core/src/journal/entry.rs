@@ -1,4 +1,4 @@
-//! The bytes of a journal. `docs/engine.md` says what one is for.
+//! The bytes of a journal: every kind of entry with its number and its fields, once. `docs/engine.md` says what a journal is for.
 //!
 //! After the header come entries of one byte for the kind and their fields. Numbers that are mostly small are written as
 //! LEB128; moments as what passed since the last one.
@@ -8,395 +8,229 @@ use alloc::vec::Vec;
 use super::replay::JournalError;
 use crate::bytes::{ByteReader, EndOfBytes, PutBytes};
 use crate::{
-    Actor, Costs, Frame, InputFlags, Item, Outcome, PeerId, PlayerHandle, Same, StableFrame,
-    StateHash, Timestamp,
+    Actor, Costs, Frame, InputFlags, Item, Outcome, PeerId, PlayerHandle, Same, StateHash,
+    Timestamp,
 };
 
-/// A call into a session, or what the game or the predictor answered meanwhile. An answer of `None` is an error.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Entry<'a> {
-    Input {
-        player: PlayerHandle,
-        flags: InputFlags,
-        input: &'a [u8],
-    },
-    Hint {
-        player: PlayerHandle,
-        frame: Frame,
-        input: &'a [u8],
-    },
-    Datagram {
-        now: Timestamp,
-        from: PeerId,
-        bytes: &'a [u8],
-    },
-    Timeout {
-        now: Timestamp,
-    },
-    Advance {
-        now: Timestamp,
-    },
-    /// Something was there; nothing is written when nothing was.
-    Poll {
-        now: Timestamp,
-        digest: u32,
-    },
-    StepBudget(u32),
-    RunAhead(u32),
-    InterruptedAfter {
-        micros: u64,
-    },
-    InputDelay {
-        player: PlayerHandle,
-        frames: u32,
-    },
-    AutomaticInputDelay(Option<(u32, u32)>),
-    ProposeInputDelay(u8),
-    Actor {
-        player: PlayerHandle,
-        actor: Actor,
-    },
-    ProposeEnd(u16),
-    Leave,
-    Pause,
-    Resume,
-    /// What follows a desync: a resync, or the end.
-    Decide {
-        resyncs: bool,
-    },
-    Readmit {
-        peer: PeerId,
-        incarnation: u8,
-    },
-    /// The session is one of a peer that comes back; before all else.
-    Rejoin,
-    /// A frame of the recording.
-    Backfill {
-        /// Without its items.
-        row: StableFrame<'a>,
-        items: Vec<(PeerId, Item)>,
-        has_output: bool,
-    },
-    /// The agreed state is to be written out.
-    RequestState,
-    /// A state to go on from, and the hash that was recorded of it.
-    OfferState {
-        frame: Frame,
-        recorded: StateHash,
-        bytes: &'a [u8],
-    },
-    Kick {
-        peer: PeerId,
-    },
-    ReserveSlot {
-        peer: PeerId,
-    },
-
-    /// The answer of a call to advance: what follows a call and its answers.
-    Advanced {
-        digest: u32,
-    },
-    Saved(bool),
-    Loaded(bool),
-    Stepped {
-        row: u32,
-        outcome: Option<Outcome>,
-    },
-    Output(Option<&'a [u8]>),
-    Hashed(Option<StateHash>),
-    Costs(Costs),
-    Same(Same),
-    Leaf {
-        name: &'a [u8],
-        digest: u32,
-    },
-    Leaves(bool),
-    Guess(&'a [u8]),
-    Exported(Option<&'a [u8]>),
-    Imported(bool),
-}
-
-impl<'a> Entry<'a> {
-    /// Appends the entry. `last` is the moment of the last one.
-    pub(crate) fn encode(&self, last: &mut Timestamp, bytes: &mut Vec<u8>) {
-        let mut moment = |bytes: &mut Vec<u8>, kind, now: Timestamp| {
-            bytes.put_u8(kind);
-            put_number(bytes, now.as_micros().wrapping_sub(last.as_micros()));
-            *last = now;
-        };
-        match self {
-            Self::Input { player, flags, input } => {
-                bytes.put(&[INPUT, player.slot(), flags.bits()]);
-                put_bytes(bytes, input);
-            }
-            Self::Hint { player, frame, input } => {
-                bytes.put(&[HINT, player.slot()]);
-                bytes.put_u32(frame.index());
-                put_bytes(bytes, input);
-            }
-            Self::Datagram { now, from, bytes: datagram } => {
-                moment(bytes, DATAGRAM, *now);
-                bytes.put_u8(from.slot());
-                put_bytes(bytes, datagram);
-            }
-            Self::Timeout { now } => moment(bytes, TIMEOUT, *now),
-            Self::Advance { now } => moment(bytes, ADVANCE, *now),
-            Self::Poll { now, digest } => {
-                moment(bytes, POLL, *now);
-                bytes.put_u32(*digest);
-            }
-            Self::RunAhead(frames) => {
-                bytes.put_u8(RUN_AHEAD);
-                bytes.put_u32(*frames);
-            }
-            Self::InterruptedAfter { micros } => {
-                bytes.put_u8(INTERRUPTED_AFTER);
-                put_number(bytes, *micros);
-            }
-            Self::StepBudget(frames) => {
-                bytes.put_u8(STEP_BUDGET);
-                bytes.put_u32(*frames);
-            }
-            Self::InputDelay { player, frames } => {
-                bytes.put(&[INPUT_DELAY, player.slot()]);
-                bytes.put_u32(*frames);
-            }
-            Self::AutomaticInputDelay(limits) => {
-                bytes.put(&[AUTOMATIC_INPUT_DELAY, u8::from(limits.is_some())]);
-                let (min, max) = limits.unwrap_or_default();
-                bytes.put_u32(min);
-                bytes.put_u32(max);
-            }
-            Self::ProposeInputDelay(frames) => bytes.put(&[PROPOSE_INPUT_DELAY, *frames]),
-            Self::Actor { player, actor } => bytes.put(&[ACTOR, player.slot(), actor.code()]),
-            Self::ProposeEnd(code) => {
-                bytes.put_u8(PROPOSE_END);
-                bytes.put_u16(*code);
-            }
-            Self::Leave => bytes.put_u8(LEAVE),
-            Self::Pause => bytes.put_u8(PAUSE),
-            Self::Resume => bytes.put_u8(RESUME),
-            Self::Decide { resyncs } => bytes.put(&[DECIDE, u8::from(*resyncs)]),
-            Self::Advanced { digest } => {
-                bytes.put_u8(ADVANCED);
-                bytes.put_u32(*digest);
-            }
-            other => other.encode_of_members(bytes),
+/// Makes of one table: the entries, how they are written and read in the order of their fields, and the session's function
+/// that a call came through.
+macro_rules! entries {
+    (
+        $(#[$of_all:meta])*
+        enum $entry:ident<$life:lifetime> {
+            $(
+                $(#[$doc:meta])*
+                $code:literal $kind:ident $({ $($field:ident: $type:ty),* })? $(($value:ident: $of:ty))?
+                $(=> $door:literal)?;
+            )*
         }
-    }
-
-    fn encode_of_members(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Readmit { peer, incarnation } => bytes.put(&[READMIT, peer.slot(), *incarnation]),
-            Self::Rejoin => bytes.put_u8(REJOIN),
-            Self::Backfill { row, items, has_output } => {
-                let StableFrame { frame, inputs, flags, output, state_hash, keyframe, .. } = *row;
-                let has = [*has_output, state_hash.is_some(), keyframe.is_some()];
-                bytes.put_u8(BACKFILL);
-                bytes.put(&has.map(u8::from));
-                bytes.put_u32(frame.index());
-                put_bytes(bytes, inputs);
-                put_bytes(bytes, flags);
-                put_items(bytes, items);
-                put_bytes(bytes, output);
-                bytes.put(&state_hash.unwrap_or_default().to_bytes());
-                put_bytes(bytes, keyframe.unwrap_or_default());
-            }
-            Self::RequestState => bytes.put_u8(REQUEST_STATE),
-            Self::OfferState { frame, recorded, bytes: state } => {
-                bytes.put_u8(OFFER_STATE);
-                bytes.put_u32(frame.index());
-                bytes.put(&recorded.to_bytes());
-                put_bytes(bytes, state);
-            }
-            Self::Kick { peer } => bytes.put(&[KICK, peer.slot()]),
-            Self::ReserveSlot { peer } => bytes.put(&[RESERVE_SLOT, peer.slot()]),
-            answer => answer.encode_answer(bytes),
+    ) => {
+        $(#[$of_all])*
+        pub(crate) enum $entry<$life> {
+            $($(#[$doc])* $kind $({ $($field: $type),* })? $(($of))?,)*
         }
-    }
 
-    fn encode_answer(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Saved(is_done) => bytes.put(&[SAVED, u8::from(*is_done)]),
-            Self::Loaded(is_done) => bytes.put(&[LOADED, u8::from(*is_done)]),
-            Self::Stepped { row, outcome } => {
-                let code = match outcome {
-                    None => 0,
-                    Some(Outcome::Running) => 1,
-                    Some(Outcome::Ended) => 2,
-                };
-                bytes.put(&[STEPPED, code]);
-                bytes.put_u32(*row);
+        impl<$life> $entry<$life> {
+            /// Appends the entry. `last` is the moment of the last one.
+            pub(crate) fn encode(&self, last: &mut Timestamp, bytes: &mut Vec<u8>) {
+                match self {
+                    $(Self::$kind $({ $($field),* })? $(($value))? => {
+                        bytes.put_u8($code);
+                        $($($field.write(bytes, last);)*)?
+                        $($value.write(bytes, last);)?
+                    })*
+                }
             }
-            Self::Output(output) => {
-                bytes.put(&[OUTPUT, u8::from(output.is_some())]);
-                put_bytes(bytes, output.unwrap_or_default());
-            }
-            Self::Hashed(hash) => {
-                bytes.put(&[HASHED, u8::from(hash.is_some())]);
-                bytes.put(&hash.unwrap_or_default().to_bytes());
-            }
-            Self::Costs(costs) => {
-                bytes.put_u8(COSTS);
-                put_number(bytes, costs.save_nanos);
-                put_number(bytes, costs.step_nanos);
-            }
-            Self::Same(same) => {
-                let code = match same {
-                    Same::No => 0,
-                    Same::Yes => 1,
-                    Same::Unknown => 2,
-                };
-                bytes.put(&[SAME, code]);
-            }
-            Self::Imported(is_read) => bytes.put(&[IMPORTED, u8::from(*is_read)]),
-            Self::Exported(state) => {
-                bytes.put(&[EXPORTED, u8::from(state.is_some())]);
-                put_bytes(bytes, state.unwrap_or_default());
-            }
-            Self::Leaf { name, digest } => {
-                bytes.put_u8(LEAF);
-                put_bytes(bytes, name);
-                bytes.put_u32(*digest);
-            }
-            Self::Leaves(is_done) => bytes.put(&[LEAVES, u8::from(*is_done)]),
-            Self::Guess(guess) => {
-                bytes.put_u8(GUESS);
-                put_bytes(bytes, guess);
-            }
-            _ => {}
-        }
-    }
 
-    /// Reads the next entry. `last` is the moment of the last one.
-    pub(super) fn decode(
-        reader: &mut ByteReader<'a>,
-        last: &mut Timestamp,
-    ) -> Result<Self, JournalError> {
-        let kind = reader.u8()?;
-        if matches!(kind, DATAGRAM..=POLL) {
-            let passed = number(reader)?;
-            *last = Timestamp::from_micros(last.as_micros().wrapping_add(passed));
-        }
-        let now = *last;
-        Ok(match kind {
-            INPUT => {
-                let player = player(reader)?;
-                let flags = InputFlags::from_bits(reader.u8()?);
-                Self::Input { player, flags, input: bytes(reader)? }
-            }
-            HINT => {
-                let (player, frame) = (player(reader)?, Frame::new(reader.u32()?));
-                Self::Hint { player, frame, input: bytes(reader)? }
-            }
-            DATAGRAM => Self::Datagram { now, from: peer(reader)?, bytes: bytes(reader)? },
-            TIMEOUT => Self::Timeout { now },
-            ADVANCE => Self::Advance { now },
-            POLL => Self::Poll { now, digest: reader.u32()? },
-            RUN_AHEAD => Self::RunAhead(reader.u32()?),
-            INTERRUPTED_AFTER => Self::InterruptedAfter { micros: number(reader)? },
-            STEP_BUDGET => Self::StepBudget(reader.u32()?),
-            INPUT_DELAY => Self::InputDelay { player: player(reader)?, frames: reader.u32()? },
-            AUTOMATIC_INPUT_DELAY => {
-                let is_on = reader.u8()? != 0;
-                let limits = (reader.u32()?, reader.u32()?);
-                Self::AutomaticInputDelay(is_on.then_some(limits))
-            }
-            PROPOSE_INPUT_DELAY => Self::ProposeInputDelay(reader.u8()?),
-            ACTOR => {
-                let player = player(reader)?;
-                let actor = Actor::from_code(reader.u8()?).ok_or(JournalError::Malformed)?;
-                Self::Actor { player, actor }
-            }
-            PROPOSE_END => Self::ProposeEnd(reader.u16()?),
-            LEAVE => Self::Leave,
-            PAUSE => Self::Pause,
-            RESUME => Self::Resume,
-            DECIDE => Self::Decide { resyncs: reader.u8()? != 0 },
-            READMIT => Self::Readmit { peer: peer(reader)?, incarnation: reader.u8()? },
-            REJOIN => Self::Rejoin,
-            BACKFILL => Self::decode_backfill(reader)?,
-            REQUEST_STATE => Self::RequestState,
-            OFFER_STATE => {
-                let frame = Frame::new(reader.u32()?);
-                let recorded = StateHash::from_bytes(reader.array()?);
-                Self::OfferState { frame, recorded, bytes: bytes(reader)? }
-            }
-            KICK => Self::Kick { peer: peer(reader)? },
-            RESERVE_SLOT => Self::ReserveSlot { peer: peer(reader)? },
-            ADVANCED => Self::Advanced { digest: reader.u32()? },
-            answer => Self::decode_answer(answer, reader)?,
-        })
-    }
-
-    fn decode_backfill(reader: &mut ByteReader<'a>) -> Result<Self, JournalError> {
-        let [has_output, is_hashed, has_keyframe] = reader.array()?.map(|byte: u8| byte != 0);
-        let frame = Frame::new(reader.u32()?);
-        let (inputs, flags) = (bytes(reader)?, bytes(reader)?);
-        let items = items(bytes(reader)?)?;
-        let (output, hash) = (bytes(reader)?, StateHash::from_bytes(reader.array()?));
-        let state = bytes(reader)?;
-        let row = StableFrame {
-            frame,
-            inputs,
-            flags,
-            items: &[],
-            output,
-            state_hash: is_hashed.then_some(hash),
-            keyframe: has_keyframe.then_some(state),
-        };
-        Ok(Self::Backfill { row, items, has_output })
-    }
-
-    fn decode_answer(kind: u8, reader: &mut ByteReader<'a>) -> Result<Self, JournalError> {
-        Ok(match kind {
-            SAVED => Self::Saved(reader.u8()? != 0),
-            LOADED => Self::Loaded(reader.u8()? != 0),
-            STEPPED => {
-                let outcome = match reader.u8()? {
-                    0 => None,
-                    1 => Some(Outcome::Running),
-                    2 => Some(Outcome::Ended),
+            /// Reads the next entry. `last` is the moment of the last one.
+            pub(super) fn decode(
+                reader: &mut ByteReader<$life>,
+                last: &mut Timestamp,
+            ) -> Result<Self, JournalError> {
+                Ok(match reader.u8()? {
+                    $($code => Self::$kind
+                        $({ $($field: Field::read(reader, last)?),* })?
+                        $((<$of>::read(reader, last)?))?,)*
                     _ => return Err(JournalError::Malformed),
-                };
-                Self::Stepped { row: reader.u32()?, outcome }
+                })
             }
-            OUTPUT => {
-                let is_done = reader.u8()? != 0;
-                let output = bytes(reader)?;
-                Self::Output(is_done.then_some(output))
+
+            /// The session's function that was called.
+            pub(super) fn door(&self) -> &'static str {
+                match self {
+                    $(Self::$kind { .. } => entries!(@door $($door)?),)*
+                }
             }
-            HASHED => {
-                let is_done = reader.u8()? != 0;
-                let hash = StateHash::from_bytes(reader.array()?);
-                Self::Hashed(is_done.then_some(hash))
-            }
-            COSTS => {
-                let (save_nanos, step_nanos) = (number(reader)?, number(reader)?);
-                Self::Costs(Costs { save_nanos, step_nanos })
-            }
-            SAME => Self::Same(match reader.u8()? {
-                0 => Same::No,
-                1 => Same::Yes,
-                2 => Same::Unknown,
-                _ => return Err(JournalError::Malformed),
-            }),
-            LEAF => Self::Leaf { name: bytes(reader)?, digest: reader.u32()? },
-            LEAVES => Self::Leaves(reader.u8()? != 0),
-            GUESS => Self::Guess(bytes(reader)?),
-            IMPORTED => Self::Imported(reader.u8()? != 0),
-            EXPORTED => {
-                let is_written = reader.u8()? != 0;
-                let state = bytes(reader)?;
-                Self::Exported(is_written.then_some(state))
-            }
-            _ => return Err(JournalError::Malformed),
-        })
+        }
+    };
+    (@door $door:literal) => { $door };
+    (@door) => { "an answer without its call" };
+}
+
+entries! {
+    /// A call into a session, or what the game or the predictor answered meanwhile. An answer of `None` is an error.
+    #[derive(Clone, PartialEq, Debug)]
+    enum Entry<'a> {
+        1 Input { player: PlayerHandle, flags: InputFlags, input: &'a [u8] } => "set_local_input";
+        2 Hint { player: PlayerHandle, frame: Frame, input: &'a [u8] } => "hint_input";
+        3 Datagram { now: Timestamp, from: PeerId, bytes: &'a [u8] } => "handle_datagram";
+        4 Timeout { now: Timestamp } => "handle_timeout";
+        5 Advance { now: Timestamp } => "advance_frame";
+        /// Something was there; nothing is written when nothing was.
+        6 Poll { now: Timestamp, digest: u32 } => "poll_output";
+        7 StepBudget(frames: u32) => "with_step_budget";
+        8 InputDelay { player: PlayerHandle, frames: u32 } => "set_input_delay";
+        9 AutomaticInputDelay(limits: Option<(u32, u32)>) => "set_automatic_input_delay";
+        10 ProposeInputDelay(frames: u8) => "propose_input_delay";
+        11 Actor { player: PlayerHandle, actor: Actor } => "set_actor";
+        12 ProposeEnd(code: u16) => "propose_end";
+        13 Leave => "leave";
+        14 Pause => "pause";
+        15 Resume => "resume";
+        16 Readmit { peer: PeerId, incarnation: u8 } => "readmit";
+        17 RunAhead(frames: u32) => "with_run_ahead";
+        18 Kick { peer: PeerId } => "kick";
+        19 ReserveSlot { peer: PeerId } => "reserve_slot";
+        /// The session is one of a peer that comes back; before all else.
+        20 Rejoin => "rejoin";
+        /// A frame of the recording.
+        21 Backfill {
+            has_output: bool,
+            frame: Frame,
+            inputs: &'a [u8],
+            flags: &'a [u8],
+            items: Vec<(PeerId, Item)>,
+            output: &'a [u8],
+            state_hash: Option<StateHash>,
+            keyframe: Option<&'a [u8]>
+        } => "backfill";
+        22 Resync => "resync";
+        23 InterruptedAfter { micros: u64 } => "with_interrupted_after";
+        /// The agreed state is to be written out.
+        24 RequestState => "request_state";
+        /// A state to go on from, and the hash that was recorded of it.
+        25 OfferState { frame: Frame, recorded: StateHash, bytes: &'a [u8] } => "offer_state";
+        26 EndDisputed => "end_disputed";
+
+        /// The answer of a call to advance: what follows a call and its answers.
+        32 Advanced { digest: u32 };
+        33 Saved(is_done: bool);
+        34 Loaded(is_done: bool);
+        35 Stepped { outcome: Option<Outcome>, row: u32 };
+        36 Output(output: Option<&'a [u8]>);
+        37 Hashed(hash: Option<StateHash>);
+        38 Costs(costs: Costs);
+        39 Same(same: Same);
+        40 Leaf { name: &'a [u8], digest: u32 };
+        41 Leaves(is_done: bool);
+        42 Guess(guess: &'a [u8]);
+        43 Exported(state: Option<&'a [u8]>);
+        44 Imported(is_read: bool);
     }
 }
 
-fn player(reader: &mut ByteReader<'_>) -> Result<PlayerHandle, JournalError> {
-    PlayerHandle::new(reader.u8()?).ok_or(JournalError::Malformed)
+/// How a field of an entry is written and read.
+trait Field<'a>: Sized {
+    fn write(&self, bytes: &mut Vec<u8>, last: &mut Timestamp);
+
+    fn read(reader: &mut ByteReader<'a>, last: &mut Timestamp) -> Result<Self, JournalError>;
+}
+
+/// Fields that do not depend on what came before: how each is appended to bytes, and how it is read.
+macro_rules! fields {
+    ($($type:ty: |$field:ident, $bytes:ident| $put:expr, |$reader:ident| $take:expr;)*) => {$(
+        impl<'a> Field<'a> for $type {
+            fn write(&self, $bytes: &mut Vec<u8>, _: &mut Timestamp) {
+                let $field = self;
+                $put;
+            }
+
+            fn read($reader: &mut ByteReader<'a>, _: &mut Timestamp) -> Result<Self, JournalError> {
+                Ok($take)
+            }
+        }
+    )*};
+}
+
+fields! {
+    bool: |is, bytes| bytes.put_u8(u8::from(*is)), |reader| reader.u8()? != 0;
+    u8: |number, bytes| bytes.put_u8(*number), |reader| reader.u8()?;
+    u16: |number, bytes| bytes.put_u16(*number), |reader| reader.u16()?;
+    u32: |number, bytes| bytes.put_u32(*number), |reader| reader.u32()?;
+    u64: |micros, bytes| put_number(bytes, *micros), |reader| number(reader)?;
+    &'a [u8]: |field, bytes| put_bytes(bytes, field), |reader| bytes(reader)?;
+    Frame: |frame, bytes| bytes.put_u32(frame.index()), |reader| Self::new(reader.u32()?);
+    PeerId: |peer, bytes| bytes.put_u8(peer.slot()), |reader| peer(reader)?;
+    PlayerHandle: |player, bytes| bytes.put_u8(player.slot()),
+        |reader| Self::new(reader.u8()?).ok_or(JournalError::Malformed)?;
+    InputFlags: |flags, bytes| bytes.put_u8(flags.bits()), |reader| Self::from_bits(reader.u8()?);
+    Actor: |actor, bytes| bytes.put_u8(actor.code()),
+        |reader| Self::from_code(reader.u8()?).ok_or(JournalError::Malformed)?;
+    StateHash: |hash, bytes| bytes.put(&hash.to_bytes()),
+        |reader| Self::from_bytes(reader.array()?);
+    Costs: |costs, bytes| {
+        put_number(bytes, costs.save_nanos);
+        put_number(bytes, costs.step_nanos)
+    }, |reader| Self { save_nanos: number(reader)?, step_nanos: number(reader)? };
+    Option<Outcome>: |outcome, bytes| bytes.put_u8(match outcome {
+        None => 0,
+        Some(Outcome::Running) => 1,
+        Some(Outcome::Ended) => 2,
+    }), |reader| match reader.u8()? {
+        0 => None,
+        1 => Some(Outcome::Running),
+        2 => Some(Outcome::Ended),
+        _ => return Err(JournalError::Malformed),
+    };
+    Same: |same, bytes| bytes.put_u8(match same {
+        Same::No => 0,
+        Same::Yes => 1,
+        Same::Unknown => 2,
+    }), |reader| match reader.u8()? {
+        0 => Self::No,
+        1 => Self::Yes,
+        2 => Self::Unknown,
+        _ => return Err(JournalError::Malformed),
+    };
+    Vec<(PeerId, Item)>: |items, bytes| put_items(bytes, items), |reader| items(bytes(reader)?)?;
+}
+
+/// A moment is written as what passed since the last one.
+impl Field<'_> for Timestamp {
+    fn write(&self, bytes: &mut Vec<u8>, last: &mut Timestamp) {
+        put_number(bytes, self.as_micros().wrapping_sub(last.as_micros()));
+        *last = *self;
+    }
+
+    fn read(reader: &mut ByteReader<'_>, last: &mut Timestamp) -> Result<Self, JournalError> {
+        *last = Self::from_micros(last.as_micros().wrapping_add(number(reader)?));
+        Ok(*last)
+    }
+}
+
+impl<'a, A: Field<'a>, B: Field<'a>> Field<'a> for (A, B) {
+    fn write(&self, bytes: &mut Vec<u8>, last: &mut Timestamp) {
+        self.0.write(bytes, last);
+        self.1.write(bytes, last);
+    }
+
+    fn read(reader: &mut ByteReader<'a>, last: &mut Timestamp) -> Result<Self, JournalError> {
+        Ok((A::read(reader, last)?, B::read(reader, last)?))
+    }
+}
+
+/// What is absent has the room of an empty one.
+impl<'a, T: Field<'a> + Copy + Default> Field<'a> for Option<T> {
+    fn write(&self, bytes: &mut Vec<u8>, last: &mut Timestamp) {
+        self.is_some().write(bytes, last);
+        self.unwrap_or_default().write(bytes, last);
+    }
+
+    fn read(reader: &mut ByteReader<'a>, last: &mut Timestamp) -> Result<Self, JournalError> {
+        let is_there = bool::read(reader, last)?;
+        let field = T::read(reader, last)?;
+        Ok(is_there.then_some(field))
+    }
 }
 
 pub(super) fn peer(reader: &mut ByteReader<'_>) -> Result<PeerId, JournalError> {
@@ -454,42 +288,3 @@ pub(super) fn number(reader: &mut ByteReader<'_>) -> Result<u64, EndOfBytes> {
     }
     Ok(number)
 }
-
-const INPUT: u8 = 1;
-const HINT: u8 = 2;
-const DATAGRAM: u8 = 3;
-const TIMEOUT: u8 = 4;
-const ADVANCE: u8 = 5;
-const POLL: u8 = 6;
-const STEP_BUDGET: u8 = 7;
-const INPUT_DELAY: u8 = 8;
-const AUTOMATIC_INPUT_DELAY: u8 = 9;
-const PROPOSE_INPUT_DELAY: u8 = 10;
-const ACTOR: u8 = 11;
-const PROPOSE_END: u8 = 12;
-const LEAVE: u8 = 13;
-const PAUSE: u8 = 14;
-const RESUME: u8 = 15;
-const READMIT: u8 = 16;
-const RUN_AHEAD: u8 = 17;
-const KICK: u8 = 18;
-const RESERVE_SLOT: u8 = 19;
-const REJOIN: u8 = 20;
-const BACKFILL: u8 = 21;
-const DECIDE: u8 = 22;
-const INTERRUPTED_AFTER: u8 = 23;
-const REQUEST_STATE: u8 = 24;
-const OFFER_STATE: u8 = 25;
-const ADVANCED: u8 = 32;
-const SAVED: u8 = 33;
-const LOADED: u8 = 34;
-const STEPPED: u8 = 35;
-const OUTPUT: u8 = 36;
-const HASHED: u8 = 37;
-const COSTS: u8 = 38;
-const SAME: u8 = 39;
-const LEAF: u8 = 40;
-const LEAVES: u8 = 41;
-const GUESS: u8 = 42;
-const EXPORTED: u8 = 43;
-const IMPORTED: u8 = 44;

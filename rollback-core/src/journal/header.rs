@@ -78,4 +78,4 @@ fn text(reader: &mut ByteReader<'_>) -> Result<String, JournalError> {
 }
 
 /// Says that this is a journal, and of which version.
-const MAGIC: [u8; 4] = *b"RBJ\x01";
+const MAGIC: [u8; 4] = *b"RBJ\x02";

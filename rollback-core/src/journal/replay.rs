@@ -88,7 +88,7 @@ impl<'a, I: Input> JournalReplay<'a, I> {
         };
         let number = self.calls;
         self.calls += 1;
-        let name = name_of(&entry);
+        let name = entry.door();
         let differs = |frame, what| JournalError::Differs { call: number, name, frame, what };
         let is_same = self.play(entry, advanced);
         let frame = self.session.current_frame();
@@ -161,13 +161,24 @@ impl<'a, I: Input> JournalReplay<'a, I> {
             Entry::Leave => _ = session.leave(),
             Entry::Pause => _ = session.pause(),
             Entry::Resume => _ = session.resume(),
-            Entry::Decide { resyncs: true } => _ = session.resync(),
-            Entry::Decide { resyncs: false } => _ = session.end_disputed(),
+            Entry::Resync => _ = session.resync(),
+            Entry::EndDisputed => _ = session.end_disputed(),
             Entry::Readmit { peer, incarnation } => _ = session.readmit(peer, incarnation),
             Entry::Rejoin => session.begin_rejoining(),
             // What was refused is refused again.
-            Entry::Backfill { row, items, has_output } => {
-                _ = session.backfill(&StableFrame { items: &items, ..row }, has_output);
+            Entry::Backfill {
+                has_output,
+                frame,
+                inputs,
+                flags,
+                items,
+                output,
+                state_hash,
+                keyframe,
+            } => {
+                let items = &items;
+                let row = StableFrame { frame, inputs, flags, items, output, state_hash, keyframe };
+                _ = session.backfill(&row, has_output);
             }
             Entry::RequestState => session.request_state(),
             Entry::OfferState { frame, recorded, bytes } => {
@@ -249,59 +260,50 @@ impl<I> fmt::Debug for Answered<'_, I> {
 #[error("the game failed when the journal was written")]
 pub struct Failed;
 
+/// The next answer, where it is of this kind.
+macro_rules! answer {
+    ($game:ident, $kind:pat $(if $guard:expr)? => $value:expr) => {
+        $game.answer(|answer| match answer {
+            $kind $(if $guard)? => Some($value),
+            _ => None,
+        })
+    };
+}
+
 impl<I: Input> Game for Answered<'_, I> {
     type Input = I;
     type Snapshot = ();
     type Error = Failed;
 
     fn save(&self, (): &mut ()) -> Result<(), Failed> {
-        if self.is_starting.get() {
-            return Ok(());
+        match self.is_starting.get() {
+            true => Ok(()),
+            false => done(answer!(self, Entry::Saved(is_done) => is_done)),
         }
-        let saved = self.answer(|answer| match answer {
-            Entry::Saved(is_done) => Some(is_done),
-            _ => None,
-        });
-        saved.filter(|is_done| *is_done).map(|_| ()).ok_or(Failed)
     }
 
     fn load(&mut self, (): &()) -> Result<(), Failed> {
-        let loaded = self.answer(|answer| match answer {
-            Entry::Loaded(is_done) => Some(is_done),
-            _ => None,
-        });
-        loaded.filter(|is_done| *is_done).map(|_| ()).ok_or(Failed)
+        done(answer!(self, Entry::Loaded(is_done) => is_done))
     }
 
     fn step(&mut self, step: &Step<'_, I>) -> Result<Outcome, Failed> {
         let digest = digest_of_step(step);
-        let stepped = self.answer(|answer| match answer {
-            // Other inputs than then are as wrong as another call.
-            Entry::Stepped { row, outcome } if row == digest => Some(outcome),
-            _ => None,
-        });
+        // Other inputs than then are as wrong as another call.
+        let stepped = answer!(self, Entry::Stepped { row, outcome } if row == digest => outcome);
         stepped.flatten().ok_or(Failed)
     }
 
     fn hash(&self, (): &(), hasher: &mut StateHasher) -> Result<(), Failed> {
         let hash = match self.is_starting.get() {
             true => Some(self.start),
-            false => self
-                .answer(|answer| match answer {
-                    Entry::Hashed(hash) => Some(hash),
-                    _ => None,
-                })
-                .flatten(),
+            false => answer!(self, Entry::Hashed(hash) => hash).flatten(),
         };
         hasher.replace(hash.ok_or(Failed)?);
         Ok(())
     }
 
     fn output(&mut self, output: &mut Vec<u8>) -> Result<(), Failed> {
-        let given = self.answer(|answer| match answer {
-            Entry::Output(given) => Some(given),
-            _ => None,
-        });
+        let given = answer!(self, Entry::Output(given) => given);
         output.extend_from_slice(given.flatten().ok_or(Failed)?);
         Ok(())
     }
@@ -317,32 +319,23 @@ impl<I: Input> Game for Answered<'_, I> {
                 Ok((name, digest)) => {
                     leaves.push(core::str::from_utf8(name).unwrap_or_default(), digest);
                 }
-                Err(true) => return Ok(()),
-                Err(false) => return Err(Failed),
+                Err(is_done) => return done(Some(is_done)),
             }
         }
     }
 
     fn import(&self, _: &[u8], (): &mut ()) -> Result<bool, Failed> {
-        if self.is_starting.get() {
-            return Ok(true);
+        match self.is_starting.get() {
+            true => Ok(true),
+            false => answer!(self, Entry::Imported(is_read) => is_read).ok_or(Failed),
         }
-        let read = self.answer(|answer| match answer {
-            Entry::Imported(is_read) => Some(is_read),
-            _ => None,
-        });
-        read.ok_or(Failed)
     }
 
     fn export(&self, (): &(), bytes: &mut Vec<u8>) -> Result<bool, Failed> {
         if self.is_starting.get() {
             return Ok(true);
         }
-        let state = self.answer(|answer| match answer {
-            Entry::Exported(state) => Some(state),
-            _ => None,
-        });
-        let state = state.ok_or(Failed)?;
+        let state = answer!(self, Entry::Exported(state) => state).ok_or(Failed)?;
         bytes.extend_from_slice(state.unwrap_or_default());
         Ok(state.is_some())
     }
@@ -353,12 +346,12 @@ impl<I: Input> Game for Answered<'_, I> {
     }
 
     fn same(&self, (): &(), (): &()) -> Same {
-        let same = self.answer(|answer| match answer {
-            Entry::Same(same) => Some(same),
-            _ => None,
-        });
-        same.unwrap_or(Same::Unknown)
+        answer!(self, Entry::Same(same) => same).unwrap_or(Same::Unknown)
     }
+}
+
+fn done(is_done: Option<bool>) -> Result<(), Failed> {
+    is_done.filter(|is_done| *is_done).map(drop).ok_or(Failed)
 }
 
 /// Guesses what was guessed.
@@ -370,38 +363,6 @@ impl Predictor for Guesses {
         if let Some(then) = self.0.pop_front().filter(|then| then.len() == guess.len()) {
             guess.copy_from_slice(&then);
         }
-    }
-}
-
-fn name_of(entry: &Entry<'_>) -> &'static str {
-    match entry {
-        Entry::Input { .. } => "set_local_input",
-        Entry::Hint { .. } => "hint_input",
-        Entry::Datagram { .. } => "handle_datagram",
-        Entry::Timeout { .. } => "handle_timeout",
-        Entry::Advance { .. } => "advance_frame",
-        Entry::Poll { .. } => "poll_output",
-        Entry::RunAhead(_) => "with_run_ahead",
-        Entry::InterruptedAfter { .. } => "with_interrupted_after",
-        Entry::StepBudget(_) => "with_step_budget",
-        Entry::InputDelay { .. } => "set_input_delay",
-        Entry::AutomaticInputDelay(_) => "set_automatic_input_delay",
-        Entry::ProposeInputDelay(_) => "propose_input_delay",
-        Entry::Actor { .. } => "set_actor",
-        Entry::ProposeEnd(_) => "propose_end",
-        Entry::Leave => "leave",
-        Entry::Pause => "pause",
-        Entry::Resume => "resume",
-        Entry::Decide { resyncs: true } => "resync",
-        Entry::Decide { resyncs: false } => "end_disputed",
-        Entry::Readmit { .. } => "readmit",
-        Entry::Rejoin => "rejoin",
-        Entry::Backfill { .. } => "backfill",
-        Entry::RequestState => "request_state",
-        Entry::OfferState { .. } => "offer_state",
-        Entry::Kick { .. } => "kick",
-        Entry::ReserveSlot { .. } => "reserve_slot",
-        _ => "an answer without its call",
     }
 }
 

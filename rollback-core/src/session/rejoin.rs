@@ -79,9 +79,17 @@ impl<G: Game> Session<G> {
         has_output: bool,
     ) -> Result<bool, BackfillError> {
         if let Some(journal) = &mut self.journal {
-            let items = row.items.to_vec();
-            let row = StableFrame { items: &[], ..*row };
-            journal.note(&Entry::Backfill { row, items, has_output });
+            let StableFrame { frame, inputs, flags, output, state_hash, keyframe, .. } = *row;
+            journal.note(&Entry::Backfill {
+                has_output,
+                frame,
+                inputs,
+                flags,
+                items: row.items.to_vec(),
+                output,
+                state_hash,
+                keyframe,
+            });
         }
         self.episode.backfill(row, has_output)
     }

@@ -14,13 +14,13 @@ impl<G: Game> Session<G> {
     /// Says, in a dispute, that all are to take over the majority's state, and play on. It is done when every member has said
     /// so. Answers whether this was still to be said, and the game can write and read its states.
     pub fn resync(&mut self) -> bool {
-        self.note(&Entry::Decide { resyncs: true });
+        self.note(&Entry::Resync);
         self.episode.decide(Decision::Resync)
     }
 
     /// Ends, in a dispute, the episode for all, where they last agreed. Answers whether this was still to be said.
     pub fn end_disputed(&mut self) -> bool {
-        self.note(&Entry::Decide { resyncs: false });
+        self.note(&Entry::EndDisputed);
         self.episode.decide(Decision::End)
     }
 }

@@ -79,7 +79,7 @@ fn a_journal_that_was_cut_is_played_as_far_as_it_goes_and_a_damaged_one_is_refus
         assert!((last..=whole).contains(&calls), "{calls} calls after {last}");
         last = calls;
     }
-    let none = JournalReplay::<ArenaInput>::new(b"RBJ\x02 and so on");
+    let none = JournalReplay::<ArenaInput>::new(b"RBJ\x01 and so on");
     assert_eq!(none.err(), Some(JournalError::NoJournal));
     for at in (0..journal.len()).step_by(211) {
         let mut damaged = journal.clone();
