@@ -75,15 +75,18 @@ fn four_members_are_all_connected_with_each_other() {
 
 #[test]
 fn connecting_takes_far_less_than_the_timers_of_the_stack() {
-    // R2 and R3: without them 0.6–1.6 s. Other tests share the machine, so the best of three.
+    // R2: without it 31 of 31 took 0.26 s and more, and with it some 15 ms, of which all is work. Other tests share the
+    // machine, so the best of five.
     let server = server(2);
+    // Else the relay of the server is a way, too.
+    let alone = || TransportConfig { server_relay: false, ..local() };
     let connect = |round: u8| {
         let started = Instant::now();
-        let _transports = mesh(&server, &format!("fast{round}"), vec![local(), local()]);
+        let _transports = mesh(&server, &format!("fast{round}"), vec![alone(), alone()]);
         started.elapsed()
     };
-    let best = (0..3).map(connect).min().unwrap();
-    assert!(best < Duration::from_millis(400), "{best:?}");
+    let best = (0..5).map(connect).min().unwrap();
+    assert!(best < Duration::from_millis(200), "{best:?}");
 }
 
 #[test]

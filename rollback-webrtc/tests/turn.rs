@@ -321,22 +321,25 @@ fn what_a_relay_adds_to_the_way() {
         ("tcp", relayed(vec![known(coturn.tcp_url())], &coturn)),
         ("tls", relayed(vec![known(coturn.tls_url())], &coturn)),
     ];
-    for (way, config) in ways {
-        let transports = mesh(&server, way, vec![config.clone(), config]);
-        let (mut delays, mut lost) = (Vec::new(), 0_u32);
-        for number in 0..180_u8 {
+    let mut measured = ways
+        .map(|(way, config)| (way, mesh(&server, way, vec![config.clone(), config]), Vec::new()));
+    // In turn, so that all meet the same machine.
+    for number in 0..180_u8 {
+        for (_, transports, delays) in &mut measured {
             let sent_at = Instant::now();
             assert_eq!(transports[0].try_send(peer(1), &[number; 64]), Ok(SendOutcome::Queued));
-            match delay(&transports[1], number, sent_at) {
-                Some(delay) => delays.push(delay),
-                None => lost += 1,
-            }
+            delays.extend(delay(&transports[1], number, sent_at));
             std::thread::park_timeout(Duration::from_millis(16).saturating_sub(sent_at.elapsed()));
         }
-        assert!(delays.len() >= 170, "{way}: {lost} of 180 are lost");
+    }
+    let medians = measured.map(|(way, _, mut delays)| {
+        let lost = 180 - delays.len();
+        assert!(lost <= 10, "{way}: {lost} of 180 are lost");
         delays.sort_unstable();
         let (median, worst) = (delays[delays.len() / 2], delays[delays.len() * 99 / 100]);
         eprintln!("one way, {way}: p50 {median:?}, p99 {worst:?}, {lost} lost");
-        assert!(median < Duration::from_millis(20), "{way}: {median:?}");
-    }
+        median
+    });
+    // Of the same work on the same machine: 1.2 to 2.3 times the direct way, and without R2 over 70 times.
+    assert!(medians.iter().all(|median| *median < 20 * medians[0]), "{medians:?}");
 }
