@@ -51,9 +51,10 @@ pub enum DesyncFinding {
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     pub(crate) disagreement: Disagreement,
-    pub(crate) own: Findings,
-    /// The frames of the own reports.
-    report_frames: Vec<Frame>,
+    /// Up to where this peer knows all to agree; hashes of its states after that, and its reports, up to the one that differs.
+    agreed: Frame,
+    hashes: Vec<u32>,
+    reports: Vec<Report>,
     /// What the other members have said.
     heard: Vec<(PeerId, Findings)>,
     pub(crate) leaves: Option<(Frame, Leaves)>,
@@ -99,11 +100,11 @@ impl Search {
         (agreed, hashes): (Frame, Vec<u32>),
         reports: impl Iterator<Item = Report>,
     ) -> Self {
-        let (report_frames, reports) = reports.map(|it| (it.frame, (it.number, it.digest))).unzip();
         Self {
             disagreement,
-            own: Findings { agreed, hashes, reports },
-            report_frames,
+            agreed,
+            hashes,
+            reports: reports.collect(),
             heard: Vec::new(),
             leaves: None,
             pages: None,
@@ -111,6 +112,12 @@ impl Search {
             settled: PeerSet::EMPTY,
             turn: 0,
         }
+    }
+
+    /// What the others are told.
+    pub(crate) fn findings(&self) -> Findings {
+        let reports = self.reports.iter().map(|own| (own.number, own.digest)).collect();
+        Findings { agreed: self.agreed, hashes: self.hashes.clone(), reports }
     }
 
     pub(crate) fn handle_findings(&mut self, from: PeerId, findings: Findings) {
@@ -122,24 +129,24 @@ impl Search {
             return;
         }
         // States may part again before one has heard the last of the search before.
-        let (number, first) = (findings.last_number(), self.own.first_number());
-        let is_near = self.own.last_number().abs_diff(number) < NUMBERS_APART / 2;
-        if is_near && number >= first {
+        let (number, own) = (findings.last_number(), self.findings());
+        let is_near = own.last_number().abs_diff(number) < NUMBERS_APART / 2;
+        if is_near && number >= own.first_number() {
             self.heard.retain(|(peer, _)| *peer != from);
             self.heard.push((from, findings));
         }
     }
 
-    pub(crate) fn handle_leaves(&mut self, frame: Frame, total: u16, start: u16, digests: &[u32]) {
-        if self.first_bad() != Some(Some(frame)) {
+    pub(crate) fn handle_leaves(&mut self, message: &LeafMessage) {
+        if self.first_bad() != Some(Some(message.frame)) {
             return;
         }
-        let total = usize::from(total).min(crate::LEAVES_MAX);
+        let total = usize::from(message.total).min(crate::LEAVES_MAX);
         let fresh = || TheirLeaves { total, digests: alloc::vec![None; total] };
         let theirs = self.their_leaves.get_or_insert_with(fresh);
         if theirs.total == total {
-            let slots = theirs.digests.iter_mut().skip(start.into());
-            for (slot, digest) in slots.zip(digests) {
+            let slots = theirs.digests.iter_mut().skip(message.start.into());
+            for (slot, digest) in slots.zip(&message.digests) {
                 *slot = Some(*digest);
             }
         }
@@ -172,17 +179,11 @@ impl Search {
 
     /// Whether the reports of `others` are those of this peer, once all have said all of these.
     pub(crate) fn others_agree(&self, others: PeerSet) -> Option<bool> {
-        let own = || self.report_frames.iter().zip(&self.own.reports);
-        let says = |theirs: &Findings, (frame, (number, digest)): (&Frame, &(u32, Digest))| {
-            let said = theirs.reports.iter().find(|(theirs, _)| theirs == number);
-            let said = said.map(|(_, theirs)| theirs == digest);
-            said.or_else(|| (theirs.agreed >= *frame).then_some(true))
-        };
         let mut agree = Some(true);
         for peer in others.iter() {
             let theirs = self.heard_from(peer)?;
-            for report in own() {
-                match says(theirs, report) {
+            for own in &self.reports {
+                match theirs.agrees_on(own) {
                     Some(false) => return Some(false),
                     Some(true) => {}
                     None => agree = None,
@@ -200,43 +201,41 @@ impl Search {
     /// that nobody heard of all others, as a later one took its place, is compared here, once all `others` have said theirs.
     pub(crate) fn agreed(&self, others: PeerSet) -> Frame {
         // The last one is what differs. Nobody can agree on a frame that is no report's.
-        let is_before = |frame: &Frame| *frame < self.disagreement.frame;
-        let known = self.heard.iter().map(|(_, theirs)| theirs.agreed);
-        let known = known.filter(|frame| is_before(frame) && self.report_frames.contains(frame));
-        let known = known.fold(self.own.agreed, Frame::max);
+        let before = || self.reports.iter().filter(|own| own.frame < self.disagreement.frame);
+        let is_report = |frame: &Frame| before().any(|own| own.frame == *frame);
+        let known = self.heard.iter().map(|(_, theirs)| theirs.agreed).filter(is_report);
+        let known = known.fold(self.agreed, Frame::max);
         if !self.has_heard_all(others) {
             return known;
         }
-        let heard = || others.iter().filter_map(|peer| self.heard_from(peer));
-        let all_say = |report| heard().all(|theirs| theirs.reports.contains(report));
-        let own = self.report_frames.iter().zip(&self.own.reports);
-        let unknown = own.filter(|(frame, _)| known < **frame && is_before(frame));
-        let equal = unknown.take_while(|(_, report)| all_say(report));
-        equal.last().map_or(known, |(frame, _)| *frame)
+        let all_say = |own: &&Report| {
+            let mut heard = others.iter().filter_map(|peer| self.heard_from(peer));
+            heard.all(|theirs| theirs.reports.contains(&(own.number, own.digest)))
+        };
+        let unknown = before().filter(|own| own.frame > known);
+        unknown.take_while(all_say).last().map_or(known, |own| own.frame)
     }
 
     /// Says from now on that all agree up to here.
     pub(crate) fn raise_agreed(&mut self, agreed: Frame) {
-        let known = agreed.index().saturating_sub(self.own.agreed.index()) as usize;
-        self.own.hashes.drain(..known.min(self.own.hashes.len()));
-        self.own.agreed = self.own.agreed.max(agreed);
-        let reports = self.report_frames.iter().filter(|frame| **frame <= agreed).count();
-        self.own.reports.drain(..reports.min(self.own.reports.len()));
-        self.report_frames.drain(..reports);
+        let known = agreed.since(self.agreed) as usize;
+        self.hashes.drain(..known.min(self.hashes.len()));
+        self.agreed = self.agreed.max(agreed);
+        self.reports.retain(|own| own.frame > agreed);
     }
 
     /// Whether the inputs are equal, as far as can be told: of reports of two frames, as one's game ended earlier, nothing can.
     pub(crate) fn inputs_are_equal(&self) -> bool {
-        let theirs = self.heard_from(self.disagreement.peer);
+        let (own, theirs) = (self.findings(), self.heard_from(self.disagreement.peer));
         let are_of_two_frames = theirs.is_some_and(|theirs| {
-            theirs.last_number() == self.own.last_number() && theirs.end() != self.own.end()
+            theirs.last_number() == own.last_number() && theirs.end() != own.end()
         });
         self.disagreement.inputs_are_equal || are_of_two_frames
     }
 
     /// The first frame whose state differs, once the other side's hashes have come: `Some(None)` when none does.
     pub(crate) fn first_bad(&self) -> Option<Option<Frame>> {
-        let (own, theirs) = (&self.own, self.heard_from(self.disagreement.peer)?);
+        let (own, theirs) = (self.findings(), self.heard_from(self.disagreement.peer)?);
         let frames = own.agreed.max(theirs.agreed).next().until(own.end());
         let differs = |frame: &Frame| {
             own.hash_at(*frame)
@@ -329,6 +328,13 @@ impl Findings {
         self.hashes.get(index as usize).copied()
     }
 
+    /// Whether it says the same of a report; `None` where it has not said what.
+    fn agrees_on(&self, own: &Report) -> Option<bool> {
+        let said = self.reports.iter().find(|(number, _)| *number == own.number);
+        let is_equal = said.map(|(_, digest)| *digest == own.digest);
+        is_equal.or_else(|| (self.agreed >= own.frame).then_some(true))
+    }
+
     /// The number of the first report on which not all are known to agree.
     fn first_number(&self) -> u32 {
         self.reports.first().map_or(0, |(number, _)| *number)
@@ -365,12 +371,16 @@ mod tests {
         }
     }
 
+    fn leaf_message(frame: u32, digests: &[u32]) -> LeafMessage {
+        LeafMessage { frame: Frame::new(frame), total: 2, start: 0, digests: digests.to_vec() }
+    }
+
     #[test]
     fn the_search_names_the_first_frame_and_leaf() {
         let own = (Frame::new(10), alloc::vec![1, 2, 3]);
         let mut search = Search::new(disagreement(20), own, [report(2, 20, 7)].into_iter());
         assert_eq!(search.finding(), None);
-        search.handle_leaves(Frame::new(12), 2, 0, &[1, 2]);
+        search.handle_leaves(&leaf_message(12, &[1, 2]));
         search.handle_findings(peer(1), findings(11, &[2, 9], &[(2, 8)]));
         assert_eq!(search.agreed(PeerSet::from_bits(2)), Frame::new(10));
         assert_eq!(search.first_bad(), Some(Some(Frame::new(13))));
@@ -379,7 +389,7 @@ mod tests {
         leaves.push("b", 2);
         search.leaves = Some((Frame::new(13), leaves));
         assert_eq!(search.finding(), None, "those of another frame are of another search");
-        search.handle_leaves(Frame::new(13), 2, 0, &[1, 3]);
+        search.handle_leaves(&leaf_message(13, &[1, 3]));
         let path = Some("b".to_string());
         assert_eq!(
             search.finding(),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::peer;
 use crate::bytes::ByteReader;
-use crate::search::Findings;
+use crate::search::{Findings, LeafMessage};
 use crate::wire::{
     self, Claim, Control, Digest, DigestBlock, Goodbye, Hello, InputsHead, Kind, LEAVES_PER_MESSAGE,
 };
@@ -61,7 +61,9 @@ fn control() -> impl Strategy<Value = Control> {
             }
         ),
         (frame(), any::<u16>(), any::<u16>(), digests()).prop_map(
-            |(frame, total, start, digests)| Control::DesyncLeaves { frame, total, start, digests }
+            |(frame, total, start, digests)| {
+                Control::DesyncLeaves(LeafMessage { frame, total, start, digests })
+            }
         ),
     ]
 }

@@ -1,7 +1,6 @@
 //! What is due to whom at the end of a call. Writes no datagram.
 
 use super::links::{DIGEST_REPEATS, Links};
-use super::transmit;
 use crate::peer::Link;
 use crate::wire::Control;
 use crate::{Frame, PeerId, PeerSet, Timestamp};
@@ -108,7 +107,12 @@ impl Links {
         if !is_frozen {
             let goodbye = self.goodbye.filter(|_| !heard).map(Control::Goodbye);
             self.control.extend(goodbye.map(|goodbye| (peer, goodbye)));
-            transmit::search_messages(self.search.as_deref(), peer, &mut self.control);
+        }
+        if let Some(search) = self.search.as_ref().filter(|_| !is_frozen) {
+            let leaves = search.leaf_message().map(Control::DesyncLeaves);
+            let pages = search.page_message().map(Control::DesyncPages);
+            let said = [Some(Control::DesyncFindings(search.findings())), leaves, pages];
+            self.control.extend(said.into_iter().flatten().map(|message| (peer, message)));
         }
     }
 }

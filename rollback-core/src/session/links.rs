@@ -412,7 +412,7 @@ impl Links {
             Control::GoodbyeHeard => link.heard_goodbye = true,
             Control::Ready { frame } => link.handle_ready(frame),
             Control::Rate { per_mille } => self.handle_rate(index, now, per_mille),
-            Control::DesyncFindings(_) | Control::DesyncLeaves { .. } | Control::DesyncPages(_) => {
+            Control::DesyncFindings(_) | Control::DesyncLeaves(_) | Control::DesyncPages(_) => {
                 self.handle_search(from, message);
             }
             Control::Vote(_) | Control::Wanted { .. } | Control::Chunk(_) => {

@@ -185,9 +185,7 @@ impl Links {
         let is_other = search.disagreement.peer == from;
         match message {
             Control::DesyncFindings(findings) => search.handle_findings(from, findings),
-            Control::DesyncLeaves { frame, total, start, digests } if is_other => {
-                search.handle_leaves(frame, total, start, &digests);
-            }
+            Control::DesyncLeaves(leaves) if is_other => search.handle_leaves(&leaves),
             Control::DesyncPages(pages) if is_other => search.handle_pages(&pages),
             _ => {}
         }

@@ -1,16 +1,13 @@
 //! Puts a datagram together from what its receiver lacks. Decides nothing else.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::links::Links;
 use crate::clock_sync::send_clock;
 use crate::input_queue::InputQueue;
 use crate::peer::Link;
-use crate::search::{LeafMessage, Search};
 use crate::wire::{
-    self, Base, CLOCK_UNKNOWN, Control, DATAGRAM_BYTES_MAX, DigestBlock, Hello, InputsHead, Kind,
-    Want,
+    self, Base, CLOCK_UNKNOWN, DATAGRAM_BYTES_MAX, DigestBlock, Hello, InputsHead, Kind, Want,
 };
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
@@ -298,17 +295,3 @@ const OLDEST_EVERY: u64 = 4;
 
 /// In how many places frames are sent again with one datagram, besides the oldest.
 const GAPS_MAX: usize = 3;
-
-/// What the search for a desync has to tell `peer`.
-pub(crate) fn search_messages(
-    search: Option<&Search>,
-    peer: PeerId,
-    control: &mut VecDeque<(PeerId, Control)>,
-) {
-    let Some(search) = search else { return };
-    control.push_back((peer, Control::DesyncFindings(search.own.clone())));
-    if let Some(LeafMessage { frame, total, start, digests }) = search.leaf_message() {
-        control.push_back((peer, Control::DesyncLeaves { frame, total, start, digests }));
-    }
-    control.extend(search.page_message().map(|pages| (peer, Control::DesyncPages(pages))));
-}

@@ -8,7 +8,7 @@ use crate::config::{REPORT_INTERVAL_MAX, REPORTS_PENDING_MAX};
 use crate::held_rate::FULL_RATE;
 use crate::narrowing::{PAGES_PER_LEVEL, PageMessage};
 use crate::resync::{CHUNK_BYTES, Chunk, Decision, Vote, WINDOW_CHUNKS};
-use crate::search::Findings;
+use crate::search::{Findings, LeafMessage};
 use crate::{Frame, PeerId, PeerSet, StateHash};
 
 /// One message of a control datagram. All are repeated until their purpose is seen to be met.
@@ -24,13 +24,7 @@ pub(crate) enum Control {
     },
     /// What one that searches for a desync knows.
     DesyncFindings(Findings),
-    /// The digests of a state's leaves from `start` on; `total` in all.
-    DesyncLeaves {
-        frame: Frame,
-        total: u16,
-        start: u16,
-        digests: Vec<u32>,
-    },
+    DesyncLeaves(LeafMessage),
     /// The digests of a part of a state that is bytes.
     DesyncPages(PageMessage),
     /// What the sender says of a state in dispute.
@@ -123,7 +117,7 @@ impl Control {
                     digest.encode(bytes);
                 }
             }
-            Self::DesyncLeaves { frame, total, start, digests } => {
+            Self::DesyncLeaves(LeafMessage { frame, total, start, digests }) => {
                 bytes.put_u8(6);
                 bytes.put_u32(frame.index());
                 bytes.put_u16(*total);
@@ -180,12 +174,12 @@ impl Control {
             3 => Self::Goodbye(Goodbye::GameFailed { frame: Frame::new(reader.u32()?) }),
             4 => Self::GoodbyeHeard,
             5 => Self::DesyncFindings(findings(&mut reader)?),
-            6 => Self::DesyncLeaves {
+            6 => Self::DesyncLeaves(LeafMessage {
                 frame: Frame::new(reader.u32()?),
                 total: reader.u16()?,
                 start: reader.u16()?,
                 digests: digests(&mut reader)?,
-            },
+            }),
             8 => Self::Ready { frame: Frame::new(reader.u32()?) },
             11 => Self::DesyncPages(pages(&mut reader)?),
             12 => Self::Vote(vote(&mut reader)?),
@@ -378,12 +372,12 @@ mod tests {
             Control::GoodbyeHeard,
             Control::Ready { frame: Frame::new(77) },
             Control::Rate { per_mille: 700 },
-            Control::DesyncLeaves {
+            Control::DesyncLeaves(LeafMessage {
                 frame: Frame::new(21),
                 total: 300,
                 start: 256,
                 digests: alloc::vec![7; LEAVES_PER_MESSAGE],
-            },
+            }),
             Control::DesyncPages(PageMessage {
                 frame: Frame::new(21),
                 length: Some(1 << 24),
