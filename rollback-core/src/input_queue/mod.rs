@@ -23,7 +23,8 @@ use crate::item::{Item, ItemAt};
 use crate::pauses::Pauses;
 use crate::prediction::Hints;
 use crate::{
-    Actor, Frame, InputFlags, InputStatus, PeerId, PeerSet, PlayerHandle, Roster, SessionConfig,
+    Actor, Frame, InputFlags, InputStatus, PEERS_MAX, PeerId, PeerSet, PlayerHandle, Roster,
+    SessionConfig,
 };
 
 /// A ring of inputs, one row a frame. A peer's frame holds the inputs of all its players and arrives whole.
@@ -169,6 +170,15 @@ impl InputQueue {
     /// The first frame of `peer` that is not held.
     pub(crate) fn end(&self, peer: PeerId) -> Frame {
         self.stream(peer).map_or(Frame::ZERO, |stream| stream.end)
+    }
+
+    /// The same of every peer.
+    pub(crate) fn ends(&self) -> [Frame; PEERS_MAX] {
+        let mut ends = [Frame::ZERO; PEERS_MAX];
+        for (end, stream) in ends.iter_mut().zip(&self.streams) {
+            *end = stream.end;
+        }
+        ends
     }
 
     /// From which frame on idle is filled in for `peer`.

@@ -70,9 +70,7 @@ impl Links {
         let joiner = self.admissible();
         if let Some(joiner) = joiner.filter(|_| members.lowest() == Some(self.local)) {
             let promise = self.promise();
-            let (queue, local) = (&self.queue, self.local);
-            let held = |peer| if peer == local { promise } else { queue.end(peer) };
-            let verdict = self.membership.let_in(joiner, held);
+            let verdict = self.membership.let_in(joiner, self.held_up_to(promise));
             self.note_claimed(verdict, promise);
             self.note_verdict(verdict);
         }
@@ -156,23 +154,31 @@ impl Links {
         self.own_end().plus(self.lead).min(self.queue.last_room().next()).max(least)
     }
 
+    /// What this peer claims to hold, with its own inputs up to what it promises.
+    fn held_up_to(&self, promise: Frame) -> [Frame; PEERS_MAX] {
+        let mut held = self.queue.ends();
+        if let Some(own) = held.get_mut(self.local.index()) {
+            *own = promise;
+        }
+        held
+    }
+
     /// Takes a claim of a view with one more member, or at this peer, which is that member.
     pub(super) fn handle_claim_to_let_in(&mut self, claim: &Claim) -> Verdict {
         let promise = self.promise();
         let admissible = self.admissible_as(claim.joiner);
-        let (queue, local) = (&self.queue, self.local);
         let is_joining = self.membership.is_joining();
         // Claims come again until they are answered.
         if is_joining && self.is_passing {
             return Verdict::Unchanged;
         }
         if claim.joiner.is_some_and(|(peer, _)| self.closed_slots.contains(peer)) && !is_joining {
-            let verdict = self.membership.refuse(claim, |peer| queue.end(peer));
+            let verdict = self.membership.refuse(claim, self.queue.ends());
             if verdict != Verdict::Unchanged {
                 return verdict;
             }
         }
-        let held = |peer| if peer == local && !is_joining { promise } else { queue.end(peer) };
+        let held = if is_joining { self.queue.ends() } else { self.held_up_to(promise) };
         let verdict = self.membership.handle_claim(claim, admissible, held);
         self.note_claimed(verdict, promise);
         verdict
@@ -282,8 +288,7 @@ impl Links {
         let Some(link) = self.links.get_mut(index) else { return };
         let Some(returning) = link.returning.take() else { return };
         link.refused_life = Some(returning.incarnation);
-        let (peer, queue) = (link.peer, &self.queue);
-        let verdict = self.membership.end_life(peer, |peer| queue.end(peer));
+        let verdict = self.membership.end_life(link.peer, self.queue.ends());
         self.note_returning();
         self.note_verdict(verdict);
     }

@@ -8,17 +8,16 @@ use crate::{Frame, PeerId, PeerSet, Silence, Timestamp};
 
 impl Links {
     pub(super) fn handle_claim(&mut self, claim: &Claim) -> Result<(), Refused> {
-        let queue = &self.queue;
         // A member is at most a history ahead of what all have confirmed, and so are its inputs ahead of it: a claim
         // of more could never be met, and stable would stand still for ever.
-        let limit = queue.floor().plus(2 * queue.capacity());
+        let limit = self.queue.floor().plus(2 * self.queue.capacity());
         if let Some(held) = claim.held.iter().find(|held| **held > limit) {
             let got = held.index();
             return Err(Refused::Malformed(WireError::Range { field: "held", got }));
         }
         let verdict = match claim.joiner {
             Some(_) => self.handle_claim_to_let_in(claim),
-            None => self.membership.handle_claim(claim, None, |peer| queue.end(peer)),
+            None => self.membership.handle_claim(claim, None, self.queue.ends()),
         };
         self.note_verdict(verdict);
         Ok(())
@@ -60,8 +59,7 @@ impl Links {
         for peer in self.have_left.and(self.others()).iter() {
             let confirmed = self.queue.confirmed_end();
             if self.queue.closed(peer).is_some_and(|end| confirmed >= end) {
-                let queue = &self.queue;
-                let verdict = self.membership.handle_left(peer, |peer| queue.end(peer));
+                let verdict = self.membership.handle_left(peer, self.queue.ends());
                 self.events.push(Event::Left { peer });
                 self.note_verdict(verdict);
             }
@@ -70,8 +68,7 @@ impl Links {
 
     /// Proposes to go on without `suspects`.
     pub(crate) fn suspect(&mut self, suspects: PeerSet) {
-        let queue = &self.queue;
-        let verdict = self.membership.suspect(suspects, |peer| queue.end(peer));
+        let verdict = self.membership.suspect(suspects, self.queue.ends());
         self.note_verdict(verdict);
     }
 
@@ -105,8 +102,7 @@ impl Links {
         if self.is_passed_by() {
             return None;
         }
-        let queue = &self.queue;
-        let cuts = self.membership.commit(|peer| queue.end(peer))?;
+        let cuts = self.membership.commit(self.queue.ends())?;
         self.note_committed(cuts.iter().any(Option::is_some));
         let view = self.membership.view();
         let mut first: Option<(PeerId, Frame)> = None;
@@ -145,8 +141,7 @@ impl Links {
     /// Tells the others that this one has left.
     pub(crate) fn leave(&mut self, confirmed: Frame) {
         self.goodbye = Some(Goodbye::Left { confirmed });
-        let queue = &self.queue;
-        self.membership.handle_left(self.local, |peer| queue.end(peer));
+        self.membership.handle_left(self.local, self.queue.ends());
     }
 
     /// Whether any other peer was heard within the departure timeout.
@@ -208,8 +203,7 @@ impl Links {
         if !is_member && link.returning.is_none() {
             return Err(KickError::NotAMember { peer });
         }
-        let queue = &self.queue;
-        let verdict = self.membership.kick(peer, |peer| queue.end(peer));
+        let verdict = self.membership.kick(peer, self.queue.ends());
         self.note_verdict(verdict.ok_or(KickError::NoQuorum { peer })?);
         self.give_up_returning(peer);
         self.closed_slots.insert(peer);

@@ -119,7 +119,7 @@ impl Membership {
     /// Takes a member out that has left in order, by its own word. It has claimed nothing that is still open, nor ever
     /// will, so it does not count for a quorum; some may not have heard of it yet, and count it all the same: they need
     /// more than those who have, never less.
-    pub(crate) fn handle_left(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Verdict {
+    pub(crate) fn handle_left(&mut self, peer: PeerId, held: [Frame; PEERS_MAX]) -> Verdict {
         if peer == self.local {
             self.has_left = true;
             return Verdict::Unchanged;
@@ -148,8 +148,9 @@ impl Membership {
         self.restarted.insert(peer);
     }
 
-    /// Proposes to go on without `suspects`.
-    pub(crate) fn suspect(&mut self, suspects: PeerSet, held: impl Fn(PeerId) -> Frame) -> Verdict {
+    /// Proposes to go on without `suspects`. Like all that may make a proposal it is told what this one `held` of each peer: every
+    /// frame before that one.
+    pub(crate) fn suspect(&mut self, suspects: PeerSet, held: [Frame; PEERS_MAX]) -> Verdict {
         if self.target().and(suspects).is_empty() || self.is_joining {
             return Verdict::Unchanged;
         }
@@ -163,7 +164,7 @@ impl Membership {
         &mut self,
         claim: &Claim,
         admissible: Option<(PeerId, u8)>,
-        held: impl Fn(PeerId) -> Frame,
+        held: [Frame; PEERS_MAX],
     ) -> Verdict {
         if self.is_joining {
             return self.handle_claim_to_join(claim, held);
@@ -227,11 +228,7 @@ impl Membership {
     }
 
     /// Proposes to go on with `joiner` as well, where nothing else is proposed.
-    pub(crate) fn let_in(
-        &mut self,
-        joiner: (PeerId, u8),
-        held: impl Fn(PeerId) -> Frame,
-    ) -> Verdict {
+    pub(crate) fn let_in(&mut self, joiner: (PeerId, u8), held: [Frame; PEERS_MAX]) -> Verdict {
         if self.proposal.is_some() || self.decided.is_some() || self.has_no_say() {
             return Verdict::Unchanged;
         }
@@ -244,7 +241,7 @@ impl Membership {
     }
 
     /// A claim of a member, at one that is to be let in: it claims the same with what it holds itself.
-    fn handle_claim_to_join(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> Verdict {
+    fn handle_claim_to_join(&mut self, claim: &Claim, held: [Frame; PEERS_MAX]) -> Verdict {
         let is_let_in = claim.joiner.is_some() && claim.joiner == self.letting_in;
         if !is_let_in || claim.claimant == self.local || self.has_no_say() {
             return Verdict::Unchanged;
@@ -337,14 +334,15 @@ impl Membership {
     /// are gone, each with the frame from which idle is filled in.
     pub(crate) fn commit(
         &mut self,
-        held: impl Fn(PeerId) -> Frame,
+        held: [Frame; PEERS_MAX],
     ) -> Option<[Option<Frame>; PEERS_MAX]> {
         if self.has_no_say() {
             return None;
         }
         let proposal = self.decided.as_ref().or(self.proposal.as_ref())?;
         let departing = self.view.members.minus(proposal.members);
-        let holds_all = departing.iter().all(|peer| held(peer) >= proposal.cut(peer));
+        let mut held = PeerId::all(PEERS_MAX).zip(held);
+        let holds_all = held.all(|(of, held)| !departing.contains(of) || held >= proposal.cut(of));
         if !proposal.is_claimed_by_all() {
             reach(Way::AwaitsClaims);
             return None;
@@ -436,7 +434,7 @@ impl Membership {
         &mut self,
         members: PeerSet,
         joiner: Option<(PeerId, u8)>,
-        held: impl Fn(PeerId) -> Frame,
+        held: [Frame; PEERS_MAX],
     ) -> Verdict {
         let members = members.minus(self.going);
         self.frozen = self.frozen.or(self.view.members.minus(members));
@@ -474,16 +472,12 @@ impl Membership {
         &mut self,
         base: u8,
         (members, joiner): (PeerSet, Option<(PeerId, u8)>),
-        held: impl Fn(PeerId) -> Frame,
+        held: [Frame; PEERS_MAX],
     ) {
         // A new proposal is claimed anew: what earlier claims taught is held by now, or its claimant is gone.
         let mut claims = [None; PEERS_MAX];
         if let Some(own) = claims.get_mut(self.local.index()) {
-            let mut held_by_slot = [Frame::ZERO; PEERS_MAX];
-            for (slot, peer) in held_by_slot.iter_mut().zip(PeerId::all(PEERS_MAX)) {
-                *slot = held(peer);
-            }
-            *own = Some(held_by_slot);
+            *own = Some(held);
         }
         let kicked = self.kicked.and(self.view.members.minus(members));
         self.proposal = Some(Box::new(Proposal { base, members, joiner, kicked, claims }));

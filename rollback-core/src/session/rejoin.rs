@@ -207,7 +207,7 @@ impl<G: Game> Episode<G> {
         if self.local_inputs.wants_to_leave() && !self.is_expected(now) {
             let by = Some(self.links.local);
             self.ledger.leaves_alone = true;
-            self.links.membership.handle_left(self.links.local, |_| Frame::ZERO);
+            self.links.membership.handle_left(self.links.local, self.links.queue.ends());
             self.finish(now, self.row_limit(), EndCause::Left, by);
             return Ok(self.end().map_or(Advance::Stalled(Stall::CatchingUp), Advance::Ended));
         }

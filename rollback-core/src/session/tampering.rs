@@ -7,7 +7,7 @@ use super::Session;
 use crate::bytes::ByteReader;
 use crate::peer::Link;
 use crate::wire::{self, Bound, Claim, InputsHead, Kind};
-use crate::{Frame, Game, Item, PEERS_MAX, PeerId, StateHash};
+use crate::{Frame, Game, Item, PeerId, StateHash};
 
 /// A part of the engine that is to be broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,17 +64,12 @@ impl<G: Game> Session<G> {
             Sabotage::Passing => links.is_passing = false,
             Sabotage::Rate => self.pacer.forget_rest(),
             Sabotage::Cut => {
-                let queue = &links.queue;
-                let membership = &mut links.membership;
-                let mut held = [Frame::ZERO; PEERS_MAX];
-                for (slot, peer) in held.iter_mut().zip(PeerId::all(PEERS_MAX)) {
-                    *slot = queue.end(peer);
-                }
+                let (held, membership) = (links.queue.ends(), &mut links.membership);
                 let base = membership.view().number;
                 let claims: Vec<Claim> = membership.claims_for(base).collect();
                 for claim in claims {
                     let claim = Claim { held, ..claim };
-                    membership.handle_claim(&claim, None, |peer| queue.end(peer));
+                    membership.handle_claim(&claim, None, held);
                 }
             }
         }

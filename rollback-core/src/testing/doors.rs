@@ -37,9 +37,7 @@ impl Claim {
     /// The same with other frames held.
     #[must_use]
     pub fn holding(mut self, held: impl Fn(PeerId) -> Frame) -> Self {
-        for (slot, peer) in self.0.held.iter_mut().zip(PeerId::all(PEERS_MAX)) {
-            *slot = held(peer);
-        }
+        self.0.held = of_each(held);
         self
     }
 }
@@ -94,12 +92,12 @@ impl Member {
 
     /// Proposes to go on without `suspects`. Answers whether this member stops because of it.
     pub fn suspect(&mut self, suspects: PeerSet, held: impl Fn(PeerId) -> Frame) -> bool {
-        is_end(self.0.suspect(suspects, held))
+        is_end(self.0.suspect(suspects, of_each(held)))
     }
 
     /// Sends a member away. Answers whether this one stops because of it; none when too few would be left.
     pub fn kick(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Option<bool> {
-        self.0.kick(peer, held).map(is_end)
+        self.0.kick(peer, of_each(held)).map(is_end)
     }
 
     /// Whether the peer went with the view in force since a member sent it away.
@@ -116,7 +114,7 @@ impl Member {
         admissible: Option<(PeerId, u8)>,
         held: impl Fn(PeerId) -> Frame,
     ) -> bool {
-        is_end(self.0.handle_claim(&claim.0, admissible, held))
+        is_end(self.0.handle_claim(&claim.0, admissible, of_each(held)))
     }
 
     /// Takes the word that a new life of a member begins.
@@ -126,7 +124,7 @@ impl Member {
 
     /// Proposes to go on with `joiner` as well, in this life of its slot.
     pub fn let_in(&mut self, joiner: (PeerId, u8), held: impl Fn(PeerId) -> Frame) {
-        self.0.let_in(joiner, held);
+        self.0.let_in(joiner, of_each(held));
     }
 
     /// Who would be let in.
@@ -173,7 +171,7 @@ impl Member {
 
     /// The life of a peer that was to be let in is over. Answers whether this member stops because of it.
     pub fn end_life(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> bool {
-        is_end(self.0.end_life(peer, held))
+        is_end(self.0.end_life(peer, of_each(held)))
     }
 
     /// Takes nothing more of a peer that is no member.
@@ -199,12 +197,12 @@ impl Member {
 
     /// Takes a member out that has left in order, perhaps this one. Answers whether this member stops because of it.
     pub fn handle_left(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> bool {
-        is_end(self.0.handle_left(peer, held))
+        is_end(self.0.handle_left(peer, of_each(held)))
     }
 
     /// Commits the proposal when it can be. Answers where the inputs of each departed peer are cut.
     pub fn commit(&mut self, held: impl Fn(PeerId) -> Frame) -> Option<[Option<Frame>; PEERS_MAX]> {
-        self.0.commit(held)
+        self.0.commit(of_each(held))
     }
 
     /// The claims that a member seen in view `seen` may lack.
@@ -227,6 +225,14 @@ pub fn reseal<G: Game>(session: &Session<G>, from: PeerId, bytes: &mut [u8]) {
 /// Gives a datagram of watching the tag that one of this episode has.
 pub fn reseal_watching(session: u64, episode: u32, bytes: &mut [u8]) {
     spectate::reseal(session, episode, bytes);
+}
+
+fn of_each(held: impl Fn(PeerId) -> Frame) -> [Frame; PEERS_MAX] {
+    let mut frames = [Frame::ZERO; PEERS_MAX];
+    for (frame, peer) in frames.iter_mut().zip(PeerId::all(PEERS_MAX)) {
+        *frame = held(peer);
+    }
+    frames
 }
 
 fn is_end(verdict: Verdict) -> bool {

@@ -8,7 +8,7 @@ use crate::{Frame, PEERS_MAX, PeerId};
 impl Membership {
     /// Proposes to go on without `peer`, which is there: as of a suspicion, and all are told why. None when too few would
     /// be left.
-    pub(crate) fn kick(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Option<Verdict> {
+    pub(crate) fn kick(&mut self, peer: PeerId, held: [Frame; PEERS_MAX]) -> Option<Verdict> {
         if !self.target().contains(peer) {
             self.kicked.insert(peer);
             return Some(Verdict::Unchanged);
@@ -29,7 +29,7 @@ impl Membership {
     }
 
     /// Has nobody let in whom a claim would let in: proposes the view as it is, which the others join.
-    pub(crate) fn refuse(&mut self, claim: &Claim, held: impl Fn(PeerId) -> Frame) -> Verdict {
+    pub(crate) fn refuse(&mut self, claim: &Claim, held: [Frame; PEERS_MAX]) -> Verdict {
         let is_of_view =
             claim.base == self.view.number && self.view.members.contains(claim.claimant);
         let is_open = self.proposal.is_none() && self.decided.is_none();
@@ -74,7 +74,7 @@ impl Membership {
 
     /// The life of a peer that was to be let in is over: nobody but that life would claim a view with it, which may be proposed
     /// by now.
-    pub(crate) fn end_life(&mut self, peer: PeerId, held: impl Fn(PeerId) -> Frame) -> Verdict {
+    pub(crate) fn end_life(&mut self, peer: PeerId, held: [Frame; PEERS_MAX]) -> Verdict {
         self.freeze(peer);
         match self.added().contains(peer) {
             true => self.suspect([peer].into_iter().collect(), held),

@@ -4,8 +4,8 @@ fn peer(slot: u8) -> PeerId {
     PeerId::new(slot).unwrap()
 }
 
-fn held(frame: u32) -> impl Fn(PeerId) -> Frame {
-    move |_| Frame::new(frame)
+fn held(frame: u32) -> [Frame; PEERS_MAX] {
+    [Frame::new(frame); PEERS_MAX]
 }
 
 fn claim(of: &Membership, by: u8) -> Claim {
