@@ -167,6 +167,13 @@ pub(crate) fn keyed_hash(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
 }
 
+/// Half of such a hash: for tags, and for digests that only tell parts from each other.
+#[must_use]
+pub(crate) fn short_hash(bytes: &[u8], seed: u64) -> u32 {
+    let [a, b, c, d, ..] = keyed_hash(bytes, seed).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
 /// The 128-bit XXH3 of bytes.
 #[must_use]
 pub(crate) fn hash_of_bytes(bytes: &[u8]) -> u128 {

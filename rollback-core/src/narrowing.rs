@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::Frame;
-use crate::hash::keyed_hash;
+use crate::hash::short_hash;
 
 /// The bytes of a state at one side, and how far both sides have narrowed down where the other's differ.
 #[derive(Clone, Debug)]
@@ -145,8 +145,7 @@ impl Pages {
 }
 
 fn digest(page: &[u8]) -> u32 {
-    let [a, b, c, d, ..] = keyed_hash(page, 0).to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+    short_hash(page, 0)
 }
 
 /// How many pages of a level one message compares.

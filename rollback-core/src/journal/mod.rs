@@ -51,7 +51,7 @@ pub(crate) use self::entry::Entry;
 use self::header::put_header;
 pub use self::replay::{Answered, Call, Difference, Failed, JournalError, JournalReplay};
 pub(crate) use self::witness::Witness;
-use crate::hash::keyed_hash;
+use crate::hash::short_hash;
 use crate::{
     Advance, AdvanceError, Costs, Facts, Input, Output, PlayerHandle, SessionConfig, StateHash,
     Step, Ticket, Timestamp,
@@ -133,8 +133,7 @@ fn digest_of_step<I: Input>(step: &Step<'_, I>) -> u32 {
 }
 
 fn short(bytes: &[u8]) -> u32 {
-    let [a, b, c, d, ..] = keyed_hash(bytes, 0).to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+    short_hash(bytes, 0)
 }
 
 /// So much is kept for a driver that does not take it; what follows is left out.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::bytes::{ByteReader, PutBytes};
-use crate::hash::keyed_hash;
+use crate::hash::{keyed_hash, short_hash};
 use crate::recording::stream::{self, END_BYTES};
 use crate::session::End;
 
@@ -17,8 +17,7 @@ impl Key {
     }
 
     fn tag(self, body: &[u8]) -> u32 {
-        let [a, b, c, d, ..] = keyed_hash(body, self.0).to_le_bytes();
-        u32::from_le_bytes([a, b, c, d])
+        short_hash(body, self.0)
     }
 
     pub(super) fn seal(self, bytes: &mut [u8]) {
@@ -28,9 +27,21 @@ impl Key {
         }
     }
 
-    fn open(self, bytes: &[u8]) -> Option<ByteReader<'_>> {
+    /// Writes a datagram of this kind.
+    fn write(self, kind: u8, bytes: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+        bytes.clear();
+        bytes.put(&[0; TAG_BYTES]);
+        bytes.put_u8(kind);
+        body(bytes);
+        self.seal(bytes);
+    }
+
+    /// The body of a datagram, where it is one of this kind and episode.
+    fn open(self, kind: u8, bytes: &[u8]) -> Option<ByteReader<'_>> {
         let (tag, body) = bytes.split_first_chunk::<TAG_BYTES>()?;
-        (u32::from_le_bytes(*tag) == self.tag(body)).then(|| ByteReader::new(body))
+        let mut reader = ByteReader::new(body);
+        let is_sound = u32::from_le_bytes(*tag) == self.tag(body);
+        (is_sound && reader.u8().ok()? == kind).then_some(reader)
     }
 }
 
@@ -76,19 +87,14 @@ pub(super) struct Told {
 
 impl Ask {
     pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
-        bytes.clear();
-        bytes.put_u32(0);
-        bytes.put_u8(ASK);
-        bytes.put_u8(self.is_fed.into());
-        bytes.put_u32(self.at);
-        key.seal(bytes);
+        key.write(ASK, bytes, |bytes| {
+            bytes.put_u8(self.is_fed.into());
+            bytes.put_u32(self.at);
+        });
     }
 
     pub(super) fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
-        let mut reader = key.open(bytes)?;
-        if reader.u8().ok()? != ASK {
-            return None;
-        }
+        let mut reader = key.open(ASK, bytes)?;
         let (is_fed, at) = (reader.u8().ok()?, reader.u32().ok()?);
         (is_fed < 2 && reader.remaining() == 0).then_some(Self { at, is_fed: is_fed == 1 })
     }
@@ -96,24 +102,19 @@ impl Ask {
 
 impl Told {
     pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
-        bytes.clear();
-        bytes.put_u32(0);
-        bytes.put_u8(TOLD);
-        bytes.put_u32(self.entries);
-        bytes.put_u32(self.length);
-        bytes.put_u32(self.at);
-        bytes.put_u64(self.mark);
-        if let Some(end) = self.over {
-            stream::put_end(bytes, end);
-        }
-        key.seal(bytes);
+        key.write(TOLD, bytes, |bytes| {
+            bytes.put_u32(self.entries);
+            bytes.put_u32(self.length);
+            bytes.put_u32(self.at);
+            bytes.put_u64(self.mark);
+            if let Some(end) = self.over {
+                stream::put_end(bytes, end);
+            }
+        });
     }
 
     pub(super) fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
-        let mut reader = key.open(bytes)?;
-        if reader.u8().ok()? != TOLD {
-            return None;
-        }
+        let mut reader = key.open(TOLD, bytes)?;
         let (entries, length) = (reader.u32().ok()?, reader.u32().ok()?);
         let (at, mark) = (reader.u32().ok()?, reader.u64().ok()?);
         let over = match reader.rest() {
@@ -127,20 +128,15 @@ impl Told {
 
 impl Held {
     pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
-        bytes.clear();
-        bytes.put_u32(0);
-        bytes.put_u8(HELD);
-        bytes.put_u32(self.number);
-        bytes.put_u32(self.end);
-        bytes.put_u32(self.beyond);
-        key.seal(bytes);
+        key.write(HELD, bytes, |bytes| {
+            bytes.put_u32(self.number);
+            bytes.put_u32(self.end);
+            bytes.put_u32(self.beyond);
+        });
     }
 
     pub(super) fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
-        let mut reader = key.open(bytes)?;
-        if reader.u8().ok()? != HELD {
-            return None;
-        }
+        let mut reader = key.open(HELD, bytes)?;
         let held = Self {
             number: reader.u32().ok()?,
             end: reader.u32().ok()?,
@@ -152,19 +148,14 @@ impl Held {
 
 impl<'a> Piece<'a> {
     pub(super) fn encode(self, key: Key, bytes: &mut Vec<u8>) {
-        bytes.clear();
-        bytes.put_u32(0);
-        bytes.put_u8(PIECE);
-        bytes.put_u32(self.offset);
-        bytes.put(self.bytes);
-        key.seal(bytes);
+        key.write(PIECE, bytes, |bytes| {
+            bytes.put_u32(self.offset);
+            bytes.put(self.bytes);
+        });
     }
 
     pub(super) fn decode(key: Key, bytes: &'a [u8]) -> Option<Self> {
-        let mut reader = key.open(bytes)?;
-        if reader.u8().ok()? != PIECE {
-            return None;
-        }
+        let mut reader = key.open(PIECE, bytes)?;
         let offset = reader.u32().ok()?;
         let bytes = reader.rest();
         (bytes.len() <= PIECE_BYTES as usize).then_some(Self { offset, bytes })

@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use thiserror::Error;
 
 use crate::bytes::{EndOfBytes, PutBytes};
-use crate::hash::keyed_hash;
+use crate::hash::{keyed_hash, short_hash};
 use crate::{Frame, ItemError, PeerId, Ticket};
 
 /// What a datagram is.
@@ -142,9 +142,7 @@ fn tag(keys: &LinkKeys, bound: Bound, bytes: &[u8]) -> u32 {
         _ => keys.data,
     };
     let key = bound.mixed_into(key).wrapping_add(u64::from(head) << 56);
-    let hash = keyed_hash(bytes.get(HEAD_BYTES..).unwrap_or_default(), key);
-    let [a, b, c, d, ..] = hash.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+    short_hash(bytes.get(HEAD_BYTES..).unwrap_or_default(), key)
 }
 
 /// Why a datagram with the right tag is refused.
