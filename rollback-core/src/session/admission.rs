@@ -193,12 +193,12 @@ impl Links {
 
     /// One whose return is not agreed in time is not let in: a member may not hear it.
     pub(crate) fn give_up_late(&mut self, now: Timestamp) {
-        let (added, timeout) = (self.membership.added(), self.departure_micros);
+        let (added, timeout) = (self.membership.added(), self.config.departure_timeout());
         let mut late = PeerSet::EMPTY;
         for link in self.links.iter_mut().filter(|link| added.contains(link.peer)) {
             if let Some(returning) = &mut link.returning {
                 let since = *returning.proposed_at.get_or_insert(now);
-                if now.micros_since(since) >= timeout {
+                if now.since(since) >= timeout {
                     late.insert(link.peer);
                 }
             }

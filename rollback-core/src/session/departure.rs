@@ -3,6 +3,7 @@
 use super::links::{Links, Refused};
 use super::membership::Verdict;
 use crate::session::{DepartureCause, Event, KickError};
+use crate::time::micros;
 use crate::wire::{Claim, Goodbye, WireError};
 use crate::{Frame, PeerId, PeerSet, Silence, Timestamp};
 
@@ -113,7 +114,7 @@ impl Links {
             let cause = if is_kicked { DepartureCause::Kicked } else { DepartureCause::Lost };
             self.events.push(Event::ViewChanged { view, departed, cut, cause });
             let is_back = self.link(departed).is_some_and(|link| link.returning.is_some());
-            if is_kicked || self.silence == Silence::DepartForGood && !is_back {
+            if is_kicked || self.config.silence() == Silence::DepartForGood && !is_back {
                 self.closed_slots.insert(departed);
             }
             if first.is_none_or(|(_, least)| cut < least) {
@@ -146,7 +147,8 @@ impl Links {
 
     /// Whether any other peer was heard within the departure timeout.
     pub(crate) fn is_anybody_heard(&self, now: Timestamp) -> bool {
-        self.links.iter().any(|link| now.micros_since(link.heard_at) < self.departure_micros)
+        let timeout = self.config.departure_timeout();
+        self.links.iter().any(|link| now.since(link.heard_at) < timeout)
     }
 
     /// Changes how long a peer must be silent until it is told.
@@ -166,17 +168,18 @@ impl Links {
     pub(crate) fn look_for_silence(&mut self, now: Timestamp, knows_end: bool) {
         // Who is heard of meanwhile is silent later still.
         let least = self.links.iter().map(|link| link.heard_at).min().unwrap_or(now);
-        let matters_after = self.departure_micros.min(self.interrupted_micros);
+        let departure_micros = micros(self.config.departure_timeout());
+        let matters_after = departure_micros.min(self.interrupted_micros);
         self.silence_due = Timestamp::from_micros(least.as_micros().saturating_add(matters_after));
         let needed = if knows_end { self.others_not_done() } else { self.others() };
         let others = needed.minus(self.membership.departing());
         let mut suspects = PeerSet::EMPTY;
         // Where all wait for one that is silent, one that leaves does not.
         let is_leaving = self.queue.closed(self.local).is_some();
-        let gives_up = self.silence != Silence::Wait || is_leaving;
+        let gives_up = self.config.silence() != Silence::Wait || is_leaving;
         for link in self.links.iter_mut().filter(|link| others.contains(link.peer)) {
             let silent = now.micros_since(link.heard_at);
-            if silent >= self.departure_micros && gives_up {
+            if silent >= departure_micros && gives_up {
                 suspects.insert(link.peer);
             } else if silent >= self.interrupted_micros && !link.is_interrupted {
                 link.is_interrupted = true;
@@ -187,7 +190,7 @@ impl Links {
         if suspects.is_empty() {
             return;
         }
-        match self.silence {
+        match self.config.silence() {
             // Nobody goes for its silence; so this one goes alone.
             Silence::Wait => self.verdict = Some(Verdict::NoQuorum),
             Silence::Depart | Silence::DepartForGood => self.suspect(suspects),

@@ -69,7 +69,8 @@ impl Links {
     #[inline(never)]
     fn still_told(&self, now: Timestamp, others: PeerSet) -> PeerSet {
         let is_told = |peer: &PeerId| {
-            let is_heard = |link: &Link| now.micros_since(link.heard_at) < self.departure_micros;
+            let timeout = self.config.departure_timeout();
+            let is_heard = |link: &Link| now.since(link.heard_at) < timeout;
             self.link(*peer).is_some_and(|link| !link.has_said_goodbye && is_heard(link))
         };
         others.iter().filter(is_told).collect()

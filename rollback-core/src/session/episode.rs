@@ -114,8 +114,7 @@ impl<G: Game> Episode<G> {
                 let advance = self.search(now, since, game).map_err(|error| self.fail(now, error));
                 match self.differs_at {
                     Some(frame) => {
-                        self.links.fail(frame);
-                        self.phase = Phase::Failing { since: now };
+                        self.begin_failing(now, frame);
                         Err(AdvanceError::OtherState { frame })
                     }
                     None => advance,
@@ -152,16 +151,20 @@ impl<G: Game> Episode<G> {
         }
         let missing = missing.and(self.links.membership.view().members);
         if missing.is_empty() {
-            self.phase = Phase::Playing;
-            self.links.has_started = true;
-            // Silence counts from here: before, a peer may have waited for others.
-            for link in &mut self.links.links {
-                link.handle_heard(now);
-                link.handshake.forget_hello();
-            }
-            self.links.events.push(Event::Started);
+            self.begin_play(now);
         }
         Ok(Advance::Stalled(Stall::Handshaking(missing)))
+    }
+
+    pub(super) fn begin_play(&mut self, now: Timestamp) {
+        self.phase = Phase::Playing;
+        self.links.has_started = true;
+        // Silence counts from here: before, a peer may have waited for others.
+        for link in &mut self.links.links {
+            link.handle_heard(now);
+            link.handshake.forget_hello();
+        }
+        self.links.events.push(Event::Started);
     }
 
     /// Ends the episode when a member that has said hello cannot play together with this one.
@@ -211,9 +214,14 @@ impl<G: Game> Episode<G> {
         now: Timestamp,
         error: GameError<G::Error>,
     ) -> AdvanceError<G::Error> {
-        self.links.fail(error.frame());
-        self.phase = Phase::Failing { since: now };
+        self.begin_failing(now, error.frame());
         AdvanceError::Game(error)
+    }
+
+    /// This peer cannot go on from a frame: the others are told.
+    pub(super) fn begin_failing(&mut self, now: Timestamp, frame: Frame) {
+        self.links.fail(frame);
+        self.phase = Phase::Failing { since: now };
     }
 
     pub(super) fn step_or_stall(
@@ -452,9 +460,11 @@ impl<G: Game> Episode<G> {
         frame: Frame,
         cause: EndCause,
         by: Option<PeerId>,
-    ) {
+    ) -> Advance {
+        let end = End { frame, cause, by };
         self.links.end_agreed = cause.is_agreed() && !self.ledger.leaves_alone;
-        self.phase = Phase::Over { end: End { frame, cause, by }, since: now };
+        self.phase = Phase::Over { end, since: now };
+        Advance::Ended(end)
     }
 
     /// What is kept: everything from the last agreed report, and every row that was not handed out.
@@ -471,8 +481,8 @@ impl<G: Game> Episode<G> {
         let heard = self.links.links.iter().all(|link| link.heard_goodbye);
         if heard || now.since(since) >= self.links.config.linger() {
             let by = Some(self.links.local);
-            self.finish(now, self.row_limit(), EndCause::GameFailed, by);
+            return self.finish(now, self.row_limit(), EndCause::GameFailed, by);
         }
-        self.end().map_or(Advance::Stalled(Stall::Closing), Advance::Ended)
+        Advance::Stalled(Stall::Closing)
     }
 }

@@ -18,9 +18,7 @@ use crate::time::micros;
 use crate::wire::{
     self, Base, Control, Goodbye, Hello, Inputs, InputsHead, Kind, LinkKeys, WireError,
 };
-use crate::{
-    Facts, Frame, OnDesync, PeerId, PeerSet, SessionConfig, Silence, StateHash, Ticket, Timestamp,
-};
+use crate::{Facts, Frame, PeerId, PeerSet, SessionConfig, StateHash, Ticket, Timestamp};
 
 /// The mesh as this peer sees it.
 pub(crate) struct Links {
@@ -53,15 +51,10 @@ pub(crate) struct Links {
     /// How long a frame takes, at the rate at which the members play.
     pub(crate) period_micros: u64,
     pub(super) rates: Rates,
-    /// A member is given up when it was silent for this long.
-    pub(super) departure_micros: u64,
+    /// How long a peer must be silent until the application is told.
     pub(super) interrupted_micros: u64,
     /// No silence matters before this.
     pub(super) silence_due: Timestamp,
-    /// What becomes of one that was.
-    pub(super) silence: Silence,
-    /// Whether all may play on after a desync.
-    pub(super) plays_on: bool,
     /// Slots into which nobody comes back.
     pub(super) closed_slots: PeerSet,
     pub(super) config_digest: u64,
@@ -144,11 +137,8 @@ impl Links {
             start,
             period_micros: micros(config.frame_duration()),
             rates: Rates::new(config.pace_min_percent()),
-            departure_micros: micros(config.departure_timeout()),
             interrupted_micros: micros(INTERRUPTED_AFTER),
             silence_due: Timestamp::ZERO,
-            silence: config.silence(),
-            plays_on: config.on_desync() != OnDesync::End,
             closed_slots: PeerSet::EMPTY,
             config_digest: digest,
             ticket: ticket.clone(),

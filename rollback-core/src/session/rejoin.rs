@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::episode::{Episode, Phase};
 use super::membership::Membership;
-use super::{Advance, AdvanceError, EndCause, Event, Session, SessionError, StableFrame, Stall};
+use super::{Advance, AdvanceError, EndCause, Session, SessionError, StableFrame, Stall};
 use crate::journal::{Entry, Witness};
 use crate::resync::Keyframe;
 use crate::{Facts, Frame, Game, Item, PeerId, SessionConfig, StateHash, Ticket, Timestamp};
@@ -187,20 +187,14 @@ impl<G: Game> Episode<G> {
             return Ok(Advance::Ended(end));
         }
         if let Some(from) = self.links.begins_at {
-            self.phase = Phase::Playing;
-            self.links.has_started = true;
             self.ledger.recorded_up_to = given;
             self.links.reports.take_recorded(given);
-            for link in &mut self.links.links {
-                link.handle_heard(now);
-                link.handshake.forget_hello();
-            }
             let incarnation = self.links.ticket.incarnation;
             self.local_inputs.begin_at(&self.links.queue, from, incarnation);
             if self.local_inputs.wants_to_leave() {
                 self.local_inputs.leave(&mut self.links.queue);
             }
-            self.links.events.push(Event::Started);
+            self.begin_play(now);
             // The next call has an input for each player, which was refused so far.
             return Ok(Advance::Stalled(Stall::CatchingUp));
         }
@@ -208,8 +202,7 @@ impl<G: Game> Episode<G> {
             let by = Some(self.links.local);
             self.ledger.leaves_alone = true;
             self.links.membership.handle_left(self.links.local, self.links.queue.ends());
-            self.finish(now, self.row_limit(), EndCause::Left, by);
-            return Ok(self.end().map_or(Advance::Stalled(Stall::CatchingUp), Advance::Ended));
+            return Ok(self.finish(now, self.row_limit(), EndCause::Left, by));
         }
         self.pass_over(now, game)?;
         let advance = self.step_or_stall(now, game).map_err(|error| self.fail(now, error));

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use super::episode::{Episode, Phase};
 use super::links::Links;
-use super::{Advance, AdvanceError, EndCause, Event, Session, Stall};
+use super::{Advance, AdvanceError, Event, Session, Stall};
 use crate::journal::{Entry, Witness};
 use crate::resync::{Decision, Keyframe, NUMBERS_APART, Resync, Ruling, Vote};
 use crate::wire::Control;
@@ -136,12 +136,7 @@ impl<G: Game> Episode<G> {
             let report = self.links.reports.numbered(resync.agreed_number)?;
             Some(report.frame)
         });
-        let agreed = agreed.unwrap_or(self.ledger.agreed);
-        self.ledger.agreed = agreed;
-        // Whoever agrees with a state has confirmed all frames before it.
-        self.ledger.stable = self.ledger.stable.max(agreed);
-        self.finish(now, agreed, EndCause::Desync, None);
-        self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended)
+        self.end_by_desync(now, agreed.unwrap_or(self.ledger.agreed))
     }
 
     /// Goes back to a state that another simulated, and on from it.
@@ -168,8 +163,7 @@ impl<G: Game> Episode<G> {
             Ok(true) => {}
             Ok(false) => {
                 // What all are to have is not to be had here, and asking again would not change it.
-                self.links.fail(keyframe.frame);
-                self.phase = Phase::Failing { since: now };
+                self.begin_failing(now, keyframe.frame);
                 return Err(AdvanceError::Unreadable { frame: keyframe.frame });
             }
             Err(error) => return Err(self.fail(now, error)),

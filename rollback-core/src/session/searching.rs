@@ -73,11 +73,12 @@ impl<G: Game> Episode<G> {
         let Disagreement { peer, frame, .. } = search.disagreement;
         if !ends && !others.contains(peer) {
             // Who goes on as it is has not voted, so nobody can have taken a state over.
-            match search.others_agree(others) {
-                _ if search.is_settled_for_one(others) => return self.give_up_search(game, frame),
-                Some(true) => return self.give_up_search(game, frame),
-                None if !is_late => return Ok(Advance::Stalled(Stall::SearchingDesync)),
-                None | Some(false) => {}
+            let others_agree = search.others_agree(others);
+            if others_agree == Some(true) || search.is_settled_for_one(others) {
+                return self.give_up_search(game, frame);
+            }
+            if others_agree.is_none() && !is_late {
+                return Ok(Advance::Stalled(Stall::SearchingDesync));
             }
         }
         // The others agree without this peer on what was before its new life, as if all of it had been recorded.
@@ -107,11 +108,15 @@ impl<G: Game> Episode<G> {
         if let Some(search) = &mut self.links.search {
             search.raise_agreed(agreed);
         }
+        Ok(self.end_by_desync(now, agreed))
+    }
+
+    /// Ends the episode where all last agreed.
+    pub(super) fn end_by_desync(&mut self, now: Timestamp, agreed: Frame) -> Advance {
         self.ledger.agreed = agreed;
         // Whoever agrees with a state has confirmed all frames before it.
         self.ledger.stable = self.ledger.stable.max(agreed);
-        self.finish(now, agreed, EndCause::Desync, None);
-        Ok(self.end().map_or(Advance::Stalled(Stall::SearchingDesync), Advance::Ended))
+        self.finish(now, agreed, EndCause::Desync, None)
     }
 
     /// Lets a frame pass that is only held.
@@ -197,7 +202,11 @@ impl Links {
         let others = self.others();
         // One that has no hashes does not search: this is its answer, which has come late.
         let is_searching = !findings.hashes.is_empty();
-        if !self.plays_on || self.resync.is_some() || !others.contains(from) || !is_searching {
+        if self.config.on_desync() == OnDesync::End
+            || self.resync.is_some()
+            || !others.contains(from)
+            || !is_searching
+        {
             return;
         }
         let is_agreed = self.reports.agreed_frame(others).next() >= findings.end();
