@@ -1,4 +1,4 @@
-//! Reads and writes little-endian bytes within bounds. Knows no format.
+//! Reads and writes little-endian numbers and bytes, and never past an end. Knows no format.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Compares what the members say of their inputs and states.
+//! Keeps the reports of all members (digests of their inputs and states) and compares them. Does not hash a state.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

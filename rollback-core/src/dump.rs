@@ -1,4 +1,4 @@
-//! What a member keeps of a desync for later: states as bytes and the inputs that led there. Knows no disk.
+//! The dump that a member keeps of a desync: states as bytes, and the inputs that led there. Touches no disk.
 
 use alloc::vec::Vec;
 use core::ops::Range;

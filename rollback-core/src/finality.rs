@@ -1,4 +1,4 @@
-//! The ladder of finality, as types that cannot be mixed up.
+//! The rungs of finality (predicted, confirmed, stable, agreed) as types that cannot be mixed up.
 
 use crate::Frame;
 

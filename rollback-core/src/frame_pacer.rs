@@ -1,4 +1,4 @@
-//! Says when the next frame is due, so that all members run at one rate. A controller, not a skip.
+//! Says when the next frame is due, so that all members run at one rate: a frame comes a little earlier or later, and none is skipped.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Knows how states, inputs and chains are hashed (XXH3). Does not know when.
+//! The hashes (XXH3) of states, inputs and chains. Does not know when something is hashed.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! Knows what rate this peer's machine can hold, from how late its frames come. Reads no clock, and knows no other peer.
+//! Measures which tick rate this machine can hold, from how late its frames come. Knows no other peer.
 
 use crate::Timestamp;
 

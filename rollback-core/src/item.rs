@@ -1,4 +1,4 @@
-//! Knows the agreed changes that travel in a peer's input stream. Does not know how they are applied.
+//! Items: agreed changes that travel in a peer's input stream. Does not apply them.
 
 use alloc::vec::Vec;
 

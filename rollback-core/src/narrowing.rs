@@ -1,4 +1,4 @@
-//! Narrows two states that are bytes down to the first ones that differ, a message for each step. Knows no game.
+//! Finds the first bytes in which two states differ, by digests of smaller and smaller pages. Knows no game.
 
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -1,4 +1,5 @@
-//! Bytes in pages that copies share until one of them is written: saving, hashing and comparing cost what has changed.
+//! Bytes in pages, for the states of games. Copies share a page until one of them is written, so saving, hashing and
+//! comparing cost only what has changed.
 
 use alloc::sync::Arc;
 use alloc::vec;

@@ -1,4 +1,4 @@
-//! Knows whose pauses are in force, from the items of the members' streams, and up to which frame is played meanwhile.
+//! Which peers have paused the episode, by the items in their streams, and at which frame all stop for it.
 
 use alloc::boxed::Box;
 

@@ -1,4 +1,4 @@
-//! Finds the first frame at which the states of two members part, and what of it.
+//! The search for the first frame at which two members' states differ, and for the first leaf or bytes in it. Steps no game.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! Keeps saved states in slots, of which there are as many as were needed at once. Does not know when to save.
+//! Keeps saved states in slots, and has only as many slots as were needed at once. Does not know when to save.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! What a member brings into a match: its place, from the room, and what it says of itself.
+//! What a member brings into a match: its place, which the room gives it, and facts about itself.
 
 use alloc::string::String;
 use alloc::vec::Vec;

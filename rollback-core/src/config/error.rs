@@ -1,4 +1,4 @@
-//! Why a configuration is refused, as a caller gave it or as bytes.
+//! Why a configuration is refused: a value out of range, or bytes that are no configuration.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! A field of the configuration as bytes.
+//! Reads single fields of a configuration from bytes. `config/mod.rs` knows which fields there are.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! What all members agree on before the first frame, parsed once and valid ever after.
+//! The configuration: what all members must have equal before the first frame. It is checked when it is built and valid from then on.
 
 mod error;
 mod field;

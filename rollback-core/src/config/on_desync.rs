@@ -1,4 +1,4 @@
-//! What the members do when their states differ. Knows only how it is written down.
+//! The setting for what follows a desync, and its bytes. `session/resyncing.rs` carries it out.
 
 use crate::PeerId;
 

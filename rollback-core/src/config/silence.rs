@@ -1,4 +1,4 @@
-//! What becomes of a peer that is silent.
+//! The setting for what becomes of a silent peer. `session/departure.rs` carries it out.
 
 use super::ConfigError;
 

@@ -1,4 +1,4 @@
-//! Guesses the inputs that are not held, and tells whether a guess stands.
+//! Fills in a guess for each input that is missing, and tells whether a guess was right.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -1,4 +1,4 @@
-//! Takes what players say that they will do, where it is for a frame that may be guessed.
+//! Takes the hints of players, where they are for a frame that may still be guessed.
 
 use alloc::boxed::Box;
 

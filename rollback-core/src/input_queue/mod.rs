@@ -1,4 +1,5 @@
-//! Knows every player's inputs of the frames still in play: what was given, and where nothing was, what was used.
+//! The inputs of all players for the frames still in play: those given, and where one is missing, what was used in its place.
+//! Does not know the network.
 
 mod guess;
 mod hints;

@@ -1,4 +1,4 @@
-//! Streams that end and begin again, and whole rows of an earlier part of the episode.
+//! What the queue does when a peer comes back: it opens the peer's stream again, and takes whole rows of the recording.
 
 use super::InputQueue;
 use super::guess::NOT_ALIKE;

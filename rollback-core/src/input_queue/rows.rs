@@ -1,4 +1,4 @@
-//! Knows how inputs lie in memory: a ring with one row for each frame.
+//! How inputs lie in memory: a ring with one row for each frame.
 
 use alloc::vec;
 use alloc::vec::Vec;

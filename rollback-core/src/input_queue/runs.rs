@@ -1,4 +1,4 @@
-//! What runs of frames are made of, and what is made of them: the changes from one frame to the next.
+//! Changes from one frame to the next, as runs are made of them: read out of the queue, and filed into it.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Knows which frames of one peer's inputs are held. Does not know the inputs.
+//! Which frames of one peer are held, and from where on the peer is gone. Does not hold the inputs.
 
 use alloc::boxed::Box;
 use alloc::vec;

@@ -1,4 +1,4 @@
-//! Plays a journal again: the same calls into a new session, with a game that answers what was answered.
+//! Plays a journal again: makes the same calls into a new session, whose game gives the answers that were written down.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

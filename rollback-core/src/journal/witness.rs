@@ -1,4 +1,4 @@
-//! Stands between the engine and the game, and writes down what the game answers where there is a journal.
+//! The game as the engine calls it. Passes each call on, and writes the answer into the journal where there is one.
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
-//! How many frames a peer's inputs are under way. Two clocks that run level and a path that is as long there as back
-//! make the same number of ours, so it says what input delay would have spared the peer its rollbacks.
+//! Measures by how many frames a peer's inputs come late. With level clocks and a path that takes as long both ways, our inputs
+//! come as late there, so this also says which input delay would have spared the peer its rollbacks.
 
 use crate::DELAY_MAX;
 

@@ -1,4 +1,4 @@
-//! What players said that they will probably do. Guesses, and never more: an input that arrives replaces them.
+//! The hints of players: what they said they will probably do. A hint is only a guess; the input replaces it.
 
 use alloc::vec;
 use alloc::vec::Vec;

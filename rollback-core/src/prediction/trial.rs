@@ -1,4 +1,4 @@
-//! Tries a predictor on inputs that were recorded. Steps no game.
+//! Tries a predictor on recorded inputs, and counts its wrong guesses. Steps no game.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! Reads a part of a recording and knows where in the file it stands, so that errors can say so.
+//! Reads a part of a recording and knows its place in the file, so that an error can name it.
 
 use crate::bytes::{ByteReader, EndOfBytes};
 use crate::recording::RecordingError;

@@ -1,4 +1,4 @@
-//! Reads a recording frame by frame, checks all of it, and names what is wrong with its place in the file.
+//! Reads a recording frame by frame and checks every byte. An error names the place in the file.
 
 use crate::recording::cursor::Cursor;
 use crate::recording::row::RowDecoder;

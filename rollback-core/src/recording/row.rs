@@ -1,4 +1,4 @@
-//! Rows: the frames of a block, each as what it changes of the frame before it.
+//! The bytes of a frame in a recording: only what differs from the frame before it.
 
 use alloc::vec;
 use alloc::vec::Vec;

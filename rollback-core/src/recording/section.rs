@@ -1,4 +1,4 @@
-//! Sections: what a recording is cut into, each with its length, its place, its checksum and the digest of all before.
+//! Sections, of which a recording is made: each has its length, its first frame, a checksum and the digest of all before it.
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
-//! The stable log as bytes that only grow, an entry a frame: for those who watch while it is played, and for those who come
-//! back. Whoever watches simulates, and is given no outputs. Each entry can be read by itself.
+//! The stable log as a stream of bytes that only grows, with an entry for each frame. Spectators and returning peers are given it.
+//! Each entry can be read by itself; spectators step the frames themselves, so their stream leaves the outputs out.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Reads the stable log as it comes, for one that comes back and is given what was recorded so far.
+//! Reads such a stream as it arrives, for a peer that comes back.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Writes a recording: takes the frames as they become stable, gives out bytes as they are agreed.
+//! Writes a recording: takes frames when they are stable, and gives out their bytes when they are agreed. Touches no disk.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! Steps a recording again from its start, and says whether the simulation does what was recorded.
+//! Steps a recording again from its start, and says whether the simulation does the same as then.
 
 mod verdict;
 

@@ -1,4 +1,4 @@
-//! What can come of stepping a recording again.
+//! The possible results of stepping a recording again.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -1,4 +1,4 @@
-//! A state on its way to a member that takes it over, as bytes.
+//! The bytes of a state that a member sends to others who take it over.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! A dispute about a state: what each member says of its own, whose is taken, and how it travels. Steps no game.
+//! A dispute about a state: the members' votes, whose state is taken, and how it is sent in parts. Steps no game.
 
 mod keyframe;
 

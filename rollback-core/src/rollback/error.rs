@@ -1,4 +1,4 @@
-//! What the game could not do.
+//! The errors of a game, each with the frame at which it failed.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! Keeps what steps gave beside a new state, until their frames are handed out.
+//! Keeps the outputs of steps until their frames are handed out.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Passes over frames that were recorded elsewhere, to the state after them.
+//! Skips frames that were recorded elsewhere: takes a later state in place of the steps to it.
 
 use super::{GameError, Rollback, hash_of};
 use crate::input_queue::InputQueue;

@@ -1,4 +1,4 @@
-//! A state that was stepped to again, as a desync's search looks at it.
+//! A state that was stepped to a second time, for the search for a desync.
 
 use alloc::vec::Vec;
 

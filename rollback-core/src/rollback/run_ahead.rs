@@ -1,4 +1,4 @@
-//! Takes the game a few frames beyond the current one for those who look at it, and brings it back; where there is time for it.
+//! Shows the game a few frames ahead of the current one, and brings it back before the next. A machine that is too slow shows nothing.
 
 use super::{GameError, Rollback};
 use crate::input_queue::InputQueue;

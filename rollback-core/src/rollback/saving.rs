@@ -1,4 +1,4 @@
-//! Decides which states are saved.
+//! Decides which states are saved, and saves them.
 
 use super::{GameError, Halt, Rollback};
 use crate::input_queue::InputQueue;

@@ -1,4 +1,4 @@
-//! Takes over the state of another peer, and goes on from it.
+//! Loads the state of another peer after a desync, and goes on from it.
 
 use super::{GameError, Halt, Rollback, hash_of};
 use crate::input_queue::InputQueue;

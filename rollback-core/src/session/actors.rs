@@ -1,4 +1,4 @@
-//! The door for who drives a player: a person or a policy.
+//! The door that says who drives a player: a person or a policy.
 
 use super::{InputError, Session};
 use crate::journal::Entry;

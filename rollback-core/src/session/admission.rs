@@ -1,9 +1,9 @@
-//! Lets a peer that was given up into its slot again: by a view change with one more member. Steps no game.
+//! Lets a returning peer into its slot again, by a view with one more member. Steps no game.
 //!
-//! The one that comes back has caught up with what is stable by itself, and says how far. Each member then claims the view
-//! with it, and promises with its claim to file no input from a certain frame on before that view is committed, so that none
-//! is confirmed either. When all have claimed, the latest of these frames is the first one of the new life: it is confirmed by
-//! nobody, and stepped by nobody. The frames before it stay idle, for whoever was gone.
+//! The returning peer has stepped what is stable, and says how far. Each member then claims the view with it. With the claim it
+//! promises a frame: from that one on it files no input before the view is committed, so nobody can confirm those frames either.
+//! When all have claimed, the latest promised frame is the first one of the new life: nobody has confirmed or stepped it. The
+//! frames before it stay idle for the peer.
 
 use super::links::Links;
 use super::membership::Verdict;

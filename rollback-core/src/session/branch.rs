@@ -1,5 +1,4 @@
-//! Play that goes on alone where a peer was cut off from the others. It holds no session, so nothing of it can be sent, become
-//! stable or be recorded.
+//! Play that goes on alone after a peer was cut off from the others. It holds no session, so nothing of it is sent, stable or recorded.
 
 use alloc::vec;
 use alloc::vec::Vec;

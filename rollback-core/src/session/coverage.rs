@@ -1,4 +1,4 @@
-//! Which ways the agreement on members went, counted over all sessions of a process: for tests that must take them all.
+//! Counts which ways the agreement on members went, over all sessions of a process. Only tests read it.
 
 #[cfg(feature = "testing")]
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Who goes: what silence, claims and goodbyes mean for the members. Steps no game.
+//! Who goes: takes note of silence, claims and goodbyes, and commits departures. Steps no game.
 
 use super::links::{Links, Refused};
 use super::membership::Verdict;

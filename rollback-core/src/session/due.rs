@@ -1,4 +1,4 @@
-//! What is due to whom at the end of a call. Writes no datagram.
+//! Decides at the end of each call which datagrams and rare messages are due to whom. Writes none of them.
 
 use super::links::{DIGEST_REPEATS, Links};
 use crate::peer::Link;

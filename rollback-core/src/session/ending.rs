@@ -1,4 +1,4 @@
-//! Where the episode ends, as far as that is known, and where this peer leaves it.
+//! Where the episode ends, as far as that is known, and how this peer leaves it.
 
 use super::End;
 use super::episode::{Episode, Phase};

@@ -1,4 +1,4 @@
-//! What happens in one episode: hands are shaken, frames stepped, finals compared, and the end agreed.
+//! One call to advance, in each phase of an episode: shake hands, play, compare states, agree on the end. Decodes no datagram.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! Takes what follows the main run of a datagram: runs of third peers, or apart from the main one, and hints.
+//! Takes the parts that may follow the main run of a datagram: runs of third peers, further runs of the sender, and hints.
 
 use super::links::Links;
 use super::membership::Membership;

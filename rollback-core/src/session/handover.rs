@@ -1,4 +1,4 @@
-//! States that are handed over: written out for one that comes back, and taken by it in place of the steps to them.
+//! Hands over an agreed state: a member writes it out, and a returning peer takes it in place of the steps to it. Does not carry it.
 
 use alloc::vec::Vec;
 

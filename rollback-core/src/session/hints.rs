@@ -1,4 +1,4 @@
-//! The door for hints: what local players will probably do. What becomes of them is decided where inputs are guessed.
+//! The door for hints: what a local player will probably do. `input_queue/hints.rs` takes them.
 
 use super::{InputError, Session};
 use crate::journal::Entry;

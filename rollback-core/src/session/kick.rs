@@ -1,4 +1,4 @@
-//! The doors for sending a peer away, and for keeping its slot for it all the same.
+//! The doors for sending a peer away, and for opening its slot again.
 
 use thiserror::Error;
 

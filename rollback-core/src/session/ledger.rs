@@ -1,4 +1,4 @@
-//! Keeps the books of finality: what is confirmed, stable and agreed, what was handed out, and where the episode ends.
+//! The books of an episode: which frames are confirmed, stable, agreed and handed out, and where it ends. Does not know the game.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

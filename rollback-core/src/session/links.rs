@@ -1,4 +1,4 @@
-//! Everything shared with the other peers: what arrives from them, and what is sent to them. Steps no game.
+//! The mesh as this peer sees it: takes datagrams of the other peers, and knows what each of them has and said. Steps no game.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

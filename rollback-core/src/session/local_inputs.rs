@@ -1,4 +1,4 @@
-//! Files the local players' inputs at now + delay. Does not send them.
+//! Files the inputs of local players, each its input delay ahead, and the items that go with them. Does not send them.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,4 +1,5 @@
-//! The public machine: one episode, as one peer plays it. Four doors in, two out.
+//! The session: one episode as one peer plays it. Its doors take inputs, datagrams and time, and give out datagrams, events and
+//! stable frames.
 
 mod actors;
 mod admission;

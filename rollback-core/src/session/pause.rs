@@ -1,4 +1,4 @@
-//! The door for pauses: all stand still at an agreed frame until whoever paused resumes, or is gone.
+//! The doors for pauses: all stop at one agreed frame until whoever paused resumes, or is gone.
 
 use super::Session;
 use crate::journal::Entry;

@@ -1,5 +1,5 @@
-//! At which rate the members play: the lowest that one of them can hold, down to a limit. What is told of it is no part of
-//! any stream: it is repeated while it matters, and forgotten when it is not.
+//! The rate at which all play: the lowest rate that a member can hold, down to a limit. A member that is slow says so again and
+//! again; it is not part of any stream, and is forgotten when it is no longer said.
 
 use super::episode::Episode;
 use super::links::Links;

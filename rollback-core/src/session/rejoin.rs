@@ -1,4 +1,4 @@
-//! The door for a peer that comes back into its slot: it is given what was recorded so far, steps it, and is let in.
+//! The door for a peer that comes back into its slot. It steps what was recorded until the members let it in.
 
 use alloc::vec::Vec;
 

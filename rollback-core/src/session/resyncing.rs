@@ -1,4 +1,4 @@
-//! What follows a desync where the episode does not end by it: all stand still, and take over the state of one.
+//! A dispute after a desync, where the episode goes on: all stop, take over one member's state, and play on from it.
 
 use alloc::boxed::Box;
 

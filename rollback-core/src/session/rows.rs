@@ -1,4 +1,4 @@
-//! Hands out the frames that nothing can retract, in order, each once.
+//! Hands out stable frames, in order, each once.
 
 use super::StableFrame;
 use super::episode::Episode;

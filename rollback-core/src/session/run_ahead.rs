@@ -1,4 +1,4 @@
-//! The doors for showing the game ahead of the frame that is played.
+//! The doors for showing the game ahead of the current frame.
 
 use super::Session;
 use crate::Game;

@@ -1,4 +1,4 @@
-//! Searches for the first frame at which the members' states part.
+//! Searches for the first frame at which the members' states differ: steps it again, and tells the others what it finds.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

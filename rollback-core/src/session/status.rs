@@ -1,4 +1,4 @@
-//! What a session can be asked: who is there, how it ended, and what passed. Nothing here changes anything.
+//! What can be read of a session: who is there, how it ended, and counters. Nothing here changes anything.
 
 use core::fmt;
 use core::time::Duration;

@@ -1,5 +1,5 @@
-//! Breaks parts of a session from inside, and forges datagrams that pass for real: so that the simulator can show that
-//! its oracles would notice. Nothing in the engine knows of this file.
+//! Breaks parts of a session and forges datagrams, so that tests can show that the oracles of the simulator notice. Nothing in the
+//! engine uses this file.
 
 use alloc::vec::Vec;
 

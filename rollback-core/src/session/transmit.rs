@@ -1,4 +1,4 @@
-//! Puts a datagram together from what its receiver lacks. Decides nothing else.
+//! Writes a datagram from what its receiver lacks. `session/due.rs` decides when.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Sends a growing stream of bytes to those who watch: each at its own place, within a rate, over a path that loses.
+//! Sends a stream to its spectators: to each from where it is, within a rate, over a path that loses datagrams.
 
 use alloc::vec::Vec;
 use core::time::Duration;

@@ -1,4 +1,4 @@
-//! What a member has for those who watch: the stable log, and who has how much of it.
+//! The feed of a member: the stable log, and how much of it each spectator has.
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
-//! By whom a spectator is fed: of several hosts it asks one, and changes over when that one falls silent, goes or comes
-//! slower than another. Knows what the hosts say that they have, and nothing of the stream itself.
+//! Chooses the host that feeds a spectator, and changes over when it falls silent, goes, or is slower than another. Knows what each
+//! host says that it has, and does not read the stream.
 
 use alloc::vec::Vec;
 use core::time::Duration;

@@ -1,4 +1,4 @@
-//! What stands for the first entries of a stream, so that two who hold it can tell with few bytes how far they agree.
+//! Digests of the first entries of a stream: two who hold it compare them to find how far they agree.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! One who watches: gathers the stream, and steps a game of its own along it.
+//! A spectator: collects the stream, and steps a game of its own along it.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

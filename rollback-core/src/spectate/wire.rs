@@ -1,4 +1,4 @@
-//! The datagrams of watching: what a spectator holds and a piece of the stream; a question to a host and its answer.
+//! The bytes of the datagrams between spectators and hosts. No decisions.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! What is found wrong with a game, and how it reads.
+//! The result of a sync test that failed, and its text.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

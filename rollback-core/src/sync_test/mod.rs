@@ -1,4 +1,4 @@
-//! Forces rollbacks of every depth at every frame, and finds a game that does not come back to what it was.
+//! Plays a game alone and rolls it back at every frame by every depth, to find where it does not come back to the same state.
 
 mod divergence;
 

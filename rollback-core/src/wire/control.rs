@@ -1,4 +1,4 @@
-//! What is rare: claims of a departure, goodbyes, and the search for the first bad frame of a desync.
+//! The bytes of rare messages: claims, goodbyes, rates, the search for a desync and the dispute after it.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! Hints in an inputs datagram: what the sender's players will probably do in frames to come.
+//! The bytes of hints in an inputs datagram.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! The datagram of every frame: inputs, acknowledgement, clock and, now and then, more.
+//! The bytes of the datagram of every frame: inputs, acknowledgement, clock and sometimes more.
 
 use alloc::vec::Vec;
 

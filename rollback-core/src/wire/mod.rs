@@ -1,4 +1,4 @@
-//! The bytes of a datagram: kinds, flags, tags and limits. No decisions.
+//! The bytes of a datagram: kinds, tags and limits. Decides nothing.
 //!
 //! `docs/wire-format.md` shows a worked example.
 

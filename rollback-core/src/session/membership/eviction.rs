@@ -1,4 +1,4 @@
-//! Who is sent away or not let in, and how those who are out are told so.
+//! Keeps peers out: sends one away, refuses one, and tells those who are out.
 
 use super::super::coverage::{Way, reach};
 use super::{Membership, Verdict};

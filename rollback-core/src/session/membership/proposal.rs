@@ -1,4 +1,4 @@
-//! A view that is proposed, and what its members claimed of it. Decides nothing.
+//! A proposed view, and what its members have claimed. Decides nothing.
 
 use crate::wire::Claim;
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet};
