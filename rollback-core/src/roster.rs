@@ -89,6 +89,11 @@ impl PeerSet {
         PeerId::all(peers).collect()
     }
 
+    /// One peer.
+    pub(crate) const fn only(peer: PeerId) -> Self {
+        Self(1 << peer.0)
+    }
+
     /// The set as it is written on the wire: bit `n` for slot `n`.
     #[must_use]
     pub const fn bits(self) -> u8 {

@@ -32,7 +32,7 @@ impl Links {
         self.has_returning = true;
         if self.others().contains(peer) {
             self.membership.handle_restarted(peer);
-            self.suspect([peer].into_iter().collect());
+            self.suspect(PeerSet::only(peer));
         }
         true
     }
@@ -247,7 +247,7 @@ impl Links {
 
     /// Expects a peer back no more.
     pub(super) fn give_up_returning(&mut self, peer: PeerId) {
-        let Some(index) = self.links.iter().position(|link| link.peer == peer) else { return };
+        let Some(index) = self.index_of(peer) else { return };
         if self.links.get(index).is_some_and(|link| link.returning.is_some()) {
             self.evictions_owed.insert(peer);
             self.end_life(index);

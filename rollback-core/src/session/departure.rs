@@ -40,7 +40,7 @@ impl Links {
                 if self.membership.view().members.contains(peer) {
                     self.events.push(Event::PeerGameFailed { peer, frame });
                     self.membership.handle_going(peer);
-                    self.suspect([peer].into_iter().collect());
+                    self.suspect(PeerSet::only(peer));
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Links {
 
     /// Proposes to go on without `peer`, whose slot is closed then, or lets it in no more.
     pub(crate) fn kick(&mut self, peer: PeerId) -> Result<(), KickError> {
-        let Some(link) = self.links.iter().find(|link| link.peer == peer) else {
+        let Some(link) = self.link(peer) else {
             return Err(KickError::NotAnother { peer });
         };
         let is_member = self.others().contains(peer);

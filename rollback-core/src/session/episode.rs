@@ -141,15 +141,14 @@ impl<G: Game> Episode<G> {
         if let Some(misfit) = self.misfit(now) {
             return Err(misfit);
         }
-        let hosts = self.links.links.iter();
-        let missing: PeerSet =
-            hosts.filter(|link| link.handshake.remote.is_none()).map(|link| link.peer).collect();
         // Members that have begun may have lost one that others still wait for.
         self.update_members(now);
         if let Some(end) = self.end() {
             return Ok(Advance::Ended(end));
         }
-        let missing = missing.and(self.links.membership.view().members);
+        let unheard = self.links.links.iter().filter(|link| link.handshake.remote.is_none());
+        let unheard: PeerSet = unheard.map(|link| link.peer).collect();
+        let missing = unheard.and(self.links.membership.view().members);
         if missing.is_empty() {
             self.begin_play(now);
         }

@@ -91,7 +91,7 @@ impl Membership {
 
     /// One that is no member, and is to be let in by those who are, in this life of its slot.
     pub(crate) fn joining(local: PeerId, incarnation: u8) -> Self {
-        let alone = [local].into_iter().collect();
+        let alone = PeerSet::only(local);
         Self { is_joining: true, letting_in: Some((local, incarnation)), ..Self::new(local, alone) }
     }
 
@@ -216,10 +216,8 @@ impl Membership {
             }
         };
         if let Some(proposal) = &mut self.proposal
-            && proposal.is_of(claim)
-            && let Some(slot) = proposal.claims.get_mut(claim.claimant.index())
+            && proposal.note(claim)
         {
-            *slot = Some(claim.held);
             proposal.kicked = proposal.kicked.or(claim.kicked);
         } else {
             reach(Way::OfAnotherProposal);
@@ -262,10 +260,8 @@ impl Membership {
         }
         if let Some(own) = &mut self.proposal
             && own.base == claim.base
-            && own.is_of(claim)
-            && let Some(slot) = own.claims.get_mut(claim.claimant.index())
         {
-            *slot = Some(claim.held);
+            own.note(claim);
         }
         if is_newer { Verdict::Proposed(claim.members) } else { Verdict::Unchanged }
     }
@@ -366,7 +362,7 @@ impl Membership {
             self.going.remove(joined);
             self.restarted.remove(joined);
             self.kicked.remove(joined);
-            self.unsettled = [joined].into_iter().collect();
+            self.unsettled = PeerSet::only(joined);
         }
         if core::mem::take(&mut self.is_joining) {
             self.frozen = PeerSet::first(PEERS_MAX).minus(proposal.members);
@@ -422,10 +418,7 @@ impl Membership {
             let Claim { base, members, joiner, kicked, .. } = *claim;
             Box::new(Proposal { base, members, joiner, kicked, claims })
         });
-        if decided.is_of(claim)
-            && let Some(slot) = decided.claims.get_mut(claim.claimant.index())
-        {
-            *slot = Some(claim.held);
+        if decided.note(claim) {
             decided.kicked = decided.kicked.or(claim.kicked);
         }
     }

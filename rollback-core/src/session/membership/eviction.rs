@@ -3,7 +3,7 @@
 use super::super::coverage::{Way, reach};
 use super::{Membership, Verdict};
 use crate::wire::Claim;
-use crate::{Frame, PEERS_MAX, PeerId};
+use crate::{Frame, PEERS_MAX, PeerId, PeerSet};
 
 impl Membership {
     /// Proposes to go on without `peer`, which is there: as of a suspicion, and all are told why. None when too few would
@@ -77,7 +77,7 @@ impl Membership {
     pub(crate) fn end_life(&mut self, peer: PeerId, held: [Frame; PEERS_MAX]) -> Verdict {
         self.freeze(peer);
         match self.added().contains(peer) {
-            true => self.suspect([peer].into_iter().collect(), held),
+            true => self.suspect(PeerSet::only(peer), held),
             false => Verdict::Unchanged,
         }
     }

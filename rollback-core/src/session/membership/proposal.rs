@@ -51,6 +51,15 @@ impl Proposal {
         (self.members, self.joiner) == (claim.members, claim.joiner)
     }
 
+    /// Takes what a claimant holds, where its claim is one of this view. Answers whether it is.
+    pub(super) fn note(&mut self, claim: &Claim) -> bool {
+        let is_of = self.is_of(claim);
+        if let Some(slot) = self.claims.get_mut(claim.claimant.index()).filter(|_| is_of) {
+            *slot = Some(claim.held);
+        }
+        is_of
+    }
+
     pub(super) fn is_claimed_by_all(&self) -> bool {
         let has_claimed = |peer: PeerId| self.claims.get(peer.index()).is_some_and(Option::is_some);
         self.members.iter().all(has_claimed)
