@@ -1,12 +1,10 @@
 //! Takes the parts that may follow the main run of a datagram: runs of third peers, further runs of the sender, and hints.
 
 use super::links::Links;
-use super::membership::Membership;
-use crate::desync::Reports;
 use crate::input_queue::InputQueue;
 use crate::peer::Link;
 use crate::wire::{self, Base, ExtraRun, HintRun, Inputs};
-use crate::{Frame, PeerId, Timestamp};
+use crate::{Frame, PEERS_MAX, PeerId, Timestamp};
 
 impl Links {
     /// Takes what follows the main run of a datagram. Answers the end of the newest run of the sender itself, and whether these
@@ -19,23 +17,20 @@ impl Links {
         inputs: &Inputs<'_>,
         is_in_view: bool,
     ) -> (Frame, bool) {
-        let (own_end, width) = (self.own_end(), self.queue.width());
-        // Borrowed apart from the queue, which the runs are applied to.
-        let roster = &self.ticket.roster;
-        let players_of = |peer| roster.players_of(peer).count();
+        let width = self.queue.width();
+        // Copied, since the runs are applied to the queue that knows it.
+        let mut players = [0; PEERS_MAX];
+        for (count, peer) in players.iter_mut().zip(PeerId::all(PEERS_MAX)) {
+            *count = self.queue.players_of(peer).len();
+        }
+        let players_of = |peer: PeerId| players.get(peer.index()).copied().unwrap_or_default();
         let (mut newest, mut has_new) = (Frame::ZERO, false);
         for extra in inputs.extra_runs(players_of, width).map_while(Result::ok) {
-            let is_own = self.links.get(index).is_some_and(|link| link.peer == extra.owner);
-            if is_own {
+            let is_new = self.apply_extra(now, index, &extra, is_in_view);
+            if self.index_of(extra.owner) == Some(index) {
                 newest = newest.max(extra.run.end());
+                has_new |= is_new;
             }
-            has_new |= is_own
-                & Self::apply_extra(
-                    (&mut self.queue, &mut self.links, &mut self.reports),
-                    (&self.membership, self.local, is_in_view),
-                    (now, index, own_end),
-                    &extra,
-                );
         }
         if let Some(link) = self.links.get_mut(index) {
             for hints in inputs.hints(players_of, width) {
@@ -45,42 +40,39 @@ impl Links {
         (newest, has_new)
     }
 
-    /// Files what a peer passes on of another, or apart from its own main run. Answers whether any of it was new.
+    /// Files a run that the peer at `sender` passes on of another, or sends apart from its own main run. Answers whether any of
+    /// it was new.
     fn apply_extra(
-        (queue, links, reports): (&mut InputQueue, &mut [Link], &mut Reports),
-        (membership, local, is_in_view): (&Membership, PeerId, bool),
-        (now, sender, own_end): (Timestamp, usize, Frame),
+        &mut self,
+        now: Timestamp,
+        sender: usize,
         extra: &ExtraRun<'_>,
+        is_in_view: bool,
     ) -> bool {
-        let owner = extra.owner;
+        let (owner, own_end) = (extra.owner, self.own_end());
         // Of a departing peer only what a member claimed is taken, and of one that is gone nothing.
-        let limit = match membership.is_frozen(owner) {
-            true if membership.departing().contains(owner) => membership.claimed(owner),
+        let limit = match self.membership.is_frozen(owner) {
+            true if self.membership.departing().contains(owner) => self.membership.claimed(owner),
             true => return false,
             false => Frame::MAX,
         };
-        let is_known = links.iter().any(|link| link.peer == owner);
-        if owner == local || !is_known {
-            return false;
-        }
-        let applied = wire::apply_run(queue, owner, &extra.run, Base::Idle, limit);
-        let sender_is_owner = links.get(sender).is_some_and(|link| link.peer == owner);
-        if let (Ok(applied), Some(link)) = (applied, links.get_mut(sender)) {
-            link.count_applied(applied, !sender_is_owner);
+        let Some(index) = self.index_of(owner) else { return false };
+        let is_passed_on = index != sender;
+        let applied = wire::apply_run(&mut self.queue, owner, &extra.run, Base::Idle, limit);
+        if let (Ok(applied), Some(link)) = (applied, self.links.get_mut(sender)) {
+            link.count_applied(applied, is_passed_on);
         }
         let has_new = applied.is_ok_and(|applied| applied.new > 0);
-        let Some(link) = links.iter_mut().find(|link| link.peer == owner) else { return has_new };
-        if !sender_is_owner {
-            if has_new || extra.confirmed > link.confirmed {
-                link.heard_at = now;
-            }
-            if is_in_view {
-                link.handle_confirmed(extra.confirmed, own_end);
-            }
-            if let Some((number, digest)) = extra.report {
-                let number = reports.handle_report(owner, number, digest);
-                link.handle_report(number, digest);
-            }
+        let Some(link) = self.links.get_mut(index).filter(|_| is_passed_on) else { return has_new };
+        if has_new || extra.confirmed > link.confirmed {
+            link.heard_at = now;
+        }
+        if is_in_view {
+            link.handle_confirmed(extra.confirmed, own_end);
+        }
+        if let Some((number, digest)) = extra.report {
+            let number = self.reports.handle_report(owner, number, digest);
+            link.handle_report(number, digest);
         }
         has_new
     }
