@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use super::{Entry, Journal, digest_of_step};
 use crate::{
-    Costs, Frame, Game, InputHistory, Leaves, Outcome, PlayerHandle, Predictor, Same, StateHash,
-    StateHasher, Step,
+    Costs, Frame, Game, GameError, InputHistory, Leaves, Outcome, PlayerHandle, Predictor, Same,
+    StateHash, StateHasher, Step,
 };
 
 /// The game as the engine calls it.
@@ -22,10 +22,15 @@ impl<G: Game> Witness<'_, G> {
         saved
     }
 
-    pub(crate) fn load(&mut self, slot: &G::Snapshot) -> Result<(), G::Error> {
+    /// Loads the state of `frame`.
+    pub(crate) fn load(
+        &mut self,
+        frame: Frame,
+        slot: &G::Snapshot,
+    ) -> Result<(), GameError<G::Error>> {
         let loaded = self.game.load(slot);
         self.note(|| Entry::Loaded(loaded.is_ok()));
-        loaded
+        loaded.map_err(|source| GameError::Load { frame, source })
     }
 
     #[inline]
@@ -43,12 +48,17 @@ impl<G: Game> Witness<'_, G> {
         given
     }
 
-    pub(crate) fn hash(&mut self, slot: &G::Snapshot) -> Result<StateHash, G::Error> {
+    /// Hashes the state of `frame`.
+    pub(crate) fn hash(
+        &mut self,
+        frame: Frame,
+        slot: &G::Snapshot,
+    ) -> Result<StateHash, GameError<G::Error>> {
         // Made for each hash, which are few, and not kept: it would be a fifth of a session.
         let mut hasher = StateHasher::new();
         let hash = self.game.hash(slot, &mut hasher).map(|()| hasher.finish());
         self.note(|| Entry::Hashed(hash.as_ref().ok().copied()));
-        hash
+        hash.map_err(|source| GameError::Hash { frame, source })
     }
 
     #[inline]

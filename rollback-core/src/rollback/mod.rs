@@ -208,7 +208,7 @@ impl<G: Game> Rollback<G> {
                 let Some((base, snapshot)) = self.snapshots.newest_up_to(wrong) else {
                     return Ok(Resimulated::Done { depth: 0 });
                 };
-                game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
+                game.load(base, snapshot)?;
                 self.is_elsewhere = false;
                 let depth = match queue.first_incorrect() {
                     Some(_) => self.note_rollback(wrong),
@@ -293,8 +293,7 @@ impl<G: Game> Rollback<G> {
                     self.counters.early_stops += 1;
                     let newest = self.snapshots.newest_up_to(self.current);
                     let Some((last, snapshot)) = newest else { return Ok(Way::Whole) };
-                    game.load(snapshot)
-                        .map_err(|source| GameError::Load { frame: last, source })?;
+                    game.load(last, snapshot)?;
                     (frame, is_saved, unchanged) = (last, true, self.current);
                 }
                 // What differs here will seldom be the same soon after, and comparing may cost as much as a step.
@@ -333,7 +332,7 @@ impl<G: Game> Rollback<G> {
         frame: Frame,
     ) -> Result<Option<StateHash>, GameError<G::Error>> {
         let Some(snapshot) = self.snapshots.at(frame) else { return Ok(None) };
-        let hash = hash_of(game, snapshot, frame)?;
+        let hash = game.hash(frame, snapshot)?;
         self.snapshots.report(frame);
         Ok(Some(hash))
     }
@@ -350,7 +349,7 @@ impl<G: Game> Rollback<G> {
         }
         if self.interrupted.take().is_some() || self.current != end {
             let Some((base, snapshot)) = self.snapshots.newest_up_to(end) else { return Ok(()) };
-            game.load(snapshot).map_err(|source| GameError::Load { frame: base, source })?;
+            game.load(base, snapshot)?;
             for frame in base.until(end) {
                 step_confirmed(game, queue, frame)?;
             }
@@ -380,7 +379,7 @@ impl<G: Game> Rollback<G> {
         };
         let from = report.frame;
         self.is_elsewhere = true;
-        game.load(&report.snapshot).map_err(|source| GameError::Load { frame: from, source })?;
+        game.load(from, &report.snapshot)?;
         let (mut output, mut output_digest) = (Vec::new(), Chain::default());
         let mut has_ended = false;
         for frame in from.until(end) {
@@ -393,12 +392,11 @@ impl<G: Game> Rollback<G> {
                 self.snapshots.report_of(next).filter(|_| self.taken_over == next)
             {
                 // All went on from this state, not from the one that was stepped to.
-                let loaded = game.load(&taken_over.snapshot);
-                loaded.map_err(|source| GameError::Load { frame: next, source })?;
+                game.load(next, &taken_over.snapshot)?;
             }
             game.save(&mut slot).map_err(|source| GameError::Save { frame: next, source })?;
             let given = if has_ended { output_digest.link(b"ended") } else { output_digest };
-            visit(hash_of(game, &slot, next)?, given);
+            visit(game.hash(next, &slot)?, given);
         }
         Ok(Replayed { slot, output: output_digest, has_ended })
     }
@@ -482,12 +480,4 @@ fn step_confirmed<G: Game>(
     let width = queue.width();
     let step = Step::new(frame, width, queue.row(frame), true);
     game.step(&step).map_err(|source| GameError::Step { frame, source })
-}
-
-fn hash_of<G: Game>(
-    game: &mut Witness<'_, G>,
-    snapshot: &G::Snapshot,
-    frame: Frame,
-) -> Result<StateHash, GameError<G::Error>> {
-    game.hash(snapshot).map_err(|source| GameError::Hash { frame, source })
 }

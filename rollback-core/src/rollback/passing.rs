@@ -1,6 +1,6 @@
 //! Skips frames that were recorded elsewhere: takes a later state in place of the steps to it.
 
-use super::{GameError, Rollback, hash_of};
+use super::{GameError, Rollback};
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
 use crate::{Frame, Game, StateHash};
@@ -39,7 +39,7 @@ impl<G: Game> Rollback<G> {
     ) -> Option<G::Snapshot> {
         let mut state = G::Snapshot::default();
         let is_read = game.import(bytes, &mut state);
-        (is_read && hash_of(game, &state, frame).ok() == Some(hash)).then_some(state)
+        (is_read && game.hash(frame, &state).ok() == Some(hash)).then_some(state)
     }
 
     /// Goes to the next frame without stepping the current one.
@@ -54,10 +54,9 @@ impl<G: Game> Rollback<G> {
         game: &mut Witness<'_, G>,
         state: &G::Snapshot,
     ) -> Result<(), GameError<G::Error>> {
-        let frame = self.current;
-        game.load(state).map_err(|source| GameError::Load { frame, source })?;
+        game.load(self.current, state)?;
         (self.halt, self.interrupted) = (None, None);
-        self.known_up_to = self.known_up_to.max(frame);
+        self.known_up_to = self.known_up_to.max(self.current);
         Ok(())
     }
 }

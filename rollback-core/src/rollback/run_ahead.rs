@@ -85,8 +85,7 @@ impl<G: Game> Rollback<G> {
         if core::mem::take(&mut run_ahead.ahead) == 0 {
             return Ok(());
         }
-        let loaded = game.load(&run_ahead.present);
-        loaded.map_err(|source| GameError::Load { frame: self.current, source })
+        game.load(self.current, &run_ahead.present)
     }
 
     /// Steps the game ahead of the current frame with the inputs that are held, and guesses for the others. What comes of it

@@ -1,6 +1,6 @@
 //! Loads the state of another peer after a desync, and goes on from it.
 
-use super::{GameError, Halt, Rollback, hash_of};
+use super::{GameError, Halt, Rollback};
 use crate::input_queue::InputQueue;
 use crate::journal::Witness;
 use crate::resync::Keyframe;
@@ -27,7 +27,7 @@ impl<G: Game> Rollback<G> {
         frame: Frame,
     ) -> Option<StateHash> {
         let report = self.snapshots.report_of(frame)?;
-        hash_of(game, &report.snapshot, frame).ok()
+        game.hash(frame, &report.snapshot).ok()
     }
 
     /// Puts another's state in the place of all that was simulated since the members last agreed. Answers whether these bytes
@@ -40,13 +40,11 @@ impl<G: Game> Rollback<G> {
     ) -> Result<bool, GameError<G::Error>> {
         let frame = keyframe.frame;
         let mut state = G::Snapshot::default();
-        if !game.import(&keyframe.state, &mut state)
-            || hash_of(game, &state, frame)? != keyframe.hash
-        {
+        if !game.import(&keyframe.state, &mut state) || game.hash(frame, &state)? != keyframe.hash {
             return Ok(false);
         }
         self.is_elsewhere = true;
-        game.load(&state).map_err(|source| GameError::Load { frame, source })?;
+        game.load(frame, &state)?;
         self.snapshots.rewind(keyframe.agreed);
         if let Some(slot) = self.snapshots.slot(frame, frame) {
             *slot = state;
@@ -80,7 +78,7 @@ impl<G: Game> Rollback<G> {
     ) -> Result<(), GameError<G::Error>> {
         let Some((frame, snapshot)) = self.snapshots.newest_up_to(reported) else { return Ok(()) };
         self.is_elsewhere = true;
-        game.load(snapshot).map_err(|source| GameError::Load { frame, source })?;
+        game.load(frame, snapshot)?;
         self.snapshots.forget_after(frame);
         // What ended it after that, or made a step fail, is found again.
         self.halt = self.halt.filter(|halt| *halt == Halt::Ended(frame));
