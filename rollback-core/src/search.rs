@@ -61,8 +61,8 @@ pub(crate) struct Search {
     /// The same state as bytes, where it can be had.
     pub(crate) pages: Option<Pages>,
     their_leaves: Option<TheirLeaves>,
-    /// Who knows that all it plays with agree on what is searched: it plays without the one whose report differs, or without
-    /// this peer.
+    /// Peers that know that all with whom they play agree on the frame in question: they play without the member whose report
+    /// differs, or without this peer.
     settled: PeerSet,
     turn: usize,
 }
@@ -165,12 +165,12 @@ impl Search {
         others.iter().all(|peer| self.heard_from(peer).is_some())
     }
 
-    /// Whether one of them knows that all it plays with agree on what is searched.
+    /// Whether one of `others` knows that all with whom it plays agree on the frame in question.
     pub(crate) fn is_settled_for_one(&self, others: PeerSet) -> bool {
         !self.settled.and(others).is_empty()
     }
 
-    /// Whether all but the one whose report differs know that; that one alone where there is no other.
+    /// Whether all `others` but the one whose report differs know that; or that one, where it is the only one.
     pub(crate) fn is_settled_without(&self, others: PeerSet) -> bool {
         let rest = others.without(self.disagreement.peer);
         let needed = if rest.is_empty() { others } else { rest };
@@ -197,8 +197,9 @@ impl Search {
         self.heard.iter().find(|(from, _)| *from == peer).map(|(_, findings)| findings)
     }
 
-    /// The frame up to which all agree, also those that have ended meanwhile: whoever heard more reports knows better. A report
-    /// that nobody heard of all others, as a later one took its place, is compared here, once all `others` have said theirs.
+    /// The frame up to which all agree, also those that have ended meanwhile: a member that heard more reports knows better. A later
+    /// report may have taken the place of one before anybody had heard that of all members; once all `others` have said theirs, it is
+    /// compared here.
     pub(crate) fn agreed(&self, others: PeerSet) -> Frame {
         // The last one is what differs. Nobody can agree on a frame that is no report's.
         let before = || self.reports.iter().filter(|own| own.frame < self.disagreement.frame);

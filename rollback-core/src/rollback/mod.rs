@@ -40,17 +40,18 @@ pub(crate) struct Rollback<G: Game> {
     window: u32,
     step_budget: u32,
     interrupted: Option<Interrupted>,
-    /// After another's state was taken over there may be more final reports on the way than the ring keeps: each is hashed before
-    /// the next one is saved.
+    /// Whether stepping again stops at each report. After another's state was taken over, more final reports may follow than the ring
+    /// keeps, so each is hashed before the next one is saved.
     halts_at_reports: bool,
     /// The frame whose state was last taken over from another peer; zero before that.
     taken_over: Frame,
-    /// Frames were stepped outside of play, or another state was loaded: the live state is unknown until one is loaded to go on.
+    /// Whether the game was stepped or loaded outside of play: its state is unknown until one is loaded to go on.
     is_elsewhere: bool,
     run_ahead: Option<Box<RunAhead<G::Snapshot>>>,
-    /// Every frame before this one was stepped, if only as a guess or to be shown; or another's outcome of it was taken over.
+    /// Every frame before this one is known to the game: it was stepped, perhaps only as a guess or to be shown, or another's state
+    /// after it was taken over.
     known_up_to: Frame,
-    /// What the steps before this frame gave was recorded elsewhere.
+    /// The outputs of frames before this one were recorded elsewhere.
     recorded_up_to: Frame,
     counters: Counted,
 }

@@ -11,7 +11,7 @@ impl<G: Game> Rollback<G> {
         self.outputs.get(self.output_slot(frame)).map_or(&[], Vec::as_slice)
     }
 
-    /// The chain of what the steps from `first` up to `end` gave, and of the game's end there; those that gave nothing are not in it.
+    /// The chain of the outputs of the steps from `first` up to `end`, without empty ones, and of the game's end there.
     pub(crate) fn chain_of_outputs(&self, first: Frame, end: Frame) -> Chain {
         let mut chain = Chain::default();
         if self.ended_at() == Some(end) {

@@ -191,7 +191,7 @@ impl Links {
         }
     }
 
-    /// One whose return is not agreed in time is not let in: a member may not hear it.
+    /// Gives up letting a peer in where its return is not agreed in time: some member may not hear it.
     pub(crate) fn give_up_late(&mut self, now: Timestamp) {
         let (added, timeout) = (self.membership.added(), self.config.departure_timeout());
         let mut late = PeerSet::EMPTY;
@@ -267,8 +267,8 @@ impl Links {
         self.note_returning();
     }
 
-    /// A claim that came from `index` itself: one that has committed the view in which it was let in, which was given up
-    /// here, plays in a view that nobody else is in. Its life is over, and it is told so.
+    /// Takes a claim that the peer at `index` sent itself. If it has committed the view that let it in, and that view was given up
+    /// here, it plays in a view of which nobody else is a member: its life is over, and it is told so.
     pub(super) fn note_passed_by(&mut self, index: usize, claim: &Claim) {
         let Some(link) = self.links.get_mut(index) else { return };
         let is_open = link.returning.is_some_and(|returning| returning.is_open);
@@ -293,9 +293,9 @@ impl Links {
         self.note_verdict(verdict);
     }
 
-    /// Whether this peer, which waits to be let in, was given frames that others have played without it from where it would begin:
-    /// they have given that view up since they claimed it, and it waits for another one. So they have if those frames lack a
-    /// member of that view which has not left.
+    /// Whether the others have given up the view that would let this peer in, so that it waits for another one. They have if it was
+    /// given frames from after the start of its new life, which they played without it; or frames that lack a member of that view
+    /// which has not left.
     pub(super) fn is_passed_by(&self) -> bool {
         let is_beyond = |from| self.caught_up_to > Some(from);
         let gone = |peer| self.queue.closed(peer).filter(|_| !self.left_in_rows.contains(peer));
@@ -307,8 +307,8 @@ impl Links {
         self.has_returning = self.links.iter().any(is_one);
     }
 
-    /// Up to where what is kept may be let go: what one that comes back may lack is kept for a while, and what it does lack,
-    /// once it is a member, until it has that.
+    /// The frame before which nothing need be kept. What a returning peer may lack is kept for a while, and once it is a member, what
+    /// it does lack is kept until it has that.
     pub(crate) fn floor_for(&mut self, floor: Frame) -> Frame {
         if !self.has_returning {
             return floor;

@@ -46,8 +46,8 @@ impl Links {
         }
     }
 
-    /// Those that said that they have left are members no more. They have heard that everything before their end is
-    /// confirmed here; the word that it is their end comes with the frame after that, perhaps later than they said it.
+    /// Takes peers that said that they have left out of the view, once the frame with their leave has come here too: it may come
+    /// later than their word. They have heard that everything before it is confirmed here.
     #[inline]
     pub(crate) fn retire_leavers(&mut self) {
         if !self.have_left.is_empty() {
@@ -163,7 +163,8 @@ impl Links {
         now >= self.silence_due && !self.links.is_empty()
     }
 
-    /// Members that were silent for too long. Nobody needs those that know that the episode is over, where this peer knows the end.
+    /// Looks for members that were silent for too long, and suspects them. Where this peer knows the end of the episode, members
+    /// that know it too may be silent.
     #[inline(never)]
     pub(crate) fn look_for_silence(&mut self, now: Timestamp, knows_end: bool) {
         // Who is heard of meanwhile is silent later still.

@@ -64,8 +64,8 @@ impl Links {
         self.control.clear();
     }
 
-    /// Who of these, which are no members, is told of inputs: one that has left still needs to hear what is confirmed, until it says
-    /// goodbye or is silent.
+    /// Those of `others`, which are no members, that still get inputs: a peer that has left needs to hear what is confirmed, until it
+    /// says goodbye or is silent.
     #[inline(never)]
     fn still_told(&self, now: Timestamp, others: PeerSet) -> PeerSet {
         let is_told = |peer: &PeerId| {
@@ -76,7 +76,8 @@ impl Links {
         others.iter().filter(is_told).collect()
     }
 
-    /// One that waits for others goes on saying so, or those that play already would give it up.
+    /// The peers that are greeted again: a peer that waits for others goes on saying hello, else those that play already would give it
+    /// up.
     #[inline]
     fn still_greeted(&self, now: Timestamp) -> PeerSet {
         let is_due = |link: &&Link| now.micros_since(link.hello_at) >= HELLO_INTERVAL_MICROS;

@@ -52,8 +52,8 @@ impl<G: Game> Episode<G> {
         }
     }
 
-    /// One that has promised to file nothing from a frame on, before one that comes back is let in or given up, waits for that, and
-    /// leaves at that frame.
+    /// Leaves now, if it wants to leave and may file a frame. A peer that has promised to file nothing until a return is agreed
+    /// waits for that, and leaves at the promised frame.
     pub(super) fn leave_when_it_may(&mut self) -> Frame {
         let frame = self.links.own_end();
         match self.local_inputs.wants_to_leave() && frame <= self.links.queue.limit() {
@@ -62,7 +62,8 @@ impl<G: Game> Episode<G> {
         }
     }
 
-    /// Whether the game has ended here, and one whose game goes on needs inputs up to its next report, to find that this one's ended.
+    /// Whether the game has ended here but inputs are given all the same: a member whose game has not ended needs them up to its next
+    /// report, in which it finds the difference.
     pub(super) fn gives_more_inputs(&self) -> bool {
         let current = self.rollback.current();
         self.rollback
@@ -70,7 +71,7 @@ impl<G: Game> Episode<G> {
             .is_some_and(|end| end <= current && current < self.links.reports.covering(end))
     }
 
-    /// Looks who is silent.
+    /// Looks for peers that are silent, where that is due.
     #[inline]
     pub(super) fn note_silence(&mut self, now: Timestamp) {
         if self.links.is_silence_due(now) {

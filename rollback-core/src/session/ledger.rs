@@ -39,7 +39,7 @@ pub(crate) struct Ledger {
     pub(crate) shared_delay: Option<u8>,
     /// The items of the frame that is being handed out.
     pub(crate) row_items: Vec<(PeerId, Item)>,
-    /// What is before this frame was recorded by others: no leave in it ends the episode for this peer.
+    /// Frames before this one were recorded by others: a leave in them does not end the episode for this peer.
     pub(crate) recorded_up_to: Frame,
     members_min: usize,
     /// States that all took over, once there was one.
@@ -48,7 +48,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Keyframes {
-    /// Those whose frames were not handed out yet: with how often that was tried.
+    /// Those whose frames were not handed out yet, each with the number of attempts that it took.
     waiting: VecDeque<(Keyframe, u8)>,
     /// The state of the frame that is being handed out.
     of_row: Option<Vec<u8>>,
@@ -77,7 +77,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what the items of every newly confirmed frame, up to `limit`, end.
+    /// Looks at the items of each newly confirmed frame up to `limit`, for one that ends the episode.
     pub(crate) fn note_confirmed(&mut self, links: &Links, limit: Frame) {
         let end = links.queue.confirmed_end().min(limit);
         if links.queue.has_items() || self.planned.is_some() {
@@ -98,7 +98,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what the items of a frame end.
+    /// Looks at the items of a frame.
     fn note_items(&mut self, links: &Links, frame: Frame) {
         let mut leavers = PeerSet::EMPTY;
         for (by, item) in links.queue.items_at(frame) {
@@ -205,7 +205,7 @@ impl Ledger {
         waiting.push_back((keyframe, attempts));
     }
 
-    /// Whose state of this frame all took over, and how often that was tried: all record the same, so it is compared.
+    /// The peer whose state of this frame all took over, and the number of attempts. All record the same, so it is compared.
     pub(crate) fn taken_over_at(&self, frame: Frame) -> Option<(PeerId, u8)> {
         let (keyframe, attempts) =
             self.waiting_keyframes().find(|(kept, _)| kept.frame == frame)?;

@@ -32,9 +32,9 @@ pub(crate) struct Links {
     pub(crate) search: Option<Box<Search>>,
     pub(crate) resync: Option<Box<Resync>>,
     pub(crate) goodbye: Option<Goodbye>,
-    /// Who said that it has left in order.
+    /// Peers that said that they have left in order.
     pub(super) have_left: PeerSet,
-    /// Who knows that the episode is over.
+    /// Peers that know that the episode is over.
     pub(super) done: PeerSet,
     /// Whether play has begun, so that inputs are sent.
     pub(crate) has_started: bool,
@@ -43,7 +43,7 @@ pub(crate) struct Links {
     /// Whether the end is agreed, as far as this peer knows.
     pub(crate) end_agreed: bool,
     pub(crate) config: SessionConfig,
-    /// What this peer says of itself, and the hash of its first state.
+    /// The facts that this peer tells of itself, and the hash of its first state.
     pub(crate) facts: Facts,
     pub(crate) start: StateHash,
     /// Frame numbers take two bytes instead of one.
@@ -55,38 +55,38 @@ pub(crate) struct Links {
     pub(super) interrupted_micros: u64,
     /// No silence matters before this.
     pub(super) silence_due: Timestamp,
-    /// Slots into which nobody comes back.
+    /// Closed slots: no peer is let into them again.
     pub(super) closed_slots: PeerSet,
     pub(super) config_digest: u64,
     pub(super) ticket: Ticket,
-    /// Whether somebody is to be let in again.
+    /// Whether a peer is expected back, or came back and still lacks inputs.
     pub(super) has_returning: bool,
-    /// Up to where this peer, which is to be let in, has been given what was recorded.
+    /// While this peer waits to be let in: every frame before this one was given to it from a recording.
     pub(crate) caught_up_to: Option<Frame>,
-    /// Whether it passes over those, to a state: it is let in after that.
+    /// Whether it skips these frames to a state that it was given. It is let in after that.
     pub(super) is_passing: bool,
     /// The first frame after the last state that all took over.
     pub(super) resynced: Frame,
-    /// Who has left in those frames.
+    /// Peers that left in the frames given from the recording.
     pub(crate) left_in_rows: PeerSet,
-    /// Members of whose inputs others are asked.
+    /// Members whose inputs this peer lacks, so that it asks the others for them.
     pub(super) lacking: PeerSet,
-    /// All other peers, members or not; and who of them is not known to have this one's hello.
+    /// All other peers, members or not; and those that may not have this one's hello.
     pub(super) remotes: PeerSet,
     pub(super) unheard_by: PeerSet,
-    /// Whose goodbye is to be answered; who is to be told that the others go on without it; and who searches for what all others
-    /// agree on, and is to be told so.
+    /// Peers that are owed an answer: to a goodbye; that the others go on without them; that all others agree on the state for which
+    /// they search a difference.
     pub(super) goodbyes_owed: PeerSet,
     pub(super) evictions_owed: PeerSet,
     pub(super) agreements_owed: PeerSet,
     /// To whom a hello is due, and to whom a datagram of inputs.
     pub(super) hellos_due: PeerSet,
     pub(super) inputs_due: PeerSet,
-    /// When that was told last.
+    /// When this peer last said that it is ready to be let in.
     pub(super) ready_at: Timestamp,
-    /// Where this peer came back, once it has.
+    /// The first frame of this peer's new life, once it was let in.
     pub(crate) begins_at: Option<Frame>,
-    /// How many frames pass at least between a claim to let one in and its first frame.
+    /// The least number of frames between a claim that lets a peer in and the first frame of its new life.
     pub(super) lead: u32,
     pub(crate) control: VecDeque<(PeerId, Control)>,
     pub(super) verdict: Option<Verdict>,
@@ -195,15 +195,16 @@ impl Links {
         self.others().minus(self.done)
     }
 
-    /// Whose last report is waited for where the episode ends. Who is done has seen all agree on that, and may have gone, so that
-    /// it claims no view without those that are silent: where it agrees with this peer, these are not waited for.
+    /// The peers whose last report is awaited at the end of the episode. A peer that is done has seen all agree on the end. It may be
+    /// gone, so no view without a silent member can be agreed with it any more; but where it agrees with this peer, silent members
+    /// need not be awaited.
     pub(super) fn awaited_at_end(&self) -> PeerSet {
         let others = self.others_not_done();
         let is_known = self.done.iter().any(|peer| self.reports.agrees_on_last(peer));
         if is_known { others.minus(self.membership.frozen_members()) } else { others }
     }
 
-    /// What the members decided about this peer or the view, once.
+    /// The verdict of the members on this peer or the view, once.
     pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
         self.verdict.take()
     }
@@ -212,7 +213,7 @@ impl Links {
         self.strangers
     }
 
-    /// Whose inputs of a frame that is confirmed next are missing.
+    /// The peers whose inputs of the frame to be confirmed next are missing.
     #[inline(never)]
     pub(super) fn missing_at(&self, confirmed: Frame) -> PeerSet {
         let is_missing = |peer: &PeerId| {
@@ -222,7 +223,7 @@ impl Links {
         self.links.iter().map(|link| link.peer).filter(is_missing).collect()
     }
 
-    /// Who of the others is known to have confirmed and reported the least.
+    /// The member that has confirmed and reported the least, as far as is known.
     #[inline(never)]
     pub(super) fn slowest(&self) -> PeerId {
         let others = self.links.iter().filter(|link| self.others().contains(link.peer));

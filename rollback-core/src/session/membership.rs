@@ -277,14 +277,14 @@ impl Membership {
         self.joined.take()
     }
 
-    /// Where the new life of this one would begin by the claims it has heard, which waits to be let in.
+    /// The first frame of this one's new life, by the claims heard so far, while it waits to be let in.
     pub(crate) fn would_begin_at(&self) -> Option<Frame> {
         let proposal = self.proposal.as_ref().filter(|_| self.is_joining)?;
         proposal.joined().map(|(_, from)| from)
     }
 
-    /// Whether this one waits to be let in by a view with a member of which the others fill in idle, from where they claimed to
-    /// hold its inputs up to or later: they have given that view up since, and go on without this member.
+    /// Whether the others have given up the view by which this one waits to be let in. They have if they fill in idle for one of its
+    /// members, from a frame up to which they claimed to hold its inputs, or from a later one.
     pub(crate) fn is_given_up(&self, idle_from: impl Fn(PeerId) -> Option<Frame>) -> bool {
         let Some(own) = self.proposal.as_ref().filter(|_| self.is_joining) else { return false };
         let mut members = own.members.without(self.local).iter();
@@ -452,8 +452,8 @@ impl Membership {
         [voters, settled].into_iter().all(|voters| self.is_quorum_of(voters, members))
     }
 
-    /// Whether `members` may go on without the rest of `voters`. Others may have gone on with what a former life has claimed, so it
-    /// counts for them; but by itself, with others whose lives are over, it goes on nowhere.
+    /// Whether `members` may go on without the rest of `voters`. A former life counts as a voter, since others may have gone on with
+    /// what it claimed; but lives that are over go on nowhere by themselves, so they need not be outvoted.
     fn is_quorum_of(&self, voters: PeerSet, members: PeerSet) -> bool {
         let (rest, left) = (voters.minus(members), voters.and(members));
         let is_alone = rest.is_subset_of(self.restarted) && !left.is_empty();

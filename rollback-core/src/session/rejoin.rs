@@ -230,13 +230,14 @@ impl<G: Game> Episode<G> {
         }
     }
 
-    /// Whether this peer's last report is of a frame before its new life, on which the others agree without it. What it says next
-    /// covers all before.
+    /// Whether this peer's last report is of a frame before its new life. On such frames the others agree without it; its next report
+    /// covers them all.
     pub(super) fn is_catching_up(&self) -> bool {
         self.links.begins_at.is_some_and(|from| self.links.reports.last().frame < from)
     }
 
-    /// While this peer catches up it may have more reports to compare than it keeps: on the oldest the others agree without it.
+    /// While this peer catches up it may have more reports to compare than it can keep. The oldest is taken for agreed then: the
+    /// others have agreed on it without this peer.
     pub(super) fn make_room_for_reports(&mut self) {
         if self.is_catching_up()
             && !self.rollback.has_room_for_report()

@@ -190,8 +190,8 @@ impl<G: Game> Episode<G> {
         Ok(Advance::Stalled(Stall::Resyncing(source)))
     }
 
-    /// A dispute is over when all agree on a state again, and have it: nobody waits for one whose new life begins after that state
-    /// to say so, but it takes the state from here all the same.
+    /// Ends a dispute when all agree on a state again and have it. A member whose new life begins after that state need not say so,
+    /// but it takes the state from here all the same.
     #[inline]
     pub(super) fn settle_dispute(&mut self) {
         if self.links.resync.is_some() {

@@ -81,7 +81,7 @@ impl<G: Game> Episode<G> {
                 return Ok(Advance::Stalled(Stall::SearchingDesync));
             }
         }
-        // The others agree without this peer on what was before its new life, as if all of it had been recorded.
+        // Before its new life this peer has no say: where the others agree without it, theirs is the state that counts.
         let is_going = self.links.membership.frozen_members().contains(peer);
         let is_settled = search.is_settled_without(others) && !is_going;
         if !ends && is_settled && self.links.begins_at.is_some_and(|from| frame < from) {
@@ -133,7 +133,7 @@ impl<G: Game> Episode<G> {
         Ok(Advance::Held { frame, rolled_back: 0 })
     }
 
-    /// The one whose state differed is gone, and all others agree: this one plays on.
+    /// Plays on, since the member whose state differed is gone and all others agree.
     pub(super) fn give_up_search(
         &mut self,
         game: &mut Witness<'_, G>,
@@ -196,8 +196,8 @@ impl Links {
         }
     }
 
-    /// Another searches for what differs in a state that all agree on here, where all may play on: the one that differs has gone
-    /// before it was heard.
+    /// A member searches for a difference in a state on which all agree here: the member that differed has gone before it was heard
+    /// here. Where all may play on after a desync, the searching one is told so.
     fn note_search_of(&mut self, from: PeerId, findings: &Findings) {
         let others = self.others();
         // One that has no hashes does not search: this is its answer, which has come late.

@@ -12,8 +12,8 @@ use crate::wire::{
 use crate::{Frame, PEERS_MAX, PeerId, PeerSet, Timestamp};
 
 impl Links {
-    /// The members of whom this peer lacks inputs that others may have: of departing ones what others claim, and of silent
-    /// ones what is new. Of two peers neither lacks a third one's.
+    /// The members whose inputs this peer lacks while others may have them: departing members, if others claim more than is held
+    /// here, and silent members. With two peers there is no third one.
     #[inline]
     pub(super) fn find_lacking(&self, now: Timestamp) -> PeerSet {
         if self.links.len() == 1 { PeerSet::EMPTY } else { self.find_lacking_of_many(now) }
@@ -161,9 +161,9 @@ fn limit_of(links: &Links, link: &Link, end: Frame, fixed: usize) -> usize {
     USUAL_BYTES_MAX.max(needed).min(DATAGRAM_BYTES_MAX)
 }
 
-/// How much of the room the oldest frames have where not all fit: half, if they are known to be missing, or nothing is new.
-/// Otherwise they are under way, and all of it is for the newest; but now and then it is looked after them, since the receiver can
-/// name no more than 32 frames.
+/// The share of the room that the oldest frames get where not all fit. They get half if they are known to be missing, or if nothing
+/// is new. Otherwise they are under way and the newest frames get all; but the receiver can name only 32 missing frames, so now and
+/// then the oldest get half all the same.
 #[inline(never)]
 fn share_of_oldest(link: &Link, end: Frame, budget: usize) -> usize {
     let is_missing = link.held_beyond_gap != 0 || end <= link.sent_end;
@@ -188,8 +188,8 @@ fn put_oldest(
     wire::encode_run(queue, own, (frames.0, one), Base::Previous, room, bytes)
 }
 
-/// Appends the newest frames, where not all before them go along, and before these what else is missing between frames that the
-/// receiver holds.
+/// Appends other frames that are missing between those that the receiver holds, and then the newest ones, where the main run does
+/// not reach them.
 #[inline(never)]
 fn put_newer_runs(
     links: &Links,
@@ -243,8 +243,8 @@ fn put_wanted_runs(links: &Links, link: &Link, bytes: &mut Vec<u8>) {
     }
 }
 
-/// The last own report, in turn with the last one that the receiver has made as well: a receiver that may make no
-/// further one until an earlier one is agreed can compare that.
+/// The last own report; in every other datagram the last one that the receiver has made too. A receiver that has no room for a
+/// further report until an earlier one is agreed can compare that one.
 #[inline(never)]
 fn digest_block(links: &Links, link: &Link) -> DigestBlock {
     let last = links.reports.last();

@@ -39,8 +39,8 @@ impl Membership {
         }
     }
 
-    /// A claim that tells `peer` that the others go on without it: it leaves it out. Where its last life here is known, one
-    /// that waits to be let in knows by that whether it is meant.
+    /// A claim of a view without `peer`, which tells it that the others go on. It names the peer's last life here, where that is
+    /// known: a peer that waits to be let in sees by it whether it is meant.
     pub(crate) fn eviction_of(&self, peer: PeerId, life: Option<u8>) -> Option<Claim> {
         if self.target().contains(peer) {
             return None;
@@ -66,14 +66,13 @@ impl Membership {
         claim.is_committed && claim.members.contains(peer) && is_behind
     }
 
-    /// Whether a claim is of a view that `peer`, which is no member, has committed, while this one proposes to go on without it. That
-    /// holds only if a member has committed it too, which says so itself: without one, all may go on as they proposed since.
+    /// Whether a claim is of a view that `peer` has committed, which is no member, while this one proposes to go on without it. Such a
+    /// view holds only if a member has committed it too, and that member says so itself; otherwise all may go on as they proposed.
     pub(crate) fn has_moved_on(&self, claim: &Claim, peer: PeerId) -> bool {
         claim.is_committed && !self.target().contains(peer)
     }
 
-    /// The life of a peer that was to be let in is over: nobody but that life would claim a view with it, which may be proposed
-    /// by now.
+    /// Ends the life of a peer that was to be let in. A view with it may be proposed by now, and would never be claimed by all.
     pub(crate) fn end_life(&mut self, peer: PeerId, held: [Frame; PEERS_MAX]) -> Verdict {
         self.freeze(peer);
         match self.added().contains(peer) {
