@@ -29,6 +29,9 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
     let silence = config.get_item("silence")?.ok_or(Error::NoSetting { name: "silence".into() })?;
     let on_desync = config.get_item("on_desync")?;
     let on_desync = on_desync.ok_or(Error::NoSetting { name: "on_desync".into() })?.extract()?;
+    let late = config.get_item("late")?.ok_or(Error::NoSetting { name: "late".into() })?;
+    let peer = |slot: u8| PeerId::new(slot).ok_or(Error::NoSuchPeer { slot });
+    let late = late.extract::<Vec<u8>>()?.into_iter().map(peer).collect::<Result<_, _>>()?;
     let built = SessionConfig::builder()
         .players(usize::try_from(number("players")?).unwrap_or(usize::MAX))
         .input_width(idle.len())
@@ -39,6 +42,7 @@ pub(crate) fn session_config(config: &Bound<'_, PyDict>) -> PyResult<SessionConf
         .report_interval_frames(byte("report_interval")?)
         .members_min(usize::try_from(number("members_min")?).unwrap_or(usize::MAX))
         .departure_timeout(Duration::from_millis(number("departure_timeout_ms")?))
+        .late_peers(late)
         .silence(self::silence(silence.extract()?)?)
         .linger(Duration::from_millis(number("linger_ms")?))
         .on_desync(self::on_desync(on_desync)?)

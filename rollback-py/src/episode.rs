@@ -14,7 +14,9 @@ use crate::config::{health, predictor, seconds_or_ever, session_config};
 use crate::env_game::PyGame;
 use crate::errors::{Error, RollbackError, loop_error};
 use crate::events::{Departures, end_dict, event_dict, stall_name};
-use crate::room::{PyRoom, TransportSlot, link_dict, lock, stats_dict, transport_event_dict};
+use crate::room::{
+    PyRoom, TransportSlot, link_dict, lock, slots, stats_dict, transport_event_dict,
+};
 
 /// An episode that is played.
 #[pyclass(module = "rollback_py._rollback", name = "Episode", frozen)]
@@ -82,17 +84,14 @@ impl PyEpisode {
         let told_after = told_after.map(|after| after.min(config.departure_timeout()));
         let game = PyGame::new(game)?.witnessed(config.history_frames(), on_output);
         let ticket = room.ticket(&hosts, episode)?;
-        let names = room.of_room(|room| {
-            let names = room.members.iter().map(|member| member.name.clone());
-            names.map(Option::unwrap_or_default).collect()
-        })?;
         let (local, seed) = (ticket.local.slot(), ticket.seed);
         let setup = EpisodeSetup {
             config,
             ticket,
             facts: Facts { must_match, may_differ },
             recording,
-            participants: names,
+            participants: room.members()?,
+            late: room.of_room(|room| room.late)?,
             completed_episodes,
             start_timeout: START_TIMEOUT,
             rejoins,
@@ -174,8 +173,13 @@ impl PyEpisode {
     /// The slots at which nobody sat in the last recorded frame: all members know the same of the last one.
     #[getter]
     fn absent(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
-        let absent = self.with(py, |playing| playing.episode.absent())?;
-        Ok(absent.iter().map(PeerId::index).collect())
+        Ok(slots(self.with(py, |playing| playing.episode.absent())?))
+    }
+
+    /// The slots of those that come late and had not come by the last recorded frame.
+    #[getter]
+    fn late(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
+        Ok(slots(self.with(py, |playing| playing.episode.late())?))
     }
 
     /// Steps a frame, or as many as fit a fiftieth of a second while it catches up. Returns what happened, the frame, how far it rolled back, and what is waited for.
@@ -315,8 +319,7 @@ impl PyEpisode {
     /// The slots of the computers whose pauses are in force.
     #[getter]
     fn paused_by(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
-        let by = self.with(py, |playing| playing.episode.session().paused_by())?;
-        Ok(by.iter().map(PeerId::index).collect())
+        Ok(slots(self.with(py, |playing| playing.episode.session().paused_by())?))
     }
 
     /// Leaves in order.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::{PeerId, Roster, Ticket};
+use rollback_core::{PeerId, PeerSet, Roster, Ticket};
 use rollback_server::{BackgroundServer, GroupSize, IceOptions, RoomName, Rooms, ServerConfig};
 use rollback_webrtc::{
     ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkError, LinkReport, PathPolicy,
@@ -101,9 +101,15 @@ impl PyRoom {
         self.of_room(|room| room.local.slot())
     }
 
+    /// The slots of those who may come late.
+    #[getter]
+    fn late(&self) -> PyResult<Vec<usize>> {
+        self.of_room(|room| slots(room.late))
+    }
+
     /// The names of all members, in the order of their slots.
     #[getter]
-    fn members(&self) -> PyResult<Vec<String>> {
+    pub(crate) fn members(&self) -> PyResult<Vec<String>> {
         self.of_room(|room| {
             let name = |member: &rollback_webrtc::RoomMember| member.name.clone();
             room.members.iter().map(|member| name(member).unwrap_or_default()).collect()
@@ -144,14 +150,10 @@ impl PyRoom {
         Ok(Some(dict))
     }
 
-    /// Asks the others where they are, for so many seconds: the number of the episode, how many were completed, and
-    /// whether it has begun. `None` when that is not known yet; raises after `patience` seconds of questions.
-    fn inquire(
-        &self,
-        py: Python<'_>,
-        seconds: f64,
-        patience: f64,
-    ) -> PyResult<Option<(u32, u32, bool)>> {
+    /// Asks the others where they are, for so many seconds: the number of the episode, how many were completed, whether it
+    /// has begun, and who had not come when it began. `None` when that is not known yet; raises after `patience` seconds of
+    /// questions.
+    fn inquire(&self, py: Python<'_>, seconds: f64, patience: f64) -> PyResult<Option<Stood>> {
         let [seconds, patience] =
             [seconds, patience].map(|s| Duration::try_from_secs_f64(s).unwrap_or_default());
         let mut inquiry = lock(&self.inquiry);
@@ -177,7 +179,7 @@ impl PyRoom {
         })?;
         Ok(standing.map(|it| {
             *inquiry = None;
-            (it.episode, it.completed_episodes, it.has_begun)
+            Stood(it.episode, it.completed_episodes, it.has_begun, slots(it.late))
         }))
     }
 
@@ -237,14 +239,15 @@ pub(crate) struct PyServer {
 
 #[pymethods]
 impl PyServer {
-    /// Starts serving. Without rooms any name makes one of `players` members.
+    /// Starts serving. Without rooms any name makes one of `players` members. Each begins with `begin_with` of them.
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
-    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, ice=None))]
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, begin_with=None, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, ice=None))]
     fn new(
         listen: &str,
         rooms: Vec<(String, u8)>,
         players: u8,
+        begin_with: Option<u8>,
         slot_hold_s: u64,
         watchers: u8,
         unwatched: Vec<String>,
@@ -253,13 +256,15 @@ impl PyServer {
     ) -> PyResult<Self> {
         let refused = |error: &dyn std::fmt::Display| RollbackError::new_err(error.to_string());
         let address = listen.parse().map_err(|_| Error::ListenAddress { got: listen.into() })?;
+        let size = |players: u8| {
+            let size = GroupSize::try_from(players);
+            let size = size.and_then(|size| size.beginning_with(begin_with.unwrap_or(players)));
+            size.map_err(|error| refused(&error))
+        };
         let rooms = if rooms.is_empty() {
-            Rooms::Any(GroupSize::try_from(players).map_err(|error| refused(&error))?)
+            Rooms::Any(size(players)?)
         } else {
-            let room = |(name, players): (String, u8)| {
-                let name = room_name(&name)?;
-                Ok((name, GroupSize::try_from(players).map_err(|error| refused(&error))?))
-            };
+            let room = |(name, players): (String, u8)| Ok((room_name(&name)?, size(players)?));
             Rooms::Fixed(rooms.into_iter().map(room).collect::<PyResult<_>>()?)
         };
         let playing_slot_hold = Duration::from_secs(slot_hold_s);
@@ -295,6 +300,15 @@ impl PyServer {
         let stopped = py.detach(|| lock(&self.server).take().map(BackgroundServer::stop));
         stopped.unwrap_or(Ok(())).map_err(|error| RollbackError::new_err(error.to_string()))
     }
+}
+
+/// The number of the episode that the others are in, how many were completed, whether it has begun, and who is late: a
+/// tuple for Python.
+#[derive(IntoPyObject)]
+struct Stood(u32, u32, bool, Vec<usize>);
+
+pub(crate) fn slots(peers: PeerSet) -> Vec<usize> {
+    peers.iter().map(PeerId::index).collect()
 }
 
 fn room_name(name: &str) -> Result<RoomName, Error> {

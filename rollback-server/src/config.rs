@@ -1,6 +1,7 @@
 //! What a server is told at its start: its rooms and its limits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use rollback_signaling::{MEMBERS_MAX, RoomName, WATCHERS_MAX};
@@ -44,16 +45,30 @@ pub enum Rooms {
     Any(GroupSize),
 }
 
-/// How many members make a group complete: 1 to [`MEMBERS_MAX`].
+/// How many members a group has, 1 to [`MEMBERS_MAX`], and with how many of them it is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct GroupSize(u8);
+pub struct GroupSize {
+    members: u8,
+    begins_with: u8,
+}
 
 /// A number that is no group size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected a group of 1 to {MEMBERS_MAX} members, got {got}")]
-pub struct GroupSizeError {
-    /// The number.
-    pub got: u8,
+pub enum GroupSizeError {
+    /// Of members.
+    #[error("expected a group of 1 to {MEMBERS_MAX} members, got {got}")]
+    Members {
+        /// The number.
+        got: u8,
+    },
+    /// Of those with whom it begins.
+    #[error("expected a group of {members} to begin with 1 to {members} of them, got {got}")]
+    BeginsWith {
+        /// How many members the group has.
+        members: u8,
+        /// The number.
+        got: u8,
+    },
 }
 
 impl ServerConfig {
@@ -99,10 +114,38 @@ impl Rooms {
 }
 
 impl GroupSize {
+    /// The same group, complete when so many members are there; the others may come later.
+    ///
+    /// # Errors
+    /// When it is none of them, or more than there are.
+    pub const fn beginning_with(self, begins_with: u8) -> Result<Self, GroupSizeError> {
+        let members = self.members;
+        if begins_with < 1 || begins_with > members {
+            return Err(GroupSizeError::BeginsWith { members, got: begins_with });
+        }
+        Ok(Self { members, begins_with })
+    }
+
     /// The number of members.
     #[must_use]
     pub const fn members(self) -> u8 {
-        self.0
+        self.members
+    }
+
+    /// With how many of them it is complete.
+    #[must_use]
+    pub const fn begins_with(self) -> u8 {
+        self.begins_with
+    }
+}
+
+impl fmt::Display for GroupSize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} players", self.members)?;
+        match self.begins_with < self.members {
+            true => write!(formatter, ", who begin when {} are there", self.begins_with),
+            false => Ok(()),
+        }
     }
 }
 
@@ -111,8 +154,8 @@ impl TryFrom<u8> for GroupSize {
 
     fn try_from(members: u8) -> Result<Self, GroupSizeError> {
         match members {
-            1..=MEMBERS_MAX => Ok(Self(members)),
-            got => Err(GroupSizeError { got }),
+            1..=MEMBERS_MAX => Ok(Self { members, begins_with: members }),
+            got => Err(GroupSizeError::Members { got }),
         }
     }
 }
@@ -123,9 +166,21 @@ mod tests {
 
     #[test]
     fn a_group_has_1_to_8_members() {
-        assert_eq!(GroupSize::try_from(0), Err(GroupSizeError { got: 0 }));
+        assert_eq!(GroupSize::try_from(0), Err(GroupSizeError::Members { got: 0 }));
         assert_eq!(GroupSize::try_from(1).unwrap().members(), 1);
         assert_eq!(GroupSize::try_from(8).unwrap().members(), 8);
-        assert_eq!(GroupSize::try_from(9), Err(GroupSizeError { got: 9 }));
+        assert_eq!(GroupSize::try_from(9), Err(GroupSizeError::Members { got: 9 }));
+    }
+
+    #[test]
+    fn a_group_begins_with_one_of_its_members_or_more() {
+        let three = GroupSize::try_from(3).unwrap();
+        assert_eq!(three.beginning_with(3), Ok(three));
+        assert_eq!(three.to_string(), "3 players");
+        let begins = |with| three.beginning_with(with).map(GroupSize::begins_with);
+        let refused = |got| Err(GroupSizeError::BeginsWith { members: 3, got });
+        assert_eq!([0, 1, 2, 4].map(begins), [refused(0), Ok(1), Ok(2), refused(4)]);
+        let text = three.beginning_with(2).unwrap().to_string();
+        assert_eq!(text, "3 players, who begin when 2 are there");
     }
 }

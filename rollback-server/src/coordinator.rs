@@ -13,6 +13,7 @@ use crate::config::ServerConfig;
 use crate::group::{Group, Presence, Seat};
 use crate::rate_limit::Allowance;
 
+mod entering;
 mod examining;
 mod offers;
 mod relaying;
@@ -232,58 +233,7 @@ impl Coordinator {
         }
         self.settle(now, client, place, token, effects);
         self.tell_others(place, &ServerMessage::MemberBack { member }, effects);
-        self.welcome_back(now, client, place, effects);
-    }
-
-    fn enter(
-        &mut self,
-        now: Duration,
-        client: ClientId,
-        join: Join,
-        entropy: &Entropy,
-        effects: &mut Vec<Effect>,
-    ) {
-        let id = match self.waiting.get(&join.room) {
-            Some(id) => *id,
-            None => match self.found_group(&join, entropy) {
-                Some(id) => id,
-                None => {
-                    let limit = format!("the limit of {} groups", self.config.groups_max);
-                    self.refuse(now, client, ErrorCode::ServerFull, &limit, effects);
-                    return;
-                }
-            },
-        };
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        if !group.agrees_with(&join.settings) {
-            let explanation = "the settings differ from those of the members waiting in this room";
-            self.refuse(now, client, ErrorCode::SettingsDiffer, explanation, effects);
-            return;
-        }
-        let Some(slot) = group.slot_for_newcomer() else { return };
-        let place = Place { group: id, slot };
-        let seat = Seat::taken(now, client, join, entropy.token);
-        let member = seat.member(slot);
-        if let Some(gone) = group.seat(slot, seat) {
-            self.places.remove(&gone.token);
-            self.tell_others(place, &ServerMessage::MemberLeft { slot }, effects);
-        }
-        self.places.insert(entropy.token, place);
-        self.settle(now, client, place, entropy.token, effects);
-        self.tell_others(place, &ServerMessage::MemberJoined { member }, effects);
-        self.complete_if_full(now, id, effects);
-    }
-
-    fn found_group(&mut self, join: &Join, entropy: &Entropy) -> Option<GroupId> {
-        let size = self.config.rooms.group_size(&join.room)?;
-        if self.groups.len() >= self.config.groups_max {
-            return None;
-        }
-        let id = GroupId(self.groups_founded);
-        self.groups_founded += 1;
-        self.groups.insert(id, Group::found(size, join, entropy));
-        self.waiting.insert(join.room.clone(), id);
-        Some(id)
+        self.welcome(now, client, place, effects);
     }
 
     fn settle(
@@ -301,38 +251,9 @@ impl Coordinator {
             token,
             members: group.members(),
             expected: group.expected(),
+            begins_with: group.begins_with(),
         };
         effects.push(Effect::Send { client, message });
-    }
-
-    fn welcome_back(
-        &mut self,
-        now: Duration,
-        client: ClientId,
-        place: Place,
-        effects: &mut Vec<Effect>,
-    ) {
-        match self.groups.get(&place.group) {
-            Some(group) if group.is_complete => {
-                effects.push(Effect::Send { client, message: ready(group) });
-            }
-            _ => self.complete_if_full(now, place.group, effects),
-        }
-    }
-
-    fn complete_if_full(&mut self, now: Duration, id: GroupId, effects: &mut Vec<Effect>) {
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        if group.is_complete || !group.is_full() {
-            return;
-        }
-        group.is_complete = true;
-        self.waiting.remove(&group.room);
-        self.counters.groups_completed += 1;
-        let message = ready(group);
-        let clients: Vec<ClientId> = group.seats().filter_map(|(_, seat)| seat.client()).collect();
-        self.offer_to_all(now, id, effects);
-        let send = |client| Effect::Send { client, message: message.clone() };
-        effects.extend(clients.into_iter().map(send));
     }
 
     fn leave(&mut self, client: ClientId, effects: &mut Vec<Effect>) {
@@ -483,6 +404,7 @@ fn ready(group: &Group) -> ServerMessage {
         session_id: group.session_id,
         seed: group.seed,
         members: group.members(),
+        reserved_from: group.reserved_from(),
     }
 }
 

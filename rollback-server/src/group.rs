@@ -9,8 +9,8 @@ use rollback_signaling::{
 use crate::command::{ClientId, Entropy};
 use crate::config::GroupSize;
 
-/// The members matched together in a room. It is *waiting* until every slot has a connected member
-/// and *complete* ever after.
+/// The members matched together in a room. It is *waiting* until each of the slots with which it begins has a connected
+/// member, and *complete* ever after. The other slots are reserved for those who come late, each for one of them.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) room: RoomName,
@@ -19,6 +19,9 @@ pub(crate) struct Group {
     pub(crate) is_complete: bool,
     settings: Text<SETTINGS_BYTES_MAX>,
     seats: Vec<Option<Seat>>,
+    begins_with: u8,
+    /// The first slot that nobody has had yet of those for whom nobody waits.
+    reserved_from: u8,
     /// Those who watch, by their place, and which place to give next.
     watchers: Vec<Option<ClientId>>,
     next_place: usize,
@@ -32,6 +35,8 @@ pub(crate) struct Seat {
     pub(crate) joined_at: Duration,
     /// The processes of this member, since the group was complete, that were before the present one.
     former: Vec<u64>,
+    /// It came late: nobody lived the first life of the slot.
+    is_late: bool,
     join: Join,
 }
 
@@ -52,14 +57,37 @@ impl Group {
             is_complete: false,
             settings: join.settings.clone(),
             seats: (0..size.members()).map(|_| None).collect(),
+            begins_with: size.begins_with(),
+            reserved_from: size.begins_with(),
             watchers: Vec::new(),
             next_place: 0,
         }
     }
 
-    /// Members that make the group complete.
+    /// How many slots there are.
     pub(crate) fn expected(&self) -> u8 {
         u8::try_from(self.seats.len()).unwrap_or(u8::MAX)
+    }
+
+    /// Members that make the group complete.
+    pub(crate) const fn begins_with(&self) -> u8 {
+        self.begins_with
+    }
+
+    /// The slots from this one on have had no member yet.
+    pub(crate) const fn reserved_from(&self) -> u8 {
+        self.reserved_from
+    }
+
+    /// Whether somebody who comes late may have a slot, and finds somebody.
+    pub(crate) fn takes_late(&self) -> bool {
+        let is_played = self.is_complete && self.seats().any(|(_, seat)| seat.client().is_some());
+        is_played && self.reserved_from < self.expected()
+    }
+
+    /// The slots of those who are waited for.
+    fn first_seats(&self) -> impl Iterator<Item = &Option<Seat>> {
+        self.seats.iter().take(self.begins_with.into())
     }
 
     /// Whether a member with these settings may sit here.
@@ -67,16 +95,21 @@ impl Group {
         self.settings == *settings
     }
 
-    /// The slot for a newcomer of a waiting group: the first free one, else that of the member
-    /// away for longest.
-    pub(crate) fn slot_for_newcomer(&self) -> Option<u8> {
-        let free = self.seats.iter().position(Option::is_none);
+    /// The slot for a newcomer. Of a waiting group: the first free one, else that of the member away for longest. Of one
+    /// that is played: a reserved one, which is one member's only, as whoever leaves it has been in the match.
+    pub(crate) fn slot_for_newcomer(&mut self) -> Option<u8> {
+        if self.is_complete {
+            let slot = self.takes_late().then_some(self.reserved_from)?;
+            self.reserved_from += 1;
+            return Some(slot);
+        }
+        let free = self.first_seats().position(Option::is_none);
         let away = || {
             let away_since = |(index, seat): (usize, &Option<Seat>)| match seat.as_ref()?.presence {
                 Presence::Away { since } => Some((since, index)),
                 Presence::Here(_) => None,
             };
-            self.seats.iter().enumerate().filter_map(away_since).min().map(|(_, index)| index)
+            self.first_seats().enumerate().filter_map(away_since).min().map(|(_, index)| index)
         };
         free.or_else(away).and_then(|index| u8::try_from(index).ok())
     }
@@ -105,7 +138,7 @@ impl Group {
             return Err((ErrorCode::Replaced, "another process has this member's slot now"));
         }
         if is_complete && join.incarnation != seat.join.incarnation {
-            if seat.former.len() >= LIVES_MAX {
+            if seat.lives() >= LIVES_MAX {
                 return Err((ErrorCode::UnknownToken, "this member has come back too often"));
             }
             seat.former.push(seat.join.incarnation);
@@ -176,9 +209,9 @@ impl Group {
         others.filter_map(|(_, seat)| seat.client()).collect()
     }
 
-    /// Whether every slot has a connected member.
+    /// Whether each of the slots with which it begins has a connected member.
     pub(crate) fn is_full(&self) -> bool {
-        self.seats.iter().all(|seat| seat.as_ref().is_some_and(|seat| seat.client().is_some()))
+        self.first_seats().all(|seat| seat.as_ref().is_some_and(|seat| seat.client().is_some()))
     }
 
     /// Whether nobody has a slot.
@@ -193,9 +226,21 @@ impl Group {
 }
 
 impl Seat {
-    /// A member that is here.
-    pub(crate) fn taken(now: Duration, client: ClientId, join: Join, token: Token) -> Self {
-        Self { token, presence: Presence::Here(client), joined_at: now, former: Vec::new(), join }
+    /// A member that is here; in the second life of its slot if it came late.
+    pub(crate) fn taken(
+        now: Duration,
+        client: ClientId,
+        join: Join,
+        token: Token,
+        is_late: bool,
+    ) -> Self {
+        let presence = Presence::Here(client);
+        Self { token, presence, joined_at: now, former: Vec::new(), is_late, join }
+    }
+
+    /// How many lives of the slot were before the present one.
+    fn lives(&self) -> usize {
+        self.former.len() + usize::from(self.is_late)
     }
 
     /// The member's connection, if it has one.
@@ -214,7 +259,7 @@ impl Seat {
             incarnation: self.join.incarnation,
             settings: self.join.settings.clone(),
             // Nobody takes a seat more often than this counts.
-            life: u8::try_from(self.former.len()).unwrap_or(u8::MAX),
+            life: u8::try_from(self.lives()).unwrap_or(u8::MAX),
             connected: self.client().is_some(),
         }
     }

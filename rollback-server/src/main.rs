@@ -31,6 +31,11 @@ struct Arguments {
     #[arg(long, value_name = "N", default_values_t = [2], value_parser = up_to(1, MEMBERS_MAX))]
     players: Vec<u8>,
 
+    /// How many of them begin without the others, who may come while it is played: once for all rooms, or once for each
+    /// --room in their order. Without it all are waited for.
+    #[arg(long, value_name = "N", value_parser = up_to(1, MEMBERS_MAX))]
+    begin_with: Vec<u8>,
+
     /// How many seconds the slot of a member that is away is kept for it during a match.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     slot_hold: u64,
@@ -69,7 +74,7 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let rooms = rooms(&arguments.rooms, &arguments.players)?;
+    let rooms = rooms(&arguments.rooms, &arguments.players, &arguments.begin_with)?;
     check_unwatched(&rooms, &arguments.unwatched)?;
     let ice = arguments.ice.offer()?;
     let address = arguments.listen;
@@ -80,11 +85,11 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     match &rooms {
         Rooms::Fixed(rooms) => {
             for (room, size) in rooms {
-                tracing::info!("ws://{address}/{room} for {} players", size.members());
+                tracing::info!("ws://{address}/{room} for {size}");
             }
         }
         Rooms::Any(size) => {
-            tracing::info!("ws://{address}/<any room> for {} players", size.members());
+            tracing::info!("ws://{address}/<any room> for {size}");
         }
     }
     let config = ServerConfig {
@@ -150,23 +155,42 @@ fn check_unwatched(rooms: &Rooms, unwatched: &[RoomName]) -> Result<(), String> 
     }
 }
 
-fn rooms(names: &[RoomName], players: &[u8]) -> Result<Rooms, Box<dyn std::error::Error>> {
-    let sizes: Vec<GroupSize> =
-        players.iter().map(|&players| players.try_into()).collect::<Result<_, _>>()?;
-    let sizes = match sizes.as_slice() {
-        [size] if names.is_empty() => return Ok(Rooms::Any(*size)),
-        [size] => vec![*size; names.len()],
-        sizes if sizes.len() == names.len() => sizes.to_vec(),
-        sizes => {
-            let got = format!("{} for {} rooms", sizes.len(), names.len());
-            return Err(format!("expected --players once, or once a room; got {got}").into());
-        }
+fn rooms(
+    names: &[RoomName],
+    players: &[u8],
+    begin_with: &[u8],
+) -> Result<Rooms, Box<dyn std::error::Error>> {
+    let count = names.len().max(1);
+    let players = of_each_room("--players", players, count)?;
+    let begin_with = match begin_with {
+        [] => players.clone(),
+        given => of_each_room("--begin-with", given, count)?,
     };
+    let size = |(players, begin_with): (u8, u8)| {
+        GroupSize::try_from(players).and_then(|size| size.beginning_with(begin_with))
+    };
+    let sizes: Vec<GroupSize> =
+        players.into_iter().zip(begin_with).map(size).collect::<Result<_, _>>()?;
+    if let (true, [size]) = (names.is_empty(), sizes.as_slice()) {
+        return Ok(Rooms::Any(*size));
+    }
     let rooms: BTreeMap<_, _> = names.iter().cloned().zip(sizes).collect();
     if rooms.len() < names.len() {
         return Err("expected each --room once".into());
     }
     Ok(Rooms::Fixed(rooms))
+}
+
+/// A number that is given once for all rooms, or once for each.
+fn of_each_room(name: &str, given: &[u8], rooms: usize) -> Result<Vec<u8>, String> {
+    match given {
+        [one] => Ok(vec![*one; rooms]),
+        given if given.len() == rooms => Ok(given.to_vec()),
+        given => {
+            let got = format!("{} for {rooms} rooms", given.len());
+            Err(format!("expected {name} once, or once a room; got {got}"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +200,7 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Result<Rooms, String> {
         let arguments = [&["rollback-server"], arguments].concat();
         let arguments = Arguments::try_parse_from(arguments).map_err(|error| error.to_string())?;
-        let rooms = rooms(&arguments.rooms, &arguments.players);
+        let rooms = rooms(&arguments.rooms, &arguments.players, &arguments.begin_with);
         let rooms = rooms.map_err(|error| error.to_string())?;
         check_unwatched(&rooms, &arguments.unwatched)?;
         Ok(rooms)
@@ -202,6 +226,26 @@ mod tests {
         assert_eq!(once, both(3, 3));
         let each = parsed(&["--room", "a", "--players", "3", "--room", "b", "--players", "4"]);
         assert_eq!(each, both(3, 4));
+    }
+
+    #[test]
+    fn a_room_may_begin_with_fewer() {
+        let begins = |members, with| size(members).beginning_with(with).unwrap();
+        assert_eq!(parsed(&["--players", "3", "--begin-with", "2"]), Ok(Rooms::Any(begins(3, 2))));
+        let each = ["--room", "a", "--room", "b", "--players", "3"];
+        let named = |name: &str, size| (name.parse().unwrap(), size);
+        let once = [named("a", begins(3, 1)), named("b", begins(3, 1))];
+        assert_eq!(
+            parsed(&[&each[..], &["--begin-with", "1"]].concat()),
+            Ok(Rooms::Fixed(once.into()))
+        );
+        let both = [named("a", begins(3, 1)), named("b", begins(3, 3))];
+        let given = ["--begin-with", "1", "--begin-with", "3"];
+        assert_eq!(parsed(&[&each[..], &given].concat()), Ok(Rooms::Fixed(both.into())));
+        for wrong in ["0", "4"] {
+            assert!(parsed(&["--players", "3", "--begin-with", wrong]).is_err());
+        }
+        assert!(parsed(&["--begin-with", "1", "--begin-with", "2"]).is_err());
     }
 
     #[test]

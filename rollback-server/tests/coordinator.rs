@@ -105,7 +105,7 @@ fn joined(effects: &[Effect], client: u64) -> (u8, Token) {
 /// The session, seed and slots of a group that became ready.
 fn ready(effects: &[Effect], client: u64) -> Option<(u64, u64, Vec<u8>)> {
     sent_to(effects, client).into_iter().find_map(|message| match message {
-        ServerMessage::Ready { session_id, seed, members } => {
+        ServerMessage::Ready { session_id, seed, members, .. } => {
             let slots = members.iter().map(|member| member.slot).collect();
             Some((*session_id, *seed, slots))
         }

@@ -89,6 +89,7 @@ fn whoever_asks_is_told_what_there_is_and_takes_no_slot() {
         version: env!("CARGO_PKG_VERSION").to_owned().try_into().unwrap(),
         unix_secs: 1_700_000_000,
         expected: 2,
+        begins_with: 2,
         waiting: 1,
         playing: 1,
         relay: true,

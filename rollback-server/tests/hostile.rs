@@ -102,7 +102,7 @@ fn join(room: &str, token: Option<Token>) -> String {
     let token = token.map(|token| format!(r#","token":"{}""#, String::from(token)));
     let token = token.unwrap_or_default();
     format!(
-        r#"{{"kind":"join","protocol_version":3,"room":"{room}","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"{token}}}"#
+        r#"{{"kind":"join","protocol_version":4,"room":"{room}","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"{token}}}"#
     )
 }
 
@@ -191,7 +191,7 @@ fn mutator(honest: &Honest) -> Mutator {
             .to_owned(),
         r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer","replaces":1}}"#.to_owned(),
         r#"{"kind":"leave"}"#.to_owned(),
-        r#"{"kind":"examine","protocol_version":3,"room":"kitchen"}"#.to_owned(),
+        r#"{"kind":"examine","protocol_version":4,"room":"kitchen"}"#.to_owned(),
     ];
     let text = |value: &str| serde_json::to_string(value).unwrap();
     let fitting = vec![

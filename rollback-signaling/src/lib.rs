@@ -45,7 +45,7 @@ pub use token::{Token, TokenError};
 
 /// The version of these messages. Client and server must have the same one; a server answers any
 /// other with [`ErrorCode::UnsupportedVersion`].
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Longest message in bytes, either way. The largest honest one, an offer, has 1–4 KiB; 64 KiB
 /// leaves room for [`SDP_BYTES_MAX`] with every character escaped.

@@ -86,8 +86,10 @@ pub enum ServerMessage {
         token: Token,
         /// Members of the group so far, this client included, in the order of slots.
         members: Vec<Member>,
-        /// Members that make the group complete.
+        /// Slots of the group.
         expected: u8,
+        /// The group is complete with so many members, those of the first slots; the others may come later.
+        begins_with: u8,
     },
     /// The answer to a client that wants to watch: the newest complete group of the room.
     Watching {
@@ -103,7 +105,7 @@ pub enum ServerMessage {
         seed: u64,
         /// All members in the order of slots; a slot that was left for good is missing.
         members: Vec<Member>,
-        /// Members that made the group complete.
+        /// Slots of the group.
         expected: u8,
     },
     /// Somebody watches the group, and will offer connections to some of its members.
@@ -119,7 +121,7 @@ pub enum ServerMessage {
         /// Its place.
         place: u8,
     },
-    /// Another member entered the incomplete group.
+    /// Another member entered the incomplete group, or came late into the complete one.
     MemberJoined {
         /// The new member.
         member: Member,
@@ -134,6 +136,8 @@ pub enum ServerMessage {
         seed: u64,
         /// All members in the order of slots; a slot that was left for good is missing.
         members: Vec<Member>,
+        /// The slots from this one on have had no member yet, and are kept for those who come late.
+        reserved_from: u8,
     },
     /// Another member's payload.
     Signal {
@@ -165,8 +169,10 @@ pub enum ServerMessage {
         version: Text<VERSION_BYTES_MAX>,
         /// The server's time of day, in seconds since 1970.
         unix_secs: u64,
-        /// Members that make a group of the room complete.
+        /// Slots of a group of the room.
         expected: u8,
+        /// Members that make it complete.
+        begins_with: u8,
         /// Members who wait in the room now.
         waiting: u8,
         /// Complete groups of the room that there are now.
@@ -198,7 +204,7 @@ pub struct Member {
     /// The settings it joined with.
     #[serde(default)]
     pub settings: Text<SETTINGS_BYTES_MAX>,
-    /// Which life of its slot it lives: 0, and one more for each new process that came back with its
+    /// Which life of its slot it lives: 0, or 1 if it came late, and one more for each new process that came back with its
     /// token after the group was complete. All members are told the same.
     #[serde(default)]
     pub life: u8,
@@ -331,7 +337,7 @@ mod tests {
 
     fn join() -> Join {
         Join {
-            protocol_version: 3,
+            protocol_version: 4,
             room: "kitchen".parse().unwrap(),
             token: None,
             name: None,
@@ -343,14 +349,14 @@ mod tests {
 
     #[test]
     fn a_join_has_this_json_form() {
-        let text = r#"{"kind":"join","protocol_version":3,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
+        let text = r#"{"kind":"join","protocol_version":4,"room":"kitchen","incarnation":"000000000000feed","settings":""}"#;
         assert_eq!(ClientMessage::Join(join()).to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), ClientMessage::Join(join()));
     }
 
     #[test]
     fn a_join_of_one_who_watches_says_so() {
-        let text = r#"{"kind":"join","protocol_version":3,"room":"kitchen","incarnation":"000000000000feed","settings":"","watch":true}"#;
+        let text = r#"{"kind":"join","protocol_version":4,"room":"kitchen","incarnation":"000000000000feed","settings":"","watch":true}"#;
         let watch = ClientMessage::Join(Join { watch: true, ..join() });
         assert_eq!(watch.to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), watch);
@@ -358,12 +364,12 @@ mod tests {
 
     #[test]
     fn an_examination_has_this_json_form() {
-        let text = r#"{"kind":"examine","protocol_version":3,"room":"kitchen"}"#;
+        let text = r#"{"kind":"examine","protocol_version":4,"room":"kitchen"}"#;
         let examine =
-            ClientMessage::Examine { protocol_version: 3, room: "kitchen".parse().unwrap() };
+            ClientMessage::Examine { protocol_version: 4, room: "kitchen".parse().unwrap() };
         assert_eq!(examine.to_json().unwrap(), text);
         assert_eq!(ClientMessage::from_json(text).unwrap(), examine);
-        let text = r#"{"kind":"examined","version":"0.1.0","unix_secs":7,"expected":2,"waiting":1,"playing":0,"relay":true}"#;
+        let text = r#"{"kind":"examined","version":"0.1.0","unix_secs":7,"expected":3,"begins_with":2,"waiting":1,"playing":0,"relay":true}"#;
         let examined = ServerMessage::from_json(text).unwrap();
         assert_eq!(examined.to_json().unwrap(), text);
         let long = text.replace("0.1.0", &"1".repeat(VERSION_BYTES_MAX + 1));
@@ -376,7 +382,7 @@ mod tests {
         assert!(unknown_kind.to_string().contains("unknown variant `dance`"), "{unknown_kind}");
         let texts = [
             r#"{"kind":"leave","x":1}"#,
-            r#"{"kind":"join","protocol_version":3,"room":"a","incarnation":"0000000000000000","x":1}"#,
+            r#"{"kind":"join","protocol_version":4,"room":"a","incarnation":"0000000000000000","x":1}"#,
             r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer","x":1}}"#,
             r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer"},"x":1}"#,
         ];
@@ -389,12 +395,12 @@ mod tests {
     #[test]
     fn fields_outside_their_limits_are_refused() {
         let long_settings = format!(
-            r#"{{"kind":"join","protocol_version":3,"room":"a","incarnation":"0000000000000000","settings":"{}"}}"#,
+            r#"{{"kind":"join","protocol_version":4,"room":"a","incarnation":"0000000000000000","settings":"{}"}}"#,
             "s".repeat(SETTINGS_BYTES_MAX + 1)
         );
         let texts = [
-            r#"{"kind":"join","protocol_version":3,"room":"A","incarnation":"0000000000000000"}"#,
-            r#"{"kind":"join","protocol_version":3,"room":"a","incarnation":7}"#,
+            r#"{"kind":"join","protocol_version":4,"room":"A","incarnation":"0000000000000000"}"#,
+            r#"{"kind":"join","protocol_version":4,"room":"a","incarnation":7}"#,
             r#"{"kind":"join","protocol_version":70000,"room":"a","incarnation":"0000000000000000"}"#,
             r#"{"kind":"signal","to":256,"payload":{"kind":"request_offer"}}"#,
             r#"{"kind":"signal","to":-1,"payload":{"kind":"request_offer"}}"#,
@@ -427,7 +433,8 @@ mod tests {
             connected: false,
         };
         let members = (0..MEMBERS_MAX).map(member).collect();
-        assert!(ServerMessage::Ready { session_id: 1, seed: 2, members }.to_json().is_ok());
+        let ready = ServerMessage::Ready { session_id: 1, seed: 2, members, reserved_from: 8 };
+        assert!(ready.to_json().is_ok());
     }
 
     #[test]
@@ -442,7 +449,19 @@ mod tests {
                 },
             },
             ServerMessage::Error { code: ErrorCode::WrongRoom, message: Text::default() },
-            ServerMessage::Ready { session_id: u64::MAX, seed: 0, members: vec![] },
+            ServerMessage::Ready {
+                session_id: u64::MAX,
+                seed: 0,
+                members: vec![],
+                reserved_from: 2,
+            },
+            ServerMessage::Joined {
+                slot: 2,
+                token: Token::from_bytes([3; 16]),
+                members: vec![],
+                expected: 3,
+                begins_with: 1,
+            },
             ServerMessage::Watching {
                 place: 7,
                 token: Token::from_bytes([3; 16]),

@@ -15,27 +15,27 @@ const MUTANTS: usize = 100_000;
 
 /// Honest messages of a client.
 const FROM_CLIENTS: [&str; 8] = [
-    r#"{"kind":"join","protocol_version":3,"room":"kitchen","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"}"#,
-    r#"{"kind":"join","protocol_version":3,"room":"kitchen","token":"6d0c000102030405060708090a0b0c0d","name":"Ada","incarnation":"02c4417b90e5aa13","settings":""}"#,
+    r#"{"kind":"join","protocol_version":4,"room":"kitchen","incarnation":"9b1f0c66d2a7e481","settings":"3f9a"}"#,
+    r#"{"kind":"join","protocol_version":4,"room":"kitchen","token":"6d0c000102030405060708090a0b0c0d","name":"Ada","incarnation":"02c4417b90e5aa13","settings":""}"#,
     r#"{"kind":"signal","to":1,"payload":{"kind":"offer","attempt":1,"sdp":"v=0\r\n"}}"#,
     r#"{"kind":"signal","to":0,"payload":{"kind":"answer","attempt":1,"sdp":"v=0\r\n"}}"#,
     r#"{"kind":"signal","to":1,"payload":{"kind":"candidate","attempt":1,"candidate":"{\"candidate\":\"candidate:1\"}"}}"#,
     r#"{"kind":"signal","to":1,"payload":{"kind":"request_offer","replaces":1}}"#,
     r#"{"kind":"leave"}"#,
-    r#"{"kind":"examine","protocol_version":3,"room":"kitchen"}"#,
+    r#"{"kind":"examine","protocol_version":4,"room":"kitchen"}"#,
 ];
 
 /// Honest messages of a server.
 const FROM_SERVERS: [&str; 9] = [
-    r#"{"kind":"joined","slot":0,"token":"6d0c000102030405060708090a0b0c0d","members":[{"slot":0,"incarnation":"9b1f0c66d2a7e481","settings":"3f9a","connected":true}],"expected":2}"#,
+    r#"{"kind":"joined","slot":0,"token":"6d0c000102030405060708090a0b0c0d","members":[{"slot":0,"incarnation":"9b1f0c66d2a7e481","settings":"3f9a","connected":true}],"expected":3,"begins_with":2}"#,
     r#"{"kind":"member_joined","member":{"slot":1,"name":"Ada","incarnation":"02c4417b90e5aa13","settings":"3f9a","connected":true}}"#,
-    r#"{"kind":"ready","session_id":"51d7c8e03f6a2b94","seed":"c0ffee0123456789","members":[]}"#,
+    r#"{"kind":"ready","session_id":"51d7c8e03f6a2b94","seed":"c0ffee0123456789","members":[],"reserved_from":2}"#,
     r#"{"kind":"signal","from":0,"payload":{"kind":"offer","attempt":1,"sdp":"v=0\r\n"}}"#,
     r#"{"kind":"member_away","slot":1}"#,
     r#"{"kind":"member_back","member":{"slot":1,"incarnation":"02c4417b90e5aa13","settings":"","connected":true}}"#,
     r#"{"kind":"member_left","slot":1}"#,
     r#"{"kind":"error","code":"unknown_room","message":"no"}"#,
-    r#"{"kind":"examined","version":"0.1.0","unix_secs":1,"expected":2,"waiting":0,"playing":0,"relay":true}"#,
+    r#"{"kind":"examined","version":"0.1.0","unix_secs":1,"expected":3,"begins_with":2,"waiting":0,"playing":0,"relay":true}"#,
 ];
 
 /// Parses a hundred thousand mutants; how many were messages.
@@ -55,6 +55,8 @@ fn parse_mutants<M: Debug + PartialEq>(
         ("attempt", "4294967295"),
         ("payload", r#"{"kind":"request_offer"}"#),
         ("members", "[]"),
+        ("begins_with", "1"),
+        ("reserved_from", "255"),
         ("connected", "false"),
     ];
     let originals = originals.iter().map(|text| (*text).to_owned()).collect();

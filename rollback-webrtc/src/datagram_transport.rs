@@ -81,7 +81,7 @@ pub trait DatagramTransport {
     /// The way to this peer is worse than it may be.
     fn note_unhealthy(&mut self, _peer: PeerId, _why: Unhealthy) {}
 
-    /// Whether this peer left the match for good.
+    /// Whether nobody is in this peer's slot: it left the match for good, or has not come yet.
     fn has_left(&self, _peer: PeerId) -> bool {
         false
     }

@@ -1,24 +1,26 @@
 //! Plays one episode: hands datagrams to the session and back, keeps time, and records.
 
 mod error;
+mod header;
+mod seats;
 mod ways;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use rollback_core::recording::RecordingHeader;
 use rollback_core::{
     Advance, Event, Frame, Game, InputError, InputFlags, Output, PeerId, PeerSet, PlayerHandle,
     Predictor, Session, SessionError, Stall, Timestamp,
 };
 
 pub use self::error::LoopError;
+use self::seats::Seats;
 use crate::conduct::Conduct;
 use crate::datagram_transport::{AsyncDatagramTransport, DATAGRAM_BYTES_MAX, DatagramTransport};
 use crate::episode_setup::EpisodeSetup;
 use crate::health::{Health, HealthCheck};
-use crate::recording_file::{RecordError, RecordingFile};
+use crate::recording_file::RecordingFile;
 use crate::returning::Returns;
 use crate::watching::Show;
 
@@ -65,8 +67,7 @@ pub struct GameLoop<G: Game, T> {
     /// While the ways to the others are checked: when to look again.
     held_until: Timestamp,
     show: Show,
-    /// The peers whose players were idle in the last stable frame because nobody gave them inputs.
-    absent: PeerSet,
+    seats: Seats,
     /// Whether what the members agreed on before the first frame is known and written.
     has_header: bool,
     events: VecDeque<Event>,
@@ -94,7 +95,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         others
             .filter(|peer| *peer != setup.ticket.local)
             .for_each(|peer| transport.begin_check(peer));
-        let facts = setup.facts.clone();
+        let facts = setup.facts();
         let start = if setup.rejoins { Session::rejoin } else { Session::new };
         Ok(Self {
             session: start(&setup.config, &setup.ticket, facts, game, now)?,
@@ -103,7 +104,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
             health: HealthCheck::new(setup.rejoins),
             held_until: now,
             show: Show::new(&setup.ticket),
-            absent: PeerSet::EMPTY,
+            seats: Seats::new(&setup),
             transport,
             setup,
             recording: None,
@@ -271,9 +272,15 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         self.returns.is_catching_up()
     }
 
-    /// The members that nobody sat at in the last stable frame: all members know the same of the last frame.
+    /// The members that nobody sat at in the last stable frame, but for those that are [late](Self::late): all members
+    /// know the same of the last frame.
     pub fn absent(&self) -> PeerSet {
-        self.absent
+        self.seats.absent()
+    }
+
+    /// Those that come late and had not come by the last stable frame: all members know the same of the last one.
+    pub fn late(&self) -> PeerSet {
+        self.seats.late()
     }
 
     /// How many who watch are fed by this member.
@@ -371,12 +378,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
                 Output::Stable(frame) => {
                     self.returns.push(&frame);
                     self.show.push(&frame);
-                    let players = PlayerHandle::all(frame.flags.len()).zip(frame.flags);
-                    let is_absent =
-                        |flags: u8| InputFlags::from_bits(flags).contains(InputFlags::IDLE_FILLED);
-                    let absent = players.filter(|(_, flags)| is_absent(**flags));
-                    let roster = &self.setup.ticket.roster;
-                    self.absent = absent.filter_map(|(player, _)| roster.host(player)).collect();
+                    self.seats.note(frame.flags, &self.setup.ticket.roster);
                     if let Some(recording) = &mut self.recording {
                         recording.push(&frame)?;
                     }
@@ -395,46 +397,6 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         }
         self.show.serve(now, &mut self.transport);
         Ok(())
-    }
-
-    /// The header says what all members said of themselves, so the file begins when play does.
-    fn begin_recording(&mut self) -> Result<(), RecordError> {
-        if self.has_header {
-            return Ok(());
-        }
-        let Some(header) = self.header() else { return Ok(()) };
-        self.has_header = true;
-        self.returns.begin(&header);
-        self.show.begin(&header);
-        if let Some(path) = &self.setup.recording {
-            self.recording = Some(RecordingFile::create(path, &header)?);
-        }
-        Ok(())
-    }
-
-    /// What the members agreed on before the first frame; one that came back is told.
-    fn header(&mut self) -> Option<RecordingHeader> {
-        if self.setup.rejoins {
-            return self.returns.header();
-        }
-        if self.session.current_frame() == Frame::ZERO {
-            return None;
-        }
-        let ticket = &self.setup.ticket;
-        let peers = PeerId::all(ticket.roster.peer_count());
-        let facts = peers.map(|peer| self.session.facts_of(peer).cloned().unwrap_or_default());
-        let may_differ = facts.map(|facts| facts.may_differ).collect();
-        Some(RecordingHeader {
-            session: ticket.session,
-            episode: ticket.episode,
-            seed: ticket.seed,
-            config: self.setup.config.clone(),
-            roster: ticket.roster.clone(),
-            participants: self.setup.participants.clone(),
-            must_match: self.setup.facts.must_match.clone(),
-            may_differ,
-            start_hash: self.session.start_hash(),
-        })
     }
 }
 

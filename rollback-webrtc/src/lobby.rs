@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rollback_core::PeerId;
+use rollback_core::{PeerId, PeerSet};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -15,8 +15,10 @@ use crate::error::JoinError;
 pub struct Room {
     /// This member.
     pub local: PeerId,
-    /// All members in the order of their slots, this one included, and those that have left since.
+    /// All members in the order of their slots, this one included, and those that have left since or come late.
     pub members: Vec<RoomMember>,
+    /// The slots of those who may come late: the match begins without them, whether they are there by now or not.
+    pub late: PeerSet,
     /// A random number, the same for all members of this group and for no other.
     pub session_id: u64,
     /// A random number, the same for all members, for whatever they draw in common.
@@ -24,16 +26,17 @@ pub struct Room {
     /// The secret with which a new process of this member returns to its slot, as
     /// [`TransportConfig::token`](crate::TransportConfig::token).
     pub token: String,
-    /// Which life of its slot this process lives: 0, or another one when it came back with its token, into a match that
-    /// the others may be playing.
+    /// Which life of its slot this process lives: 0, or another one when it came late or came back with its token, into a
+    /// match that the others may be playing.
     pub life: u8,
 }
 
 impl fmt::Debug for Room {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { local, members, session_id, seed, token: _, life } = self;
+        let Self { local, members, late, session_id, seed, token: _, life } = self;
         let mut room = formatter.debug_struct("Room");
-        room.field("local", local).field("members", members).field("session_id", session_id);
+        room.field("local", local).field("members", members).field("late", late);
+        room.field("session_id", session_id);
         room.field("seed", seed).field("life", life).finish_non_exhaustive()
     }
 }
@@ -43,7 +46,7 @@ impl fmt::Debug for Room {
 pub struct RoomMember {
     /// Its slot.
     pub peer: PeerId,
-    /// What it calls itself.
+    /// What it calls itself, if it was there when this was heard.
     pub name: Option<String>,
     /// The settings digest it joined with.
     pub settings: String,

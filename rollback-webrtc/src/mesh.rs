@@ -83,6 +83,7 @@ struct Joined {
     local: PeerId,
     token: Token,
     expected: u8,
+    begins_with: u8,
 }
 
 impl Mesh {
@@ -184,16 +185,18 @@ impl Mesh {
     fn handle_message(&mut self, message: ServerMessage) {
         match message {
             ServerMessage::IceServers { servers, .. } => self.handle_ice_servers(&servers),
-            ServerMessage::Joined { slot, token, members, expected } => {
-                self.handle_joined(slot, token, members, expected);
+            ServerMessage::Joined { slot, token, members, expected, begins_with } => {
+                self.handle_joined((slot, token), members, (expected, begins_with));
             }
             ServerMessage::MemberJoined { member } => {
                 self.change_waiting(|members| {
-                    members.insert(member.slot, member);
+                    members.insert(member.slot, member.clone());
                 });
+                // Where play has begun it came late, into a slot that was kept for it.
+                self.handle_member_here(member);
             }
-            ServerMessage::Ready { session_id, seed, members } => {
-                self.handle_ready(session_id, seed, &members);
+            ServerMessage::Ready { session_id, seed, members, reserved_from } => {
+                self.handle_ready((session_id, seed), &members, reserved_from);
             }
             ServerMessage::Signal { from, payload } => self.handle_signal(from, payload),
             ServerMessage::Watching { place, token, session_id, seed, members, expected } => {
@@ -209,13 +212,7 @@ impl Mesh {
                 self.members.with_pair(slot, Pair::handle_peer_away);
                 self.change_watched(slot, None);
             }
-            ServerMessage::MemberBack { member } => {
-                let now = self.now();
-                self.members.with_pair(member.slot, |pair| {
-                    pair.handle_peer_here(now, member.incarnation);
-                });
-                self.change_watched(member.slot, Some(member));
-            }
+            ServerMessage::MemberBack { member } => self.handle_member_here(member),
             ServerMessage::MemberLeft { slot } => {
                 self.change_waiting(|members| {
                     members.remove(&slot);
@@ -228,19 +225,32 @@ impl Mesh {
         }
     }
 
-    fn handle_joined(&mut self, slot: u8, token: Token, members: Vec<Member>, expected: u8) {
+    fn handle_member_here(&mut self, member: Member) {
+        let now = self.now();
+        let here = |pair: &mut Pair| pair.handle_peer_here(now, member.incarnation);
+        self.members.with_pair(member.slot, here);
+        self.change_watched(member.slot, Some(member));
+    }
+
+    fn handle_joined(
+        &mut self,
+        (slot, token): (u8, Token),
+        members: Vec<Member>,
+        (expected, begins_with): (u8, u8),
+    ) {
         if let Stage::Playing { .. } = self.stage {
             // Ready follows, and says more.
             return;
         }
-        let local = PeerId::new(slot).filter(|_| slot < expected && expected <= MEMBERS_MAX);
-        let Some(local) = local else {
-            let reason = format!("it gives slot {slot} of {expected}");
+        let is_size = expected <= MEMBERS_MAX && (1..=expected).contains(&begins_with);
+        let Some(local) = PeerId::new(slot).filter(|_| slot < expected && is_size) else {
+            let reason = format!("it gives slot {slot} of {expected}, of whom {begins_with} begin");
             self.fail(JoinError::Protocol { reason });
             return;
         };
         let members = members.into_iter().map(|member| (member.slot, member)).collect();
-        self.stage = Stage::Waiting { joined: Joined { local, token, expected }, members };
+        self.stage =
+            Stage::Waiting { joined: Joined { local, token, expected, begins_with }, members };
         self.change_waiting(|_| {});
     }
 
@@ -256,17 +266,22 @@ impl Mesh {
         self.members.setup.ice_servers.offer(&servers);
     }
 
-    fn handle_ready(&mut self, session_id: u64, seed: u64, members: &[Member]) {
+    fn handle_ready(
+        &mut self,
+        (session_id, seed): (u64, u64),
+        members: &[Member],
+        reserved_from: u8,
+    ) {
         match &mut self.stage {
             Stage::Waiting { joined, .. } => {
                 let joined = *joined;
-                self.start_playing(joined, session_id, seed, members);
+                self.start_playing(joined, (session_id, seed), members, reserved_from);
             }
             Stage::Playing { session_id: own, has_signaling } if *own == session_id => {
                 if !std::mem::replace(has_signaling, true) {
                     self.mailbox.report(TransportEvent::SignalingRegained);
                 }
-                self.resume_playing(members);
+                self.resume_playing(members, reserved_from);
             }
             Stage::Playing { .. } => {
                 let reason = "it gives another session".to_owned();
@@ -276,28 +291,34 @@ impl Mesh {
         }
     }
 
-    fn start_playing(&mut self, joined: Joined, session_id: u64, seed: u64, members: &[Member]) {
-        let Some(room) = room(joined, session_id, seed, members) else {
+    fn start_playing(
+        &mut self,
+        joined: Joined,
+        (session_id, seed): (u64, u64),
+        members: &[Member],
+        reserved_from: u8,
+    ) {
+        let is_known = |member: &Member| member.slot < reserved_from;
+        let room = room(joined, session_id, seed, members);
+        let Some(room) = room.filter(|_| members.iter().all(is_known)) else {
             let reason = "its list of members makes no sense".to_owned();
             self.fail(JoinError::Protocol { reason });
             return;
         };
-        let now = self.now();
         for member in members {
             let Some(peer) = PeerId::new(member.slot).filter(|peer| *peer != joined.local) else {
                 continue;
             };
-            let role = if joined.local < peer { Role::Offerer } else { Role::Answerer };
-            let mut pair = Pair::new(now, role, member.incarnation, self.seeds.next());
-            if !member.connected {
-                pair.handle_peer_away();
-            }
-            self.members.insert(now, peer, pair);
+            self.insert_member(joined.local, peer, member.incarnation, member.connected);
         }
-        let has_left =
+        let is_lacking =
             |peer: &PeerId| *peer != joined.local && !self.members.peers.contains_key(peer);
-        for peer in (0..joined.expected).filter_map(PeerId::new).filter(has_left) {
+        let slots = (0..joined.expected).filter_map(PeerId::new);
+        for peer in slots.filter(is_lacking).collect::<Vec<_>>() {
             self.mailbox.update(peer, |stats| stats.has_left = true);
+            if peer.slot() >= reserved_from {
+                self.insert_member(joined.local, peer, NOBODY_YET, false);
+            }
         }
         self.mailbox.set_conditions(&self.conditions, joined.local);
         self.stage = Stage::Playing { session_id, has_signaling: true };
@@ -305,8 +326,18 @@ impl Mesh {
         self.lobby.open(room);
     }
 
+    fn insert_member(&mut self, local: PeerId, peer: PeerId, incarnation: u64, is_here: bool) {
+        let now = self.now();
+        let role = if local < peer { Role::Offerer } else { Role::Answerer };
+        let mut pair = Pair::new(now, role, incarnation, self.seeds.next());
+        if !is_here {
+            pair.handle_peer_away();
+        }
+        self.members.insert(now, peer, pair);
+    }
+
     /// This member returned to the server and hears how things are now.
-    fn resume_playing(&mut self, members: &[Member]) {
+    fn resume_playing(&mut self, members: &[Member], reserved_from: u8) {
         let now = self.now();
         for (peer, neighbour) in &mut self.members.peers {
             let pair = &mut neighbour.pair;
@@ -314,6 +345,8 @@ impl Mesh {
             match members.iter().find(|member| member.slot == peer.slot()) {
                 Some(member) if member.connected => pair.handle_peer_here(now, member.incarnation),
                 Some(_) => pair.handle_peer_away(),
+                // Whoever comes late has not come yet.
+                None if peer.slot() >= reserved_from => {}
                 None => pair.handle_peer_left(),
             }
         }
@@ -322,7 +355,7 @@ impl Mesh {
     fn change_waiting(&mut self, change: impl FnOnce(&mut BTreeMap<u8, Member>)) {
         if let Stage::Waiting { joined, members } = &mut self.stage {
             change(members);
-            let expected = usize::from(joined.expected);
+            let expected = usize::from(joined.begins_with);
             self.lobby.set_progress(JoinProgress { members: members.len(), expected });
         }
     }
@@ -409,7 +442,8 @@ fn room(joined: Joined, session_id: u64, seed: u64, members: &[Member]) -> Optio
     };
     let members = (0..joined.expected).map(member).collect::<Option<_>>().filter(|_| is_valid)?;
     let token = joined.token.into();
-    Some(Room { local: joined.local, members, session_id, seed, token, life })
+    let late = (joined.begins_with..joined.expected).filter_map(PeerId::new).collect();
+    Some(Room { local: joined.local, members, late, session_id, seed, token, life })
 }
 
 async fn sleep(duration: Option<Duration>) {
@@ -418,6 +452,9 @@ async fn sleep(duration: Option<Duration>) {
         None => std::future::pending().await,
     }
 }
+
+/// The process of a slot that is kept for one who comes late: none has this number but by chance.
+const NOBODY_YET: u64 = 0;
 
 /// How long the goodbye to the server may take after all connections are closed.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);

@@ -61,7 +61,7 @@ pub struct PeerStats {
     pub datagrams_lost_by_conditions: u64,
     /// Datagrams that arrived and were dropped, because the game did not take the older ones.
     pub datagrams_not_taken: u64,
-    /// Whether the peer left the room for good.
+    /// Whether the peer left the room for good, or comes late and has not come yet.
     pub has_left: bool,
     /// Bulk messages accepted for sending.
     pub bulk_sent: u64,

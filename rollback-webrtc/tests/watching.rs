@@ -31,7 +31,7 @@ fn setup(transport: &Transport, folder: &Path, episode: u32) -> EpisodeSetup {
     let room = transport.room();
     let setup = EpisodeSetup::of_room(room, config.unwrap()).unwrap();
     let file = folder.join(format!("{}-{episode}.rbk", room.local.slot()));
-    let setup = setup.for_episode(room.seed, episode, None);
+    let setup = setup.for_episode(room.seed, episode, None, room.late);
     EpisodeSetup { recording: Some(file), ..setup }
 }
 

@@ -11,7 +11,9 @@ use std::convert::Infallible;
 use std::env;
 use std::error::Error;
 
-use rollback_core::{Advance, End, Facts, Game, Outcome, SessionConfig, StateHasher, Step};
+use rollback_core::{
+    Advance, End, Facts, Game, Outcome, PeerSet, SessionConfig, StateHasher, Step,
+};
 use rollback_webrtc::{EpisodeSetup, GameLoop, START_TIMEOUT};
 use transport::MatchboxTransport;
 
@@ -36,6 +38,7 @@ fn play(room: &str) -> Result<(End, Duel), Box<dyn Error>> {
         facts: Facts::default(),
         recording: None,
         participants: vec![String::new(); 2],
+        late: PeerSet::EMPTY,
         completed_episodes: 0,
         start_timeout: START_TIMEOUT,
         rejoins: false,

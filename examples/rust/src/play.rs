@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rollback_core::{Advance, ConfigError, End, Facts, SessionConfig, SessionError};
+use rollback_core::{Advance, ConfigError, End, Facts, PeerSet, SessionConfig, SessionError};
 use rollback_webrtc::{
     EpisodeSetup, GameLoop, Inquiry, JoinError, LoopError, ReturnError, Room, SetupError,
     Transport, TransportConfig,
@@ -77,7 +77,9 @@ pub fn play(plan: &Plan) -> Result<Summary, PlayError> {
         let played = play_episode(plan, transport, &setup, &mut player, &mut observer)?;
         transport = played.transport;
         setup = match played.end {
-            Some(end) => setup.for_episode(room.seed, setup.ticket.episode + 1, Some(end)),
+            Some((end, late)) => {
+                setup.for_episode(room.seed, setup.ticket.episode + 1, Some(end), late)
+            }
             None => standing(&setup, &room, &mut transport)?,
         };
     }
@@ -91,8 +93,8 @@ pub fn play(plan: &Plan) -> Result<Summary, PlayError> {
 /// An episode that is over for this computer.
 struct Played {
     transport: Transport,
-    /// `None` where it ended before this computer had come back into it.
-    end: Option<End>,
+    /// How it ended, and who had not come by then; `None` where it ended before this computer was let in.
+    end: Option<(End, PeerSet)>,
 }
 
 fn play_episode(
@@ -132,10 +134,11 @@ fn play_episode(
         end: name_of(end.cause).to_owned(),
         recording: setup.recording.clone().unwrap_or_default(),
     });
+    let late = episode.late();
     let transport = episode.finish(&mut arena)?;
     observer.look_at(&transport);
     observer.rest();
-    Ok(Played { transport, end: Some(end) })
+    Ok(Played { transport, end: Some((end, late)) })
 }
 
 /// The game's loop: an input, a frame, and waiting for the next one.
@@ -165,7 +168,7 @@ fn run(
     }
 }
 
-/// The episode that the others are in, for a process that came back.
+/// The episode that the others are in, for a process that came late or back.
 fn standing(
     setup: &EpisodeSetup,
     room: &Room,
@@ -221,7 +224,7 @@ pub(crate) const FRAMES: &str = "frames";
 /// The fact that says how much ballast a state has.
 pub(crate) const STATE_BYTES: &str = "state_bytes";
 
-/// How long one that came back asks what is played.
+/// How long one that came late or back asks what is played.
 const RETURN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why a match was not played to its end.

@@ -132,6 +132,12 @@ impl SessionConfig {
         self.late_peers
     }
 
+    /// The same with other such slots, as a later episode has when some have come.
+    #[must_use]
+    pub fn with_late_peers(self, peers: PeerSet) -> Self {
+        Self { late_peers: peers, ..self }
+    }
+
     /// What follows when the members' states differ.
     #[must_use]
     pub fn on_desync(&self) -> OnDesync {

@@ -118,6 +118,7 @@ class Server:
         *,
         rooms: Sequence[tuple[str, int]] = ...,
         players: int = 2,
+        begin_with: int | None = None,
         slot_hold_s: int = 600,
         watchers: int = 8,
         unwatched: Sequence[str] = ...,
@@ -174,8 +175,12 @@ class Room:
         """The slot of this member."""
 
     @property
+    def late(self) -> list[int]:
+        """The slots of those who may come late, whether they have come by now or not."""
+
+    @property
     def members(self) -> list[str]:
-        """The names of all members, in the order of their slots."""
+        """The names of all members, in the order of their slots; of who comes late, perhaps not."""
 
     @property
     def session(self) -> int:
@@ -191,16 +196,17 @@ class Room:
 
     @property
     def life(self) -> int:
-        """Which life of its slot this process lives; 0 for one that has not come back."""
+        """Which life of its slot this process lives; 0 for one that came neither late nor back."""
 
     def way(self, slot: int) -> dict[str, Any] | None:
         """Return what is known of the way to another member; None while an episode is played."""
 
-    def inquire(self, seconds: float, patience: float) -> tuple[int, int, bool] | None:
+    def inquire(self, seconds: float, patience: float) -> tuple[int, int, bool, list[int]] | None:
         """Ask the others for so long which episode they are in.
 
-        Return its number, how many were completed before it, and whether it has begun; None if that
-        is not known yet. Raise `JoinError` when it will not be, or after `patience` seconds.
+        Return its number, how many were completed before it, whether it has begun, and the slots of
+        those who come late and had not come then; None if that is not known yet. Raise `JoinError`
+        when it will not be, or after `patience` seconds.
         """
 
     def close(self, *, leave: bool = True) -> None:
@@ -274,7 +280,11 @@ class Episode:
 
     @property
     def absent(self) -> list[int]:
-        """The slots at which nobody sat in the last recorded frame."""
+        """The slots at which nobody sat any more in the last recorded frame."""
+
+    @property
+    def late(self) -> list[int]:
+        """The slots of those who come late and had not come by the last recorded frame."""
 
     def wait(self, seconds: float) -> bool:
         """Wait until the next frame is due, at most so long; True when it is."""

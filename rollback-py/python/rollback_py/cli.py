@@ -183,9 +183,12 @@ def _play(parsed: argparse.Namespace) -> int:
     )
     with match:
         agents = ", ".join(map(str, match.my_agents))
-        how = "came back" if match.life else "joined"
+        how = "came late" if match.came_late else "came back" if match.life else "joined"
         text = f"{how} as peer {match.slot}, playing {agents}"
-        _say(parsed, "joined", text, slot=match.slot, life=match.life)
+        late = [] if match.life else match.late
+        if late:
+            text += f"; {_here(len(match.members), late)}, and {len(late)} may come late"
+        _say(parsed, "joined", text, slot=match.slot, life=match.life, late=late)
         for episode in match.episodes(parsed.episodes):
             players = {agent: who[str(agent)]() for agent in match.my_agents}
             progress = _Progress(parsed, match.members)
@@ -212,9 +215,12 @@ class _Progress:
         self._parsed = parsed
         self._next = 0
         self._waiting = Waiting(members)
+        self._members = len(members)
+        self._late: list[int] = []
 
     def __call__(self, episode: Episode) -> None:
         """Look at a frame."""
+        self._tell_arrivals(episode)
         if (text := self._waiting.told(episode.waits_for)) is not None:
             _say(self._parsed, "waiting_for", text, peers=episode.waits_for)
         frame = episode.frame
@@ -230,6 +236,21 @@ class _Progress:
             episode=episode.number,
             **{name: counters[name] for name in ("predicted", "stable", "agreed", "rollbacks")},
         )
+
+    def _tell_arrivals(self, episode: Episode) -> None:
+        """Say who has come into the match since it was looked last."""
+        late, self._late = self._late, episode.late
+        here = _here(self._members, self._late)
+        for event in episode.events if late != self._late else ():
+            came = event["event"] == "joined" and event["is_late"] and event["peer"] in late
+            if came and event["peer"] not in self._late:
+                peer, frame = event["peer"], event["from"]
+                text = f"{here}: peer {peer} came in at frame {frame}"
+                _say(self._parsed, "arrived", text, peer=peer, frame=frame)
+
+
+def _here(members: int, late: list[int]) -> str:
+    return f"{members - len(late)} of {members} are here"
 
 
 def _add_watch(commands: Any) -> None:

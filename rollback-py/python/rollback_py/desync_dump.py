@@ -30,6 +30,18 @@ def dump_path(recording: str | os.PathLike[str], number: int) -> Path:
     return Path(f"{os.fspath(recording)}.desync-{number}.rbd")
 
 
+def keep_dump(dump: bytes, recording: Path, kept: list[Path]) -> dict[str, str]:
+    """Write one side of a desync beside the recording; say where it is, or what failed."""
+    path = dump_path(recording, len(kept) + 1)
+    try:
+        with path.open("xb") as file:
+            file.write(dump)
+    except OSError as error:
+        return {"dump_error": str(error)}
+    kept.append(path)
+    return {"dump": path.name}
+
+
 def is_dump(path: str | os.PathLike[str]) -> bool:
     """Tell whether a file is a dump of a desync, of whatever version."""
     with Path(path).open("rb") as file:

@@ -75,6 +75,12 @@ def reason_of(
     return "the environment ended" if cause == "finished" else cause
 
 
+def told_of(events: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Say what a summary tells of the events of an episode, under its names."""
+    told = (losses, returns, arrivals, resyncs, slowed)
+    return {say.__name__: say(events) for say in told}
+
+
 def losses(events: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say of each member that the others went on without why it is gone."""
     found = []
@@ -91,7 +97,16 @@ def returns(events: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"peer {event['peer']} came back at frame {event['from']}"
         for event in events
-        if event["event"] == "joined"
+        if event["event"] == "joined" and not event["is_late"]
+    ]
+
+
+def arrivals(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each member that came late when that was."""
+    return [
+        f"peer {event['peer']} came in at frame {event['from']}"
+        for event in events
+        if event["event"] == "joined" and event["is_late"]
     ]
 
 

@@ -10,8 +10,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from rollback_py._rollback import JoinError, RollbackError
-from rollback_py.desync_dump import dump_path
-from rollback_py.endings import DesyncError, End, losses, reason_of, resyncs, returns, slowed
+from rollback_py.desync_dump import keep_dump
+from rollback_py.endings import DesyncError, End, reason_of, told_of
 from rollback_py.excluded_infos import ExcludedInfos
 from rollback_py.plain_json import described
 from rollback_py.policies import BY_POLICY, FOCUSED, Person, Policy, require_player
@@ -64,6 +64,8 @@ class Episode:
         self._summary: Summary | None = None
         self._shown_at = 0.0
         self._absent: list[int] = []
+        self._late = match.late
+        self._awaited = set(match.late)
         self._silent_since: dict[int, float] = {}
         self._given_up: int | None = None
         self._status = ""
@@ -90,11 +92,19 @@ class Episode:
 
     @property
     def absent(self) -> list[int]:
-        """The slots at which nobody sat in the last recorded frame.
+        """The slots at which nobody sat any more in the last recorded frame.
 
         After the end all computers that were present know the same.
         """
         return self._absent if self._summary is not None else self._native.absent
+
+    @property
+    def late(self) -> list[int]:
+        """The slots of those who come late and had not come by the last recorded frame.
+
+        All computers that were present know the same after the end.
+        """
+        return self._late if self._summary is not None else self._native.late
 
     @property
     def is_cut_off(self) -> bool:
@@ -390,7 +400,11 @@ class Episode:
         while (event := self._native.poll_event()) is not None:
             event = {"t": seconds, **event}
             if event["event"] == "desync":
-                event.update(self._keep_dump())
+                dump = self._native.take_desync_dump()
+                event.update({} if dump is None else keep_dump(dump, self.recording, self.dumps))
+            elif event["event"] == "joined":
+                event["is_late"] = event["peer"] in self._awaited
+                self._awaited.discard(event["peer"])
             if len(self.events) == _EVENTS_MAX:
                 del self.events[0]
             self.events.append(event)
@@ -405,19 +419,6 @@ class Episode:
             sample = {"t": seconds, **self._native.counters(), "peers": self._peers()}
             self._side.write("sample", sample)
             self._side.flush()
-
-    def _keep_dump(self) -> dict[str, str]:
-        """Write this side of a desync beside the recording; say where it is, or what failed."""
-        if (dump := self._native.take_desync_dump()) is None:
-            return {}
-        path = dump_path(self.recording, len(self.dumps) + 1)
-        try:
-            with path.open("xb") as file:
-                file.write(dump)
-        except OSError as error:
-            return {"dump_error": str(error)}
-        self.dumps.append(path)
-        return {"dump": path.name}
 
     def _peers(self) -> list[dict[str, Any]]:
         """Say what is known of each peer; of one that has left, the path is the last there was."""
@@ -455,7 +456,7 @@ class Episode:
             self._side.write("summary", {"t": self._seconds(), **self._make_summary().to_json()})
         # Whether all of the side file is on the disk is known only now.
         self._summary = self._make_summary()
-        self._absent = self._native.absent
+        self._absent, self._late = self._native.absent, self._native.late
 
     def _give_up_late(self) -> None:
         """End here when a member that is waited for has not come back in time."""
@@ -482,15 +483,12 @@ class Episode:
             cause="playing" if end is None else end["cause"],
             by=None if end is None else end["by"],
             reason=self._reason(),
-            losses=losses(self.events),
-            returns=returns(self.events),
-            resyncs=resyncs(self.events),
+            **told_of(self.events),
             rollbacks=counters["rollbacks"],
             rollback_depths=counters["rollback_depths"],
             resimulated_frames=counters["resimulated_frames"],
             early_stops=counters["early_stops"],
             stalls=counters["stalls"],
-            slowed=slowed(self.events),
             predicted_frames=counters["predicted_frames"],
             mispredicted_frames=counters["mispredicted_frames"],
             left_out=[*self._excluded.keys, *self._match.game.simulation.dropped_outputs],

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rollback_py import _rollback as native
-from rollback_py._rollback import JoinError, RollbackError
+from rollback_py._rollback import RollbackError
+from rollback_py.entering import came, inquire
 from rollback_py.env_game import EnvGame
 from rollback_py.environment import Factory
-from rollback_py.episode import WAIT_S, Episode
+from rollback_py.episode import Episode
 from rollback_py.recorded_facts import facts_to_send
 from rollback_py.recordings import factory_of
 from rollback_py.settings import (
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self
-
-RETURN_PATIENCE_S = 60.0
-"""How long one that comes back waits for somebody who plays."""
 
 
 def join(
@@ -78,6 +76,9 @@ def join(
     many make the room complete; unless given, a line on stderr says it. Before anybody is waited
     for, `on_warning` is told the name and the text of what the self-test found wrong with the
     environment, ``not_deterministic`` or ``lockstep``: unless given, as an `EnvironmentWarning`.
+
+    Where the server lets a room begin with some of its members (``rollback serve --begin-with``),
+    whoever joins later comes into the running match: `Match.came_late`.
 
     A process that starts after one that was killed takes that one's slot in the running match: with
     its `token`, or by itself if it has the same `data` folder, unless `come_back` is False. Then
@@ -147,7 +148,7 @@ def join(
         with _EXAMINING:
             untransferable = _checks_transfer(game, settings)
         former = SlotToken.left_behind(Path(data), link) if come_back and token is None else None
-        room, former = _came(room_of, token, former, on_progress)
+        room, former = came(room_of, token, former, on_progress)
         return Match(
             room,
             game,
@@ -201,59 +202,6 @@ def _check_local(
     require_ice_servers(ice_servers)
 
 
-def _came(
-    room_of: Callable[[str | None], native.Room],
-    token: str | None,
-    former: SlotToken | None,
-    on_progress: Callable[[int, int], None] | None,
-) -> tuple[native.Room, SlotToken | None]:
-    """Come back into the slot of a former process, or else come anew; say which slot it is."""
-    if former is None:
-        return _entered(room_of(token), on_progress), None
-    try:
-        return _entered(room_of(former.token), on_progress), former
-    except JoinError as error:
-        if error.code in ("closed", "nobody_answers"):
-            # Whoever starts once more is somebody new.
-            former.forget()
-        if error.code not in ("unknown_token", "match_over"):
-            former.release()
-            raise
-        # The match that the former process was in is over, so this is the beginning of another.
-        former.forget()
-    return _entered(room_of(None), on_progress), None
-
-
-def _entered(room: native.Room, on_progress: Callable[[int, int], None] | None) -> native.Room:
-    """Wait until the room is complete, and for one that comes back until it knows of a match."""
-    try:
-        _await_room(room, on_progress)
-        if room.life:
-            _inquire(room)
-    except JoinError:
-        room.close(leave=False)
-        raise
-    except BaseException:
-        room.close()
-        raise
-    return room
-
-
-def _inquire(room: native.Room) -> tuple[int, int, bool]:
-    """Ask the others which episode they are in, how many are completed, and if it has begun."""
-    while (standing := room.inquire(WAIT_S, RETURN_PATIENCE_S)) is None:
-        pass
-    return standing
-
-
-def _await_room(room: native.Room, on_progress: Callable[[int, int], None] | None) -> None:
-    told: tuple[int, int] | None = None
-    while not room.wait(WAIT_S):
-        if on_progress is not None and (progress := room.progress()) != told:
-            told = progress
-            on_progress(*progress)
-
-
 class Match:
     """The episodes that the members of a room play together. Leave the ``with`` block to leave."""
 
@@ -300,6 +248,8 @@ class Match:
         self.hosts = _hosts_of(game.agents, peers, hosts)
         """The slot of the computer that hosts each agent, in their order."""
         self._next = self._asked_for = self._completed = 0
+        self.late = room.late
+        """The slots for whom the next episode does not wait: of those who have not come yet."""
         self._is_over = False
         self._facts = facts_to_send(factory, game, observations)
 
@@ -329,8 +279,16 @@ class Match:
 
     @property
     def life(self) -> int:
-        """How many processes have come back into this slot, up to this one."""
+        """How many processes had this slot before this one.
+
+        Of one that comes late it is 1: nobody had it when the match began.
+        """
         return self._room.life
+
+    @property
+    def came_late(self) -> bool:
+        """Whether this computer came when the match had begun, and not back after a crash."""
+        return self.life == 1 and self.slot in self._room.late
 
     @property
     def members(self) -> list[str]:
@@ -346,16 +304,18 @@ class Match:
         """Yield up to so many episodes; the one at whose end a member is missing is the last.
 
         Later ones would need everybody's handshake, and agents without a host. Those who are left
-        can join another room. One that came back begins with the episode that the others are in.
+        can join another room. One that came late or back begins with the episode that the others
+        are in. Of those who come late and have not come yet nobody is missing.
         Called again, it goes on with the episodes after those that it was called for before.
         """
         require_number("count", count, 0, EPISODES_MAX)
         rejoins = False
         if self.life and not self._asked_for:
-            self._next, self._completed, rejoins = _inquire(self._room)
+            self._next, self._completed, rejoins, self.late = inquire(self._room)
         self._asked_for += count
         while self._next < self._asked_for and not self._is_over:
-            episode = Episode(self, self._next, rejoins=rejoins)
+            # One that was not let in before the last one ended comes into this one.
+            episode = Episode(self, self._next, rejoins=rejoins or self.slot in self.late)
             self._next += 1
             rejoins = False
             try:
@@ -368,6 +328,7 @@ class Match:
     def _conclude(self, episode: Episode) -> None:
         """Say what follows from the end of an episode for the match."""
         self._is_cut_off = episode.is_cut_off
+        self.late = episode.late
         cause = "" if episode.end is None else episode.end.cause
         is_completed = cause == "finished" or cause.startswith("named")
         self._is_over = bool(episode.absent) or not is_completed
@@ -415,12 +376,17 @@ class Match:
             "prediction_window": s.prediction_window,
             "report_interval": s.report_interval,
             "idle_input": _idle_input(self.game),
-            "members_min": len(self.members) if s.on_departure == "end" else 1,
+            "members_min": self._needed() if s.on_departure == "end" else 1,
+            "late": self.late,
             "silence": "wait" if s.on_departure == "wait" else s.on_silence,
             "departure_timeout_ms": round(s.departure_timeout_s * 1000),
             "linger_ms": round(s.linger_s * 1000),
             "on_desync": (s.on_desync, s.resync_from),
         }
+
+    def _needed(self) -> int:
+        """Say with how many members the match begins, so that it goes on with as many."""
+        return len(self.members) - len(self._room.late)
 
     def start(
         self,

@@ -24,6 +24,7 @@ _ALONE = {
     "prediction_window": 0,
     "report_interval": 10,
     "members_min": 1,
+    "late": [],
     "departure_timeout_ms": 5000,
     "silence": "depart",
     "linger_ms": 0,

@@ -39,6 +39,7 @@ class Server(native.Server):
         *,
         rooms: Sequence[tuple[str, int]] = (),
         players: int = 2,
+        begin_with: int | None = None,
         slot_hold_s: int = 600,
         watchers: int = WATCHERS_MAX,
         unwatched: Sequence[str] = (),
@@ -48,9 +49,11 @@ class Server(native.Server):
         """Listen on an address; port 0 takes a free one.
 
         Each of `rooms` is a name and how many members make it complete; without any, every name
-        makes a room of `players`. The slot of a member that is away is kept for `slot_hold_s`.
-        Up to `watchers`, at most 8, may watch a match, and nobody in the rooms `unwatched`.
-        With `relay`, members that have no better way to each other send through the server.
+        makes a room of `players`. With `begin_with` they begin when so many are there, and the
+        others come into the running match, or do not. The slot of a member that is away is kept for
+        `slot_hold_s`. Up to `watchers`, at most 8, may watch a match, and nobody in the rooms
+        `unwatched`. With `relay`, members that have no better way to each other send through the
+        server.
         `ice` says which STUN and TURN servers members are offered: `stun_urls`, `turn_urls` with
         `turn_secret_file` or `turn_user_file`, `turn_ttl_s`; `turn` for one of this process, with
         `turn_port`, `turn_listen`, `turn_address` and `turn_relay_ports`.
@@ -61,6 +64,9 @@ class Server(native.Server):
                 raise TypeError(f"rooms: expected a list of (NAME, MEMBERS), got {room!r}")
             require_number(f"players of the room {room[0]}", room[1], 1, MEMBERS_MAX)
         require_number("players", players, 1, MEMBERS_MAX)
+        if begin_with is not None:
+            fewest = min([members for _, members in rooms] or [players])
+            require_number("begin_with", begin_with, 1, fewest)
         require_number("slot_hold_s", slot_hold_s, 0, U32_MAX)
         require_number("watchers", watchers, 0, WATCHERS_MAX)
         ice = dict(ice or {})
@@ -75,6 +81,7 @@ class Server(native.Server):
             listen,
             rooms=list(rooms),
             players=players,
+            begin_with=begin_with,
             slot_hold_s=slot_hold_s,
             watchers=watchers,
             unwatched=list(unwatched),
@@ -89,6 +96,9 @@ def add_parser(commands: Any) -> None:
     serve.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
     serve.add_argument("--room", action="append", default=[], metavar="NAME", help="repeatable")
     serve.add_argument("--players", type=int, default=2, help="members of each room (2)")
+    serve.add_argument(
+        "--begin-with", type=int, metavar="N", help="do not wait for more; the others may come late"
+    )
     serve.add_argument("--slot-hold", type=int, default=600, metavar="S", help="for who is lost")
     serve.add_argument("--watchers", type=int, default=8, metavar="N", help="of a match, 0 to 8")
     serve.add_argument(
@@ -151,6 +161,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         parsed.listen,
         rooms=[(name, parsed.players) for name in parsed.room],
         players=parsed.players,
+        begin_with=parsed.begin_with,
         slot_hold_s=parsed.slot_hold,
         watchers=parsed.watchers,
         unwatched=parsed.unwatched,

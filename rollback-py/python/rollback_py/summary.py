@@ -69,6 +69,8 @@ class Summary:
     """Why each member was gone that the others went on without."""
     returns: list[str]
     """Who came back, and at which frame, once for each time."""
+    arrivals: list[str]
+    """Who came late into the match, and at which frame."""
     resyncs: list[str]
     """Whose state all took over after a desync, and at which frame, once for each time."""
     rollbacks: int
@@ -109,6 +111,7 @@ class Summary:
             f"{self.predicted_frames} shown from guesses, {self.mispredicted_frames} wrongly",
         ]
         lines += [f"  lost       {loss}" for loss in self.losses if loss != self.reason]
+        lines += [f"  came late  {arrival}" for arrival in self.arrivals]
         lines += [f"  returned   {back}" for back in self.returns]
         lines += [f"  slowed by  {slow}" for slow in self.slowed]
         lines += [f"  resynced   {resync}" for resync in self.resyncs]

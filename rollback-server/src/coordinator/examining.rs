@@ -38,6 +38,7 @@ impl Coordinator {
             version: error_text(env!("CARGO_PKG_VERSION")),
             unix_secs,
             expected: size.members(),
+            begins_with: size.begins_with(),
             waiting: u8::try_from(waiting).unwrap_or(u8::MAX),
             playing,
             relay: self.config.relay,

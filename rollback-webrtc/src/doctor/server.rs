@@ -79,8 +79,15 @@ async fn steps(
     let mut offered = Offered { is_local, ..Offered::default() };
     let examined = hear(&mut socket, &mut offered, end).await?;
     let took = Millis(started.elapsed());
-    let ServerMessage::Examined { version, unix_secs, expected, waiting, playing, relay } =
-        examined
+    let ServerMessage::Examined {
+        version,
+        unix_secs,
+        expected,
+        begins_with,
+        waiting,
+        playing,
+        relay,
+    } = examined
     else {
         return Err(Failure(ROOM, "the server does not speak this protocol".to_owned()));
     };
@@ -88,8 +95,12 @@ async fn steps(
     let members = if expected == 1 { "member" } else { "members" };
     let groups = if playing == 1 { "group plays" } else { "groups play" };
     let room = link.room();
+    let begin = match begins_with < expected {
+        true => format!(", who begin when {begins_with} are there"),
+        false => String::new(),
+    };
     let text = format!(
-        "{room} is for {expected} {members}; {waiting} wait, {playing} {groups}; asked in {took}"
+        "{room} is for {expected} {members}{begin}; {waiting} wait, {playing} {groups}; asked in {took}"
     );
     findings.push(good(ROOM, text));
     let own = env!("CARGO_PKG_VERSION");

@@ -20,7 +20,8 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         let peers = PeerId::all(self.setup.ticket.roster.peer_count());
         let is_ready = |peer: &PeerId| *peer != local && self.session.facts_of(*peer).is_some();
         let ready: PeerSet = peers.filter(is_ready).collect();
-        let begins = ready.len() + 1 == self.setup.ticket.roster.peer_count();
+        let awaited = self.setup.ticket.roster.peers().minus(self.setup.config.late_peers());
+        let begins = awaited.without(local).minus(ready).is_empty();
         let within = self.setup.start_timeout;
         match self.health.judge(now, (ready, begins), within, &mut self.transport) {
             Verdict::Begin => Ok(None),

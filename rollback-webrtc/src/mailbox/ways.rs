@@ -246,6 +246,8 @@ impl Mailbox {
             peer.drop_delayed();
             peer.guard.renew(now);
             peer.stats.shut_out = None;
+            // Where it comes late, nobody was there before.
+            peer.stats.has_left = false;
         }
     }
 

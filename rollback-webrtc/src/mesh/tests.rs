@@ -121,14 +121,14 @@ impl Client {
 
 fn joined(slot: u8) -> String {
     format!(
-        r#"{{"kind":"joined","slot":{slot},"token":"6d0c000102030405060708090a0b0c0d","members":[],"expected":3}}"#
+        r#"{{"kind":"joined","slot":{slot},"token":"6d0c000102030405060708090a0b0c0d","members":[],"expected":3,"begins_with":2}}"#
     )
 }
 
 const READY: &str = r#"{"kind":"ready","session_id":"51d7c8e03f6a2b94","seed":"c0ffee0123456789","members":[
     {"slot":0,"incarnation":"000000000000000a","settings":"","connected":true},
     {"slot":1,"incarnation":"000000000000000b","settings":"","connected":true},
-    {"slot":2,"incarnation":"000000000000000c","settings":"","connected":true}]}"#;
+    {"slot":2,"incarnation":"000000000000000c","settings":"","connected":true}],"reserved_from":3}"#;
 
 fn signal(from: u8, payload: &str) -> String {
     format!(r#"{{"kind":"signal","from":{from},"payload":{payload}}}"#)
@@ -161,6 +161,10 @@ fn fitting() -> Vec<(&'static str, String)> {
         ("from", "255".to_owned()),
         ("expected", "8".to_owned()),
         ("expected", "255".to_owned()),
+        ("begins_with", "1".to_owned()),
+        ("begins_with", "0".to_owned()),
+        ("reserved_from", "2".to_owned()),
+        ("reserved_from", "255".to_owned()),
         ("incarnation", text("00000000000000ff")),
         ("session_id", text("0000000000000000")),
         ("connected", "false".to_owned()),
@@ -268,6 +272,51 @@ async fn a_hundred_thousand_texts_of_a_hostile_server_crash_nothing_and_take_no_
     }
     println!("{heard} heard, {refused} refused, {rooms} rooms");
     assert!(heard > 20_000 && refused > 20_000 && rooms > 100, "{heard} {refused} {rooms}");
+}
+
+/// Two of three have begun; a member for each of these slots is there.
+fn ready(slots: &[u8], reserved_from: u8) -> String {
+    let member = |slot: &u8| {
+        format!(r#"{{"slot":{slot},"incarnation":"000000000000000a","connected":true}}"#)
+    };
+    let members: Vec<String> = slots.iter().map(member).collect();
+    format!(
+        r#"{{"kind":"ready","session_id":"51d7c8e03f6a2b94","seed":"c0ffee0123456789","members":[{}],"reserved_from":{reserved_from}}}"#,
+        members.join(",")
+    )
+}
+
+#[tokio::test]
+async fn a_reserved_slot_is_nobodys_until_somebody_comes_late() {
+    let slot = PeerId::new(2).unwrap();
+    let mut client = Client::new();
+    assert!(client.hear(&joined(0)).await);
+    assert!(client.hear(&ready(&[0, 1], 2)).await);
+    let room = client.room().unwrap();
+    assert_eq!((room.members.len(), room.late), (3, [slot].into_iter().collect()));
+    let has_left = |client: &Client| client.mesh.mailbox.stats(slot).has_left;
+    assert!(has_left(&client), "nobody is there");
+    // The server tells how things are once more: still nobody has come.
+    assert!(client.hear(&ready(&[0, 1], 2)).await);
+    client.mesh.handle_timeout();
+    assert!(client.decisions().iter().all(|(of, _)| *of == 1));
+
+    assert!(client.hear(r#"{"kind":"member_joined","member":{"slot":2,"incarnation":"000000000000000c","life":1,"connected":true}}"#).await);
+    client.mesh.act();
+    assert!(!has_left(&client));
+    client.mesh.handle_timeout();
+    assert!(matches!(client.decisions()[..], [(2, Action::Open { offer: None, .. })]));
+    // One that was away when it came and went hears that nobody is to come any more.
+    assert!(client.hear(&ready(&[0, 1], 3)).await);
+    assert!(client.decisions().contains(&(2, Action::Report(PairReport::Left))));
+}
+
+#[tokio::test]
+async fn a_room_whose_members_are_where_nobody_has_come_is_refused() {
+    let mut client = Client::new();
+    assert!(client.hear(&joined(0)).await);
+    assert!(client.hear(&ready(&[0, 1, 2], 2)).await);
+    assert!(matches!(client.mesh.stage, Stage::Over));
 }
 
 #[tokio::test]

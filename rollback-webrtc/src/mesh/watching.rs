@@ -70,7 +70,7 @@ impl Mesh {
                 }
                 // The former place has ended, and its relay with it.
                 self.restart_relay(token);
-                self.resume_playing(&members);
+                self.resume_playing(&members, MEMBERS_MAX);
                 self.watched = by_slot(members);
                 return self.fill_watched(place);
             }
@@ -85,7 +85,9 @@ impl Mesh {
             .first()
             .filter(|_| expected <= MEMBERS_MAX)
             .and_then(|member| PeerId::new(member.slot));
-        let joined = |local| Joined { local, token: Token::from_bytes([0; 16]), expected };
+        let token_of_nobody = Token::from_bytes([0; 16]);
+        let joined =
+            |local| Joined { local, token: token_of_nobody, expected, begins_with: expected };
         let Some(room) = first.and_then(|first| room(joined(first), session_id, seed, &members))
         else {
             let reason = "its list of members makes no sense".to_owned();

@@ -1,9 +1,9 @@
-//! How one that came back learns which episode of its match is played.
+//! How one that came late or back learns which episode of its match is played.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollback_core::{PeerId, Timestamp};
+use rollback_core::{PeerId, PeerSet, Timestamp};
 
 use super::ReturnError;
 use super::notice::{Notice, Stage};
@@ -19,6 +19,8 @@ pub struct Standing {
     pub completed_episodes: u32,
     /// Whether it is played already, so that whoever comes back has to be let in; else it begins with it.
     pub has_begun: bool,
+    /// Those who come late and had not come when it began: they have to be let in however far it is.
+    pub late: PeerSet,
 }
 
 /// Asks the others, for as long as it is polled. Between two episodes nobody answers.
@@ -47,6 +49,7 @@ pub struct Standing {
 pub struct Inquiry {
     life: u8,
     others: Vec<PeerId>,
+    late: PeerSet,
     began: Option<Timestamp>,
     asked_at: Option<Timestamp>,
     /// Who waits for an episode to begin, and since when that is known of the first.
@@ -55,12 +58,13 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// The question of the process that joined this room, in a life of its slot that is not the first.
+    /// The question of the process that joined this room late, or came back: in a life of its slot that is not the first.
     #[must_use]
     pub fn new(room: &Room) -> Self {
         let others = room.members.iter().map(|member| member.peer);
         Self {
             life: room.life,
+            late: room.late,
             others: others.filter(|peer| *peer != room.local).collect(),
             began: None,
             asked_at: None,
@@ -89,12 +93,13 @@ impl Inquiry {
             }
         }
         while let Some((from, bytes)) = transport.try_receive_notice() {
-            let Some(Notice::Answer { life, episode, completed, stage }) = Notice::decode(&bytes)
+            let Some(Notice::Answer { life, episode, completed, stage, late }) =
+                Notice::decode(&bytes)
             else {
                 continue;
             };
-            let has_begun = stage == Stage::Begun;
-            let standing = Standing { episode, completed_episodes: completed, has_begun };
+            let (has_begun, late) = (stage == Stage::Begun, late.and(self.late));
+            let standing = Standing { episode, completed_episodes: completed, has_begun, late };
             match stage {
                 _ if life != self.life => {}
                 Stage::Begun => return Ok(Some(standing)),

@@ -1,6 +1,6 @@
 //! Coming back into a match that is played: what the game loops tell each other, so that a new process of a member finds the
-//! episode, steps what was recorded of it, and is let in. Knows no socket; who has come back in which life of its slot is the
-//! server's to say.
+//! episode, steps what was recorded of it, and is let in. One that comes late into its slot comes as one that comes back. Knows
+//! no socket; who has come back in which life of its slot is the server's to say.
 //!
 //! It asks all others which episode is played ([`Inquiry`]). It takes the stable log from one of them, which goes on sending
 //! as the log grows, at a limited rate. While it steps that, it asks for a state as well, and goes on from it if it comes before the
@@ -16,7 +16,7 @@ mod states;
 use std::time::Duration;
 
 use rollback_core::recording::{RecordingError, RecordingHeader};
-use rollback_core::{BackfillError, Event, Game, PeerId, Session, StableFrame, Timestamp};
+use rollback_core::{BackfillError, Event, Game, PeerId, PeerSet, Session, StableFrame, Timestamp};
 
 use self::catch_up::CatchUp;
 pub use self::inquiry::{Inquiry, Standing};
@@ -31,6 +31,8 @@ pub(crate) struct Returns {
     local: PeerId,
     episode: u32,
     completed: u32,
+    /// Those for whom the episode did not wait.
+    late: PeerSet,
     reception: Reception,
     /// While this peer is not let in.
     catch_up: Option<CatchUp>,
@@ -47,6 +49,7 @@ impl Returns {
             local: ticket.local,
             episode: ticket.episode,
             completed: setup.completed_episodes,
+            late: setup.config.late_peers(),
             reception: Reception::new(ticket.episode, is_open),
             catch_up: setup.rejoins.then(|| CatchUp::new(setup)),
             has_begun: false,
@@ -149,7 +152,8 @@ impl Returns {
                     (true, true) => Stage::Begun,
                     (true, false) => Stage::Closed,
                 };
-                Some(Notice::Answer { life, episode, completed: self.completed, stage })
+                let (completed, late) = (self.completed, self.late);
+                Some(Notice::Answer { life, episode, completed, stage, late })
             }
             Notice::Send { episode: of, .. } | Notice::Ready { episode: of, .. }
                 if of < episode || of == episode && is_over =>
@@ -202,7 +206,7 @@ pub enum ReturnError {
         by: PeerId,
     },
     /// The episode ended before this peer was let in.
-    #[error("episode {episode} ended before this computer was let in again")]
+    #[error("episode {episode} ended before this computer was let in")]
     EpisodeOver {
         /// The episode.
         episode: u32,

@@ -1,5 +1,7 @@
 //! What game loops say to each other so that one can come back. Little-endian; the first byte says which.
 
+use rollback_core::PeerSet;
+
 /// One notice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Notice<'a> {
@@ -18,6 +20,8 @@ pub(crate) enum Notice<'a> {
         completed: u32,
         /// How far it is.
         stage: Stage,
+        /// Those who come late and had not come when it began.
+        late: PeerSet,
     },
     /// It asks for the stable log of the episode from a byte on, and whatever comes to it later.
     Send {
@@ -106,8 +110,8 @@ impl<'a> Notice<'a> {
         };
         match *self {
             Self::Ask { life } => put(1, &[life], &[]),
-            Self::Answer { life, episode, completed, stage } => {
-                put(2, &[life, stage as u8], &[episode, completed]);
+            Self::Answer { life, episode, completed, stage, late } => {
+                put(2, &[life, stage as u8, late.bits()], &[episode, completed]);
             }
             Self::Send { episode, offset } => put(3, &[], &[episode, offset]),
             Self::Piece { episode, offset, frames, bytes: piece } => {
@@ -140,7 +144,9 @@ impl<'a> Notice<'a> {
                     2 => Stage::Closed,
                     _ => return None,
                 };
-                Self::Answer { life, stage, episode: reader.u32()?, completed: reader.u32()? }
+                let late = PeerSet::from_bits(reader.u8()?);
+                let (episode, completed) = (reader.u32()?, reader.u32()?);
+                Self::Answer { life, stage, late, episode, completed }
             }
             3 => Self::Send { episode: reader.u32()?, offset: reader.u32()? },
             4 => {
@@ -203,7 +209,13 @@ mod tests {
     fn notices_survive_their_bytes_and_nothing_else_is_one() {
         let notices = [
             Notice::Ask { life: 3 },
-            Notice::Answer { life: 1, episode: 2, completed: 1, stage: Stage::Closed },
+            Notice::Answer {
+                life: 1,
+                episode: 2,
+                completed: 1,
+                stage: Stage::Closed,
+                late: PeerSet::from_bits(0b110),
+            },
             Notice::Send { episode: 2, offset: 70_000 },
             Notice::Piece { episode: 2, offset: 9, frames: 500, bytes: b"rows" },
             Notice::Piece { episode: 2, offset: 9, frames: 500, bytes: b"" },
@@ -227,7 +239,7 @@ mod tests {
             &[0][..],
             &[8, 0],
             &[10, 0, 0, 0, 0],
-            &[2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[2, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             &[7, 2, 0, 0, 0, 0],
         ] {
             assert_eq!(Notice::decode(bytes), None, "{bytes:?}");

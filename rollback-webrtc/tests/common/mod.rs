@@ -35,6 +35,13 @@ pub(crate) fn server(members: u8) -> BackgroundServer {
     server_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), members)
 }
 
+/// A server whose rooms are for so many members and begin with fewer.
+pub(crate) fn server_beginning_with(begins_with: u8, members: u8) -> BackgroundServer {
+    let size = GroupSize::try_from(members).unwrap().beginning_with(begins_with).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    BackgroundServer::start(address, ServerConfig::new(Rooms::Any(size))).unwrap()
+}
+
 pub(crate) fn server_at(address: SocketAddr, members: u8) -> BackgroundServer {
     let rooms = Rooms::Any(GroupSize::try_from(members).unwrap());
     BackgroundServer::start(address, ServerConfig::new(rooms)).unwrap()

@@ -38,6 +38,7 @@ fn setup(hosts: &[u8], local: PeerId) -> EpisodeSetup {
         ticket: Ticket { session: 1, episode: 0, seed: 1, roster, local, incarnation: 0 },
         facts: Facts::default(),
         recording: None,
+        late: PeerSet::EMPTY,
         completed_episodes: 0,
         start_timeout: START_TIMEOUT,
         rejoins: false,
@@ -293,7 +294,7 @@ async fn async_loops_play_two_episodes_over_data_channels() {
         let first = EpisodeSetup::of_room_hosted(&room, config, &Hosts::Neighbours).unwrap();
         for episode in 0..2 {
             let file = folder.join(format!("{episode}-{}.rbk", room.local.slot()));
-            let setup = first.for_episode(room.seed, episode, None);
+            let setup = first.for_episode(room.seed, episode, None, room.late);
             let setup = EpisodeSetup { recording: Some(file), ..setup };
             transport = play_async(transport, setup, 90).await;
         }
