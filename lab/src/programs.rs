@@ -27,6 +27,9 @@ pub fn programs(scenario: &Scenario, place: &Place, hosts: &Hosts) -> io::Result
         Play::Python => (place.rollback(), "serve --room lab ".to_owned()),
     };
     serve.push_str(&format!("--listen {SERVER}:{PORT} --players {}", scenario.peers));
+    if let Some(begin_with) = scenario.begin_with {
+        serve.push_str(&format!(" --begin-with {begin_with}"));
+    }
     match scenario.turn {
         Some(Turn::Minted) => serve.push_str(&format!(
             " --turn-url turn:{TURN}:3478?transport=udp --turn-secret-file turn-secret --turn-ttl 60"

@@ -105,8 +105,9 @@ struct Course<'a> {
 impl Course<'_> {
     fn go(&mut self, interrupted: &AtomicBool) -> Result<(), RunError> {
         let peers: Vec<String> = self.scenario.peer_names().collect();
-        let first = self.scenario.helpers().chain(["server"]);
-        for name in first.map(str::to_owned).chain(peers.iter().cloned()) {
+        let helpers = self.scenario.helpers().chain(["server"]);
+        let first = peers.iter().take(self.scenario.first_peers().into());
+        for name in helpers.map(str::to_owned).chain(first.clone().cloned()) {
             self.processes.start(&name).map_err(RunError::Process)?;
         }
         let began = Instant::now();
@@ -138,7 +139,7 @@ impl Course<'_> {
                 self.trouble.push(format!("not done in time: {}", late.join(", ")));
                 return Ok(());
             }
-            if playing_since.is_none() && peers.iter().all(|peer| self.is_recording(peer)) {
+            if playing_since.is_none() && first.clone().all(|peer| self.is_recording(peer)) {
                 playing_since = Some(Instant::now());
             }
             if let Some(since) = playing_since {

@@ -21,6 +21,8 @@ pub struct Scenario {
     /// How many peers play: `peer0`, `peer1` and so on.
     #[serde(default = "two")]
     pub peers: u8,
+    /// With how many of them play begins, where the others come late: each when something starts it.
+    pub begin_with: Option<u8>,
     /// Which TURN server there is.
     pub turn: Option<Turn>,
     /// Whether peers play through TURN only.
@@ -255,9 +257,18 @@ impl Scenario {
         (0..self.peers).map(|number| format!("{PEER}{number}"))
     }
 
+    /// How many peers are started at the beginning.
+    #[must_use]
+    pub fn first_peers(&self) -> u8 {
+        self.begin_with.unwrap_or(self.peers)
+    }
+
     fn check(&self) -> Result<(), ScenarioError> {
         if !(2..=8).contains(&self.peers) {
             return Err(ScenarioError::Peers { got: self.peers });
+        }
+        if let Some(got) = self.begin_with.filter(|got| !(1..=self.peers).contains(got)) {
+            return Err(ScenarioError::BeginWith { peers: self.peers, got });
         }
         let peers: Vec<String> = self.peer_names().collect();
         let known = |name: &str| {
@@ -394,6 +405,14 @@ pub enum ScenarioError {
     #[error("expected 2 to 8 peers, got {got}")]
     Peers {
         /// As many.
+        got: u8,
+    },
+    /// Nobody would begin, or more than there are.
+    #[error("expected to begin with 1 to {peers} peers, got {got}")]
+    BeginWith {
+        /// How many there are.
+        peers: u8,
+        /// With how many.
         got: u8,
     },
     /// No such host, process or interface.
