@@ -88,7 +88,8 @@ class LinkConditions:
 class Health:
     """How good the ways to the others must be for an episode to begin; this computer's own.
 
-    Whatever it says, both directions of each way must work. With `LinkConditions` a way is what they make of it.
+    Whatever it says, both directions of each way must work. With `LinkConditions` a way is what
+    they make of it.
     """
 
     round_trip_max_ms: float = float("inf")
