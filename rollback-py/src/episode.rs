@@ -438,6 +438,8 @@ impl PyEpisode {
             ("bytes_received", counters.bytes_received),
             ("tags_wrong", counters.tags_wrong),
             ("malformed", counters.malformed),
+            ("runs_refused", counters.runs_refused),
+            ("hints_refused", counters.hints_refused),
             ("frames_direct", counters.frames_direct),
             ("frames_relayed", counters.frames_relayed),
             ("frames_repeated", counters.frames_repeated),

@@ -16,7 +16,7 @@ pub(crate) struct Conduct {
 
 #[derive(Debug, Clone)]
 struct Known {
-    /// Datagrams that were refused so far.
+    /// What was refused of it so far.
     refused: u64,
     allowance: RelayAllowance,
     /// Whether the session knows that it is shut out.
@@ -40,7 +40,7 @@ impl Conduct {
     ) {
         for (peer, known) in PeerId::all(PEERS_MAX).zip(&mut self.peers) {
             let Some(counters) = session.link_counters(peer) else { continue };
-            let refused = counters.tags_wrong + counters.malformed;
+            let refused = counters.refused();
             let mut newly = known.refused..refused;
             known.refused = refused;
             if !newly.all(|_| known.allowance.spend(time(now), 0)) {

@@ -92,8 +92,18 @@ pub struct LinkCounters {
     pub frames_repeated: u64,
     /// Hints that were taken: of inputs that its players will probably give. Each may come many times.
     pub hints: u64,
+    /// Runs that it passed on of players whose inputs no peer passes on to this one: this one's own, or nobody's.
+    pub runs_refused: u64,
     /// Times that it gave hints for players whom it does not host.
     pub hints_refused: u64,
+}
+
+impl LinkCounters {
+    /// How often the peer sent what no honest one sends, or what was damaged: all of it was refused.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.tags_wrong + self.malformed + self.runs_refused + self.hints_refused
+    }
 }
 
 impl Link {

@@ -50,13 +50,19 @@ impl Links {
         is_in_view: bool,
     ) -> bool {
         let (owner, own_end) = (extra.owner, self.own_end());
+        // Nobody honest passes this peer's own inputs on to it, nor those of a slot without a peer.
+        let Some(index) = self.index_of(owner) else {
+            if let Some(link) = self.links.get_mut(sender) {
+                link.counters.runs_refused += 1;
+            }
+            return false;
+        };
         // Of a departing peer only what a member claimed is taken, and of one that is gone nothing.
         let limit = match self.membership.is_frozen(owner) {
             true if self.membership.departing().contains(owner) => self.membership.claimed(owner),
             true => return false,
             false => Frame::MAX,
         };
-        let Some(index) = self.index_of(owner) else { return false };
         let is_passed_on = index != sender;
         let applied = wire::apply_run(&mut self.queue, owner, &extra.run, Base::Idle, limit);
         if let (Ok(applied), Some(link)) = (applied, self.links.get_mut(sender)) {

@@ -295,10 +295,10 @@ impl<G: Game<Error: Debug>> Node<G> {
         steps_max + u64::from(self.run_ahead)
     }
 
-    /// How many datagrams were refused, by tag or form.
+    /// How much was refused of what came.
     pub(crate) fn refused(&self) -> u64 {
         let links = PeerId::all(PEERS_MAX).filter_map(|peer| self.session.link_counters(peer));
-        links.map(|counters| counters.tags_wrong + counters.malformed).sum()
+        links.map(|counters| counters.refused()).sum()
     }
 
     fn tamper(&mut self) {
@@ -455,6 +455,11 @@ impl<G: Game<Error: Debug>> Node<G> {
         }
         if session.counters().events_lost > 0 {
             return Err(Violation::new(Oracle::Bounds, "events were lost".into()));
+        }
+        let mut links = PeerId::all(PEERS_MAX).filter_map(|peer| session.link_counters(peer));
+        if links.any(|counters| counters.runs_refused + counters.hints_refused > 0) {
+            let detail = "what an honest peer sent of its own players or of others was refused";
+            return Err(Violation::new(Oracle::Inputs, detail.into()));
         }
         Ok(())
     }

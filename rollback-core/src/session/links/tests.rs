@@ -49,6 +49,29 @@ fn hints_for_the_players_of_another_are_refused_and_counted() {
 }
 
 #[test]
+fn runs_of_the_receivers_own_players_or_of_nobody_are_refused_and_counted() {
+    let (mut links, sender, keys) = three_peers();
+    for (owner, refused) in [(1, 0), (2, 0), (0, 1), (7, 2)] {
+        let mut bytes = Vec::new();
+        wire::start(Kind::Inputs, &mut bytes);
+        let head = InputsHead { confirmed: Some(Frame::ZERO), ..InputsHead::default() };
+        head.encode(links.long, &mut bytes);
+        let slot = PeerId::new(owner).unwrap();
+        let at = wire::start_extra_run(&mut bytes, slot, (Frame::ZERO, Frame::ZERO), None);
+        // An idle frame; there is no peer 7, and so no player of it.
+        let frames = u8::from(owner != 7);
+        bytes.extend((0..frames).map(|_| 0));
+        wire::finish_extra_run(&mut bytes, at, frames, false);
+        wire::seal(&keys, Link::bound(0, &head), &mut bytes);
+        links.handle_datagram(Timestamp::ZERO, sender, &bytes);
+        let counters = links.link(sender).unwrap().counters;
+        assert_eq!((counters.runs_refused, counters.refused()), (refused, refused), "{owner}");
+    }
+    let ends = [0, 1, 2].map(|slot| links.queue.end(PeerId::new(slot).unwrap()).index());
+    assert_eq!(ends, [0, 1, 1]);
+}
+
+#[test]
 fn a_claim_of_more_than_a_history_is_malformed() {
     let (mut links, claimant, keys) = three_peers();
     let limit = 2 * links.queue.capacity();
