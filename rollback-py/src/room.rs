@@ -349,6 +349,8 @@ pub(crate) fn stats_dict<'py>(py: Python<'py>, stats: &PeerStats) -> PyResult<Bo
     dict.set_item("datagrams_lost_by_conditions", stats.datagrams_lost_by_conditions)?;
     dict.set_item("datagrams_not_sent", stats.datagrams_not_sent)?;
     dict.set_item("violations", stats.violations)?;
+    dict.set_item("stale_signals", stats.stale_signals)?;
+    dict.set_item("replayed_signals", stats.replayed_signals)?;
     dict.set_item("shut_out", stats.shut_out.map(ShutOut::name))?;
     dict.set_item("switches", stats.switches)?;
     let ways =
@@ -446,6 +448,7 @@ pub(crate) fn transport_event_dict(
             dict.set_item("reason", why.name())?;
         }
         TransportEvent::PeerDisconnected { peer } => peer_event("peer_disconnected", peer)?,
+        TransportEvent::SignalsReplayed { peer } => peer_event("signals_replayed", peer)?,
         TransportEvent::PeerLeft { peer } => peer_event("peer_left", peer)?,
         TransportEvent::SignalingLost => dict.set_item("event", "signaling_lost")?,
         TransportEvent::SignalingRegained => dict.set_item("event", "signaling_regained")?,

@@ -195,9 +195,9 @@ impl Neighbours {
                         }
                     });
                 }
-                let stale = neighbour.pair.take_stale_signals();
-                if stale > 0 {
-                    self.setup.mailbox.update(peer, |stats| stats.stale_signals += stale);
+                let unused = neighbour.pair.take_unused();
+                if unused.stale > 0 {
+                    self.setup.mailbox.note_unused(peer, unused);
                 }
             }
         }

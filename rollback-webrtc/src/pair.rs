@@ -16,7 +16,7 @@ use std::time::Duration;
 use rollback_core::Timestamp;
 use rollback_signaling::{AttemptId, SignalPayload, Text};
 
-pub(crate) use self::exchange::{Action, ConnectionEvent, PairReport, Remote, Role};
+pub(crate) use self::exchange::{Action, ConnectionEvent, PairReport, Remote, Role, UnusedSignals};
 use self::renewal::Successor;
 use crate::backoff::Backoff;
 
@@ -42,7 +42,7 @@ pub(crate) struct Pair {
     restarted_at: Option<Timestamp>,
     backoff: Backoff,
     actions: VecDeque<Action>,
-    stale_signals: u64,
+    unused: UnusedSignals,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Pair {
             restarted_at: None,
             backoff: Backoff::new(RETRY_FIRST, RETRY_MAX, seed),
             actions: VecDeque::new(),
-            stale_signals: 0,
+            unused: UnusedSignals::default(),
         }
     }
 
@@ -106,9 +106,9 @@ impl Pair {
         }
     }
 
-    /// Signals of attempts that were over, since the last call.
-    pub(crate) fn take_stale_signals(&mut self) -> u64 {
-        std::mem::take(&mut self.stale_signals)
+    /// What was not taken of the peer's signals since the last call.
+    pub(crate) fn take_unused(&mut self) -> UnusedSignals {
+        std::mem::take(&mut self.unused)
     }
 
     /// Does what is due.
@@ -162,7 +162,10 @@ impl Pair {
             {
                 self.handle_answer(attempt, restart, sdp.into());
             }
-            _ => self.stale_signals += 1,
+            (SignalPayload::RestartOffer { attempt, restart, .. }, Role::Answerer) => {
+                self.unused.count(self.current() == Some(attempt) && restart <= self.restarts);
+            }
+            _ => self.unused.count(false),
         }
     }
 
@@ -290,7 +293,7 @@ impl Pair {
         let is_too_soon = self.offer_accepted_at.is_some_and(|at| now.since(at) < OFFER_INTERVAL);
         let is_over = matches!(self.state, State::ShutOut | State::Left);
         if is_over || !is_new || is_too_soon {
-            self.stale_signals += 1;
+            self.unused.count(!is_new);
             return;
         }
         self.newest = Some(attempt);
@@ -310,6 +313,10 @@ impl Pair {
     /// One that was repeated would end the connection.
     fn handle_answer(&mut self, attempt: AttemptId, restart: u32, sdp: String) {
         let is_current = self.current() == Some(attempt);
+        let was_taken = match &self.successor {
+            Some(successor) if successor.attempt == attempt => successor.is_answered,
+            _ => is_current && self.answered >= Some(restart),
+        };
         let is_new = match &mut self.successor {
             Some(successor) if successor.attempt == attempt => {
                 restart == 0 && !std::mem::replace(&mut successor.is_answered, true)
@@ -323,7 +330,7 @@ impl Pair {
         if is_new {
             self.actions.push_back(Action::Feed(attempt, Remote::Answer(sdp)));
         } else {
-            self.stale_signals += 1;
+            self.unused.count(was_taken);
         }
     }
 
@@ -343,7 +350,7 @@ impl Pair {
         if is_lost_there {
             self.abandon(now);
         } else {
-            self.stale_signals += 1;
+            self.unused.count(false);
         }
     }
 
@@ -351,7 +358,7 @@ impl Pair {
         if self.is_open_or_opens(attempt) {
             self.actions.push_back(Action::Feed(attempt, remote));
         } else {
-            self.stale_signals += 1;
+            self.unused.count(false);
         }
     }
 

@@ -75,6 +75,8 @@ pub struct PeerStats {
     /// Signals of attempts that were over already, candidates that did not fit any more, or came too many at once, all
     /// dropped. Some are normal, many where the way is bad.
     pub stale_signals: u64,
+    /// Those of them that had been taken once: descriptions that came again.
+    pub replayed_signals: u64,
 }
 
 /// Why nothing is heard of a peer, as far as this side knows.
@@ -232,6 +234,12 @@ pub enum TransportEvent {
         watcher: WatcherId,
         /// What it did.
         why: ShutOut,
+    },
+    /// A description of the peer that was taken already came again, which is dropped: it, or somebody between it and here,
+    /// repeats what was said. Told of a peer once.
+    SignalsReplayed {
+        /// The peer.
+        peer: PeerId,
     },
     /// The peer left for good; its slot stays empty.
     PeerLeft {

@@ -294,6 +294,7 @@ fn a_connection_whose_path_is_gone_finds_another_by_a_restart() {
     for (transport, ages) in transports.iter().zip(&seen) {
         let stats = transport.stats(common::others(transport)[0]);
         assert_eq!(stats.attempts, 1, "the connection is the same");
+        assert_eq!(stats.replayed_signals, 0, "nobody is accused");
         assert!(stats.is_connected);
         assert!(ages.len() > 120, "datagrams flow again: {}", ages.len());
         let oldest = ages.iter().max().unwrap();
@@ -302,21 +303,20 @@ fn a_connection_whose_path_is_gone_finds_another_by_a_restart() {
 }
 
 #[test]
-fn signals_that_are_replayed_are_counted_and_end_no_connection() {
+fn signals_that_are_replayed_are_counted_and_told_and_end_no_connection() {
     let server = server(2);
     let path = FaultyPath::to(server.local_addr());
     path.faults.signals_are_replayed.store(true, Ordering::Relaxed);
     let transports = join_two(&path, "replayed");
     wait_connected(&transports);
-    wait_until("replayed signals are counted", || {
-        transports[0].stats(peer(1)).stale_signals > 0
-            && transports[1].stats(peer(0)).stale_signals > 0
-    });
+    wait_event(&transports[0], TransportEvent::SignalsReplayed { peer: peer(1) });
+    wait_event(&transports[1], TransportEvent::SignalsReplayed { peer: peer(0) });
     play(&transports, Duration::from_secs(2), |_| {});
     for (transport, other) in [(&transports[0], peer(1)), (&transports[1], peer(0))] {
         let stats = transport.stats(other);
         let seen = (stats.is_connected, stats.attempts, stats.shut_out);
         assert_eq!(seen, (true, 1, None), "{stats:?}");
+        assert!(stats.replayed_signals > 0 && stats.stale_signals >= stats.replayed_signals);
     }
 }
 

@@ -5,6 +5,7 @@ use rollback_core::PeerId;
 use super::Mailbox;
 use super::guard::Guard;
 use super::state::State;
+use crate::pair::UnusedSignals;
 use crate::stats::{ShutOut, TransportEvent};
 
 impl Mailbox {
@@ -19,6 +20,20 @@ impl Mailbox {
         peer.stats.violations += 1;
         let now = self.clock.now();
         self.judge(state, from, |guard| guard.take_violation(now));
+    }
+
+    /// Signals of a peer were not taken. Those that come again are told, once: they may be the work of somebody in between.
+    pub(crate) fn note_unused(&self, from: PeerId, unused: UnusedSignals) {
+        let mut state = self.lock();
+        let Some(peer) = state.peer(from) else { return };
+        let were_told = peer.stats.replayed_signals > 0;
+        peer.stats.stale_signals += unused.stale;
+        peer.stats.replayed_signals += unused.replayed;
+        if unused.replayed > 0 && !were_told {
+            state.push_event(TransportEvent::SignalsReplayed { peer: from });
+            tracing::warn!(peer = ?from, "signals of a peer come again");
+            self.announce();
+        }
     }
 
     /// Waits for the next peer that is shut out, and still is: another process of it may be there already.

@@ -78,3 +78,19 @@ pub(crate) enum ConnectionEvent {
     /// It is over.
     Ended,
 }
+
+/// Signals of the peer that were not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct UnusedSignals {
+    /// All of them, with those of attempts that were over.
+    pub(crate) stale: u64,
+    /// Those of them that had been taken once: descriptions that came again, which no honest one sends twice.
+    pub(crate) replayed: u64,
+}
+
+impl UnusedSignals {
+    pub(super) fn count(&mut self, was_taken: bool) {
+        self.stale += 1;
+        self.replayed += u64::from(was_taken);
+    }
+}

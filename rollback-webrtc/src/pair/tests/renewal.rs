@@ -129,7 +129,7 @@ fn the_worn_connection_may_be_restarted_while_its_successor_opens_and_no_answer_
         pair.handle_signal(at(6400), replayed);
     }
     assert!(actions(&mut pair).is_empty());
-    assert_eq!(pair.take_stale_signals(), 3);
+    assert_eq!(unused(&mut pair), (3, 3));
     pair.handle_connection(at(6500), SECOND, ConnectionEvent::Opened);
     actions(&mut pair);
     pair.handle_signal(at(6600), answer(SECOND));
