@@ -302,6 +302,29 @@ fn a_connection_whose_path_is_gone_finds_another_by_a_restart() {
     }
 }
 
+/// How long it takes after their path is gone until both of two members know that they are interrupted.
+fn noticed_after(interrupted_after: Duration) -> Duration {
+    let server = server(2);
+    let path = FaultyPath::to(server.local_addr());
+    let config = || TransportConfig { interrupted_after, server_relay: false, ..local() };
+    let transports = join_all(&path.link("noticed"), vec![config(), config()]);
+    wait_connected(&transports);
+    path.faults.paths_gone.store(u32::MAX, Ordering::Relaxed);
+    let gone_at = Instant::now();
+    wait_until("both have noticed", || {
+        !transports[0].stats(peer(1)).is_connected && !transports[1].stats(peer(0)).is_connected
+    });
+    gone_at.elapsed()
+}
+
+#[test]
+fn after_how_much_silence_a_connection_is_interrupted_is_a_setting() {
+    // The last packet came at most a quarter of the time before, and a busy computer is only late.
+    let [soon, late] = [300, 4000].map(|millis| noticed_after(Duration::from_millis(millis)));
+    assert!(late >= Duration::from_secs(3), "{late:?}");
+    assert!(soon >= Duration::from_millis(225) && soon < late, "{soon:?}, {late:?}");
+}
+
 #[test]
 fn signals_that_are_replayed_are_counted_and_told_and_end_no_connection() {
     let server = server(2);
