@@ -27,6 +27,7 @@ use crate::mailbox::Mailbox;
 use crate::own_addresses::OwnAddresses;
 use crate::pair::{ConnectionEvent, Remote};
 use crate::route::Way;
+use crate::stats::{ShutOut, TransportEvent};
 
 /// A browser that shows the page; it ends when dropped.
 struct Browser {
@@ -133,6 +134,23 @@ impl Meeting {
         }
     }
 
+    /// Lets the page send messages of one byte more than a datagram has, until it is shut out for them.
+    async fn send_oversized(&mut self, peer: PeerId) {
+        while self.mailbox.stats(peer).shut_out.is_none() {
+            self.tell(json!({ "oversized": DATAGRAM_BYTES_MAX + 1 })).await;
+            let _ = self.mailbox.wait_async(Duration::from_millis(20)).await;
+            let mut buffer = [0; DATAGRAM_BYTES_MAX];
+            while let Some(received) = self.mailbox.try_receive(&mut buffer) {
+                assert_ne!(buffer[..received.len], [OVERSIZED; DATAGRAM_BYTES_MAX][..received.len]);
+            }
+        }
+        let stats = self.mailbox.stats(peer);
+        assert!(stats.violations > 1, "each is counted: {stats:?}");
+        let told = std::iter::from_fn(|| self.mailbox.poll_event());
+        let why = ShutOut::Malformed;
+        assert!(told.into_iter().any(|event| event == TransportEvent::PeerShutOut { peer, why }));
+    }
+
     /// Sends a datagram again and again until it comes back: some may be lost.
     async fn echo(&self, peer: PeerId, datagram: &[u8]) {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
@@ -214,6 +232,7 @@ async fn meet(is_offerer: bool) {
     // What the page sends comes on its own channel: on this side's it would be a violation (rule R1).
     assert_eq!(stats.violations, 0, "{stats:?}");
     assert!(stats.datagrams_received >= 150, "{stats:?}");
+    meeting.send_oversized(peer).await;
     drop(meeting);
     timeout(PATIENCE, running).await.expect("the connection ends").unwrap();
 }
@@ -227,6 +246,9 @@ async fn a_browser_that_answers_sends_datagrams_back() {
 async fn a_browser_that_offers_sends_datagrams_back() {
     timeout(PATIENCE, meet(false)).await.expect("datagrams come back");
 }
+
+/// What fills messages that are too long.
+const OVERSIZED: u8 = 0xee;
 
 /// Longest time that anything here may take; a browser starts slowly on a busy computer.
 const PATIENCE: Duration = Duration::from_secs(60);
