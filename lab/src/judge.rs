@@ -107,6 +107,16 @@ fn judge_summary(peer: &str, summary: &Summary, expect: &Expectation, faults: &m
     for episode in summary.episodes.iter().filter(|episode| episode.end != expect.end) {
         faults.push(format!("{peer}: episode {} ended {}", episode.episode, episode.end));
     }
+    // One that came back began in the middle of the match.
+    if let Some(most) = expect.first_frame_ms_max.filter(|_| summary.life == 0) {
+        match summary.first_frame_ms {
+            Some(got) if got <= most => {}
+            Some(got) => {
+                faults.push(format!("{peer}: the first frame after {got} ms, over {most}"))
+            }
+            None => faults.push(format!("{peer} played no frame")),
+        }
+    }
     if let Some(most) = expect.stall_ms_max.filter(|most| summary.longest_stall_ms > *most) {
         faults.push(format!("{peer} stood still for {} ms, over {most}", summary.longest_stall_ms));
     }

@@ -32,10 +32,13 @@ pub fn programs(scenario: &Scenario, place: &Place, hosts: &Hosts) -> io::Result
     }
     match scenario.turn {
         Some(Turn::Minted) => serve.push_str(&format!(
-            " --turn-url turn:{TURN}:3478?transport=udp --turn-secret-file turn-secret --turn-ttl 60"
+            " --turn-url turn:{TURN}:3478?transport=udp --turn-secret-file turn-secret"
         )),
         Some(Turn::Server) => serve.push_str(" --turn"),
         _ => {}
+    }
+    if let Some(seconds) = scenario.turn_ttl_s {
+        serve.push_str(&format!(" --turn-ttl {seconds}"));
     }
     add("server", &place.folder, server, words(&serve), Vec::new());
     for helper in scenario.helpers() {

@@ -25,6 +25,8 @@ pub struct Scenario {
     pub begin_with: Option<u8>,
     /// Which TURN server there is.
     pub turn: Option<Turn>,
+    /// For how many seconds the credentials are good that the server gives out; for half a day unless given.
+    pub turn_ttl_s: Option<u64>,
     /// Whether peers play through TURN only.
     #[serde(default)]
     pub relay_only: bool,
@@ -189,6 +191,8 @@ pub struct Event {
 pub struct Expectation {
     /// How each episode ends.
     pub end: String,
+    /// The first frame of each peer that was there from the beginning came so soon after it began to join.
+    pub first_frame_ms_max: Option<u64>,
     /// No peer stood still longer.
     pub stall_ms_max: Option<u64>,
     /// Some peer stood still as long.
@@ -351,6 +355,7 @@ impl Default for Expectation {
     fn default() -> Self {
         Self {
             end: "finished".to_owned(),
+            first_frame_ms_max: None,
             stall_ms_max: None,
             stall_ms_min: None,
             round_trip_beside_percent_max: None,

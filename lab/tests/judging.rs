@@ -89,7 +89,7 @@ fn said(stall_ms: u64, paths: &[&str]) -> String {
         paths.iter().map(|path| format!(r#"{{"peer":1,"at_ms":5,"path":"{path}"}}"#)).collect();
     format!(
         r#"{{"slot":0,"life":0,"episodes":[{{"episode":0,"frames":100,"end":"finished"}}],"rollbacks":7,
-        "resimulated":9,"passed":5,"stalls":1,"longest_stall_ms":{stall_ms},"rtt_ms":40,"round_trips":{{"count":90,"p50_us":40000,"p90_us":41000}},
+        "resimulated":9,"passed":5,"stalls":1,"first_frame_ms":700,"longest_stall_ms":{stall_ms},"rtt_ms":40,"round_trips":{{"count":90,"p50_us":40000,"p90_us":41000}},
         "round_trips_beside":{{"count":9,"p50_us":48000,"p90_us":60000}},"paths":[{}],"reconnections":1,"server_losses":0}}"#,
         paths.join(",")
     )
@@ -140,7 +140,7 @@ fn expectations_are_held_against_what_the_peers_say() {
     let right = "[expect]\nstall_ms_min = 900\nstall_ms_max = 900\nrollbacks_min = 7\nreconnections_max = 1\n\
         reconnections_min = 1\npath_first = 'direct'\npath_last = 'turn'\npaths_seen = ['turn', 'direct']\n\
         round_trip_beside_percent_max = 120\nround_trip_beside_p90_percent_max = 150\n\
-        round_trips_beside_min = 9\npassed_min = 5";
+        round_trips_beside_min = 9\npassed_min = 5\nfirst_frame_ms_max = 700";
     assert_eq!(folder.judge(right, [&one, &one]).faults, Vec::<String>::new());
     for (wrong, count) in [
         ("end = 'left'", 2),
@@ -151,6 +151,7 @@ fn expectations_are_held_against_what_the_peers_say() {
         ("round_trip_beside_p90_percent_max = 149", 2),
         ("round_trips_beside_min = 10", 2),
         ("passed_min = 6", 1),
+        ("first_frame_ms_max = 699", 2),
         ("reconnections_min = 2", 1),
         ("reconnections_max = 0", 2),
         ("server_losses_min = 1", 1),
