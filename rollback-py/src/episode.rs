@@ -411,7 +411,7 @@ impl PyEpisode {
     /// What was counted between this computer and another, and how long the way is.
     fn peer<'py>(&self, py: Python<'py>, slot: u8) -> PyResult<Option<Bound<'py, PyDict>>> {
         let Some(peer) = PeerId::new(slot) else { return Ok(None) };
-        let (counters, rtt, jitter, facts, stats, link) = self.with(py, |playing| {
+        let (counters, rtt, jitter, facts, stats, (link, now)) = self.with(py, |playing| {
             let session = playing.episode.session();
             let facts = session.facts_of(peer).cloned();
             let (rtt, jitter) = (session.rtt(peer), session.jitter(peer));
@@ -421,13 +421,13 @@ impl PyEpisode {
                 jitter,
                 facts,
                 playing.episode.transport().stats(peer),
-                playing.episode.transport().link_report(peer),
+                (playing.episode.transport().link_report(peer), playing.episode.transport().now()),
             )
         })?;
         let Some(counters) = counters else { return Ok(None) };
         let dict = stats_dict(py, &stats)?;
         let millis = |duration: Option<Duration>| duration.map(|d| d.as_secs_f64() * 1000.0);
-        dict.set_item("link", link_dict(py, &link)?)?;
+        dict.set_item("link", link_dict(py, &link, now)?)?;
         dict.set_item("rtt_ms", millis(rtt))?;
         dict.set_item("jitter_ms", millis(jitter))?;
         dict.set_item("may_differ", facts.map(|facts| facts.may_differ))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_core::{PeerId, PeerSet, Roster, Ticket};
+use rollback_core::{PeerId, PeerSet, Roster, Ticket, Timestamp};
 use rollback_server::{BackgroundServer, GroupSize, IceOptions, RoomName, Rooms, ServerConfig};
 use rollback_webrtc::{
     ErrorCode, IceServer, Inquiry, Joining, LinkConditions, LinkError, LinkReport, PathPolicy,
@@ -32,7 +32,7 @@ pub(crate) type TransportSlot = Arc<Mutex<Option<Transport>>>;
 impl PyRoom {
     /// Starts joining.
     #[new]
-    #[pyo3(signature = (link, *, name=None, token=None, ice_servers=Vec::new(), relay_only=false, server_relay=true, told_after=None, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
+    #[pyo3(signature = (link, *, name=None, token=None, ice_servers=Vec::new(), relay_only=false, server_relay=true, interrupted_after=None, told_after=None, delay_ms=0, jitter_ms=0, loss_percent=0.0, seed=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         link: &str,
@@ -41,6 +41,7 @@ impl PyRoom {
         ice_servers: Vec<(String, String, String)>,
         relay_only: bool,
         server_relay: bool,
+        interrupted_after: Option<f64>,
         told_after: Option<f64>,
         delay_ms: u32,
         jitter_ms: u32,
@@ -50,6 +51,7 @@ impl PyRoom {
         let server = |(url, username, credential)| IceServer { url, username, credential };
         let unless_said = TransportConfig::default();
         let told_after = told_after.map(seconds_or_ever).transpose()?;
+        let interrupted_after = interrupted_after.map(seconds_or_ever).transpose()?;
         let config = TransportConfig {
             name,
             token,
@@ -57,6 +59,7 @@ impl PyRoom {
             path_policy: if relay_only { PathPolicy::RelayOnly } else { PathPolicy::All },
             server_relay,
             link_conditions: LinkConditions { delay_ms, jitter_ms, loss_percent, seed },
+            interrupted_after: interrupted_after.unwrap_or(unless_said.interrupted_after),
             told_after: told_after.unwrap_or(unless_said.told_after),
             ..unless_said
         };
@@ -146,7 +149,7 @@ impl PyRoom {
         let transport = lock(&self.transport);
         let Some(transport) = &*transport else { return Ok(None) };
         let dict = stats_dict(py, &transport.stats(peer))?;
-        dict.set_item("link", link_dict(py, &transport.link_report(peer))?)?;
+        dict.set_item("link", link_dict(py, &transport.link_report(peer), transport.now())?)?;
         Ok(Some(dict))
     }
 
@@ -373,7 +376,11 @@ fn way_dict<'py>(py: Python<'py>, way: &WayCounters) -> PyResult<Bound<'py, PyDi
 }
 
 /// What was measured of the way to a peer.
-pub(crate) fn link_dict<'py>(py: Python<'py>, link: &LinkReport) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn link_dict<'py>(
+    py: Python<'py>,
+    link: &LinkReport,
+    now: Timestamp,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
     let LinkReport { round_trip, round_trip_p50, round_trip_p95, round_trip_p99, .. } = link;
@@ -388,6 +395,10 @@ pub(crate) fn link_dict<'py>(py: Python<'py>, link: &LinkReport) -> PyResult<Bou
     dict.set_item("outage_total_ms", millis(link.outage_total))?;
     let longest = link.last_outages.iter().map(|outage| outage.length).max();
     dict.set_item("outage_longest_ms", longest.map(millis))?;
+    // How long ago each began, and how long it was: the clock of connections is known to nobody else.
+    let outages = link.last_outages.iter();
+    let outages = outages.map(|one| (now.since(one.began).as_millis(), one.length.as_millis()));
+    dict.set_item("last_outages_ms", outages.collect::<Vec<_>>())?;
     dict.set_item("recent_loss_out_percent", link.recent_loss_out_percent)?;
     dict.set_item("recent_loss_in_percent", link.recent_loss_in_percent)?;
     dict.set_item("proof", link.proof.map(Proof::name))?;

@@ -181,7 +181,15 @@ def test_a_game_that_is_shown_ahead_is_recorded_as_it_was_played(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"predictor": "best"}, {"run_ahead": 9}, {"run_ahead": -1}, {"told_after_s": -1.0}]
+    "wrong",
+    [
+        {"predictor": "best"},
+        {"run_ahead": 9},
+        {"run_ahead": -1},
+        {"told_after_s": -1.0},
+        {"interrupted_after_s": 0.1},
+        {"interrupted_after_s": 11.0},
+    ],
 )
 def test_what_a_computer_cannot_be_set_to_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):

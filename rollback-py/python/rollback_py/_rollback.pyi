@@ -151,6 +151,7 @@ class Room:
         ice_servers: Sequence[tuple[str, str, str]] = ...,
         relay_only: bool = False,
         server_relay: bool = True,
+        interrupted_after: float | None = None,
         told_after: float | None = None,
         delay_ms: int = 0,
         jitter_ms: int = 0,
@@ -160,8 +161,9 @@ class Room:
         """Start joining. An ICE server is URL, user and password, the latter two for TURN.
 
         `relay_only` keeps this computer's address from the others: only TURN, and the server
-        unless `server_relay` is False. `told_after` says after how many seconds without a way to a
-        member ``peer_reconnecting`` is told; without it that is one.
+        unless `server_relay` is False. `interrupted_after` says after how many seconds of silence a
+        connection is left for another way; without it that is 0.8. `told_after` says after how many
+        seconds without a way to a member ``peer_reconnecting`` is told; without it that is one.
         """
 
     def wait(self, seconds: float) -> bool:

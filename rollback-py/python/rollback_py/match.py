@@ -61,6 +61,7 @@ def join(
     link_conditions: LinkConditions | None = None,
     predictor: str = "repeat",
     run_ahead: int = 0,
+    interrupted_after_s: float | None = None,
     told_after_s: float | None = None,
     health: Health | None = None,
     on_progress: Callable[[int, int], None] | None = tell_waiting,
@@ -89,19 +90,19 @@ def join(
     `relay_only` hides this computer's address from the others: nothing is sent directly. The server
     is reached through the HTTP proxy of the environment (``HTTPS_PROXY``, ``NO_PROXY``), if any.
 
-    Three settings are this computer's own, and change nothing that is recorded. `predictor` guesses
+    Some settings are this computer's own, and change nothing that is recorded. `predictor` guesses
     what the others do: ``"repeat"`` what they did last, ``"idle"`` nothing, ``"learned"`` what
     they did most often after holding the same action for as long. `run_ahead` shows, and has
     policies observe, the environment so many frames (0 to 8) ahead of the one that is played, so
     that an input delay is not felt; each costs a step in every frame, and a computer that is too
-    slow for the tick rate shows nothing ahead. `told_after_s` says how long nothing of a member
-    must come until the events of the episode say so: ``interrupted`` of its game, after a tenth of
-    a second at least, and ``peer_reconnecting`` of the ways to it. Without it these are half a
-    second and one second. A member that departs sooner is not ``interrupted``.
+    slow for the tick rate shows nothing ahead. A connection silent for `interrupted_after_s` (0.2
+    to 10; 0.8 unless given) is left for another way. `told_after_s` says after how much silence of
+    a member the episode's events tell it: ``interrupted`` of its game, after 0.1 s at least and 0.5
+    unless given, and ``peer_reconnecting`` of the ways to it, 1 unless given.
 
     Before each episode the ways to the others are checked. `health` says how good they must be.
     """
-    _check_local(predictor, run_ahead, told_after_s, ice_servers)
+    _check_local(predictor, run_ahead, interrupted_after_s, told_after_s, ice_servers)
     for what, got, kind in (
         ("link", link, str),
         ("name", name, str),
@@ -127,6 +128,7 @@ def join(
             ice_servers=list(ice_servers),
             relay_only=relay_only,
             server_relay=server_relay,
+            interrupted_after=interrupted_after_s,
             told_after=told_after_s,
             delay_ms=conditions.delay_ms,
             jitter_ms=conditions.jitter_ms,
@@ -191,12 +193,15 @@ def _checks_transfer(game: EnvGame, settings: Settings) -> NotTransferableError 
 def _check_local(
     predictor: str,
     run_ahead: int,
+    interrupted_after_s: float | None,
     told_after_s: float | None,
     ice_servers: Sequence[tuple[str, str, str]],
 ) -> None:
     if predictor not in PREDICTORS:
         raise ValueError(f"predictor: expected one of {PREDICTORS}, got {predictor!r}")
     require_number("run_ahead", run_ahead, 0, RUN_AHEAD_MAX)
+    if interrupted_after_s is not None:
+        require_number("interrupted_after_s", interrupted_after_s, 0.2, 10.0)
     if told_after_s is not None:
         require_number("told_after_s", told_after_s, 0.0, inf)
     require_ice_servers(ice_servers)
