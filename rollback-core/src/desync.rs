@@ -169,6 +169,11 @@ impl Reports {
         self.own.iter().find(|own| own.number == number).copied()
     }
 
+    /// The last own report before the one of this number, where it is kept.
+    pub(crate) fn before(&self, number: u32) -> Option<Report> {
+        self.own.iter().rfind(|own| own.number < number).copied()
+    }
+
     /// Forgets the own reports after one that all agree on; the next one has this number.
     pub(crate) fn rewind(&mut self, agreed: u32, next_number: u32) {
         while self.own.len() > 1 && self.last().number > agreed {
@@ -195,6 +200,12 @@ impl Reports {
             theirs.start = from;
             self.has_news = true;
         }
+    }
+
+    /// Those of `peers` who tell what their state of `frame` is: not those whose new life begins after it.
+    pub(crate) fn tellers(&self, peers: PeerSet, frame: Frame) -> PeerSet {
+        let tells = |theirs: &Theirs| theirs.start <= frame;
+        peers.iter().filter(|peer| self.theirs.get(peer.index()).is_some_and(tells)).collect()
     }
 
     /// States before this frame were compared with those that all have recorded: nobody need say what its own were.

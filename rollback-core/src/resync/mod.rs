@@ -144,35 +144,31 @@ impl Resync {
     }
 
     /// What all are to do, as far as is known.
-    pub(crate) fn ruling(&self, local: PeerId, others: PeerSet, policy: OnDesync) -> Ruling {
+    pub(crate) fn ruling(&self, local: PeerId, voters: PeerSet, policy: OnDesync) -> Ruling {
         let mut votes = Vec::with_capacity(PEERS_MAX);
-        let mut members = others;
-        members.insert(local);
-        for peer in members.iter() {
-            let vote = if peer == local { Some(self.own) } else { self.vote(peer) };
-            votes.extend(vote.map(|vote| (peer, vote)));
+        for peer in voters.iter() {
+            votes.extend(self.vote(local, peer).map(|vote| (peer, vote)));
         }
         let decides = |wanted| votes.iter().any(|(_, vote)| vote.decision == wanted);
         if decides(Decision::End) {
             return Ruling::End;
         }
-        if decides(Decision::Open) || votes.len() <= others.without(local).len() {
+        if decides(Decision::Open) || votes.len() < voters.len() {
             return Ruling::Open;
         }
         source_of(&votes, policy).map_or(Ruling::Open, Ruling::Take)
     }
 
     /// Who has not said what follows, as far as is known.
-    pub(crate) fn undecided(&self, local: PeerId, others: PeerSet) -> PeerSet {
-        let is_open = |vote: Option<Vote>| vote.is_none_or(|vote| vote.decision == Decision::Open);
-        let mut open: PeerSet = others.iter().filter(|peer| is_open(self.vote(*peer))).collect();
-        if is_open(Some(self.own)) {
-            open.insert(local);
-        }
-        open
+    pub(crate) fn undecided(&self, local: PeerId, voters: PeerSet) -> PeerSet {
+        let is_open = |vote: Vote| vote.decision == Decision::Open;
+        voters.iter().filter(|peer| self.vote(local, *peer).is_none_or(is_open)).collect()
     }
 
-    fn vote(&self, peer: PeerId) -> Option<Vote> {
+    fn vote(&self, local: PeerId, peer: PeerId) -> Option<Vote> {
+        if peer == local {
+            return Some(self.own);
+        }
         let vote = self.votes.get(peer.index()).copied().flatten();
         vote.filter(|vote| vote.number == self.own.number)
     }
@@ -362,9 +358,9 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_before_all_want_it_and_one_who_ends_it_ends_it() {
-        let others: PeerSet = [peer(1), peer(2)].into_iter().collect();
+        let voters: PeerSet = [peer(0), peer(1), peer(2)].into_iter().collect();
         let mut resync = Resync::new(2, vote(1), None, Timestamp::ZERO);
-        let ruling = |resync: &Resync| resync.ruling(peer(0), others, OnDesync::Pause);
+        let ruling = |resync: &Resync| resync.ruling(peer(0), voters, OnDesync::Pause);
         resync.handle_vote(peer(1), vote(1));
         assert_eq!(ruling(&resync), Ruling::Open);
         resync.handle_vote(peer(2), Vote { decision: Decision::Open, ..vote(1) });

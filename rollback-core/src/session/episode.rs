@@ -340,6 +340,9 @@ impl<G: Game> Episode<G> {
             // All may have reported a frame while a proposed departure holds back what is stable.
             self.ledger.agreed = agreed.min(self.ledger.stable);
             self.settle_dispute();
+            if self.links.disputed.is_some() && self.join_dispute(now, game) {
+                return Ok(());
+            }
             self.close(now, game)?;
             self.raise_floor();
             return Ok(());

@@ -86,6 +86,8 @@ pub(crate) struct Links {
     pub(super) ready_at: Timestamp,
     /// The first frame of this peer's new life, once it was let in.
     pub(crate) begins_at: Option<Frame>,
+    /// The number of the report that the others dispute, as this peer was let in.
+    pub(super) disputed: Option<u32>,
     /// The least number of frames between a claim that lets a peer in and the first frame of its new life.
     pub(super) lead: u32,
     pub(crate) control: VecDeque<(PeerId, Control)>,
@@ -157,6 +159,7 @@ impl Links {
             inputs_due: PeerSet::EMPTY,
             ready_at: Timestamp::ZERO,
             begins_at: None,
+            disputed: None,
             lead: u32::from(config.tick_rate_hz()) / 2,
             control: VecDeque::new(),
             verdict: None,

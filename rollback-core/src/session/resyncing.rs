@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use super::episode::{Episode, Phase};
 use super::links::Links;
 use super::{Advance, AdvanceError, Event, Session, Stall};
+use crate::desync::Report;
 use crate::journal::{Entry, Witness};
 use crate::resync::{Decision, Keyframe, NUMBERS_APART, Resync, Ruling, Vote};
 use crate::wire::Control;
@@ -109,10 +110,11 @@ impl<G: Game> Episode<G> {
             let given_up = self.give_up_search(game, reported);
             return given_up.map_err(|error| self.fail(now, error));
         }
+        let voters = self.links.voters();
         let Some(resync) = &mut self.links.resync else { return Ok(self.end_at_agreed(now)) };
-        match resync.ruling(local, others, policy) {
+        match resync.ruling(local, voters, policy) {
             Ruling::End => Ok(self.end_at_agreed(now)),
-            Ruling::Open => Ok(Advance::Stalled(Stall::Disputed(resync.undecided(local, others)))),
+            Ruling::Open => Ok(Advance::Stalled(Stall::Disputed(resync.undecided(local, voters)))),
             Ruling::Take(source) => {
                 resync.turn_to(source);
                 let whole = match source == local {
@@ -190,6 +192,19 @@ impl<G: Game> Episode<G> {
         Ok(Advance::Stalled(Stall::Resyncing(source)))
     }
 
+    /// Joins the dispute of which the others' votes tell, where this peer's new life begins after the disputed state: they may have
+    /// taken a state over before this one could compare its own. Answers whether there is one.
+    pub(super) fn join_dispute(&mut self, now: Timestamp, game: &mut Witness<'_, G>) -> bool {
+        let reports = &self.links.reports;
+        let disputed = self.links.disputed.and_then(|number| reports.numbered(number));
+        let is_before = |report: &Report| self.links.begins_at > Some(report.frame);
+        let agreed = disputed.filter(is_before).and_then(|report| reports.before(report.number));
+        let Some(agreed) = agreed else { return false };
+        self.links.disputed = None;
+        self.begin_dispute(now, game, agreed.frame);
+        true
+    }
+
     /// Ends a dispute when all agree on a state again and have it. A member whose new life begins after that state need not say so,
     /// but it takes the state from here all the same.
     #[inline]
@@ -215,8 +230,27 @@ impl<G: Game> Episode<G> {
 }
 
 impl Links {
+    /// The members whose states are in dispute. One whose new life begins after the disputed state takes over what they choose, however
+    /// soon it is let in: who votes must not depend on when a view is heard of.
+    fn voters(&self) -> PeerSet {
+        let agreed = self.resync.as_ref().and_then(|it| self.reports.numbered(it.agreed_number));
+        let disputed = agreed.and_then(|agreed| self.reports.first_after(agreed.frame));
+        let disputed = disputed.unwrap_or(Frame::MAX);
+        let mut voters = self.reports.tellers(self.others(), disputed);
+        // Where all those are gone, it counts what is left.
+        if self.begins_at.is_none_or(|from| from <= disputed) || voters.is_empty() {
+            voters.insert(self.local);
+        }
+        voters
+    }
+
     pub(super) fn handle_dispute(&mut self, from: PeerId, message: Control) {
-        let Some(resync) = &mut self.resync else { return };
+        let Some(resync) = &mut self.resync else {
+            if let (Control::Vote(vote), Some(_)) = (message, self.begins_at) {
+                self.disputed = Some(vote.number);
+            }
+            return;
+        };
         match message {
             Control::Vote(vote) => resync.handle_vote(from, vote),
             Control::Wanted { number, chunks } => resync.handle_wanted(from, number, &chunks),

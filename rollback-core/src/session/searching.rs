@@ -54,6 +54,9 @@ impl<G: Game> Episode<G> {
                 return Ok(Advance::Ended(end));
             }
         }
+        if self.join_dispute(now, game) {
+            return Ok(Advance::Stalled(Stall::SearchingDesync));
+        }
         let is_late = now.since(since) >= self.links.config.departure_timeout();
         if self.gives_more_inputs() && !is_late {
             return self.hold_ended(game);

@@ -319,3 +319,10 @@ fn a_search_goes_by_a_state_that_was_taken_over() {
     // was not the state from which all had gone on.
     passes(simulation(60473), 60473);
 }
+
+#[test]
+fn one_that_is_let_in_during_a_dispute_goes_with_those_who_settle_it() {
+    // One of the two others had taken a state over when the view came, and the other waited for the vote of the one that was let
+    // in, which searched by itself and waited for the first one.
+    passes(simulation(97973), 97973);
+}
