@@ -17,7 +17,7 @@ impl<G: Game> Session<G> {
     ///
     /// Hand it what was recorded so far with [`backfill`](Self::backfill) and drive it as any session; it steps these frames as
     /// fast as it is called, hands them out as stable, and is let in by the members who expect it, with
-    /// [`readmit`](Self::readmit). Its inputs count from the frame that [`Event::Joined`] says.
+    /// [`readmit`](Self::readmit). Its inputs count from the frame that [`Event::Joined`](crate::Event::Joined) says.
     ///
     /// # Errors
     /// As those of [`new`](Self::new).
