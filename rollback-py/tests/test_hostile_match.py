@@ -72,7 +72,7 @@ class RawClient:
 
 def join_message(room, changes):
     """Return an honest join with some fields changed."""
-    honest = {"protocol_version": 3, "room": room, "incarnation": "0" * 16, "settings": ""}
+    honest = {"protocol_version": 4, "room": room, "incarnation": "0" * 16, "settings": ""}
     return {"kind": "join", **honest, **changes}
 
 
