@@ -55,8 +55,8 @@ impl<G: Game> Episode<G> {
             self.local_inputs.set_automatic(None);
             self.local_inputs.set_delay_of_all(frames.into());
         }
-        let frame = self.rollback.current();
-        if frame.is_multiple_of(self.links.config.tick_rate_hz().into()) {
+        let second = self.links.config.tick_rate_hz().into();
+        if self.local_inputs.is_automatic() && self.rollback.current().is_multiple_of(second) {
             let recommended = self.links.recommended_input_delay();
             self.local_inputs.follow(recommended);
         }

@@ -250,6 +250,11 @@ impl LocalInputs {
         self.automatic = limits.map(|(min, max)| (min, max, 0));
     }
 
+    /// Whether the delay follows the lateness of inputs.
+    pub(crate) fn is_automatic(&self) -> bool {
+        self.automatic.is_some()
+    }
+
     /// Takes a recommended delay, once a second: a longer one at once, a shorter one frame by frame when it has been
     /// enough for a while, so that a bad moment is not followed by many.
     pub(crate) fn follow(&mut self, recommended: Option<u32>) {
