@@ -3,6 +3,7 @@
 
 mod guess;
 mod hints;
+mod players;
 mod rejoin;
 mod rows;
 mod runs;
@@ -83,7 +84,7 @@ impl InputQueue {
         let capacity = config.history_frames();
         let frames = u32::try_from(capacity).unwrap_or(u32::MAX);
         let stream = |peer| Stream::new(roster.players_of(peer).collect(), frames);
-        Self {
+        let mut queue = Self {
             width,
             players,
             capacity: frames,
@@ -115,7 +116,9 @@ impl InputQueue {
             confirmed_end: Frame::ZERO,
             first_closed: Frame::MAX,
             limit: Frame::MAX,
-        }
+        };
+        roster.peers().iter().for_each(|peer| queue.find_least_delay(peer));
+        queue
     }
 
     /// Takes inputs for the same that `equivalent` says mean the same: one given, and one used in its place.
@@ -135,37 +138,6 @@ impl InputQueue {
     /// The players of a peer, in order.
     pub(crate) fn players_of(&self, peer: PeerId) -> &[PlayerHandle] {
         self.streams.get(peer.index()).map_or(&[], |stream| &stream.players)
-    }
-
-    /// The least input delay of a peer's players.
-    #[inline]
-    pub(crate) fn input_delay_of(&self, peer: PeerId) -> u32 {
-        let delays = self.players_of(peer).iter().filter_map(|player| self.delay(*player));
-        delays.min().unwrap_or_default()
-    }
-
-    /// The input delay of a player, as its host last said.
-    pub(crate) fn delay(&self, player: PlayerHandle) -> Option<u32> {
-        self.delays.get(player.index()).map(|(_, delay)| *delay)
-    }
-
-    /// Who drives a player, as its host last said.
-    pub(crate) fn actor(&self, player: PlayerHandle) -> Option<Actor> {
-        self.actors.get(player.index()).map(|(_, actor)| *actor)
-    }
-
-    /// Takes what an item says of its proposer's player, unless a later word is known.
-    fn note_of_player(&mut self, host: PeerId, frame: Frame, item: Item) {
-        let is_host = |player: PlayerHandle| self.hosts.get(player.index()) == Some(&host);
-        match item {
-            Item::Delay { player, frames } if is_host(player) => {
-                note_later(&mut self.delays, player, (frame, frames.into()));
-            }
-            Item::Actor { player, actor } if is_host(player) => {
-                note_later(&mut self.actors, player, (frame, actor));
-            }
-            _ => {}
-        }
     }
 
     /// The first frame of `peer` that is not held.
@@ -485,12 +457,5 @@ impl InputQueue {
     fn note_confirmed(&mut self) {
         let ends = self.streams.iter().map(Stream::complete_end);
         self.confirmed_end = ends.min().unwrap_or(Frame::MAX);
-    }
-}
-
-/// Takes what is said of a player from a frame on, unless a later word is known.
-fn note_later<T>(known: &mut [(Frame, T)], player: PlayerHandle, said: (Frame, T)) {
-    if let Some(known) = known.get_mut(player.index()).filter(|known| known.0 <= said.0) {
-        *known = said;
     }
 }

@@ -10,6 +10,8 @@ use crate::{Frame, PlayerHandle};
 /// What is held of one peer's inputs.
 pub(super) struct Stream {
     pub(super) players: Box<[PlayerHandle]>,
+    /// The least input delay of its players.
+    pub(super) delay: u32,
     /// Every frame before this one is held.
     pub(super) end: Frame,
     /// One past the newest frame held.
@@ -36,6 +38,7 @@ impl Stream {
             ahead: Bits::new(capacity, 1),
             changed: Bits::new(capacity, u32::try_from(players.len()).unwrap_or_default()),
             players,
+            delay: 0,
             end: Frame::ZERO,
             newest: Frame::ZERO,
             closed: None,

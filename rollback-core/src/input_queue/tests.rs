@@ -111,3 +111,20 @@ fn the_ring_takes_no_frame_that_would_overwrite_one_in_use() {
     queue.set_floor(Frame::new(1));
     assert!(queue.accepts(peer(1), Frame::new(capacity - 1)));
 }
+
+#[test]
+fn the_least_delay_of_a_peer_follows_what_its_host_says() {
+    let config = SessionConfig::builder().players(3).build().unwrap();
+    let hosts = [peer(0), peer(0), peer(1)];
+    let mut queue = InputQueue::new(&config, &Roster::new(&hosts).unwrap());
+    let delay = |player, frames| Item::Delay { player: PlayerHandle::new(player).unwrap(), frames };
+    let mut say = |by, frame, item| {
+        queue.arrived(peer(by), Frame::new(frame), &[item]);
+        [0, 1].map(|slot| queue.input_delay_of(peer(slot)))
+    };
+    let usual = config.input_delay_frames(PlayerHandle::new(0).unwrap());
+    assert_eq!(say(0, 0, delay(0, 9)), [usual, usual]);
+    assert_eq!(say(0, 1, delay(1, 7)), [7, usual]);
+    assert_eq!(say(1, 0, delay(1, 5)), [7, usual], "another's player");
+    assert_eq!(say(0, 2, delay(0, 6)), [6, usual]);
+}
