@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use rollback_server::{BackgroundServer, GroupSize, Rooms, ServerConfig};
 use rollback_signaling::{
-    ClientMessage, ErrorCode, Join, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, ServerMessage,
+    AttemptId, ClientMessage, ErrorCode, Join, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, ServerMessage,
     SignalPayload, Text, Token,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -273,6 +273,37 @@ async fn a_member_returns_after_its_socket_broke() {
     assert!(matches!(back.hear().await, Some(ServerMessage::Joined { slot: 0, .. })));
     assert_eq!(back.hear_ready().await, session);
     assert!(matches!(second.hear().await, Some(ServerMessage::MemberBack { .. })));
+}
+
+#[tokio::test]
+async fn one_that_leaves_while_it_is_written_to_has_left() {
+    let server = server_with(ServerConfig::new(Rooms::Any(GroupSize::try_from(8).unwrap())));
+    let mut others = Vec::new();
+    for _ in 0..7 {
+        others.push(Client::join(&server, "kitchen", None).await);
+        let joined = others.last_mut().unwrap().hear().await;
+        assert!(matches!(joined, Some(ServerMessage::Joined { .. })));
+    }
+    let mut leaver = Client::join(&server, "kitchen", None).await;
+    leaver.hear_ready().await;
+    for other in &mut others {
+        other.hear_ready().await;
+    }
+    let mut witness = others.pop().unwrap();
+    // More than the buffers of a socket take: the server waits in the middle of a message.
+    let sdp = Text::try_from("\"".repeat(16_000)).unwrap();
+    let payload = SignalPayload::Answer { attempt: AttemptId::new(1), sdp };
+    for other in &mut others {
+        for _ in 0..30 {
+            other.say(&ClientMessage::Signal { to: 7, payload: payload.clone() }).await;
+        }
+        other.say(&request_offer(6)).await;
+        assert!(matches!(witness.hear().await, Some(ServerMessage::Signal { .. })));
+    }
+    leaver.say(&ClientMessage::Leave {}).await;
+    // A socket that is closed with something unread is reset.
+    drop(leaver);
+    assert_eq!(witness.hear().await, Some(ServerMessage::MemberLeft { slot: 7 }));
 }
 
 #[tokio::test]

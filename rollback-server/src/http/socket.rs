@@ -43,7 +43,7 @@ async fn pass_messages(
     loop {
         tokio::select! {
             message = sends.recv() => match message {
-                Some(message) => if !send(socket, message).await { return },
+                Some(message) => if !send(socket, message).await { break },
                 None => {
                     let _ = timeout(WRITE_TIMEOUT, socket.send(Message::Close(None))).await;
                     return;
@@ -65,8 +65,28 @@ async fn pass_messages(
             _ = ping.tick() => {
                 if heard_at.elapsed() >= SILENCE_MAX { return }
                 let ping = socket.send(Message::Ping(Vec::new().into()));
-                if !matches!(timeout(WRITE_TIMEOUT, ping).await, Ok(Ok(()))) { return }
+                if !matches!(timeout(WRITE_TIMEOUT, ping).await, Ok(Ok(()))) { break }
             }
+        }
+    }
+    if is_reading {
+        let _ = timeout(LAST_WORDS_MAX, read_out(socket, client, door)).await;
+    }
+}
+
+/// Takes what a client said before it went. Its socket fails to write as soon as it is gone, but its
+/// `leave` may be unread then, and without that it would be away and not have left.
+async fn read_out(socket: &mut WebSocket, client: ClientId, door: &Door) {
+    loop {
+        match read(socket.recv().await, client) {
+            Heard::Request(request) => {
+                let is_nonsense = matches!(request, Request::SaidNonsense { .. });
+                if door.app.send(request).await.is_err() || is_nonsense {
+                    return;
+                }
+            }
+            Heard::Nothing => {}
+            Heard::End => return,
         }
     }
 }
@@ -109,6 +129,9 @@ const OUTBOX_MESSAGES: usize = 400;
 
 /// How long one message may take to go into the socket's buffer before the client counts as dead.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client to which nothing can be written is still read; what it said is here already.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// How often a client is pinged; below the 60 s after which usual proxies close an idle socket.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
