@@ -14,9 +14,8 @@ use crate::config::{health, predictor, seconds_or_ever, session_config};
 use crate::env_game::PyGame;
 use crate::errors::{Error, RollbackError, loop_error};
 use crate::events::{Departures, end_dict, event_dict, stall_name};
-use crate::room::{
-    PyRoom, TransportSlot, link_dict, lock, slots, stats_dict, transport_event_dict,
-};
+use crate::room::{PyRoom, TransportSlot, lock, slots};
+use crate::ways::{link_dict, stats_dict, transport_event_dict};
 
 /// An episode that is played.
 #[pyclass(module = "rollback_py._rollback", name = "Episode", frozen)]

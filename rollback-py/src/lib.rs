@@ -13,10 +13,12 @@ mod offline;
 mod outputs;
 mod recordings;
 mod room;
+mod server;
 mod snapshot;
 mod spaces;
 mod transfer;
 mod watching;
+mod ways;
 
 use pyo3::prelude::*;
 
@@ -27,7 +29,7 @@ fn _rollback(module: &Bound<'_, PyModule>) -> PyResult<()> {
     recordings::register(module)?;
     module.add_function(wrap_pyfunction!(offline::record_offline, module)?)?;
     module.add_function(wrap_pyfunction!(doctor::examine, module)?)?;
-    module.add_class::<room::PyServer>()?;
+    module.add_class::<server::PyServer>()?;
     module.add_class::<room::PyRoom>()?;
     module.add_class::<episode::PyEpisode>()?;
     module.add_class::<watching::PyWatching>()?;
