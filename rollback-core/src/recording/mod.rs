@@ -33,6 +33,8 @@ mod compare;
 mod cursor;
 mod error;
 mod file;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod header;
 mod reader;
 mod row;

@@ -247,23 +247,9 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::recording::fixtures::header;
     use crate::recording::section::{HEAD_BYTES, check_of, put_section};
     use crate::recording::{Recording, RecordingWriter};
-    use crate::{Roster, SessionConfig};
-
-    fn header() -> RecordingHeader {
-        RecordingHeader {
-            session: 1,
-            episode: 0,
-            seed: 5,
-            config: SessionConfig::builder().build().unwrap(),
-            roster: Roster::one_player_each(2).unwrap(),
-            participants: vec!["a".into(), "b".into()],
-            must_match: vec![],
-            may_differ: vec![vec![], vec![]],
-            start_hash: StateHash::default(),
-        }
-    }
 
     /// A recording that is written by hand, section by section.
     struct Hand {

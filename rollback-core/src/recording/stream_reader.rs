@@ -134,21 +134,8 @@ mod tests {
 
     use super::*;
     use crate::recording::StreamWriter;
-    use crate::{OnDesync, PeerId, Roster, SessionConfig};
-
-    fn header() -> RecordingHeader {
-        RecordingHeader {
-            session: 1,
-            episode: 2,
-            seed: 5,
-            config: SessionConfig::builder().build().unwrap(),
-            roster: Roster::one_player_each(2).unwrap(),
-            participants: vec!["a".into(), "b".into()],
-            must_match: vec![],
-            may_differ: vec![vec![], vec![]],
-            start_hash: StateHash::from_u128(3),
-        }
-    }
+    use crate::recording::fixtures::header;
+    use crate::{OnDesync, PeerId, SessionConfig};
 
     fn stream(frames: u32) -> Vec<u8> {
         let mut writer = StreamWriter::new(&header()).unwrap();

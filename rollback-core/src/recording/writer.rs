@@ -293,23 +293,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Item;
+    use crate::recording::fixtures::header;
     use crate::recording::{Comparison, Recording, compare};
     use crate::session::EndCause;
-    use crate::{Item, Roster, SessionConfig};
-
-    fn header() -> RecordingHeader {
-        RecordingHeader {
-            session: 1,
-            episode: 0,
-            seed: 5,
-            config: SessionConfig::builder().build().unwrap(),
-            roster: Roster::one_player_each(2).unwrap(),
-            participants: vec!["a".into(), "b".into()],
-            must_match: vec![],
-            may_differ: vec![vec![], vec![]],
-            start_hash: StateHash::default(),
-        }
-    }
 
     fn push(writer: &mut RecordingWriter, index: u32) -> Result<(), WriterError> {
         let [a, b, ..] = (index / 7).to_le_bytes();

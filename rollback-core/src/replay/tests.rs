@@ -4,9 +4,9 @@ use alloc::vec;
 use core::convert::Infallible;
 
 use super::*;
+use crate::recording::fixtures::header;
 use crate::recording::{RecordingHeader, RecordingWriter};
 use crate::session::End;
-use crate::{Roster, SessionConfig};
 
 /// Adds up inputs until one is 99; gives the sum as its output. At frame `slip` it adds one too many.
 #[derive(Clone, Default)]
@@ -68,17 +68,7 @@ fn hash(sum: u32) -> StateHash {
 
 /// What `game` makes of these inputs, with a state hash every second frame.
 fn record(mut game: Sum, inputs: &[[u8; 2]], cause: Option<EndCause>) -> Recording {
-    let header = RecordingHeader {
-        session: 1,
-        episode: 0,
-        seed: 5,
-        config: SessionConfig::builder().build().unwrap(),
-        roster: Roster::one_player_each(2).unwrap(),
-        participants: vec!["a".into(), "b".into()],
-        must_match: vec![],
-        may_differ: vec![vec![], vec![]],
-        start_hash: hash(game.sum),
-    };
+    let header = RecordingHeader { start_hash: hash(game.sum), ..header() };
     let mut writer = RecordingWriter::new(&header).unwrap();
     let mut frame = Frame::ZERO;
     for row in inputs {

@@ -9,8 +9,8 @@ use core::fmt::Debug;
 use super::judgement::Judgement;
 use super::node::Node;
 use super::oracle::{Oracle, Violation};
-use super::stable_log::StableRow;
 use super::world::Broken;
+use crate::recording::RecordedFrame;
 use crate::{Frame, Game, Item};
 
 impl<G: Game<Error: Debug>> Node<G> {
@@ -31,9 +31,9 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     /// The rows of which that is promised.
     pub(super) fn compared_rows<'r>(
         &self,
-        rows: &'r [StableRow],
+        rows: &'r [RecordedFrame],
         compared: Frame,
-    ) -> &'r [StableRow] {
+    ) -> &'r [RecordedFrame] {
         let count =
             rows.iter().take_while(|row| self.is_compared(compared, row.frame.next())).count();
         rows.get(..count).unwrap_or(rows)
@@ -49,7 +49,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
         let Some(longest) = self.longest() else { return Ok(()) };
         for node in self.nodes.iter().chain(self.former) {
             let compared = node.compared.min(longest.compared);
-            let differ = |(ours, theirs): &(&StableRow, &StableRow)| {
+            let differ = |(ours, theirs): &(&RecordedFrame, &RecordedFrame)| {
                 if self.is_compared(compared, ours.frame.next()) {
                     ours != theirs
                 } else {
@@ -68,8 +68,8 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
 }
 
 /// Whether all that came of the members, and not of the game, is equal.
-fn have_equal_inputs(one: &StableRow, other: &StableRow) -> bool {
-    let given = |row: &StableRow| {
+fn have_equal_inputs(one: &RecordedFrame, other: &RecordedFrame) -> bool {
+    let given = |row: &RecordedFrame| {
         let items = row.items.iter().filter(|(_, item)| !matches!(item, Item::Resync { .. }));
         (
             row.frame,

@@ -15,7 +15,7 @@ use super::world::{Broken, Setting, World};
 use crate::recording::RecordingHeader;
 use crate::session::Sabotage;
 use crate::spectate::{Feed, FeedLimits, WatcherId};
-use crate::{End, Frame, Game, PEERS_MAX, PeerId, StableFrame, StateHash, StateHasher};
+use crate::{End, Frame, Game, PEERS_MAX, PeerId, StateHash, StateHasher};
 
 /// All who watch, and what the members show them.
 pub(crate) struct Gallery<G: Game> {
@@ -182,16 +182,7 @@ impl<G: Game<Error: Debug>> Gallery<G> {
             }
             let Some(shown) = slot else { continue };
             for row in node.log.rows().iter().skip(shown.shown) {
-                let frame = StableFrame {
-                    frame: row.frame,
-                    inputs: &row.inputs,
-                    flags: &row.flags,
-                    items: &row.items,
-                    output: &row.output,
-                    state_hash: row.state_hash,
-                    keyframe: row.keyframe.as_deref(),
-                };
-                shown.shown += usize::from(shown.feed.push(&frame));
+                shown.shown += usize::from(shown.feed.push(&row.as_stable()));
             }
             if let Some(end) = node.end().filter(|_| !shown.is_finished) {
                 shown.is_finished = shown.feed.finish(end);

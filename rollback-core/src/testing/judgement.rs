@@ -14,8 +14,8 @@ use super::node::Node;
 use super::oracle::{Oracle, Violation};
 use super::reference::Reference;
 use super::report::{PeerReport, Report};
-use super::stable_log::StableRow;
 use super::world::{Broken, Setting};
+use crate::recording::RecordedFrame;
 use crate::{
     Actor, DEPTHS, End, EndCause, Event, Frame, Game, InputFlags, Item, PEERS_MAX, PLAYERS_MAX,
     PeerId, PeerSet, PlayerHandle,
@@ -99,7 +99,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     }
 
     /// The rows that belong to the episode: after a desync those before it.
-    pub(super) fn rows<'n>(&self, node: &'n Node<G>) -> &'n [StableRow] {
+    pub(super) fn rows<'n>(&self, node: &'n Node<G>) -> &'n [RecordedFrame] {
         let rows = node.log.rows();
         let desync = node.end().filter(|end| end.cause == EndCause::Desync);
         let end = desync.map_or(rows.len(), |end| end.frame.index() as usize);
@@ -248,7 +248,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
     }
 
     /// Every input is the one that was given, or idle from a departure on.
-    fn check_inputs(&self, rows: &[StableRow]) -> Result<(), Violation> {
+    fn check_inputs(&self, rows: &[RecordedFrame]) -> Result<(), Violation> {
         let config = &self.setting.config;
         let mut idle_since: [Option<Frame>; PEERS_MAX] = [None; PEERS_MAX];
         // Before the first input nothing is done; in the gap of a delay that became longer, what was done last.
@@ -307,7 +307,7 @@ impl<G: Game<Error: Debug>> Judgement<'_, G> {
 
     fn check_reference(
         &self,
-        rows: &[StableRow],
+        rows: &[RecordedFrame],
         reference: impl FnOnce() -> G,
     ) -> Result<(), Broken> {
         let reference = Reference::run(reference(), &self.setting.config, rows);

@@ -71,7 +71,7 @@ pub use oracle::{Failure, Oracle};
 pub use random::Random;
 pub use report::{PeerReport, Report};
 pub use simulation::{Simulation, parse_seeds, seeds};
-pub use stable_log::{StableLog, StableRow};
+pub use stable_log::StableLog;
 
 pub use crate::session::Sabotage;
 

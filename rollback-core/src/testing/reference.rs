@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::observed::Observed;
 use super::oracle::{Oracle, Violation};
-use super::stable_log::StableRow;
+use crate::recording::RecordedFrame;
 use crate::{
     Frame, Game, InputFlags, InputStatus, Outcome, SessionConfig, StateHash, StateHasher, Step,
     StepRow,
@@ -28,7 +28,7 @@ impl Reference {
     pub(crate) fn run<G: Game>(
         mut game: G,
         config: &SessionConfig,
-        rows: &[StableRow],
+        rows: &[RecordedFrame],
     ) -> Result<Self, G::Error> {
         let mut reference =
             Self { states: Vec::new(), outputs: Vec::new(), ended_at: None, failed_at: None };
@@ -74,7 +74,7 @@ impl Reference {
     /// Compares a peer's rows, but for those that the members disputed, and the states that its game reached, with this run.
     pub(crate) fn check<G: Game>(
         &self,
-        rows: &[StableRow],
+        rows: &[RecordedFrame],
         game: &Observed<G>,
         disputed: impl Fn(Frame) -> bool,
     ) -> Result<(), Violation> {

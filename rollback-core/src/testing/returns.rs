@@ -10,9 +10,9 @@ use super::handovers::Handover;
 use super::node::Node;
 use super::oracle::{Oracle, Violation};
 use super::random::Random;
-use super::stable_log::StableRow;
 use super::world::{Broken, World};
-use crate::{Event, Frame, Game, PeerId, PeerSet, StableFrame};
+use crate::recording::RecordedFrame;
+use crate::{Event, Frame, Game, PeerId, PeerSet};
 
 /// What a peer is given of what the others recorded, as by a bulk channel: in order, late, and not all at once.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ impl<G: Game<Error: Debug>> World<'_, G> {
             let Some(feed) = self.nodes.get(index).and_then(|node| node.feed.as_ref()) else {
                 continue;
             };
-            let rows: Vec<StableRow> =
+            let rows: Vec<RecordedFrame> =
                 longest.iter().skip(feed.given).take(ROWS_AT_ONCE).cloned().collect();
             let (now, length) = (self.now, longest.len());
             if let Some(node) = self.nodes.get_mut(index) {
@@ -181,7 +181,7 @@ fn give<G: Game<Error: Debug>>(
     node: &mut Node<G>,
     now: TrueTime,
     length: usize,
-    rows: &[StableRow],
+    rows: &[RecordedFrame],
 ) -> Result<(), Violation> {
     let Some(feed) = &mut node.feed else { return Ok(()) };
     feed.seen.push_back((now, length));
@@ -191,16 +191,7 @@ fn give<G: Game<Error: Debug>>(
         feed.seen.pop_front();
     }
     for row in rows.iter().take(come.saturating_sub(feed.given)) {
-        let frame = StableFrame {
-            frame: row.frame,
-            inputs: &row.inputs,
-            flags: &row.flags,
-            items: &row.items,
-            output: &row.output,
-            state_hash: row.state_hash,
-            keyframe: row.keyframe.as_deref(),
-        };
-        match node.session.backfill(&frame, true) {
+        match node.session.backfill(&row.as_stable(), true) {
             Ok(true) => feed.given += 1,
             Ok(false) => return Ok(()),
             Err(error) => {

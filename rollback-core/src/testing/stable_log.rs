@@ -2,44 +2,26 @@
 
 use alloc::vec::Vec;
 
-use crate::{Chain, Frame, Item, PeerId, StableFrame, StateHash};
+use crate::recording::RecordedFrame;
+use crate::{Chain, Frame, StableFrame, StateHash};
 
 /// The stable frames that a peer handed out.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StableLog {
-    rows: Vec<StableRow>,
-}
-
-/// One stable frame, as [`StableFrame`] showed it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StableRow {
-    /// The frame.
-    pub frame: Frame,
-    /// The input bytes of all players, one after the other.
-    pub inputs: Vec<u8>,
-    /// The flags of each player's input.
-    pub flags: Vec<u8>,
-    /// The items in force from this frame.
-    pub items: Vec<(PeerId, Item)>,
-    /// What stepping the frame gave beside the new state.
-    pub output: Vec<u8>,
-    /// The hash of the state before the frame was stepped, at frames that are reported.
-    pub state_hash: Option<StateHash>,
-    /// The state before the frame as bytes, where all took over that of one.
-    pub keyframe: Option<Vec<u8>>,
+    rows: Vec<RecordedFrame>,
 }
 
 impl StableLog {
     /// The frames, from the first one on.
     #[must_use]
-    pub fn rows(&self) -> &[StableRow] {
+    pub fn rows(&self) -> &[RecordedFrame] {
         &self.rows
     }
 
     /// A digest of every byte of the first `frames` frames.
     #[must_use]
     pub fn digest(&self, frames: usize) -> u64 {
-        let link = |chain: Chain, row: &StableRow| {
+        let link = |chain: Chain, row: &RecordedFrame| {
             let mut items = Vec::new();
             for (by, item) in &row.items {
                 items.push(by.slot());
@@ -65,15 +47,7 @@ impl StableLog {
     /// Takes the next frame. Answers whether it is the next one.
     pub(crate) fn push(&mut self, frame: StableFrame<'_>) -> bool {
         let is_next = frame.frame.index() as usize == self.rows.len();
-        self.rows.push(StableRow {
-            frame: frame.frame,
-            inputs: frame.inputs.to_vec(),
-            flags: frame.flags.to_vec(),
-            items: frame.items.to_vec(),
-            output: frame.output.to_vec(),
-            state_hash: frame.state_hash,
-            keyframe: frame.keyframe.map(<[u8]>::to_vec),
-        });
+        self.rows.push(frame.into());
         is_next
     }
 }

@@ -13,13 +13,10 @@ mod games;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use rollback_core::recording::{
-    Comparison, RecordedFrame, Recording, RecordingHeader, RecordingWriter, compare,
-};
-use rollback_core::testing::{Faults, Report, Simulation, StableRow};
+use rollback_core::recording::{Comparison, Recording, RecordingHeader, RecordingWriter, compare};
+use rollback_core::testing::{Faults, Report, Simulation};
 use rollback_core::{
-    Frame, PeerId, PlayerHandle, Roster, SessionConfig, SessionConfigBuilder, StableFrame,
-    StateHash,
+    Frame, PeerId, PlayerHandle, Roster, SessionConfig, SessionConfigBuilder, StateHash,
 };
 
 use games::{Arena, Rules};
@@ -121,18 +118,6 @@ impl Match {
     }
 }
 
-fn stable(row: &StableRow) -> StableFrame<'_> {
-    StableFrame {
-        frame: row.frame,
-        inputs: &row.inputs,
-        flags: &row.flags,
-        items: &row.items,
-        output: &row.output,
-        state_hash: row.state_hash,
-        keyframe: None,
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -145,12 +130,12 @@ proptest! {
             let rows = peer.log.rows();
             let mut writer = RecordingWriter::new(&header).unwrap();
             for row in rows {
-                writer.push(&stable(row)).unwrap();
+                writer.push(&row.as_stable()).unwrap();
             }
             writer.finish(peer.end.unwrap(), 1).unwrap();
             let recording = Recording::decode(&writer.take_bytes()).unwrap();
             let read: Vec<_> = recording.frames().collect();
-            prop_assert!(read.iter().map(RecordedFrame::as_stable).eq(rows.iter().map(stable)));
+            prop_assert_eq!(read, rows);
             recordings.push((peer, recording));
         }
         for (one, of_one) in &recordings {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use rollback_core::testing::{Fault, Faults, Report, StableRow};
+use rollback_core::recording::RecordedFrame;
+use rollback_core::testing::{Fault, Faults, Report};
 use rollback_core::{Item, PlayerHandle};
 
 use crate::{good_network, peer, plays};
 
 fn delays_recorded(report: &Report, slot: u8) -> Vec<(u8, u8)> {
-    let items = |row: &StableRow| row.items.clone();
+    let items = |row: &RecordedFrame| row.items.clone();
     let items = report.peer(slot).unwrap().log.rows().iter().flat_map(items);
     items
         .filter_map(|(_, item)| match item {

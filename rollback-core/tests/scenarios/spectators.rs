@@ -9,7 +9,7 @@ use rollback_core::{End, EndCause, Frame, StateHash, Timestamp};
 
 use crate::games::{Arena, Rules};
 use crate::watching::Host::{Member, Seat as Relay};
-use crate::watching::{Hall, SESSION, Seat, TICK_MS, peer, played, rows, stable};
+use crate::watching::{Hall, SESSION, Seat, TICK_MS, peer, played, rows};
 
 #[test]
 fn whoever_watches_sees_every_frame_from_whenever_and_through_whomever() {
@@ -178,7 +178,7 @@ fn what_ended_for_one_host_goes_on_from_another() {
 fn a_host_that_sends_no_episode_is_left_for_one_that_does() {
     let (report, header) = played();
     let mut feed = Feed::new(&header, peer(0), FeedLimits::default()).unwrap();
-    assert!(rows(&report).iter().all(|row| feed.push(&stable(row))));
+    assert!(rows(&report).iter().all(|row| feed.push(&row.as_stable())));
     let mut spectator = Spectator::new(SESSION, 0, SpectatorOptions::default());
     assert!(spectator.add_host(HostId(1)) && !spectator.add_host(HostId(1)));
     // Bytes that nobody would write, rightly sealed.
@@ -208,7 +208,7 @@ fn a_host_that_sends_no_episode_is_left_for_one_that_does() {
 fn a_spectator_whose_game_differs_is_told_the_frame() {
     let (report, header) = played();
     let mut feed = Feed::new(&header, peer(0), FeedLimits::default()).unwrap();
-    assert!(rows(&report).iter().all(|row| feed.push(&stable(row))));
+    assert!(rows(&report).iter().all(|row| feed.push(&row.as_stable())));
     let mut spectator = Spectator::new(SESSION, 0, SpectatorOptions::default());
     assert!(spectator.add_host(HostId(1)));
     let mut game = Arena::with(Rules { diverges_at: Some(103), ..Rules::default() });
@@ -236,7 +236,7 @@ fn a_spectator_whose_game_differs_is_told_the_frame() {
 fn the_header_is_there_before_a_game_is_asked_for() {
     let (report, header) = played();
     let mut feed = Feed::new(&header, peer(0), FeedLimits::default()).unwrap();
-    assert!(feed.push(&stable(&rows(&report)[0])));
+    assert!(feed.push(&rows(&report)[0].as_stable()));
     let mut spectator = Spectator::new(SESSION, 0, SpectatorOptions::default());
     assert!(spectator.add_host(HostId(1)));
     let mut bytes = Vec::new();
@@ -258,8 +258,8 @@ fn what_nobody_sent_changes_nothing() {
     let (report, header) = played();
     let mut feed =
         Feed::new(&header, peer(0), FeedLimits { spectators: 1, ..FeedLimits::default() }).unwrap();
-    rows(&report).iter().for_each(|row| assert!(feed.push(&stable(row))));
-    assert!(!feed.push(&stable(&rows(&report)[0])), "a frame that is not the next one");
+    rows(&report).iter().for_each(|row| assert!(feed.push(&row.as_stable())));
+    assert!(!feed.push(&rows(&report)[0].as_stable()), "a frame that is not the next one");
     let mut spectator = Spectator::new(SESSION, 0, SpectatorOptions::default());
     assert!(spectator.add_host(HostId(1)));
     let (mut random, mut bytes) = (Random::new(1, 1), Vec::new());

@@ -11,7 +11,7 @@ use rollback_core::{
 
 use crate::desyncs::{majority, resyncs, struck};
 use crate::games::{Arena, Rules};
-use crate::watching::{SESSION, TICK_MS, rows, stable};
+use crate::watching::{SESSION, TICK_MS, rows};
 use crate::{cause, peer};
 
 fn ages() -> Arena {
@@ -49,7 +49,7 @@ fn each_frame(report: &Report, mut take: impl FnMut(&StableFrame<'_>)) -> End {
     for row in rows(report) {
         // Behind it the simulator wrote the frame.
         let state = row.keyframe.as_deref().map(|state| &state[..state.len() - 4]);
-        take(&StableFrame { keyframe: state, ..stable(row) });
+        take(&StableFrame { keyframe: state, ..row.as_stable() });
     }
     report.peer(0).unwrap().end.unwrap()
 }

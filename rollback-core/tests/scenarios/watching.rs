@@ -1,11 +1,11 @@
 //! Members that show what was played, those who watch, and bad paths between them.
 
-use rollback_core::recording::RecordingHeader;
+use rollback_core::recording::{RecordedFrame, RecordingHeader};
 use rollback_core::spectate::{
     Feed, FeedLimits, HostId, Spectator, SpectatorOptions, Watched, WatcherId,
 };
-use rollback_core::testing::{Random, Report, StableRow};
-use rollback_core::{End, Frame, PeerId, Roster, SessionConfig, StableFrame, Timestamp};
+use rollback_core::testing::{Random, Report};
+use rollback_core::{End, Frame, PeerId, Roster, SessionConfig, Timestamp};
 
 use crate::games::Arena;
 use crate::{good_network, plays};
@@ -106,7 +106,7 @@ pub(crate) struct Hall {
     pub(crate) report: Report,
     pub(crate) members: Vec<Member>,
     pub(crate) seats: Vec<Seat>,
-    rows: Vec<Vec<StableRow>>,
+    rows: Vec<Vec<RecordedFrame>>,
 }
 
 impl Hall {
@@ -140,7 +140,7 @@ impl Hall {
             for (member, rows) in self.members.iter_mut().zip(&self.rows) {
                 let shown = (usize::try_from(tick).unwrap() + 1).saturating_sub(member.is_late_by);
                 for row in rows.iter().take(shown).skip(member.next) {
-                    assert!(member.feed.push(&stable(row)));
+                    assert!(member.feed.push(&row.as_stable()));
                     member.next += 1;
                 }
                 if shown > frames {
@@ -240,20 +240,8 @@ pub(crate) fn played() -> (Report, RecordingHeader) {
     (report, header)
 }
 
-pub(crate) fn rows(report: &Report) -> &[StableRow] {
+pub(crate) fn rows(report: &Report) -> &[RecordedFrame] {
     report.peer(0).unwrap().log.rows()
-}
-
-pub(crate) fn stable(row: &StableRow) -> StableFrame<'_> {
-    StableFrame {
-        frame: row.frame,
-        inputs: &row.inputs,
-        flags: &row.flags,
-        items: &row.items,
-        output: &row.output,
-        state_hash: row.state_hash,
-        keyframe: row.keyframe.as_deref(),
-    }
 }
 
 const DELAY_MS: u64 = 40;
