@@ -11,7 +11,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
 
 use crate::pair::{Action, ConnectionEvent, Pair, PairReport, Remote};
-use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
+use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup, Opening};
 use crate::reach::{Reach, ReachEvent};
 use crate::route::{Route, RouteAction};
 use crate::stats::TransportEvent;
@@ -211,7 +211,8 @@ impl Neighbours {
         signal: &mut impl FnMut(PeerId, SignalPayload),
     ) {
         match action {
-            Action::Open { attempt, offer } => self.open(peer, attempt, offer),
+            Action::Open { attempt, offer } => self.open(peer, attempt, Opening::of(offer)),
+            Action::TryDirect(attempt) => self.open(peer, attempt, Opening::DirectOffer),
             Action::Feed(attempt, remote) => {
                 let Some(neighbour) = self.peers.get(&peer) else { return };
                 let sender = neighbour.remotes.iter().find(|(of, _)| *of == attempt);
@@ -266,7 +267,7 @@ impl Neighbours {
         }
     }
 
-    fn open(&mut self, peer: PeerId, attempt: AttemptId, offer: Option<String>) {
+    fn open(&mut self, peer: PeerId, attempt: AttemptId, opening: Opening) {
         let Some(neighbour) = self.peers.get_mut(&peer) else { return };
         let (sender, remote) = mpsc::channel(REMOTE_SIGNALS);
         neighbour.remotes.push((attempt, sender));
@@ -274,7 +275,7 @@ impl Neighbours {
         let events = self.events_sender.clone();
         // A task of its own, because a hostile description may make the WebRTC stack panic.
         let task =
-            self.connections.spawn(Connection::run(peer, attempt, offer, setup, remote, events));
+            self.connections.spawn(Connection::run(peer, attempt, opening, setup, remote, events));
         // A new process of the peer counts anew, and the end of one of the former's is not the end of this.
         self.attempts.retain(|_, former| *former != (peer, attempt));
         self.attempts.insert(task.id(), (peer, attempt));

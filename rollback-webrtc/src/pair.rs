@@ -7,8 +7,10 @@
 //! new one with a new connection and a new number, for as long as both members are there. The member
 //! with the lower slot offers and counts the attempts; the other can only ask.
 
+mod direct;
 mod exchange;
 mod renewal;
+mod restarting;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use rollback_core::Timestamp;
 use rollback_signaling::{AttemptId, SignalPayload, Text};
 
+use self::direct::DirectTries;
 pub(crate) use self::exchange::{Action, ConnectionEvent, PairReport, Remote, Role, UnusedSignals};
 use self::renewal::Successor;
 use crate::backoff::Backoff;
@@ -29,6 +32,7 @@ pub(crate) struct Pair {
     successor: Option<Successor>,
     /// When the last one of those began, or the present connection opened.
     renewed_at: Option<Timestamp>,
+    direct: DirectTries,
     /// The newest attempt that was started or offered by the peer's present process.
     newest: Option<AttemptId>,
     peer_incarnation: u64,
@@ -73,6 +77,7 @@ impl Pair {
             state: State::Idle { retry_at },
             successor: None,
             renewed_at: None,
+            direct: DirectTries::new(seed),
             newest: None,
             peer_incarnation,
             peer_is_here: true,
@@ -203,13 +208,15 @@ impl Pair {
                 self.actions.push_back(Action::Report(PairReport::Echoed(number)));
             }
             (ConnectionEvent::Worn, State::Connected { .. }) => self.renew(now),
+            (ConnectionEvent::Relayed, State::Connected { .. }) => self.note_relayed(now),
             (ConnectionEvent::Ended, _) => self.abandon(now),
             (
                 ConnectionEvent::Opened
                 | ConnectionEvent::Interrupted
                 | ConnectionEvent::Resumed
                 | ConnectionEvent::Echoed(_)
-                | ConnectionEvent::Worn,
+                | ConnectionEvent::Worn
+                | ConnectionEvent::Relayed,
                 _,
             ) => {}
         }
@@ -385,38 +392,10 @@ impl Pair {
         }
     }
 
-    /// Nothing comes over the connection: ICE is to look for another path, while the old one may recover.
-    fn mend(&mut self, now: Timestamp, attempt: AttemptId) {
-        match self.role {
-            _ if !self.can_signal() => {}
-            Role::Offerer if self.may_restart(now, attempt) => self.restart(now, attempt),
-            Role::Offerer => {}
-            Role::Answerer => {
-                self.actions.push_back(Action::Signal(SignalPayload::RequestRestart { attempt }));
-            }
-        }
-    }
-
-    fn restart(&mut self, now: Timestamp, attempt: AttemptId) {
-        self.restarts += 1;
-        self.restarted_at = Some(now);
-        self.actions.push_back(Action::Feed(attempt, Remote::Restart));
-    }
-
-    /// Whether the open connection is that of this attempt, and was not restarted just now. Both sides often notice an
-    /// interruption at once, and a flood of restarts costs sockets and packets.
-    fn may_restart(&self, now: Timestamp, attempt: AttemptId) -> bool {
-        let is_open = matches!(
-            self.state,
-            State::Connected { attempt: open } | State::Interrupted { attempt: open, .. }
-                if open == attempt
-        );
-        is_open && self.restarted_at.is_none_or(|at| now.since(at) >= RESTART_INTERVAL)
-    }
-
     /// Gives the connection up; its successor is all there is then, or the next try comes after a while.
     fn abandon(&mut self, now: Timestamp) {
         self.drop_connection();
+        self.give_up_direct();
         self.state = match self.successor.take() {
             // It is no longer beside another, and gets the time of a first attempt.
             Some(Successor { attempt, give_up_at, is_answered }) => {
@@ -482,9 +461,6 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How long an interruption may last before the connection is replaced. ICE reports it after 0.8 s
 /// without a packet; after 2.5 s connections still came back by themselves within 0.4 s.
 const INTERRUPTION_MAX: Duration = Duration::from_millis(2200);
-
-/// Least time between two restarts of ICE in one connection.
-const RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long an answerer waits for the first offer before it asks for one.
 const FIRST_QUESTION_AFTER: Duration = Duration::from_secs(1);

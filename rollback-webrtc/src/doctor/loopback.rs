@@ -17,7 +17,7 @@ use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
 use crate::own_addresses::OwnAddresses;
 use crate::pair::{ConnectionEvent, Remote};
-use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup};
+use crate::peer_connection::{AttemptEvent, Connection, ConnectionSetup, Opening};
 use crate::route::Way;
 use crate::stats::TransportEvent;
 
@@ -112,7 +112,14 @@ impl Ends {
         let (to_near, near_remote) = mpsc::channel(QUEUE);
         let (to_far, far_remote) = mpsc::channel(QUEUE);
         let mut tasks = JoinSet::new();
-        tasks.spawn(Connection::run(peers.1, ATTEMPT, None, near, near_remote, told.clone()));
+        tasks.spawn(Connection::run(
+            peers.1,
+            ATTEMPT,
+            Opening::Offer,
+            near,
+            near_remote,
+            told.clone(),
+        ));
         let (remotes, far_remote) = ((to_near, to_far), Some(far_remote));
         Self { peers, far, remotes, far_remote, told, events, tasks, candidates: 0 }
     }
@@ -130,8 +137,14 @@ impl Ends {
                 ConnectionEvent::Description(offer) if is_near => {
                     let Some(remote) = self.far_remote.take() else { continue };
                     let (far, told) = (Arc::clone(&self.far), self.told.clone());
-                    let end =
-                        Connection::run(self.peers.0, ATTEMPT, Some(offer), far, remote, told);
+                    let end = Connection::run(
+                        self.peers.0,
+                        ATTEMPT,
+                        Opening::Answer(offer),
+                        far,
+                        remote,
+                        told,
+                    );
                     self.tasks.spawn(end);
                 }
                 ConnectionEvent::Description(answer) => {

@@ -16,6 +16,8 @@ pub(crate) enum Role {
 pub(crate) enum Action {
     /// Start a connection, as the offerer or with the peer's offer.
     Open { attempt: AttemptId, offer: Option<String> },
+    /// Start a connection as the offerer, beside the open one, over direct ways only.
+    TryDirect(AttemptId),
     /// Pass something to a connection.
     Feed(AttemptId, Remote),
     /// Close a connection.
@@ -75,6 +77,8 @@ pub(crate) enum ConnectionEvent {
     Echoed(u64),
     /// So much was lost on it that it will stand still before long.
     Worn,
+    /// It passes a TURN server, though a direct way would be allowed.
+    Relayed,
     /// It is over.
     Ended,
 }

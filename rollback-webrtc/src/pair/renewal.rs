@@ -20,19 +20,24 @@ pub(super) struct Successor {
 impl Pair {
     /// The connection is worn. The offerer begins; the answerer sees the same, and waits.
     pub(super) fn renew(&mut self, now: Timestamp) {
-        let is_too_soon = self.renewed_at.is_some_and(|at| now.since(at) < RENEWAL_INTERVAL);
-        if self.role == Role::Answerer
-            || self.successor.is_some()
-            || is_too_soon
-            || !self.can_signal()
+        if self.role == Role::Offerer
+            && let Some(attempt) = self.begin_successor(now)
         {
-            return;
+            self.actions.push_back(Action::Open { attempt, offer: None });
+        }
+    }
+
+    /// A successor that is to be opened now, if it is time for one.
+    pub(super) fn begin_successor(&mut self, now: Timestamp) -> Option<AttemptId> {
+        let is_too_soon = self.renewed_at.is_some_and(|at| now.since(at) < RENEWAL_INTERVAL);
+        if self.successor.is_some() || is_too_soon || !self.can_signal() {
+            return None;
         }
         self.renewed_at = Some(now);
         let attempt = self.next_attempt();
         let give_up_at = now.plus(PATIENCE_MAX);
         self.successor = Some(Successor { attempt, give_up_at, is_answered: false });
-        self.actions.push_back(Action::Open { attempt, offer: None });
+        Some(attempt)
     }
 
     pub(super) fn handle_successor(
@@ -58,7 +63,8 @@ impl Pair {
             ConnectionEvent::Interrupted
             | ConnectionEvent::Resumed
             | ConnectionEvent::Echoed(_)
-            | ConnectionEvent::Worn => {}
+            | ConnectionEvent::Worn
+            | ConnectionEvent::Relayed => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a pair decides, on a clock that the test turns.
 
+mod direct;
 mod renewal;
 
 use super::*;

@@ -1,6 +1,5 @@
-//! One WebRTC connection to one peer, from its first description to its end. The only folder that
-//! names the crates `webrtc` and `rtc`, and the home of the rules that make their version 0.21.1
-//! work: R1 and R5 in `channels`, R2 in `flush_runtime`, R3 in `open_link`; R4 is in `pair`.
+//! One WebRTC connection to one peer. The only folder that names the crates `webrtc` and `rtc`, and the home of the rules
+//! that make their version 0.21.1 work: R1, R5 in `channels`, R2 in `flush_runtime`, R3 in `open_link`; R4 is in `pair`.
 
 mod certificate_watch;
 mod channels;
@@ -9,7 +8,9 @@ mod chromium;
 mod ending;
 mod flush_runtime;
 mod open_link;
+mod opening;
 mod silence_watch;
+mod troubles;
 mod turn_watch;
 mod watched_socket;
 
@@ -29,14 +30,16 @@ use webrtc::peer_connection::{
 
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
 use self::open_link::{OpenLink, without_base};
+pub(crate) use self::opening::Opening;
 use self::silence_watch::SilenceWatch;
+use self::troubles::{TURN_TROUBLES, report_turn};
 use crate::clock::Clock;
 use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
 use crate::own_addresses::OwnAddresses;
 use crate::pair::{ConnectionEvent, Remote};
-use crate::stats::{CertificateOwner, TransportEvent};
+use crate::stats::CertificateOwner;
 
 /// What all connections of a mesh have in common.
 #[derive(Debug)]
@@ -61,8 +64,7 @@ pub(crate) struct AttemptEvent {
     pub(crate) event: ConnectionEvent,
 }
 
-/// One connection. It passes datagrams and bulk messages between the peer and the mailbox, and lives
-/// as long as [`run`](Self::run).
+/// It passes datagrams and bulk messages between the peer and the mailbox, and lives as long as [`run`](Self::run).
 pub(crate) struct Connection {
     peer: PeerId,
     attempt: AttemptId,
@@ -89,6 +91,8 @@ pub(crate) struct Connection {
     is_refused: bool,
     /// Whether ICE says that nothing comes.
     path_is_silent: bool,
+    /// For how many more looks a direct one must be well beside a relayed one before it is used.
+    trial: Option<u32>,
     /// Once the connection is open.
     silence: Option<SilenceWatch>,
     bulk: Option<Arc<dyn DataChannel>>,
@@ -106,6 +110,12 @@ struct Progress {
     bulk_exists: bool,
     channels_accepted: usize,
     is_reported: bool,
+}
+
+impl Progress {
+    const fn is_complete(&self) -> bool {
+        self.own_datagrams && self.their_datagrams && self.bulk
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +138,7 @@ impl Connection {
     async fn build(
         peer: PeerId,
         attempt: AttemptId,
-        is_offerer: bool,
+        opening: &Opening,
         setup: Arc<ConnectionSetup>,
         events: mpsc::Sender<AttemptEvent>,
     ) -> Result<Self, Error> {
@@ -137,7 +147,8 @@ impl Connection {
         let (troubles, turn_troubles) = mpsc::channel(TURN_TROUBLES);
         let (refused, refusals) = mpsc::channel(1);
         // On the heap while it lasts: it takes 20 KB, which the task would keep as long as it lives.
-        let link = Box::pin(OpenLink::build(&setup, heard, troubles, refused)).await?;
+        let link = Box::pin(OpenLink::build(&setup, opening.is_direct(), heard, troubles, refused))
+            .await?;
         let mut connection = Self {
             peer,
             attempt,
@@ -157,6 +168,7 @@ impl Connection {
             progress: Progress::default(),
             is_refused: false,
             path_is_silent: false,
+            trial: opening.is_direct().then_some(TRIAL_TICKS),
             silence: None,
             bulk: None,
             bulk_outstanding: 0,
@@ -172,7 +184,7 @@ impl Connection {
             connection.is_open.subscribe(),
         ));
         connection.sending = Some(sending);
-        if is_offerer {
+        if opening.is_offer() {
             // Reliable and ordered, which is also what the accepting side sends by default, so that
             // one channel does for both directions.
             let bulk = connection.link.pc.create_data_channel(BULK, None).await?;
@@ -181,12 +193,11 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Runs a connection until it ends by itself or `remote` is closed. `offer` is the peer's, or
-    /// `None` to make one.
+    /// Runs a connection until it ends by itself or `remote` is closed.
     pub(crate) async fn run(
         peer: PeerId,
         attempt: AttemptId,
-        offer: Option<String>,
+        opening: Opening,
         setup: Arc<ConnectionSetup>,
         remote: mpsc::Receiver<Remote>,
         events: mpsc::Sender<AttemptEvent>,
@@ -197,9 +208,13 @@ impl Connection {
         if is_hopeless {
             report_turn(&mailbox, peer, TurnTrouble::Missing);
         }
-        match Self::build(peer, attempt, offer.is_none(), setup, events).await {
+        // The peer would learn this member's address.
+        if opening.is_direct() && setup.path_policy == PathPolicy::RelayOnly {
+            return;
+        }
+        match Self::build(peer, attempt, &opening, setup, events).await {
             Ok(mut connection) => {
-                if let Err(error) = connection.serve(offer, remote).await {
+                if let Err(error) = connection.serve(opening, remote).await {
                     tracing::debug!(?peer, ?attempt, %error, "the connection ended");
                 }
                 connection.close().await;
@@ -213,11 +228,13 @@ impl Connection {
 
     async fn serve(
         &mut self,
-        offer: Option<String>,
+        opening: Opening,
         mut remote: mpsc::Receiver<Remote>,
     ) -> Result<(), Error> {
         self.setup.mailbox.update(self.peer, |stats| stats.attempts += 1);
-        let description = self.describe(offer).await?;
+        let marks_direct = matches!(opening, Opening::DirectOffer);
+        let description = self.describe(opening.into_offer()).await?;
+        let description = if marks_direct { opening::marked(&description) } else { description };
         self.tell(ConnectionEvent::Description(description)).await;
         let mut measure = interval(MEASURE_INTERVAL);
         measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -249,18 +266,29 @@ impl Connection {
                 Some(opened) = self.openings.recv() => self.note_opened(opened).await,
                 // A channel never ends while its connection lives, unless the peer closes it.
                 Some(_) = self.channels.join_next() => return Ok(()),
-                _ = measure.tick(), if self.progress.is_reported => {
-                    self.measure().await;
-                    self.watch_silence().await;
-                    if self.setup.mailbox.is_worn(self.peer) {
-                        self.tell(ConnectionEvent::Worn).await;
-                    }
-                    if self.relay_ends && self.is_better_anew().await {
-                        return Ok(());
-                    }
+                _ = measure.tick(), if self.progress.is_complete() => if !self.look().await {
+                    return Ok(());
                 }
             }
         }
+    }
+
+    /// What is looked at twice a second; `false` when the connection is over.
+    async fn look(&mut self) -> bool {
+        if !self.progress.is_reported {
+            self.trial = self.trial.map(|looks| looks.saturating_sub(1));
+            self.report_when_open().await;
+            return true;
+        }
+        self.measure().await;
+        self.watch_silence().await;
+        if self.setup.mailbox.is_worn(self.peer) {
+            self.tell(ConnectionEvent::Worn).await;
+        }
+        if self.setup.path_policy == PathPolicy::All && self.is_relayed().await {
+            self.tell(ConnectionEvent::Relayed).await;
+        }
+        !(self.relay_ends && self.is_better_anew().await)
     }
 
     /// Makes and sets the own description: an offer, or the answer to the peer's.
@@ -327,6 +355,10 @@ impl Connection {
                 }
                 self.tell_resumed().await;
             }
+            // One that is only tried, and falls silent, has failed.
+            Callback::State(RTCPeerConnectionState::Disconnected) if self.trial > Some(0) => {
+                return false;
+            }
             // While ICE restarts no path is chosen, and nothing can be sent.
             Callback::State(
                 RTCPeerConnectionState::Disconnected | RTCPeerConnectionState::Connecting,
@@ -384,10 +416,9 @@ impl Connection {
     }
 
     async fn report_when_open(&mut self) {
-        let progress = &mut self.progress;
-        let is_open = progress.own_datagrams && progress.their_datagrams && progress.bulk;
-        if is_open && !progress.is_reported {
-            progress.is_reported = true;
+        let is_on_trial = self.trial > Some(0);
+        if self.progress.is_complete() && !self.progress.is_reported && !is_on_trial {
+            self.progress.is_reported = true;
             self.is_open.send_replace(true);
             self.setup.mailbox.webrtc_opened(self.peer);
             let now = self.setup.clock.now();
@@ -419,6 +450,10 @@ impl Connection {
         Some(Path::WebRtc { local: kind(pair.local().typ)?, remote: kind(pair.remote().typ)? })
     }
 
+    async fn is_relayed(&self) -> bool {
+        !self.path_is_silent && self.selected_path().await.is_some_and(|path| path.is_relayed())
+    }
+
     async fn tell(&self, event: ConnectionEvent) {
         let event = AttemptEvent { peer: self.peer, attempt: self.attempt, event };
         // When nobody listens the mesh is ending, and closes this connection too.
@@ -431,38 +466,11 @@ impl Connection {
         is_relayed_here(self.selected_path().await)
             && self.setup.ice_servers.now() != self.link.servers
     }
-
-    /// Says what is wrong with a TURN server, once for each connection.
-    fn report_turn(&mut self, trouble: TurnTrouble) {
-        self.relay_ends |= matches!(trouble, TurnTrouble::NotRenewed { .. });
-        if self.known_troubles.len() >= TURN_TROUBLES || self.known_troubles.contains(&trouble) {
-            return;
-        }
-        self.known_troubles.push(trouble);
-        report_turn(&self.setup.mailbox, self.peer, trouble);
-    }
-
-    /// Says that a certificate is not that of its description, once for each connection.
-    fn report_refusal(&mut self, whose: CertificateOwner) {
-        if std::mem::replace(&mut self.is_refused, true) {
-            return;
-        }
-        tracing::warn!(peer = ?self.peer, attempt = ?self.attempt, whose = whose.name(), "a certificate is refused");
-        self.setup.mailbox.update(self.peer, |stats| stats.certificates_refused += 1);
-        let event = TransportEvent::CertificateRefused { peer: self.peer, whose };
-        self.setup.mailbox.report(event);
-    }
 }
 
 /// Whether what is sent passes a TURN server of one's own.
 const fn is_relayed_here(path: Option<Path>) -> bool {
     matches!(path, Some(Path::WebRtc { local: CandidateKind::Relay, .. }))
-}
-
-fn report_turn(mailbox: &Mailbox, peer: PeerId, trouble: TurnTrouble) {
-    tracing::warn!(?peer, %trouble, "a TURN server is of no use");
-    mailbox.update(peer, |stats| stats.turn_trouble = Some(trouble));
-    mailbox.report(TransportEvent::TurnFailed { peer, trouble });
 }
 
 const fn kind(candidate: RTCIceCandidateType) -> Option<CandidateKind> {
@@ -482,11 +490,11 @@ const BULK: &str = "bulk";
 /// Channels that a peer may open, bad ones included; it needs two.
 const CHANNELS_MAX: usize = 8;
 
-/// Troubles with TURN servers that may wait, and that are reported of one connection.
-const TURN_TROUBLES: usize = 8;
-
 /// Callbacks that may wait: a computer with twenty addresses has some sixty candidates.
 const CALLBACKS: usize = 128;
+
+/// Looks for which a direct connection must be well beside a relayed one: three seconds.
+const TRIAL_TICKS: u32 = 7;
 
 /// How often the path is read.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(500);

@@ -42,6 +42,7 @@ pub(super) struct OpenLink {
 impl OpenLink {
     pub(super) async fn build(
         setup: &ConnectionSetup,
+        is_direct: bool,
         heard: mpsc::Sender<Callback>,
         troubles: mpsc::Sender<TurnTrouble>,
         refused: mpsc::Sender<CertificateOwner>,
@@ -53,10 +54,12 @@ impl OpenLink {
         });
         let servers = setup.ice_servers.now();
         let bind = setup.bind.now();
+        let is_usable = |server: &&CheckedServer| !is_direct || server.url.kind == IceUrlKind::Stun;
+        let usable: Vec<_> = servers.iter().filter(is_usable).cloned().collect();
         // Sockets in place of TURN servers are for those of their own family.
         let is_ipv4 = bind.iter().any(SocketAddr::is_ipv4);
         let (ice_servers, streams) =
-            ice_servers(setup, &servers, is_ipv4, (&watch.turn, &best, &troubles));
+            ice_servers(setup, &usable, is_ipv4, (&watch.turn, &best, &troubles));
         let policy = match setup.path_policy {
             PathPolicy::All => RTCIceTransportPolicy::All,
             PathPolicy::RelayOnly => RTCIceTransportPolicy::Relay,
@@ -68,7 +71,7 @@ impl OpenLink {
         let runtime = Arc::new(FlushRuntime::new(Arc::clone(&watch)));
         let pc = PeerConnectionBuilder::new()
             .with_configuration(configuration)
-            .with_setting_engine(settings(setup.path_policy, setup.interrupted_after))
+            .with_setting_engine(settings(setup.path_policy, is_direct, setup.interrupted_after))
             .with_handler(Arc::new(Callbacks(heard)))
             .with_runtime(Arc::clone(&runtime) as Arc<dyn Runtime>)
             .with_udp_addrs(bind)
@@ -152,7 +155,7 @@ fn ice_servers(
     (ice_servers, streams)
 }
 
-fn settings(policy: PathPolicy, interrupted_after: Duration) -> SettingEngine {
+fn settings(policy: PathPolicy, is_direct: bool, interrupted_after: Duration) -> SettingEngine {
     let interrupted_after = interrupted_after.clamp(INTERRUPTED_MIN, INTERRUPTED_MAX);
     // Well below half, so that one lost check is no interruption; it also measures the round trip.
     let keepalive = interrupted_after / 4;
@@ -161,10 +164,15 @@ fn settings(policy: PathPolicy, interrupted_after: Duration) -> SettingEngine {
         PathPolicy::All => Duration::from_millis(500),
         PathPolicy::RelayOnly => Duration::ZERO,
     };
+    // Checks beside a connection in use must not take its room on a slow line, and are in no hurry.
+    let (check_interval, checks) = match is_direct {
+        true => (Duration::from_millis(200), 20),
+        false => (Duration::from_millis(50), 60),
+    };
     SettingEngineBuilder::new()
         .with_ice_timeouts(Some(interrupted_after), Some(ICE_FAILED), Some(keepalive))
         // By default a pair of candidates has 7 checks in 1.4 s, too little for a bad link.
-        .with_ice_connection_attempts(Some(Duration::from_millis(50)), Some(60))
+        .with_ice_connection_attempts(Some(check_interval), Some(checks))
         .with_relay_acceptance_min_wait(Some(relay_wait))
         // Rule R3: the answerer is the DTLS server. By default it is the client, and its first
         // message can overtake ICE at the offerer, is dropped there, and costs 1.0 s.

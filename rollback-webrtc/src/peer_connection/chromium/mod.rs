@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{AttemptEvent, Connection, ConnectionSetup};
+use super::{AttemptEvent, Connection, ConnectionSetup, Opening};
 use crate::clock::Clock;
 use crate::datagram_transport::{DATAGRAM_BYTES_MAX, SendOutcome};
 use crate::ice::PathPolicy;
@@ -203,8 +203,9 @@ async fn meet(is_offerer: bool) {
             }
         }
     };
-    let running =
-        tokio::spawn(Connection::run(peer, AttemptId::new(1), offer, setup, remote, told));
+    let opening = Opening::of(offer);
+    let running = Connection::run(peer, AttemptId::new(1), opening, setup, remote, told);
+    let running = tokio::spawn(running);
     for candidate in early {
         to_connection.send(Remote::Candidate(candidate)).await.unwrap();
     }
