@@ -1,4 +1,4 @@
-//! How peers find a way to each other, in this crate's own words: servers, policy, the chosen path.
+//! How peers find a way to each other, in this crate's own words: servers, policy, what goes wrong.
 
 use std::fmt;
 
@@ -25,19 +25,6 @@ pub enum PathPolicy {
     /// addresses. One member's choice hides that member's address; with no TURN server named, its
     /// datagrams all pass the server.
     RelayOnly,
-}
-
-/// Where one end of a path was found (RFC 8445 §4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CandidateKind {
-    /// An address of the computer itself.
-    Host,
-    /// The address a NAT gives it, as a STUN server sees it.
-    ServerReflexive,
-    /// The address a NAT gives it, as the other peer sees it.
-    PeerReflexive,
-    /// An address at a TURN server.
-    Relay,
 }
 
 /// What keeps a TURN server from being of use.
@@ -67,20 +54,6 @@ pub enum TurnTrouble {
     Lost,
 }
 
-/// The way that datagrams to one peer take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    /// A WebRTC connection, direct or through TURN.
-    WebRtc {
-        /// The own end.
-        local: CandidateKind,
-        /// The peer's end.
-        remote: CandidateKind,
-    },
-    /// The relay of the server of the room, over WebSockets.
-    Server,
-}
-
 impl IceServer {
     /// A STUN server, such as `stun:stun.example.org:3478`.
     #[must_use]
@@ -107,41 +80,6 @@ impl fmt::Debug for IceServer {
             .field("url", &self.url)
             .field("username", &self.username)
             .finish_non_exhaustive()
-    }
-}
-
-impl Path {
-    /// Whether a TURN server, or the server of the room, is on the way.
-    #[must_use]
-    pub fn is_relayed(&self) -> bool {
-        match self {
-            Self::WebRtc { local, remote } => [local, remote].contains(&&CandidateKind::Relay),
-            Self::Server => true,
-        }
-    }
-}
-
-/// Such as `direct host/host udp`: whether there is a relay, the own end, the peer's end, the
-/// protocol (which is always UDP); or `relayed by the server, websocket`.
-impl fmt::Display for Path {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = if self.is_relayed() { "relayed" } else { "direct" };
-        match self {
-            Self::WebRtc { local, remote } => write!(formatter, "{way} {local}/{remote} udp"),
-            Self::Server => write!(formatter, "{way} by the server, websocket"),
-        }
-    }
-}
-
-/// The usual short name: `host`, `srflx`, `prflx` or `relay`.
-impl fmt::Display for CandidateKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Host => "host",
-            Self::ServerReflexive => "srflx",
-            Self::PeerReflexive => "prflx",
-            Self::Relay => "relay",
-        })
     }
 }
 
@@ -181,15 +119,6 @@ const fn meaning(code: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_says_whether_it_is_direct() {
-        let path = |local, remote| Path::WebRtc { local, remote }.to_string();
-        assert_eq!(path(CandidateKind::Host, CandidateKind::Host), "direct host/host udp");
-        let relayed = path(CandidateKind::PeerReflexive, CandidateKind::Relay);
-        assert_eq!(relayed, "relayed prflx/relay udp");
-        assert_eq!(Path::Server.to_string(), "relayed by the server, websocket");
-    }
 
     #[test]
     fn debug_hides_the_credential() {

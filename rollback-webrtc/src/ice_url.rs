@@ -22,10 +22,24 @@ pub(crate) enum IceUrlKind {
 
 /// How a TURN server is reached. What it relays are datagrams in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TurnTransport {
+pub enum TurnTransport {
+    /// By datagrams.
     Udp,
+    /// By a stream.
     Tcp,
+    /// By a stream in TLS.
     Tls,
+}
+
+/// `udp`, `tcp` or `tls`.
+impl fmt::Display for TurnTransport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        })
+    }
 }
 
 /// Why a string is no address of a STUN or TURN server that can be used.

@@ -6,7 +6,8 @@ use rollback_core::PeerId;
 use rollback_core::spectate::WatcherId;
 
 use crate::health::Unhealthy;
-use crate::ice::{Path, TurnTrouble};
+use crate::ice::TurnTrouble;
+use crate::path::Path;
 use crate::relay::RelayTrouble;
 
 /// What went over one way to a peer.

@@ -23,8 +23,9 @@ use rollback_server::{
     BackgroundServer, EmbeddedTurn, GroupSize, IceOffer, Rooms, ServerConfig, TurnAccess,
 };
 use rollback_webrtc::{
-    CandidateKind, CertificateOwner, DATAGRAM_BYTES_MAX, IceServer, JoinError, Path, PathPolicy,
-    SendOutcome, Transport, TransportConfig, TransportEvent, TurnTrouble,
+    CandidateKind, CertificateOwner, DATAGRAM_BYTES_MAX, IceServer, JoinError, Network, Path,
+    PathEnd, PathPolicy, SendOutcome, Transport, TransportConfig, TransportEvent, TurnTransport,
+    TurnTrouble,
 };
 use sha1::Sha1;
 
@@ -46,8 +47,8 @@ fn known(url: String) -> IceServer {
     IceServer::turn(url, USER, PASSWORD)
 }
 
-/// Datagrams flow both ways, and both ends are at a TURN server.
-fn assert_relayed(transports: &[Transport]) {
+/// Datagrams flow both ways, and both ends are at a TURN server, which is reached so.
+fn assert_relayed(transports: &[Transport], by: TurnTransport) {
     let ends = [(&transports[0], &transports[1]), (&transports[1], &transports[0])];
     for (from, to) in ends {
         let slot = to.room().local;
@@ -64,7 +65,13 @@ fn assert_relayed(transports: &[Transport]) {
         wait_until("the path is known", || transport.stats(to).path.is_some());
         let path = transport.stats(to).path.unwrap();
         assert!(path.is_relayed(), "{path}");
-        assert!(matches!(path, Path::WebRtc { local, .. } if local != CandidateKind::Host));
+        let is_reached_so = |local: PathEnd, turn| match local.kind {
+            CandidateKind::Relay => (turn, local.network) == (Some(by), Network::Loopback),
+            kind => kind != CandidateKind::Host,
+        };
+        let is_right =
+            matches!(path, Path::WebRtc { local, turn, .. } if is_reached_so(local, turn));
+        assert!(is_right, "{path}");
     }
 }
 
@@ -72,21 +79,21 @@ fn assert_relayed(transports: &[Transport]) {
 fn a_relay_is_reached_by_udp() {
     let (server, coturn) = (server(2), Coturn::with_user());
     let config = || relayed(vec![known(coturn.udp_url())], &coturn);
-    assert_relayed(&mesh(&server, "udp", vec![config(), config()]));
+    assert_relayed(&mesh(&server, "udp", vec![config(), config()]), TurnTransport::Udp);
 }
 
 #[test]
 fn a_relay_is_reached_by_tcp() {
     let (server, coturn) = (server(2), Coturn::with_user());
     let config = || relayed(vec![known(coturn.tcp_url())], &coturn);
-    assert_relayed(&mesh(&server, "tcp", vec![config(), config()]));
+    assert_relayed(&mesh(&server, "tcp", vec![config(), config()]), TurnTransport::Tcp);
 }
 
 #[test]
 fn a_relay_is_reached_by_tls() {
     let (server, coturn) = (server(2), Coturn::with_user());
     let config = || relayed(vec![known(coturn.tls_url())], &coturn);
-    assert_relayed(&mesh(&server, "tls", vec![config(), config()]));
+    assert_relayed(&mesh(&server, "tls", vec![config(), config()]), TurnTransport::Tls);
 }
 
 #[test]
@@ -108,7 +115,7 @@ fn by_udp_if_that_works_and_by_tcp_if_it_does_not() {
     let all = || vec![known(coturn.tls_url()), known(coturn.tcp_url()), known(by_udp.udp_url())];
     let config = || relayed(all(), &coturn);
     let transports = mesh(&server, "all", vec![config(), config()]);
-    assert_relayed(&transports);
+    assert_relayed(&transports, TurnTransport::Udp);
     // Longer than the others wait.
     let mut number = 0_u8;
     let until = Instant::now() + Duration::from_secs(2);
@@ -124,7 +131,7 @@ fn by_udp_if_that_works_and_by_tcp_if_it_does_not() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent = format!("turn:{}", silent.local_addr().unwrap());
     let some = || relayed(vec![known(silent.clone()), known(coturn.tcp_url())], &coturn);
-    assert_relayed(&mesh(&server, "some", vec![some(), some()]));
+    assert_relayed(&mesh(&server, "some", vec![some(), some()]), TurnTransport::Tcp);
     assert_eq!(coturn.allocations(), 2);
 }
 
@@ -196,7 +203,7 @@ fn the_server_itself_relays() {
     let embedded = Some(EmbeddedTurn { port: 0, listen: None, public_address, relay_ports });
     let (server, config) = offering(IceOffer { embedded, ..IceOffer::none() });
     let transports = mesh(&server, "embedded", vec![config.clone(), config.clone()]);
-    assert_relayed(&transports);
+    assert_relayed(&transports, TurnTransport::Udp);
     drop(transports);
 
     let config = TransportConfig { use_offered_ice_servers: false, ..config };
@@ -215,7 +222,10 @@ fn the_server_makes_credentials_for_a_relay_that_has_its_secret() {
             ..IceOffer::none()
         });
         if is_known {
-            assert_relayed(&mesh(&server, secret, vec![config.clone(), config]));
+            assert_relayed(
+                &mesh(&server, secret, vec![config.clone(), config]),
+                TurnTransport::Udp,
+            );
             continue;
         }
         let transports = common::join_all(&link(&server, secret), vec![config.clone(), config]);

@@ -18,7 +18,7 @@ class PeerSummary:
     peer: int
     """Its slot."""
     path: str | None
-    """The way of the datagrams, such as ``direct host/host udp``."""
+    """The way of the datagrams, such as ``direct host/srflx udp, private/public IPv4``."""
     rtt_ms: float | None
     """The least round trip of late, on the way that datagrams take."""
     jitter_ms: float | None

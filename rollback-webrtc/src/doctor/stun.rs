@@ -194,24 +194,7 @@ fn mapped_address(answer: &[u8], id: [u8; 12]) -> Option<SocketAddr> {
     if (class, method, answered) != (SUCCESS, BINDING, id) {
         return None;
     }
-    let value = stun::attribute(answer, XOR_MAPPED_ADDRESS)?;
-    let [_, family, port @ ..] = value.first_chunk::<4>()?;
-    // The cookie, and behind it the id.
-    let mask = *answer.get(4..)?.first_chunk::<16>()?;
-    let port = u16::from_be_bytes(*port) ^ u16::from_be_bytes(*mask.first_chunk()?);
-    let host = value.get(4..)?;
-    let host = match *family {
-        IPV4 => {
-            let host = u32::from_be_bytes(*host.first_chunk()?);
-            IpAddr::from((host ^ u32::from_be_bytes(*mask.first_chunk()?)).to_be_bytes())
-        }
-        IPV6_FAMILY => {
-            let host = u128::from_be_bytes(*host.first_chunk()?);
-            IpAddr::from((host ^ u128::from_be_bytes(mask)).to_be_bytes())
-        }
-        _ => return None,
-    };
-    Some(SocketAddr::new(host, port))
+    stun::xor_address(answer, XOR_MAPPED_ADDRESS)
 }
 
 const PUBLIC: &str = "public";
@@ -220,8 +203,6 @@ const PUBLIC: &str = "public";
 const BINDING: u8 = 0x01;
 const SUCCESS: u8 = 0x01;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
-const IPV4: u8 = 1;
-const IPV6_FAMILY: u8 = 2;
 
 /// Until when an answer to the first, second and third question is waited for.
 const REPEATED_AT: [Duration; 3] =

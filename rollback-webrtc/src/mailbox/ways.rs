@@ -6,7 +6,7 @@ use rollback_core::{PeerId, Timestamp};
 use super::state::{Lost, Peer};
 use super::{Mailbox, OUTGOING_AGE_MAX};
 use crate::bulk::Lane;
-use crate::ice::Path;
+use crate::path::Path;
 use crate::route::Way;
 use crate::stats::{Loss, PeerStats, TransportEvent, WayCounters};
 use crate::telemetry::{LinkReport, Proof, frame_probe, number};

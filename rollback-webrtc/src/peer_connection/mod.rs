@@ -25,7 +25,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
-    RTCIceCandidateInit, RTCIceCandidateType, RTCPeerConnectionState, RTCSessionDescription,
+    RTCIceCandidate, RTCIceCandidateInit, RTCIceCandidateType, RTCPeerConnectionState,
+    RTCSessionDescription,
 };
 
 use self::channels::{carry_bulk, datagram_channel, drain, receive_datagrams, send_datagrams};
@@ -34,11 +35,12 @@ pub(crate) use self::opening::Opening;
 use self::silence_watch::SilenceWatch;
 use self::troubles::{TURN_TROUBLES, report_turn};
 use crate::clock::Clock;
-use crate::ice::{CandidateKind, Path, PathPolicy, TurnTrouble};
+use crate::ice::{PathPolicy, TurnTrouble};
 use crate::ice_servers::IceServers;
 use crate::mailbox::Mailbox;
 use crate::own_addresses::OwnAddresses;
 use crate::pair::{ConnectionEvent, Remote};
+use crate::path::{CandidateKind, Path, PathEnd};
 use crate::stats::CertificateOwner;
 
 /// What all connections of a mesh have in common.
@@ -438,7 +440,7 @@ impl Connection {
     /// Reads the path into the statistics, and looks whether it needs rule R2.
     async fn measure(&self) {
         let path = self.selected_path().await;
-        let is_good = path.is_some() && !is_relayed_here(path) && !self.path_is_silent;
+        let is_good = path.is_some_and(|path| !path.is_relayed_here()) && !self.path_is_silent;
         self.link.set_flushing(!is_good);
         self.setup.mailbox.found(self.peer, path);
     }
@@ -447,7 +449,11 @@ impl Connection {
         // Not through the statistics: their candidate ids do not match in this version.
         let ice = self.link.pc.sctp().await?.transport().ice_transport();
         let pair = ice.get_selected_candidate_pair().await.ok()??;
-        Some(Path::WebRtc { local: kind(pair.local().typ)?, remote: kind(pair.remote().typ)? })
+        let end =
+            |of: &RTCIceCandidate| Some(PathEnd::new(kind(of.typ)?, of.address.parse().ok()?));
+        let (local, remote) = (end(pair.local())?, end(pair.remote())?);
+        let turn = self.link.turn_transport(pair.local());
+        Some(Path::WebRtc { local, remote, turn })
     }
 
     async fn is_relayed(&self) -> bool {
@@ -463,14 +469,9 @@ impl Connection {
     /// Whether datagrams go through a TURN server of one's own, and there are other servers or other credentials than
     /// this connection began with: then the next one lasts, and this one does not.
     async fn is_better_anew(&self) -> bool {
-        is_relayed_here(self.selected_path().await)
+        self.selected_path().await.is_some_and(|path| path.is_relayed_here())
             && self.setup.ice_servers.now() != self.link.servers
     }
-}
-
-/// Whether what is sent passes a TURN server of one's own.
-const fn is_relayed_here(path: Option<Path>) -> bool {
-    matches!(path, Some(Path::WebRtc { local: CandidateKind::Relay, .. }))
 }
 
 const fn kind(candidate: RTCIceCandidateType) -> Option<CandidateKind> {

@@ -11,14 +11,14 @@ use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
-    SettingEngine, SettingEngineBuilder,
+    RTCIceCandidate, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, SettingEngine, SettingEngineBuilder,
 };
 use webrtc::runtime::Runtime;
 
 use super::certificate_watch::CertificateWatch;
 use super::flush_runtime::FlushRuntime;
-use super::turn_watch::TurnWatch;
+use super::turn_watch::{StandIn, TurnWatch};
 use super::watched_socket::Watch;
 use super::{Callback, ConnectionSetup};
 use crate::ice::{PathPolicy, TurnTrouble};
@@ -85,6 +85,12 @@ impl OpenLink {
         self.watch.turn.is_silent()
     }
 
+    /// How the TURN server is reached that gave this candidate.
+    pub(super) fn turn_transport(&self, candidate: &RTCIceCandidate) -> Option<TurnTransport> {
+        let given = SocketAddr::new(candidate.address.parse().ok()?, candidate.port);
+        self.watch.turn.transport_of(given)
+    }
+
     /// Whether each burst is followed by more passes of the connection's loop (rule R2).
     pub(super) fn set_flushing(&self, is_flushing: bool) {
         self.runtime.set_flushing(is_flushing);
@@ -127,10 +133,12 @@ fn ice_servers(
             username: username.clone(),
             credential: credential.clone(),
         };
-        let (tls, rank) = match url.kind {
-            IceUrlKind::Turn(TurnTransport::Tcp) => (None, u8::from(has_udp)),
-            IceUrlKind::Turn(TurnTransport::Tls) => match setup.ice_servers.tls() {
-                Ok(config) => (Some(config), u8::from(has_udp) + u8::from(has_tcp)),
+        let (transport, tls, rank) = match url.kind {
+            IceUrlKind::Turn(transport @ TurnTransport::Tcp) => {
+                (transport, None, u8::from(has_udp))
+            }
+            IceUrlKind::Turn(transport @ TurnTransport::Tls) => match setup.ice_servers.tls() {
+                Ok(config) => (transport, Some(config), u8::from(has_udp) + u8::from(has_tcp)),
                 Err(error) => {
                     tracing::warn!(%url, %error, "a TURN server cannot be reached by TLS");
                     let _ = troubles.try_send(TurnTrouble::Tls);
@@ -145,8 +153,9 @@ fn ice_servers(
         let server = StreamServer { host: url.host.clone(), port: url.port, tls, rank };
         match TurnStream::open(server, is_ipv4, Arc::clone(best), troubles.clone()) {
             Ok(stream) => {
-                turn.add_stream(stream.address(), rank);
-                ice_servers.push(given(format!("turn:{}?transport=udp", stream.address())));
+                let address = stream.address();
+                turn.add_stream(StandIn { address, transport, rank });
+                ice_servers.push(given(format!("turn:{address}?transport=udp")));
                 streams.push(stream);
             }
             Err(error) => tracing::warn!(%url, %error, "no local socket for a TURN server"),

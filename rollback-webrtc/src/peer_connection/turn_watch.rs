@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::ice::TurnTrouble;
-use crate::stun::{attribute, header};
+use crate::ice_url::TurnTransport;
+use crate::stun::{attribute, header, xor_address};
 use crate::turn_stream::BestRelay;
 
 /// What is known of the TURN servers of one connection.
@@ -25,8 +26,17 @@ struct WatchState {
     requests: VecDeque<Request>,
     /// Servers that were asked for an address, and whether they have said anything.
     servers: Vec<(SocketAddr, bool)>,
-    /// Local sockets in place of servers, with their ranks.
-    streams: Vec<(SocketAddr, u8)>,
+    streams: Vec<StandIn>,
+    /// The addresses that servers have given, the newest last, and how those servers are reached.
+    given: VecDeque<(SocketAddr, TurnTransport)>,
+}
+
+/// A socket of this computer in place of a server that is reached by a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StandIn {
+    pub(super) address: SocketAddr,
+    pub(super) transport: TurnTransport,
+    pub(super) rank: u8,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,9 +50,16 @@ impl TurnWatch {
         Self { state: Mutex::default(), troubles, best }
     }
 
-    /// A socket of this computer that stands for a server.
-    pub(super) fn add_stream(&self, address: SocketAddr, rank: u8) {
-        self.with_state(|state| state.streams.push((address, rank)));
+    pub(super) fn add_stream(&self, stream: StandIn) {
+        self.with_state(|state| state.streams.push(stream));
+    }
+
+    /// How the server is reached that has given this address.
+    pub(super) fn transport_of(&self, given: SocketAddr) -> Option<TurnTransport> {
+        self.with_state(|state| {
+            let mut newest_first = state.given.iter().rev();
+            newest_first.find(|(address, _)| *address == given).map(|(_, transport)| *transport)
+        })
     }
 
     /// A TURN server was asked, and none has said anything.
@@ -84,8 +101,7 @@ impl TurnWatch {
             state.requests.remove(at);
             if !is_error {
                 if method == ALLOCATE {
-                    let stream = state.streams.iter().find(|(address, _)| *address == from);
-                    self.best.note(stream.map_or(0, |(_, rank)| *rank));
+                    self.best.note(state.note_given(from, datagram));
                 }
                 return None;
             }
@@ -111,6 +127,22 @@ impl TurnWatch {
     }
 }
 
+impl WatchState {
+    /// A server has given an address. Answers the rank of the way to that server.
+    fn note_given(&mut self, from: SocketAddr, answer: &[u8]) -> u8 {
+        let stream = self.streams.iter().find(|stream| stream.address == from);
+        let (transport, rank) =
+            stream.map_or((TurnTransport::Udp, 0), |it| (it.transport, it.rank));
+        if let Some(given) = xor_address(answer, XOR_RELAYED_ADDRESS) {
+            if self.given.len() >= GIVEN_MAX {
+                self.given.pop_front();
+            }
+            self.given.push_back((given, transport));
+        }
+        rank
+    }
+}
+
 /// Such as 401 (RFC 8489 §14.8).
 fn error_code(datagram: &[u8]) -> Option<u16> {
     let [_, _, hundreds, rest] = *attribute(datagram, ERROR_CODE)?.first_chunk()?;
@@ -125,9 +157,10 @@ const CREATE_PERMISSION: u8 = 0x08;
 /// In the second byte of an answer, when it is an error.
 const ERROR: u8 = 0x10;
 
-/// Attributes (RFC 8489 §18.3).
+/// Attributes (RFC 8489 §18.3, RFC 8656 §18).
 const USERNAME: u16 = 0x0006;
 const ERROR_CODE: u16 = 0x0009;
+const XOR_RELAYED_ADDRESS: u16 = 0x0016;
 
 /// Errors (RFC 8656 §18.4, RFC 8489 §14.8): nothing more is done for this client.
 const UNAUTHORIZED: u16 = 401;
@@ -141,6 +174,9 @@ const REQUESTS_MAX: usize = 64;
 
 /// Servers that are remembered.
 const SERVERS_MAX: usize = 64;
+
+/// Addresses of servers that are remembered: each socket of a connection may be given one by each server.
+const GIVEN_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -210,6 +246,26 @@ mod tests {
         assert!(!watch.best.is_better_than(1));
         watch.note_received(server(), &message(0x01, ALLOCATE, 1, &[]));
         assert!(watch.best.is_better_than(1));
+    }
+
+    #[test]
+    fn it_is_known_how_the_server_is_reached_that_gave_an_address() {
+        let (watch, _troubles) = watch();
+        let (address, transport) = ("127.0.0.1:5000".parse().unwrap(), TurnTransport::Tls);
+        watch.add_stream(StandIn { address, transport, rank: 1 });
+        // 192.0.2.7 and 192.0.2.8 under the cookie, port 8738.
+        for (id, from, last) in [(1, server(), 0x45), (2, address, 0x4a)] {
+            watch.note_sent(from, &message(0, ALLOCATE, id, &[(USERNAME, b"u")]));
+            let value = [0, 1, 0x03, 0x30, 0xe1, 0x12, 0xa6, last];
+            watch.note_received(
+                from,
+                &message(0x01, ALLOCATE, id, &[(XOR_RELAYED_ADDRESS, &value)]),
+            );
+        }
+        let of = |given: &str| watch.transport_of(given.parse().unwrap());
+        assert_eq!(of("192.0.2.7:8738"), Some(TurnTransport::Udp));
+        assert_eq!(of("192.0.2.8:8738"), Some(TurnTransport::Tls));
+        assert_eq!(of("192.0.2.8:8739"), None);
     }
 
     #[test]
