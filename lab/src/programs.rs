@@ -30,6 +30,9 @@ pub fn programs(scenario: &Scenario, place: &Place, hosts: &Hosts) -> io::Result
     if let Some(begin_with) = scenario.begin_with {
         serve.push_str(&format!(" --begin-with {begin_with}"));
     }
+    if scenario.server_state {
+        serve.push_str(" --state server-state");
+    }
     match scenario.turn {
         Some(Turn::Minted) => serve.push_str(&format!(
             " --turn-url turn:{TURN}:3478?transport=udp --turn-secret-file turn-secret"

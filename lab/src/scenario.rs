@@ -27,6 +27,9 @@ pub struct Scenario {
     pub turn: Option<Turn>,
     /// For how many seconds the credentials are good that the server gives out; for half a day unless given.
     pub turn_ttl_s: Option<u64>,
+    /// Whether the server keeps its groups in a file, so that it knows them after a restart.
+    #[serde(default)]
+    pub server_state: bool,
     /// Whether peers play through TURN only.
     #[serde(default)]
     pub relay_only: bool,

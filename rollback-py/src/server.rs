@@ -1,5 +1,6 @@
 //! A room server for Python, in a thread of the process.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ impl PyServer {
     /// Starts serving. Without rooms any name makes one of `players` members. Each begins with `begin_with` of them.
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
-    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, begin_with=None, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, ice=None))]
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, begin_with=None, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, state_file=None, ice=None))]
     fn new(
         listen: &str,
         rooms: Vec<(String, u8)>,
@@ -32,6 +33,7 @@ impl PyServer {
         watchers: u8,
         unwatched: Vec<String>,
         relay: bool,
+        state_file: Option<PathBuf>,
         ice: Option<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let refused = |error: &dyn std::fmt::Display| RollbackError::new_err(error.to_string());
@@ -53,6 +55,7 @@ impl PyServer {
             playing_slot_hold,
             watchers_max: watchers,
             relay,
+            state_file,
             unwatched: unwatched.collect::<Result<_, _>>()?,
             ice: ice_options(ice)?.offer().map_err(|error| refused(&error))?,
             ..ServerConfig::new(rooms)

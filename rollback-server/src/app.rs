@@ -2,6 +2,7 @@
 //! channel, and each connection has a bounded outbox.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::config::ServerConfig;
 use crate::coordinator::{Coordinator, Status};
 use crate::offers::Offers;
 use crate::relay::{Line, Refusal, Relay};
+use crate::state_file::StateFile;
 
 /// What a connection, or a reader of the health page, wants of the app.
 #[derive(Debug)]
@@ -58,6 +60,7 @@ struct Outbox {
 /// The task's state.
 pub(crate) struct App {
     coordinator: Coordinator,
+    state_file: Option<StateFile>,
     relay: Option<Arc<Relay>>,
     offers: Offers,
     outboxes: BTreeMap<ClientId, Outbox>,
@@ -66,15 +69,31 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(config: ServerConfig, relay: Option<Arc<Relay>>, offers: Offers) -> Self {
-        Self {
-            coordinator: Coordinator::new(config),
+    /// # Errors
+    /// When the file of the groups cannot be read or written, or holds something else.
+    pub(crate) fn new(
+        config: ServerConfig,
+        relay: Option<Arc<Relay>>,
+        offers: Offers,
+    ) -> io::Result<Self> {
+        let (state_file, coordinator) = match config.state_file.clone() {
+            None => (None, Coordinator::new(config)),
+            Some(path) => {
+                let (file, saved) = StateFile::open(&path)?;
+                let coordinator = Coordinator::restored(config, saved, Duration::ZERO);
+                let coordinator = coordinator.map_err(|error| file.refused(error))?;
+                (Some(file), coordinator)
+            }
+        };
+        Ok(Self {
+            coordinator,
+            state_file,
             relay,
             offers,
             outboxes: BTreeMap::new(),
             clients_seen: 0,
             started_at: Instant::now(),
-        }
+        })
     }
 
     /// Serves requests until `shutdown`, then says goodbye to every client.
@@ -94,12 +113,24 @@ impl App {
                     None => break,
                 },
             }
+            if self.state_file.as_ref().is_some_and(StateFile::is_due) {
+                self.save_groups();
+            }
         }
         self.handle(Command::ShutDown);
+        self.save_groups();
         if let Some(relay) = &self.relay {
             relay.end_all();
         }
         self.offers.close().await;
+    }
+
+    fn save_groups(&mut self) {
+        let Some(file) = &mut self.state_file else { return };
+        let Some(groups) = self.coordinator.changed_groups() else { return };
+        if file.write(&groups) {
+            self.coordinator.note_saved();
+        }
     }
 
     fn answer(&mut self, request: Request) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rollback_signaling::{MEMBERS_MAX, RoomName, WATCHERS_MAX};
@@ -34,6 +35,9 @@ pub struct ServerConfig {
     pub unwatched: BTreeSet<RoomName>,
     /// The STUN and TURN servers that members are offered.
     pub ice: IceOffer,
+    /// The file in which the groups that play outlast the server, so that whoever is cut off after a restart can still
+    /// return. It holds the members' secrets, and is readable for its owner only.
+    pub state_file: Option<PathBuf>,
 }
 
 /// Which rooms a server has.
@@ -87,6 +91,7 @@ impl ServerConfig {
             relay: true,
             unwatched: BTreeSet::new(),
             ice: IceOffer::none(),
+            state_file: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::command::{ClientId, Command, Effect, Entropy};
 use crate::config::ServerConfig;
 use crate::group::{Group, Presence, Seat};
 use crate::rate_limit::Allowance;
+use crate::saved::{RestoreError, SavedGroups};
 
 mod entering;
 mod examining;
@@ -34,6 +35,8 @@ pub struct Coordinator {
     examinations: Allowance,
     /// Places that the last command ended.
     vacated: Vec<Place>,
+    /// Whether a group that plays has changed since the groups were saved.
+    is_changed: bool,
 }
 
 /// What happened since the start, and what there is now.
@@ -111,7 +114,55 @@ impl Coordinator {
             },
             examinations: Allowance::full(Duration::ZERO),
             vacated: Vec::new(),
+            is_changed: false,
         }
+    }
+
+    /// A server that goes on with the groups that played when another one ended. All their members are away since `now`,
+    /// and return as after any loss.
+    ///
+    /// # Errors
+    /// When these are no groups, or too many.
+    pub fn restored(
+        config: ServerConfig,
+        saved: SavedGroups,
+        now: Duration,
+    ) -> Result<Self, RestoreError> {
+        let (max, got) = (config.groups_max, saved.groups.len());
+        if got > max {
+            return Err(RestoreError::TooMany { max, got });
+        }
+        let mut coordinator = Self::new(config);
+        for saved in saved.groups {
+            let id = coordinator.next_group_id();
+            let group = Group::restored(saved, now)?;
+            for (slot, seat) in group.seats() {
+                let place = Place { group: id, slot };
+                if coordinator.places.insert(seat.token, place).is_some() {
+                    return Err(RestoreError::Tokens);
+                }
+            }
+            coordinator.groups.insert(id, group);
+        }
+        Ok(coordinator)
+    }
+
+    /// The groups that play, if they have changed since [`note_saved`](Self::note_saved).
+    #[must_use]
+    pub fn changed_groups(&self) -> Option<SavedGroups> {
+        let played = self.groups.values().filter(|group| group.is_complete);
+        self.is_changed.then(|| SavedGroups { groups: played.map(Group::saved).collect() })
+    }
+
+    /// The groups are saved as they are now.
+    pub const fn note_saved(&mut self) {
+        self.is_changed = false;
+    }
+
+    const fn next_group_id(&mut self) -> GroupId {
+        let id = GroupId(self.groups_founded);
+        self.groups_founded += 1;
+        id
     }
 
     /// Takes one command at the time `now`, which is counted from any origin and never decreases.
@@ -225,6 +276,7 @@ impl Coordinator {
             Ok(taken) => taken,
             Err((code, why)) => return self.refuse(now, client, code, why, effects),
         };
+        self.is_changed |= group.is_complete;
         self.counters.returns += 1;
         if let Some(replaced) = replaced {
             self.unseat(replaced);
@@ -352,6 +404,7 @@ impl Coordinator {
         }
         let Some(group) = self.groups.get_mut(&place.group) else { return };
         let Some(seat) = group.vacate(place.slot) else { return };
+        self.is_changed |= group.is_complete;
         self.places.remove(&seat.token);
         self.vacated.push(place);
         offers::end(&self.config, group, place.slot, effects);

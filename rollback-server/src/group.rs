@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use rollback_signaling::{
-    ErrorCode, Join, Member, RoomName, SETTINGS_BYTES_MAX, Text, Token, WATCHER_SLOTS,
+    ErrorCode, Join, MEMBERS_MAX, Member, RoomName, SETTINGS_BYTES_MAX, Text, Token, WATCHER_SLOTS,
 };
 
 use crate::command::{ClientId, Entropy};
 use crate::config::GroupSize;
+use crate::saved::{RestoreError, SavedGroup, SavedSeat};
 
 /// The members matched together in a room. It is *waiting* until each of the slots with which it begins has a connected
 /// member, and *complete* ever after. The other slots are reserved for those who come late, each for one of them.
@@ -62,6 +63,49 @@ impl Group {
             watchers: Vec::new(),
             next_place: 0,
         }
+    }
+
+    /// What is kept of it over a restart of the server.
+    pub(crate) fn saved(&self) -> SavedGroup {
+        SavedGroup {
+            room: self.room.clone(),
+            session_id: self.session_id,
+            seed: self.seed,
+            settings: self.settings.clone(),
+            begins_with: self.begins_with,
+            reserved_from: self.reserved_from,
+            seats: self.seats.iter().map(|seat| seat.as_ref().map(Seat::saved)).collect(),
+        }
+    }
+
+    /// A group that played when the server ended: all its members are away since `now`.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    pub(crate) fn restored(saved: SavedGroup, now: Duration) -> Result<Self, RestoreError> {
+        let slots = saved.seats.len();
+        let begins = usize::from(saved.begins_with);
+        let is_sound = (1..=usize::from(MEMBERS_MAX)).contains(&slots)
+            && (1..=slots).contains(&begins)
+            && (begins..=slots).contains(&saved.reserved_from.into())
+            && saved.seats.iter().any(Option::is_some);
+        let seats: Vec<_> =
+            saved.seats.into_iter().map(|seat| Some(Seat::restored(seat?, now))).collect();
+        if !is_sound || seats.iter().flatten().any(|seat| seat.lives() > LIVES_MAX) {
+            return Err(RestoreError::Group);
+        }
+        Ok(Self {
+            room: saved.room,
+            session_id: saved.session_id,
+            seed: saved.seed,
+            is_complete: true,
+            settings: saved.settings,
+            seats,
+            begins_with: saved.begins_with,
+            reserved_from: saved.reserved_from,
+            watchers: Vec::new(),
+            next_place: 0,
+        })
     }
 
     /// How many slots there are.
@@ -236,6 +280,17 @@ impl Seat {
     ) -> Self {
         let presence = Presence::Here(client);
         Self { token, presence, joined_at: now, former: Vec::new(), is_late, join }
+    }
+
+    fn saved(&self) -> SavedSeat {
+        let (token, former) = (self.token, self.former.clone());
+        SavedSeat { token, former, is_late: self.is_late, join: self.join.clone() }
+    }
+
+    fn restored(saved: SavedSeat, now: Duration) -> Self {
+        let SavedSeat { token, former, is_late, join } = saved;
+        let presence = Presence::Away { since: now };
+        Self { token, presence, joined_at: now, former, is_late, join }
     }
 
     /// How many lives of the slot were before the present one.

@@ -18,6 +18,8 @@ mod offers;
 mod rate_limit;
 mod relay;
 mod run;
+mod saved;
+mod state_file;
 #[cfg(feature = "turn")]
 mod turn_door;
 #[cfg(feature = "turn")]
@@ -34,3 +36,4 @@ pub use ice_options::{IceOptions, IceOptionsError, parse_ports};
 pub use relay::RelayStatus;
 pub use rollback_signaling::{NameError, RoomName, WATCHERS_MAX};
 pub use run::run;
+pub use saved::{RestoreError, SavedGroups};

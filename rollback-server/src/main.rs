@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,6 +44,11 @@ struct Arguments {
     /// How many may watch a group that plays, 0 to 8.
     #[arg(long, value_name = "N", default_value_t = WATCHERS_MAX, value_parser = up_to(0, WATCHERS_MAX))]
     watchers: u8,
+
+    /// Keeps the groups that play in this file, so that whoever is cut off after a restart of the server can still return.
+    /// It holds secrets.
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
 
     /// Passes nothing between members: those without a direct or TURN path cannot play.
     #[arg(long)]
@@ -98,6 +104,7 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         relay: !arguments.no_relay,
         unwatched: arguments.unwatched.into_iter().collect(),
         ice,
+        state_file: arguments.state,
         ..ServerConfig::new(rooms)
     };
     Ok(run(listener, config, told_to_stop).await?)

@@ -20,7 +20,7 @@ use crate::relay::Relay;
 /// which takes at most two seconds.
 ///
 /// # Errors
-/// The listener's error, when it cannot accept connections any more.
+/// The listener's error, when it cannot accept connections any more, and that of [`ServerConfig::state_file`].
 pub async fn run(
     listener: TcpListener,
     config: ServerConfig,
@@ -42,7 +42,8 @@ pub async fn run(
     let _stop_on_drop = stop.clone().drop_guard();
     let _abort_on_drop = abort.clone().drop_guard();
 
-    let app = tokio::spawn(App::new(config, relay, offers).serve(requests, stop.clone()));
+    let app = App::new(config, relay, offers)?;
+    let app = tokio::spawn(app.serve(requests, stop.clone()));
     let listener = PromptListener(listener);
     let stop_when_told = {
         let stop = stop.clone();

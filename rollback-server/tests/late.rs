@@ -1,100 +1,9 @@
 //! Rooms that begin with some of their members: who waits, who gets which slot, and what the others hear of it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its expectation does")]
 
-use std::time::Duration;
+mod bench;
 
-use rollback_server::{
-    ClientId, Command, Coordinator, Effect, Entropy, GroupSize, Rooms, ServerConfig,
-};
-use rollback_signaling::{ErrorCode, Join, Member, PROTOCOL_VERSION, ServerMessage, Text, Token};
-
-struct Bench {
-    coordinator: Coordinator,
-    now: Duration,
-}
-
-impl Bench {
-    fn new(begins_with: u8, members: u8) -> Self {
-        let size = GroupSize::try_from(members).unwrap().beginning_with(begins_with).unwrap();
-        let coordinator = Coordinator::new(ServerConfig::new(Rooms::Any(size)));
-        Self { coordinator, now: Duration::ZERO }
-    }
-
-    fn run(&mut self, command: Command) -> Vec<Effect> {
-        self.coordinator.handle(self.now, command)
-    }
-
-    /// Connects and joins: a client's number is also that of its token, its process and the group that it founds.
-    fn enter_with(&mut self, number: u8, join: Join) -> Vec<Effect> {
-        let client = ClientId::new(number.into());
-        let room = join.room.clone();
-        assert_eq!(self.run(Command::Connected { client, room }), []);
-        let (session_id, seed) = (number.into(), 0);
-        let entropy = Entropy { token: token(number), session_id, seed };
-        self.run(Command::Join { client, join: Box::new(join), entropy })
-    }
-
-    fn enter(&mut self, number: u8) -> Vec<Effect> {
-        self.enter_with(number, join(number))
-    }
-
-    fn disconnect(&mut self, number: u8) -> Vec<Effect> {
-        self.run(Command::Disconnected { client: ClientId::new(number.into()) })
-    }
-
-    fn leave(&mut self, number: u8) -> Vec<Effect> {
-        self.run(Command::Leave { client: ClientId::new(number.into()) })
-    }
-}
-
-fn token(number: u8) -> Token {
-    Token::from_bytes([number; 16])
-}
-
-fn join(number: u8) -> Join {
-    Join {
-        protocol_version: PROTOCOL_VERSION,
-        room: "kitchen".parse().unwrap(),
-        token: None,
-        name: None,
-        incarnation: number.into(),
-        settings: Text::default(),
-        watch: false,
-    }
-}
-
-fn sent_to(effects: &[Effect], number: u8) -> Vec<ServerMessage> {
-    let to_client = |effect: &Effect| match effect {
-        Effect::Send { client, message } if *client == ClientId::new(number.into()) => {
-            Some(message.clone())
-        }
-        _ => None,
-    };
-    effects.iter().filter_map(to_client).collect()
-}
-
-/// The slot of a client that has just entered.
-fn slot(effects: &[Effect], number: u8) -> u8 {
-    match sent_to(effects, number).first() {
-        Some(ServerMessage::Joined { slot, .. }) => *slot,
-        other => panic!("expected joined, got {other:?}"),
-    }
-}
-
-/// What a client hears of its complete group: the session, the slots with their lives, and from which slot on nobody has
-/// come yet.
-#[derive(PartialEq, Debug)]
-struct Begun(u64, Vec<(u8, u8)>, u8);
-
-fn ready(effects: &[Effect], number: u8) -> Option<Begun> {
-    sent_to(effects, number).into_iter().find_map(|message| match message {
-        ServerMessage::Ready { session_id, members, reserved_from, .. } => {
-            let lives = |member: &Member| (member.slot, member.life);
-            Some(Begun(session_id, members.iter().map(lives).collect(), reserved_from))
-        }
-        _ => None,
-    })
-}
+use bench::{Begun, Bench, join, ready, refusal, sent_to, slot, token};
+use rollback_signaling::{ErrorCode, Join, ServerMessage, Text};
 
 #[test]
 fn a_room_begins_without_those_who_may_come_late_and_they_come_in() {
@@ -183,10 +92,6 @@ fn one_with_other_settings_is_not_let_into_a_match() {
     let _ = bench.enter(1);
     let settings = Text::try_from("other".to_owned()).unwrap();
     let refused = bench.enter_with(2, Join { settings, ..join(2) });
-    let code = sent_to(&refused, 2).into_iter().find_map(|message| match message {
-        ServerMessage::Error { code, .. } => Some(code),
-        _ => None,
-    });
-    assert_eq!(code, Some(ErrorCode::SettingsDiffer));
+    assert_eq!(refusal(&refused, 2), Some(ErrorCode::SettingsDiffer));
     assert_eq!(slot(&bench.enter(3), 3), 1);
 }

@@ -123,6 +123,7 @@ class Server:
         watchers: int = 8,
         unwatched: Sequence[str] = ...,
         relay: bool = True,
+        state_file: str | os.PathLike[str] | None = None,
         ice: Mapping[str, Any] | None = None,
     ) -> Self:
         """Listen on an address; port 0 takes a free one. `rollback_py.Server` says what is what."""

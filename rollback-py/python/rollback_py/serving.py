@@ -22,6 +22,7 @@ from rollback_py.settings import (
 
 if TYPE_CHECKING:
     import argparse
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
     from typing_extensions import Self
@@ -44,6 +45,7 @@ class Server(native.Server):
         watchers: int = WATCHERS_MAX,
         unwatched: Sequence[str] = (),
         relay: bool = True,
+        state_file: str | os.PathLike[str] | None = None,
         ice: Mapping[str, Any] | None = None,
     ) -> Self:
         """Listen on an address; port 0 takes a free one.
@@ -53,7 +55,8 @@ class Server(native.Server):
         others come into the running match, or do not. The slot of a member that is away is kept for
         `slot_hold_s`. Up to `watchers`, at most 8, may watch a match, and nobody in the rooms
         `unwatched`. With `relay`, members that have no better way to each other send through the
-        server.
+        server. In a `state_file` the server keeps who plays, so that a member that is lost after a
+        restart of the server comes back all the same; the file holds their secrets.
         `ice` says which STUN and TURN servers members are offered: `stun_urls`, `turn_urls` with
         `turn_secret_file` or `turn_user_file`, `turn_ttl_s`; `turn` for one of this process, with
         `turn_port`, `turn_listen`, `turn_address` and `turn_relay_ports`.
@@ -86,6 +89,7 @@ class Server(native.Server):
             watchers=watchers,
             unwatched=list(unwatched),
             relay=relay,
+            state_file=state_file,
             ice=ice,
         )
 
@@ -103,6 +107,9 @@ def add_parser(commands: Any) -> None:
     serve.add_argument("--watchers", type=int, default=8, metavar="N", help="of a match, 0 to 8")
     serve.add_argument(
         "--unwatched", action="append", default=[], metavar="NAME", help="a room nobody may watch"
+    )
+    serve.add_argument(
+        "--state", metavar="FILE", help="keep who plays over a restart; holds secrets"
     )
     serve.add_argument("--no-relay", action="store_true", help="pass nothing between members")
     _add_ice(serve)
@@ -166,6 +173,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         watchers=parsed.watchers,
         unwatched=parsed.unwatched,
         relay=not parsed.no_relay,
+        state_file=parsed.state,
         ice=_ice_options(parsed),
     )
     links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]

@@ -33,6 +33,7 @@ impl Coordinator {
         let Some(slot) = group.slot_for_newcomer() else { return };
         let place = Place { group: id, slot };
         let is_late = group.is_complete;
+        self.is_changed |= is_late;
         let seat = Seat::taken(now, client, join, entropy.token, is_late);
         let member = seat.member(slot);
         if let Some(gone) = group.seat(slot, seat) {
@@ -60,8 +61,7 @@ impl Coordinator {
         if self.groups.len() >= self.config.groups_max {
             return None;
         }
-        let id = GroupId(self.groups_founded);
-        self.groups_founded += 1;
+        let id = self.next_group_id();
         self.groups.insert(id, Group::found(size, join, entropy));
         self.waiting.insert(join.room.clone(), id);
         Some(id)
@@ -89,6 +89,7 @@ impl Coordinator {
             return;
         }
         group.is_complete = true;
+        self.is_changed = true;
         self.waiting.remove(&group.room);
         self.counters.groups_completed += 1;
         let message = ready(group);
