@@ -37,6 +37,10 @@ fn way_dict<'py>(py: Python<'py>, way: &WayCounters) -> PyResult<Bound<'py, PyDi
     dict.set_item("bytes_received", way.bytes_received)?;
     dict.set_item("datagrams_overtaken", way.datagrams_overtaken)?;
     dict.set_item("datagrams_duplicate", way.datagrams_duplicate)?;
+    dict.set_item("inputs_sent", way.inputs.sent)?;
+    dict.set_item("inputs_received", way.inputs.received)?;
+    dict.set_item("inputs_duplicate", way.inputs.duplicate)?;
+    dict.set_item("inputs_late", way.inputs.late)?;
     Ok(dict)
 }
 

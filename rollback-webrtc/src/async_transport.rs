@@ -12,7 +12,7 @@ use crate::datagram_transport::{
 };
 use crate::error::{JoinError, SendError};
 use crate::health::Unhealthy;
-use crate::stats::{ShutOut, TransportEvent};
+use crate::stats::{InputsPassed, ShutOut, TransportEvent};
 use crate::telemetry::{LinkReport, Proof};
 use crate::transport::Transport;
 
@@ -133,6 +133,10 @@ impl DatagramTransport for AsyncTransport {
 
     fn link(&self, peer: PeerId) -> Option<LinkReport> {
         Some(self.0.background().mailbox.link_report(peer))
+    }
+
+    fn note_inputs(&mut self, peer: PeerId, inputs: InputsPassed) {
+        self.0.background().mailbox.note_inputs(peer, inputs);
     }
 
     fn note_unhealthy(&mut self, peer: PeerId, why: Unhealthy) {

@@ -8,6 +8,7 @@ use rollback_core::{PeerId, Timestamp};
 
 use crate::error::SendError;
 use crate::health::Unhealthy;
+use crate::stats::InputsPassed;
 use crate::telemetry::{LinkReport, Proof};
 
 /// Longest datagram in bytes. With the headers of SCTP, DTLS, UDP and IPv6 it stays below the 1,280
@@ -64,6 +65,10 @@ pub trait DatagramTransport {
     ) -> Option<(WatcherId, usize)> {
         None
     }
+
+    /// Counts these inputs with the ways that they took: what was received in the datagram of this peer that was taken last,
+    /// and what was sent to it just now.
+    fn note_inputs(&mut self, _peer: PeerId, _inputs: InputsPassed) {}
 
     /// Has both directions of the way to this peer shown anew.
     fn begin_check(&mut self, _peer: PeerId) {}

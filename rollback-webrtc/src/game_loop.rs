@@ -10,8 +10,8 @@ use std::fmt;
 use std::time::Duration;
 
 use rollback_core::{
-    Advance, Event, Frame, Game, InputError, InputFlags, Output, PeerId, PeerSet, PlayerHandle,
-    Predictor, Session, SessionError, Stall, Timestamp,
+    Advance, Event, Frame, Game, InputError, InputFlags, Output, PEERS_MAX, PeerId, PeerSet,
+    PlayerHandle, Predictor, Session, SessionError, Stall, Timestamp,
 };
 
 pub use self::error::LoopError;
@@ -22,6 +22,7 @@ use crate::episode_setup::EpisodeSetup;
 use crate::health::{Health, HealthCheck};
 use crate::recording_file::RecordingFile;
 use crate::returning::Returns;
+use crate::stats::InputsPassed;
 use crate::watching::Show;
 
 /// One episode on a transport, for an ordinary synchronous loop.
@@ -72,6 +73,8 @@ pub struct GameLoop<G: Game, T> {
     has_header: bool,
     events: VecDeque<Event>,
     buffer: [u8; DATAGRAM_BYTES_MAX],
+    /// The inputs of which the transport knows, by the slot of the peer.
+    inputs_noted: [InputsPassed; PEERS_MAX],
     /// When the first call to advance was.
     advanced_at: Option<Timestamp>,
     /// When this member began to go.
@@ -111,6 +114,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
             has_header: false,
             events: VecDeque::new(),
             buffer: [0; DATAGRAM_BYTES_MAX],
+            inputs_noted: [InputsPassed::default(); PEERS_MAX],
             advanced_at: None,
             lingering_since: None,
         })
@@ -355,9 +359,21 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
         while let Some(received) = self.transport.try_receive(&mut self.buffer) {
             let bytes = self.buffer.get(..received.len).unwrap_or_default();
             self.session.handle_datagram(received.arrived_at, received.peer, bytes);
+            self.note_inputs(received.peer);
         }
         let now = self.transport.now();
         self.returns.hear(now, &mut self.session, &mut self.transport);
+    }
+
+    /// Tells the transport what inputs have passed between this member and another since the last call.
+    fn note_inputs(&mut self, peer: PeerId) {
+        let Some(counters) = self.session.link_counters(peer) else { return };
+        let Some(noted) = self.inputs_noted.get_mut(peer.index()) else { return };
+        let passed = InputsPassed::of(&counters);
+        let before = std::mem::replace(noted, passed);
+        if passed != before {
+            self.transport.note_inputs(peer, passed.since(before));
+        }
     }
 
     fn handle_outputs(&mut self, now: Timestamp) -> Result<(), LoopError<G::Error>> {
@@ -385,6 +401,7 @@ impl<G: Game, T: DatagramTransport> GameLoop<G, T> {
                 }
             }
         }
+        PeerId::all(self.setup.ticket.roster.peer_count()).for_each(|peer| self.note_inputs(peer));
         if let Some(recording) = &mut self.recording {
             recording.agreed(self.session.agreed())?;
             if let Some(end) = self.session.end() {

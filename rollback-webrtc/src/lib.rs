@@ -97,7 +97,9 @@ pub use recording_file::RecordError;
 pub use relay::RelayTrouble;
 pub use returning::{Inquiry, ReturnError, Standing};
 pub use rollback_signaling::{ErrorCode, NameError, TextError, TokenError};
-pub use stats::{CertificateOwner, Loss, PeerStats, ShutOut, TransportEvent, WayCounters};
+pub use stats::{
+    CertificateOwner, InputsPassed, Loss, PeerStats, ShutOut, TransportEvent, WayCounters,
+};
 pub use telemetry::{LinkReport, Outage, Proof};
 pub use transport::{Joining, Transport};
 pub use watching::{JoiningWatch, WatchError, WatchLoop, WatchTransport};

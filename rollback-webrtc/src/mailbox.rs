@@ -163,7 +163,9 @@ impl Mailbox {
         let first = |(slot, peer): (u8, &Peer)| Some((peer.incoming.front()?.0, slot));
         let (_, slot) = (0..).zip(&state.peers).filter_map(first).min()?;
         let peer = PeerId::new(slot)?;
-        let (arrived_at, datagram) = state.peer(peer)?.incoming.pop_front()?;
+        let taken = state.peer(peer)?;
+        let (arrived_at, way, datagram) = taken.incoming.pop_front()?;
+        taken.taken_from = Some(way);
         drop(state);
         // Longer ones are dropped on arrival, so this always finds room.
         buffer.get_mut(..datagram.len())?.copy_from_slice(&datagram);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rollback_core::PeerId;
 use rollback_core::spectate::WatcherId;
+use rollback_core::{LinkCounters, PeerId};
 
 use crate::health::Unhealthy;
 use crate::ice::TurnTrouble;
@@ -25,6 +25,43 @@ pub struct WayCounters {
     pub datagrams_overtaken: u64,
     /// Those of them that had arrived already.
     pub datagrams_duplicate: u64,
+    /// The inputs in all of these, as far as a game loop reads and writes them.
+    pub inputs: InputsPassed,
+}
+
+/// Frames of inputs that went between two peers in datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InputsPassed {
+    /// Sent, those that were repeated included.
+    pub sent: u64,
+    /// Received for the first time.
+    pub received: u64,
+    /// Received although they were held already.
+    pub duplicate: u64,
+    /// Of those received for the first time: after the frame had been stepped with a guess.
+    pub late: u64,
+}
+
+impl InputsPassed {
+    /// What a session counted, and what came by others.
+    pub(crate) const fn of(counters: &LinkCounters) -> Self {
+        Self {
+            sent: counters.frames_sent,
+            received: counters.frames_direct + counters.frames_relayed,
+            duplicate: counters.frames_repeated,
+            late: counters.frames_late,
+        }
+    }
+
+    /// What has passed since `before`.
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self {
+            sent: self.sent.saturating_sub(before.sent),
+            received: self.received.saturating_sub(before.received),
+            duplicate: self.duplicate.saturating_sub(before.duplicate),
+            late: self.late.saturating_sub(before.late),
+        }
+    }
 }
 
 /// What was counted about one peer since the start, and its connection as it is now.

@@ -14,7 +14,7 @@ use crate::datagram_transport::{DATAGRAM_BYTES_MAX, DatagramTransport, Received,
 use crate::error::{JoinError, SendError};
 use crate::health::Unhealthy;
 use crate::lobby::{JoinProgress, Room};
-use crate::stats::{Loss, PeerStats, ShutOut, TransportEvent};
+use crate::stats::{InputsPassed, Loss, PeerStats, ShutOut, TransportEvent};
 use crate::telemetry::{LinkReport, Proof};
 
 /// Datagrams and bulk messages to and from the other members of a room, over WebRTC.
@@ -230,6 +230,10 @@ impl DatagramTransport for Transport {
 
     fn link(&self, peer: PeerId) -> Option<LinkReport> {
         Some(self.background.mailbox.link_report(peer))
+    }
+
+    fn note_inputs(&mut self, peer: PeerId, inputs: InputsPassed) {
+        self.background.mailbox.note_inputs(peer, inputs);
     }
 
     fn note_unhealthy(&mut self, peer: PeerId, why: Unhealthy) {

@@ -179,6 +179,11 @@ impl InputQueue {
         self.first_incorrect
     }
 
+    /// Whether the frame was ever stepped.
+    pub(crate) fn is_stepped(&self, frame: Frame) -> bool {
+        frame < self.stepped
+    }
+
     /// Says that every frame before `end` was last stepped with its [`row`](Self::row).
     pub(crate) fn set_simulated(&mut self, end: Frame) {
         self.simulated = end;

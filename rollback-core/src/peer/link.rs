@@ -84,10 +84,14 @@ pub struct LinkCounters {
     pub tags_wrong: u64,
     /// Datagrams dropped although their tag was right: the sender breaks the protocol.
     pub malformed: u64,
+    /// Frames of this peer's inputs that were sent to the other, again each time.
+    pub frames_sent: u64,
     /// Frames of inputs that came from their owner and were new.
     pub frames_direct: u64,
     /// Frames of a third peer's inputs that came through this one and were new.
     pub frames_relayed: u64,
+    /// Those of both that came after their frame had been stepped.
+    pub frames_late: u64,
     /// Frames of inputs that were held already.
     pub frames_repeated: u64,
     /// Hints that were taken: of inputs that its players will probably give. Each may come many times.
@@ -219,6 +223,7 @@ impl Link {
             false => &mut self.counters.frames_direct,
         };
         *new += u64::from(applied.new);
+        self.counters.frames_late += u64::from(applied.late);
         self.counters.frames_repeated += u64::from(applied.known);
     }
 

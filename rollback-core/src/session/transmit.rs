@@ -127,8 +127,9 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
         }
     };
     wire::finish_main_run(bytes, links.long, count, has_meta);
+    let mut frames_sent = u64::from(count);
     if first.plus(count.into()) < end {
-        put_newer_runs(links, link, (first.plus(count.into()), end), limit, bytes);
+        frames_sent += put_newer_runs(links, link, (first.plus(count.into()), end), limit, bytes);
     }
     if !link.wants_of.is_empty() {
         put_wanted_runs(links, link, bytes);
@@ -145,6 +146,7 @@ fn write_inputs(links: &mut Links, index: usize, now: Timestamp, bytes: &mut Vec
         link.wants_of = PeerSet::EMPTY;
         link.sent_end = end;
         link.digests_due = link.digests_due.saturating_sub(1);
+        link.counters.frames_sent += frames_sent;
         link.count_sent(bytes.len());
     }
 }
@@ -189,7 +191,7 @@ fn put_oldest(
 }
 
 /// Appends other frames that are missing between those that the receiver holds, and then the newest ones, where the main run does
-/// not reach them.
+/// not reach them. Answers how many.
 #[inline(never)]
 fn put_newer_runs(
     links: &Links,
@@ -197,7 +199,7 @@ fn put_newer_runs(
     (sent, end): (Frame, Frame),
     limit: usize,
     bytes: &mut Vec<u8>,
-) {
+) -> u64 {
     let (own, held) = (links.local, link.held_beyond_gap);
     let frame_bytes = wire::frame_bytes_max(&links.queue, own);
     let frames_in = |room: usize| u32::try_from(room / frame_bytes).unwrap_or(u32::MAX);
@@ -211,7 +213,7 @@ fn put_newer_runs(
         let bit = frame.since(link.acked.next());
         held.checked_shr(bit).is_some_and(|rest| rest & 1 == 0)
     };
-    let mut from = sent;
+    let (mut from, mut frames) = (sent, 0);
     for _ in 0..GAPS_MAX {
         let Some(gap) = from.until(beyond).find(|frame| is_missing(*frame)) else { break };
         let gap_end = gap.until(beyond).find(|frame| !is_missing(*frame)).unwrap_or(beyond);
@@ -220,13 +222,14 @@ fn put_newer_runs(
             break;
         }
         from = gap_end.min(gap.plus(room));
-        put_extra_run(links, own, (gap, from), bytes);
+        frames += put_extra_run(links, own, (gap, from), bytes);
     }
     if beyond < end {
         let room = limit.saturating_sub(bytes.len() + wire::EXTRA_RUN_HEAD_BYTES_MAX);
         let newest = frames_in(room).max(1);
-        put_extra_run(links, own, (beyond.max(end.minus(newest)), end), bytes);
+        frames += put_extra_run(links, own, (beyond.max(end.minus(newest)), end), bytes);
     }
+    frames
 }
 
 /// Appends the runs of third peers that the receiver asked for.
@@ -263,11 +266,16 @@ fn digest_block(links: &Links, link: &Link) -> DigestBlock {
     }
 }
 
-/// Appends a run of `owner` that can be read by itself, when it fits.
+/// Appends a run of `owner` that can be read by itself, when it fits. Answers how many frames it has.
 #[inline(never)]
-fn put_extra_run(links: &Links, owner: PeerId, (first, end): (Frame, Frame), bytes: &mut Vec<u8>) {
+fn put_extra_run(
+    links: &Links,
+    owner: PeerId,
+    (first, end): (Frame, Frame),
+    bytes: &mut Vec<u8>,
+) -> u64 {
     let room = DATAGRAM_BYTES_MAX.saturating_sub(bytes.len());
-    let Some(budget) = room.checked_sub(wire::EXTRA_RUN_HEAD_BYTES_MAX) else { return };
+    let Some(budget) = room.checked_sub(wire::EXTRA_RUN_HEAD_BYTES_MAX) else { return 0 };
     let link = links.link(owner);
     let confirmed = link.map_or(Frame::ZERO, |link| link.confirmed);
     let report = link.and_then(|link| link.report);
@@ -278,6 +286,7 @@ fn put_extra_run(links: &Links, owner: PeerId, (first, end): (Frame, Frame), byt
     let (count, has_meta) =
         wire::encode_run(&links.queue, owner, (first, end), Base::Idle, budget, bytes);
     wire::finish_extra_run(bytes, at, count, has_meta);
+    count.into()
 }
 
 /// How many frames a peer may be silent before others are asked for its inputs: at 20 % loss four datagrams in a row

@@ -100,6 +100,8 @@ impl<'a> Run<'a> {
 pub(crate) struct Applied {
     /// Frames that were not held before.
     pub(crate) new: u32,
+    /// Those of them that had been stepped without these inputs.
+    pub(crate) late: u32,
     /// Frames that were held already.
     pub(crate) known: u32,
     /// Frames for which there is no room yet, or that come after the end of a stream.
@@ -149,8 +151,9 @@ pub(crate) fn apply_run(
             let mut items = [Item::Leave; ITEMS_PER_FRAME];
             let count = if run.items.is_empty() { 0 } else { run.items_at(offset, &mut items) };
             let items = items.get(..count).unwrap_or_default();
-            queue.file(owner, (base, frame), next, items);
+            applied.late += u32::from(queue.is_stepped(frame));
             applied.new += 1;
+            queue.file(owner, (base, frame), next, items);
         } else {
             core::iter::repeat_with(next).take(players).for_each(drop);
             applied.known += 1;

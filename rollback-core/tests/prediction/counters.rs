@@ -1,6 +1,8 @@
 //! What a session counts of its guesses, held against a trial of the same inputs.
 
-use rollback_core::{Advance, Frame, GuessCounters, Idle, Markov, Predictor, RepeatLast};
+use rollback_core::{
+    Advance, Frame, GuessCounters, Idle, Markov, Predictor, RepeatLast, SessionConfig,
+};
 
 use crate::pair::{Mixer, Pair};
 use crate::traces::{self, Trace};
@@ -70,4 +72,28 @@ fn nothing_is_guessed_in_lockstep() {
     let session = &pair.peers[0].session;
     assert!(session.current_frame() > Frame::new(90));
     assert_eq!(session.counters().guesses, GuessCounters::default());
+}
+
+#[test]
+fn inputs_that_pass_are_counted_and_so_are_those_that_come_late_or_again() {
+    for (delay, is_late) in [(0, true), (4, false)] {
+        let config = SessionConfig::builder().players(2).input_delay_frames(delay).build().unwrap();
+        let mut pair = Pair::new(&config, &Mixer::default(), 3, |session| session);
+        while pair.peers[0].session.current_frame() < Frame::new(200) {
+            let _ = pair.play(|_, frame| frame.index().to_le_bytes()[0]);
+        }
+        let [ours, theirs] = [0, 1].map(|own| {
+            let other = pair.peers[1 - own].id;
+            pair.peers[own].session.link_counters(other).unwrap()
+        });
+        assert!(ours.frames_direct >= 195 && ours.frames_repeated > 0);
+        match is_late {
+            true => assert_eq!(ours.frames_late, ours.frames_direct),
+            // Only the idle frames before the first input, which come when play has begun.
+            false => assert!(ours.frames_late < u64::from(delay), "{}", ours.frames_late),
+        }
+        // Three datagrams are under way, with as many frames as are not acknowledged at most.
+        let under_way = theirs.frames_sent - (ours.frames_direct + ours.frames_repeated);
+        assert!((3..=3 * 8).contains(&under_way), "{under_way}");
+    }
 }

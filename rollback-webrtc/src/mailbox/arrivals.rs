@@ -102,7 +102,7 @@ impl Mailbox {
                 let counters = peer.counters(arrived.way);
                 counters.datagrams_overtaken += u64::from(arrival == Arrival::Overtaken);
                 counters.datagrams_duplicate += u64::from(arrival == Arrival::Duplicate);
-                peer.admit(at, datagram);
+                peer.admit(at, arrived.way, datagram);
             }
         }
     }

@@ -48,7 +48,9 @@ pub(super) struct Peer {
     pub(super) probe: Option<BytesMut>,
     /// The answer to one of the peer's, which goes before that.
     pub(super) answer: Option<BytesMut>,
-    pub(super) incoming: VecDeque<(Timestamp, Bytes)>,
+    pub(super) incoming: VecDeque<(Timestamp, Way, Bytes)>,
+    /// The way on which the datagram came that the game took last.
+    pub(super) taken_from: Option<Way>,
     pub(super) conditions: Option<ConditionedLink<Arrived>>,
     pub(super) bulk: BulkLink,
     pub(super) notices: BulkLink,
@@ -158,6 +160,7 @@ impl Peer {
             probe: None,
             answer: None,
             incoming: VecDeque::new(),
+            taken_from: None,
             conditions: None,
             bulk: BulkLink::new(Lane::Bulk, incarnation),
             notices: BulkLink::new(Lane::Notices, incarnation),
@@ -200,12 +203,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn admit(&mut self, arrived_at: Timestamp, datagram: Bytes) {
+    pub(super) fn admit(&mut self, arrived_at: Timestamp, way: Way, datagram: Bytes) {
         if self.incoming.len() >= INCOMING_DATAGRAMS {
             self.incoming.pop_front();
             self.stats.datagrams_not_taken += 1;
         }
-        self.incoming.push_back((arrived_at, datagram));
+        self.incoming.push_back((arrived_at, way, datagram));
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Mailbox, OUTGOING_AGE_MAX};
 use crate::bulk::Lane;
 use crate::path::Path;
 use crate::route::Way;
-use crate::stats::{Loss, PeerStats, TransportEvent, WayCounters};
+use crate::stats::{InputsPassed, Loss, PeerStats, TransportEvent, WayCounters};
 use crate::telemetry::{LinkReport, Proof, frame_probe, number};
 
 /// Something for the relay of the server.
@@ -352,6 +352,21 @@ impl Mailbox {
             wakes.bulk.notify_one();
         }
         self.relayed.notify_one();
+    }
+
+    /// Counts inputs with the ways that they took.
+    pub(crate) fn note_inputs(&self, of: PeerId, inputs: InputsPassed) {
+        let mut state = self.lock();
+        let Some(peer) = state.peer(of) else { return };
+        if let Some(way) = peer.taken_from {
+            let counted = &mut peer.counters(way).inputs;
+            counted.received += inputs.received;
+            counted.duplicate += inputs.duplicate;
+            counted.late += inputs.late;
+        }
+        if let Some(way) = peer.way {
+            peer.counters(way).inputs.sent += inputs.sent;
+        }
     }
 
     /// Writes down the path in use, and tells the game of a new one.

@@ -18,8 +18,8 @@ use rollback_core::{
 };
 use rollback_webrtc::{
     AsyncDatagramTransport, AsyncTransport, DATAGRAM_BYTES_MAX, DatagramTransport, EpisodeSetup,
-    GameLoop, Hosts, LinkConditions, LoopError, LoopbackTransport, Received, START_TIMEOUT,
-    SendError, SendOutcome,
+    GameLoop, Hosts, InputsPassed, LinkConditions, LoopError, LoopbackTransport, Received,
+    START_TIMEOUT, SendError, SendOutcome,
 };
 
 /// An episode of players who are hosted by these peers, at 200 frames a second.
@@ -298,6 +298,14 @@ async fn async_loops_play_two_episodes_over_data_channels() {
             let setup = EpisodeSetup { recording: Some(file), ..setup };
             transport = play_async(transport, setup, 90).await;
         }
+        let stats = transport.get().stats(peer(1 - room.local.slot()));
+        let ways = [stats.direct, stats.turn, stats.server_relay].map(|way| way.inputs);
+        let of_all = |count: fn(&InputsPassed) -> u64| ways.iter().map(count).sum::<u64>();
+        assert!(
+            of_all(|way| way.received) >= 2 * 90 && of_all(|way| way.sent) >= 2 * 90,
+            "{ways:?}"
+        );
+        assert!(of_all(|way| way.late) <= of_all(|way| way.received), "{ways:?}");
         transport.close().await;
     };
     let members = [(), ()].map(|()| tokio::spawn(member(link.clone(), folder.0.clone())));
