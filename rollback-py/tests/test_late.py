@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import rollback_py as rb
 from rollback_py import _rollback as native
+from rollback_py import entering
 from test_returns import assert_equal_and_verified, whole
 from two_processes import Played, await_line, finish, start
 
@@ -129,6 +130,42 @@ def test_one_that_is_lost_before_it_is_let_in_comes_again(tmp_path: Path) -> Non
         assert await_line(playing.start(), "joined")["life"] == 2
         players = playing.finish()
     assert_equal_and_verified(players, ENV, episodes=1)
+
+
+class WaitsForOthersError(Exception):
+    """It is the first in a room."""
+
+
+def waits(members: int, expected: int) -> None:
+    if (members, expected) == (1, 2):
+        raise WaitsForOthersError
+
+
+def test_who_comes_when_the_match_is_over_begins_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = native.Server("127.0.0.1:0", players=3, begin_with=2)
+    link = f"ws://{server.address}/room"
+    rooms = [native.Room(link) for _ in range(2)]
+    real = entering.inquire
+
+    def leave_and_inquire(room: native.Room) -> tuple[int, int, bool, list[int]]:
+        assert (room.life, room.local) == (1, 2)
+        for other in rooms:
+            other.close()
+        return real(room)
+
+    monkeypatch.setattr(entering, "inquire", leave_and_inquire)
+    try:
+        for room in rooms:
+            while not room.wait(1.0):
+                pass
+        with pytest.raises(WaitsForOthersError):
+            rb.join(link, env=ENV, data=tmp_path, on_progress=waits)
+    finally:
+        for room in rooms:
+            room.close()
+        server.stop()
 
 
 def test_more_than_there_are_cannot_begin() -> None:

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
 use crate::run::run;
+use crate::state_file::StateFile;
 
 /// A running server; it stops when dropped.
 #[derive(Debug)]
@@ -30,6 +31,9 @@ pub enum BackgroundServerError {
         /// What the system says.
         error: io::Error,
     },
+    /// The file of the groups cannot be read or written, or is another one.
+    #[error("{0}")]
+    State(io::Error),
     /// The thread could not be started.
     #[error("cannot start the server's thread: {0}")]
     Thread(io::Error),
@@ -45,8 +49,12 @@ impl BackgroundServer {
     /// Starts a server that listens on `address` (port 0 takes any free one) once this returns.
     ///
     /// # Errors
-    /// [`BackgroundServerError::Listen`] or [`BackgroundServerError::Thread`].
+    /// [`BackgroundServerError::Listen`], [`BackgroundServerError::State`] or [`BackgroundServerError::Thread`].
     pub fn start(address: SocketAddr, config: ServerConfig) -> Result<Self, BackgroundServerError> {
+        if let Some(path) = &config.state_file {
+            // A file that is of no use is told here, and not when the server is stopped.
+            StateFile::open(path).map_err(BackgroundServerError::State)?;
+        }
         let listen_error = |error| BackgroundServerError::Listen { address, error };
         let listener = std::net::TcpListener::bind(address).map_err(listen_error)?;
         listener.set_nonblocking(true).map_err(listen_error)?;

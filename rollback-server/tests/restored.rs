@@ -127,14 +127,14 @@ impl Drop for Folder {
 fn end_with(file: &Path) -> Result<(), BackgroundServerError> {
     let config = ServerConfig { state_file: Some(file.to_owned()), ..config() };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    BackgroundServer::start(address, config).unwrap().stop()
+    BackgroundServer::start(address, config)?.stop()
 }
 
 #[test]
 fn a_file_that_cannot_be_read_or_written_or_is_another_is_named() {
     let folder = Folder::new("named");
     let said = |file: &Path| match end_with(file) {
-        Err(BackgroundServerError::Serve(error)) => (error.kind(), error.to_string()),
+        Err(BackgroundServerError::State(error)) => (error.kind(), error.to_string()),
         other => (ErrorKind::Other, format!("{other:?}")),
     };
     let nowhere = folder.0.join("nowhere/groups");

@@ -223,6 +223,21 @@ fn one_plays_alone_and_two_come_late_one_of_them_between_two_episodes() {
 }
 
 #[test]
+fn one_that_comes_when_the_match_is_over_is_told_so() {
+    let server = server_beginning_with(2, 4);
+    let link = link(&server, "over");
+    let first = join_all(&link, vec![local(), local()]);
+    let mut late = Transport::join_blocking(&link, local()).unwrap();
+    let mut inquiry = Inquiry::new(late.room());
+    assert_eq!(inquiry.poll(&mut late, PATIENCE), Ok(None));
+    for one in first {
+        one.close();
+    }
+    // There is a fourth slot, whom nobody waits for.
+    assert_eq!(inquiry.wait(&mut late, PATIENCE), Err(ReturnError::MatchOver));
+}
+
+#[test]
 fn one_that_came_late_is_killed_and_comes_back_as_others_do() {
     let server = server_beginning_with(2, 3);
     let (link, folder) = (link(&server, "again"), Folder::new("again"));
