@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rollback_server::{BackgroundServer, GroupSize, IceOptions, RoomName, Rooms, ServerConfig};
+use rollback_server::{
+    BackgroundServer, Certificate, GroupSize, IceOptions, RoomName, Rooms, ServerConfig,
+};
 
 use crate::errors::{Error, RollbackError};
 use crate::room::lock;
@@ -23,7 +25,7 @@ impl PyServer {
     /// Starts serving. Without rooms any name makes one of `players` members. Each begins with `begin_with` of them.
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
-    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, begin_with=None, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, state_file=None, ice=None))]
+    #[pyo3(signature = (listen="127.0.0.1:8080", *, rooms=Vec::new(), players=2, begin_with=None, slot_hold_s=600, watchers=8, unwatched=Vec::new(), relay=true, tls=None, state_file=None, ice=None))]
     fn new(
         listen: &str,
         rooms: Vec<(String, u8)>,
@@ -33,6 +35,7 @@ impl PyServer {
         watchers: u8,
         unwatched: Vec<String>,
         relay: bool,
+        tls: Option<(PathBuf, PathBuf)>,
         state_file: Option<PathBuf>,
         ice: Option<Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
@@ -50,11 +53,13 @@ impl PyServer {
             Rooms::Fixed(rooms.into_iter().map(room).collect::<PyResult<_>>()?)
         };
         let playing_slot_hold = Duration::from_secs(slot_hold_s);
+        let certificate = tls.map(|(chain, key)| Certificate::from_files(&chain, &key));
         let unwatched = unwatched.iter().map(|name| room_name(name));
         let config = ServerConfig {
             playing_slot_hold,
             watchers_max: watchers,
             relay,
+            certificate: certificate.transpose().map_err(|error| refused(&error))?,
             state_file,
             unwatched: unwatched.collect::<Result<_, _>>()?,
             ice: ice_options(ice)?.offer().map_err(|error| refused(&error))?,

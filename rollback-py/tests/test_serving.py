@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 import rollback_py as rb
 from rollback_py import _rollback as native
+from rollback_py.cli import main
+
+LOCALHOST = Path(__file__).parent / "localhost"
 
 
 def started(*arguments: str) -> tuple[subprocess.Popen[str], str]:
@@ -70,3 +74,31 @@ def test_a_file_that_keeps_something_else_is_named_and_stays(tmp_path: Path) -> 
     with pytest.raises(rb.RollbackError, match="diary: this is no file of groups"):
         rb.Server("127.0.0.1:0", state_file=diary)
     assert diary.read_text() == "dear diary"
+
+
+def test_links_are_secure_with_a_certificate_and_its_key() -> None:
+    # Signed by itself, for localhost, and of no other use.
+    chain, key = LOCALHOST / "chain.pem", LOCALHOST / "key.pem"
+    serve, address = started(
+        *("--listen", "127.0.0.1:0", "--tls-certificate", str(chain), "--tls-key", str(key))
+    )
+    try:
+        host, _, port = address.rpartition(":")
+        context = ssl.create_default_context(cafile=chain)
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as secure,
+        ):
+            secure.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert secure.recv(12) == b"HTTP/1.1 200"
+    finally:
+        serve.kill()
+        serve.communicate()
+
+
+def test_a_certificate_without_its_key_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    chain = str(LOCALHOST / "chain.pem")
+    assert main(["serve", "--tls-certificate", chain]) == 2
+    assert "--tls-certificate and --tls-key: expected both or none" in capsys.readouterr().err
+    with pytest.raises(rb.RollbackError, match=r"nowhere\.pem: "):
+        rb.Server("127.0.0.1:0", tls=(chain, "nowhere.pem"))

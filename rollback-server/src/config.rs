@@ -8,6 +8,7 @@ use std::time::Duration;
 use rollback_signaling::{MEMBERS_MAX, RoomName, WATCHERS_MAX};
 
 use crate::ice::IceOffer;
+use crate::tls::Certificate;
 
 /// Everything that decides how a server behaves. [`ServerConfig::new`] gives sensible limits.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct ServerConfig {
     pub unwatched: BTreeSet<RoomName>,
     /// The STUN and TURN servers that members are offered.
     pub ice: IceOffer,
+    /// The certificate with which it speaks TLS; without one, links begin with `ws:`.
+    pub certificate: Option<Certificate>,
     /// The file in which the groups that play outlast the server, so that whoever is cut off after a restart can still
     /// return. It holds the members' secrets, and is readable for its owner only.
     pub state_file: Option<PathBuf>,
@@ -91,6 +94,7 @@ impl ServerConfig {
             relay: true,
             unwatched: BTreeSet::new(),
             ice: IceOffer::none(),
+            certificate: None,
             state_file: None,
         }
     }

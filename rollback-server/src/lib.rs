@@ -20,6 +20,7 @@ mod relay;
 mod run;
 mod saved;
 mod state_file;
+mod tls;
 #[cfg(feature = "turn")]
 mod turn_door;
 #[cfg(feature = "turn")]
@@ -37,3 +38,4 @@ pub use relay::RelayStatus;
 pub use rollback_signaling::{NameError, RoomName, WATCHERS_MAX};
 pub use run::run;
 pub use saved::{RestoreError, SavedGroups};
+pub use tls::{Certificate, CertificateError};

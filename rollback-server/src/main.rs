@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
 use clap::{Parser, value_parser};
-use rollback_server::{BackgroundServerError, GroupSize, IceOptions, Rooms, ServerConfig, run};
+use rollback_server::{
+    BackgroundServerError, Certificate, GroupSize, IceOptions, Rooms, ServerConfig, run,
+};
 use rollback_signaling::{MEMBERS_MAX, RoomName, WATCHERS_MAX};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -44,6 +46,14 @@ struct Arguments {
     /// How many may watch a group that plays, 0 to 8.
     #[arg(long, value_name = "N", default_value_t = WATCHERS_MAX, value_parser = up_to(0, WATCHERS_MAX))]
     watchers: u8,
+
+    /// Speaks TLS (wss://) with this certificate, followed by those up to an authority; in PEM, as ACME clients write it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+
+    /// The private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
 
     /// Keeps the groups that play in this file, so that whoever is cut off after a restart of the server can still return.
     /// It holds secrets.
@@ -83,6 +93,9 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let rooms = rooms(&arguments.rooms, &arguments.players, &arguments.begin_with)?;
     check_unwatched(&rooms, &arguments.unwatched)?;
     let ice = arguments.ice.offer()?;
+    let files = arguments.tls_certificate.as_deref().zip(arguments.tls_key.as_deref());
+    let certificate = files.map(|(chain, key)| Certificate::from_files(chain, key)).transpose()?;
+    let scheme = if certificate.is_some() { "wss" } else { "ws" };
     let address = arguments.listen;
     let listen_error = |error| BackgroundServerError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
@@ -91,11 +104,11 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     match &rooms {
         Rooms::Fixed(rooms) => {
             for (room, size) in rooms {
-                tracing::info!("ws://{address}/{room} for {size}");
+                tracing::info!("{scheme}://{address}/{room} for {size}");
             }
         }
         Rooms::Any(size) => {
-            tracing::info!("ws://{address}/<any room> for {size}");
+            tracing::info!("{scheme}://{address}/<any room> for {size}");
         }
     }
     let config = ServerConfig {
@@ -104,6 +117,7 @@ async fn serve(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         relay: !arguments.no_relay,
         unwatched: arguments.unwatched.into_iter().collect(),
         ice,
+        certificate,
         state_file: arguments.state,
         ..ServerConfig::new(rooms)
     };

@@ -1,9 +1,12 @@
 //! The whole server as one future, for `main`, tests and embedders alike.
 
+use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -12,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::config::ServerConfig;
-use crate::http::{Door, ECHOES_MAX, PromptListener, Reached, router};
+use crate::http::{Door, ECHOES_MAX, PromptListener, Reached, TlsListener, router};
 use crate::offers::Offers;
 use crate::relay::Relay;
 
@@ -42,6 +45,7 @@ pub async fn run(
     let _stop_on_drop = stop.clone().drop_guard();
     let _abort_on_drop = abort.clone().drop_guard();
 
+    let certificate = config.certificate.clone();
     let app = App::new(config, relay, offers)?;
     let app = tokio::spawn(app.serve(requests, stop.clone()));
     let listener = PromptListener(listener);
@@ -54,10 +58,13 @@ pub async fn run(
             }
         }
     };
-    let result =
-        axum::serve(listener, router(door).into_make_service_with_connect_info::<Reached>())
-            .with_graceful_shutdown(stop_when_told)
-            .await;
+    let result = match certificate {
+        None => serve(listener, door, stop_when_told).await,
+        Some(certificate) => match TlsListener::start(listener, &certificate) {
+            Ok(listener) => serve(listener, door, stop_when_told).await,
+            Err(error) => Err(error),
+        },
+    };
 
     stop.cancel();
     let _ = app.await;
@@ -67,6 +74,19 @@ pub async fn run(
         let _ = timeout(GOODBYE_TIMEOUT, sockets.wait()).await;
     }
     result
+}
+
+async fn serve<L>(
+    listener: L,
+    door: Door,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()>
+where
+    L: Listener<Addr: Debug>,
+    Reached: for<'a> Connected<IncomingStream<'a, L>>,
+{
+    let service = router(door).into_make_service_with_connect_info::<Reached>();
+    axum::serve(listener, service).with_graceful_shutdown(until).await
 }
 
 /// Requests that may wait for the app. More make the sockets wait, and with them their senders.

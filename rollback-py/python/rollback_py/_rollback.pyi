@@ -123,6 +123,7 @@ class Server:
         watchers: int = 8,
         unwatched: Sequence[str] = ...,
         relay: bool = True,
+        tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
         state_file: str | os.PathLike[str] | None = None,
         ice: Mapping[str, Any] | None = None,
     ) -> Self:

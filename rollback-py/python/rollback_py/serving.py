@@ -45,6 +45,7 @@ class Server(native.Server):
         watchers: int = WATCHERS_MAX,
         unwatched: Sequence[str] = (),
         relay: bool = True,
+        tls: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
         state_file: str | os.PathLike[str] | None = None,
         ice: Mapping[str, Any] | None = None,
     ) -> Self:
@@ -55,8 +56,10 @@ class Server(native.Server):
         others come into the running match, or do not. The slot of a member that is away is kept for
         `slot_hold_s`. Up to `watchers`, at most 8, may watch a match, and nobody in the rooms
         `unwatched`. With `relay`, members that have no better way to each other send through the
-        server. In a `state_file` the server keeps who plays, so that a member that is lost after a
-        restart of the server comes back all the same; the file holds their secrets.
+        server. With `tls`, the files of a certificate (followed by those up to an authority) and of
+        its key, both in PEM, links begin with ``wss:``. In a `state_file` the server keeps who
+        plays, so that a member that is lost after a restart of the server comes back all the same;
+        the file holds their secrets.
         `ice` says which STUN and TURN servers members are offered: `stun_urls`, `turn_urls` with
         `turn_secret_file` or `turn_user_file`, `turn_ttl_s`; `turn` for one of this process, with
         `turn_port`, `turn_listen`, `turn_address` and `turn_relay_ports`.
@@ -89,6 +92,7 @@ class Server(native.Server):
             watchers=watchers,
             unwatched=list(unwatched),
             relay=relay,
+            tls=tls,
             state_file=state_file,
             ice=ice,
         )
@@ -108,6 +112,8 @@ def add_parser(commands: Any) -> None:
     serve.add_argument(
         "--unwatched", action="append", default=[], metavar="NAME", help="a room nobody may watch"
     )
+    serve.add_argument("--tls-certificate", metavar="FILE", help="in PEM; links begin with wss:")
+    serve.add_argument("--tls-key", metavar="FILE", help="of the certificate, in PEM")
     serve.add_argument(
         "--state", metavar="FILE", help="keep who plays over a restart; holds secrets"
     )
@@ -164,6 +170,10 @@ def _port_range(text: str) -> tuple[int, int]:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
+    files = (parsed.tls_certificate, parsed.tls_key)
+    if (files[0] is None) != (files[1] is None):
+        raise ValueError("--tls-certificate and --tls-key: expected both or none")
+    tls = None if files[0] is None else files
     server = Server(
         parsed.listen,
         rooms=[(name, parsed.players) for name in parsed.room],
@@ -173,10 +183,12 @@ def _serve(parsed: argparse.Namespace) -> int:
         watchers=parsed.watchers,
         unwatched=parsed.unwatched,
         relay=not parsed.no_relay,
+        tls=tls,
         state_file=parsed.state,
         ice=_ice_options(parsed),
     )
-    links = [f"ws://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
+    scheme = "ws" if tls is None else "wss"
+    links = [f"{scheme}://{server.address}/{name}" for name in parsed.room or ["ROOM"]]
     invitations = [f"    rollback play {link} --env MODULE:FUNCTION …" for link in links]
     text = "\n".join([f"serving on {server.address}; people join with", *invitations])
     serving = {"event": "serving", "address": server.address, "links": links}
