@@ -65,20 +65,26 @@ impl InputQueue {
         self.stream(peer).is_some_and(|stream| stream.has_same_flags(first, end))
     }
 
+    /// How many bytes [`put_changes`](Self::put_changes) appends.
+    #[inline(never)]
+    pub(crate) fn bytes_of_changes(&self, peer: PeerId, first: Frame, count: u8) -> usize {
+        let Some(stream) = self.stream(peer) else { return 0 };
+        let bits = usize::from(count) * stream.players.len();
+        let words = (0..bits).step_by(64).map(|at| changed_word(stream, first, (at, bits)));
+        let changed: u32 = words.map(u64::count_ones).sum();
+        bits.div_ceil(8) + changed as usize * self.width
+    }
+
     /// Appends which inputs of `peer` in the `count` frames from `first` on are not those of the frame before, a bit for each
     /// player of each frame; and then those inputs. The frames were compared.
     pub(crate) fn put_changes(&self, peer: PeerId, first: Frame, count: u8, bytes: &mut Vec<u8>) {
         let Some(stream) = self.stream(peer) else { return };
         let bits = usize::from(count) * stream.players.len();
-        let word = |at: usize| match bits - at {
-            left @ ..64 => stream.changed_from(first, at) & ((1 << left) - 1),
-            _ => stream.changed_from(first, at),
-        };
         // Mostly one word says all, for which what `step_by` computes first would cost more than the rest.
         let (mask_at, mut at) = (bytes.len(), 0);
         while at < bits {
             // The mask ends with a whole byte.
-            let mask = word(at).to_le_bytes();
+            let mask = changed_word(stream, first, (at, bits)).to_le_bytes();
             match bits - at {
                 ..=8 => bytes.put_u8(mask[0]),
                 left => bytes.put(mask.get(..left.div_ceil(8)).unwrap_or(&mask)),
@@ -131,5 +137,14 @@ impl InputQueue {
         let (base, base_flags) = self.rows.cell(player, base);
         let input = (!rows::are_equal(input, base)).then_some(input);
         (input, (flags != base_flags).then_some(flags))
+    }
+}
+
+/// Which of the inputs from `first` on are changed, from the bit `at` on and before the bit `end`.
+#[inline]
+fn changed_word(stream: &Stream, first: Frame, (at, end): (usize, usize)) -> u64 {
+    match end - at {
+        left @ ..64 => stream.changed_from(first, at) & ((1 << left) - 1),
+        _ => stream.changed_from(first, at),
     }
 }

@@ -207,11 +207,15 @@ pub(crate) fn fits(
     budget: usize,
 ) -> Option<u8> {
     let frames = u8::try_from(end.since(first)).ok()?;
-    // Few small inputs fit even if each changed, with its flags; only otherwise are the changes counted.
+    // Few small inputs fit even if each changed, with its flags; only otherwise are the changes counted, a word of them at a
+    // time where neither flags nor items come along.
     let bytes = usize::from(frames) * frame_bytes_max(queue, owner) + 2;
     let is_short = bytes <= budget && bytes <= SHORT_RUN_BYTES && !queue.has_items();
-    let counted = || frames_that_fit(queue, owner, (first, end), Base::Previous, budget);
-    (is_short || counted() == frames).then_some(frames)
+    let counted = || match queue.has_same_flags(owner, first, end) && !queue.has_items() {
+        true => queue.bytes_of_changes(owner, first, frames) + 2 <= budget,
+        false => frames_that_fit(queue, owner, (first, end), Base::Previous, budget) == frames,
+    };
+    (is_short || counted()).then_some(frames)
 }
 
 /// How many bytes a frame of `owner` takes in a run at most, unless it has items.
